@@ -1,0 +1,117 @@
+package graph
+
+import (
+	"fmt"
+	"math"
+	"slices"
+)
+
+// The operations that the tape itself needs: its leaves, the relabelling
+// reshape, the effect, and the two that Grad records. All others are in ops.
+
+var inputOp = &Op{Name: "input"}
+var stateOp = &Op{Name: "state"}
+
+var assignOp = &Op{
+	Name: "assign",
+	Infer: func(n *Node) ([]Spec, error) {
+		dst := n.Attr.(*State)
+		if x := n.In[0].Spec(); x.DType != dst.DType || !slices.Equal(x.Shape, dst.Shape) {
+			return nil, fmt.Errorf("%v into %s %v", x, dst.Name, dst.Spec)
+		}
+		return []Spec{dst.Spec}, nil
+	},
+	Lower: func(n *Node) []Launch {
+		count := n.Out[0].Shape.Elems()
+		return []Launch{{Kernel: "copy", Params: []uint32{uint32(count)}, Args: []Arg{In(0), Out(0)}, Groups: Ceil(count, 64)}}
+	},
+	Ref: func(_ *Node, in, out [][]float64) { copy(out[0], in[0]) },
+}
+
+var reshapeOp = &Op{
+	Name: "reshape",
+	Infer: func(n *Node) ([]Spec, error) {
+		x, to := n.In[0].Spec(), n.Attr.(Shape)
+		if x.Shape.Elems() != to.Elems() {
+			return nil, fmt.Errorf("%v to %v: the number of elements differs", x, []int(to))
+		}
+		return []Spec{{to, x.DType}}, nil
+	},
+	Ref: func(_ *Node, in, out [][]float64) { copy(out[0], in[0]) },
+}
+
+func init() { // a VJP that records its own op would be an initialization cycle
+	reshapeOp.VJP = func(g *Graph, n *Node, dy []Tensor) []Tensor {
+		return []Tensor{g.Reshape(dy[0], n.In[0].Shape()...)}
+	}
+}
+
+// Reshape relabels x's dimensions; nothing moves.
+func (g *Graph) Reshape(x Tensor, shape ...int) Tensor {
+	if slices.Equal(x.Shape(), shape) {
+		return x
+	}
+	return g.Apply(reshapeOp, Shape(slices.Clone(shape)), x)[0]
+}
+
+var fillOp = &Op{
+	Name:  "fill",
+	Infer: func(n *Node) ([]Spec, error) { return []Spec{{n.Attr.(fillAttr).shape, F32}}, nil },
+	Lower: func(n *Node) []Launch {
+		count := n.Out[0].Shape.Elems()
+		return []Launch{{
+			Kernel: "fill",
+			Params: []uint32{uint32(count), math.Float32bits(float32(n.Attr.(fillAttr).value))},
+			Args:   []Arg{Out(0)},
+			Groups: Ceil(count, 64),
+		}}
+	},
+	VJP: func(*Graph, *Node, []Tensor) []Tensor { return nil },
+	Ref: func(n *Node, _, out [][]float64) {
+		for i := range out[0] {
+			out[0][i] = n.Attr.(fillAttr).value
+		}
+	},
+}
+
+type fillAttr struct {
+	shape Shape
+	value float64
+}
+
+// Fill records a constant tensor.
+func (g *Graph) Fill(value float64, shape ...int) Tensor {
+	return g.Apply(fillOp, fillAttr{slices.Clone(shape), value})[0]
+}
+
+var addOp = &Op{
+	Name: "add",
+	Infer: func(n *Node) ([]Spec, error) {
+		a, b := n.In[0].Spec(), n.In[1].Spec()
+		if a.DType != F32 || b.DType != F32 || !slices.Equal(a.Shape, b.Shape) {
+			return nil, fmt.Errorf("%v + %v: want two f32 of one shape", a, b)
+		}
+		return []Spec{a}, nil
+	},
+	Lower: func(n *Node) []Launch {
+		count := n.Out[0].Shape.Elems()
+		return []Launch{{
+			Kernel: "binary OP=0u",
+			Params: []uint32{uint32(count), uint32(count), 1},
+			Args:   []Arg{In(0), In(1), Out(0)},
+			Groups: Ceil(count, 64),
+		}}
+	},
+	VJP: func(_ *Graph, _ *Node, dy []Tensor) []Tensor { return []Tensor{dy[0], dy[0]} },
+	Ref: func(_ *Node, in, out [][]float64) {
+		for i := range out[0] {
+			out[0][i] = in[0][i] + in[1][i]
+		}
+	},
+}
+
+// Add records a + b of one shape.
+func (g *Graph) Add(a, b Tensor) Tensor { return g.Apply(addOp, nil, a, b)[0] }
+
+// Ceil is ⌈n/size⌉: the workgroups of size invocations that cover n elements.
+func Ceil(n, size int) int { return (n + size - 1) / size }

@@ -1,0 +1,87 @@
+package graph
+
+import "fmt"
+
+// Eval computes outs on the CPU in float64 with every op's Ref: what finite
+// differences and the tests of the kernels compare with. Inputs are given by
+// name; state holds each State's values and receives what is assigned.
+func (g *Graph) Eval(inputs map[string][]float64, state map[*State][]float64, outs ...Tensor) ([][]float64, error) {
+	if g.err != nil {
+		return nil, g.err
+	}
+	live, err := g.live(outs)
+	if err != nil {
+		return nil, err
+	}
+	values := make([][][]float64, len(g.nodes))
+	for id, n := range g.nodes {
+		if !live[id] {
+			continue
+		}
+		if values[id], err = n.eval(inputs, state, values); err != nil {
+			return nil, err
+		}
+		if n.Op == assignOp {
+			state[n.Attr.(*State)] = values[id][0]
+		}
+	}
+	result := make([][]float64, len(outs))
+	for i, t := range outs {
+		result[i] = values[t.node.id][t.out]
+	}
+	return result, nil
+}
+
+func (n *Node) eval(inputs map[string][]float64, state map[*State][]float64, values [][][]float64) ([][]float64, error) {
+	switch n.Op {
+	case inputOp:
+		return leafValue(n, inputs[n.Attr.(string)])
+	case stateOp:
+		return leafValue(n, state[n.Attr.(*State)])
+	}
+	in := make([][]float64, len(n.In))
+	for i, t := range n.In {
+		if t.Valid() {
+			in[i] = values[t.node.id][t.out]
+		}
+	}
+	out := make([][]float64, len(n.Out))
+	for i, s := range n.Out {
+		out[i] = make([]float64, s.Shape.Elems())
+	}
+	n.Op.Ref(n, in, out)
+	return out, nil
+}
+
+func leafValue(n *Node, v []float64) ([][]float64, error) {
+	if len(v) != n.Out[0].Shape.Elems() {
+		return nil, fmt.Errorf("%s %v has %d values, want %v", n.Op.Name, n.Attr, len(v), n.Out[0])
+	}
+	return [][]float64{v}, nil
+}
+
+// live marks what outs and the assigns need, backwards.
+func (g *Graph) live(outs []Tensor) ([]bool, error) {
+	live := make([]bool, len(g.nodes))
+	for i, t := range outs {
+		if !t.Valid() || t.node.g != g {
+			return nil, fmt.Errorf("output %d is not a tensor of this graph", i)
+		}
+		live[t.node.id] = true
+	}
+	for id := len(g.nodes) - 1; id >= 0; id-- {
+		n := g.nodes[id]
+		if n.Op == assignOp {
+			live[id] = true
+		}
+		if !live[id] {
+			continue
+		}
+		for _, t := range n.In {
+			if t.Valid() {
+				live[t.node.id] = true
+			}
+		}
+	}
+	return live, nil
+}

@@ -1,0 +1,315 @@
+// Package graph is the tape: layers record coarse operations on tensors, and
+// Build turns what they recorded into a Program, plain data that a device
+// replays. The package knows nothing of the GPU; a Graph can be built,
+// differentiated, evaluated on the CPU in float64 and printed without one.
+//
+// A Graph is not safe for concurrent use; a Program is read-only.
+package graph
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// DType is the element type of a tensor on the device.
+type DType uint8
+
+const (
+	F32 DType = iota // 32-bit float
+	I32              // 32-bit signed integer: token ids, row indices, labels
+)
+
+func (d DType) String() string { return [...]string{"f32", "i32"}[d] }
+
+// Shape is a tensor's dimensions, outermost first. A scalar has none.
+type Shape []int
+
+// Elems is the number of elements.
+func (s Shape) Elems() int {
+	n := 1
+	for _, d := range s {
+		n *= d
+	}
+	return n
+}
+
+// Spec is what is known of a tensor while recording.
+type Spec struct {
+	Shape Shape
+	DType DType
+}
+
+// Bytes is the size on the device.
+func (s Spec) Bytes() int64 { return 4 * int64(s.Shape.Elems()) }
+
+func (s Spec) String() string {
+	return s.DType.String() + strings.ReplaceAll(fmt.Sprint([]int(s.Shape)), " ", "×")
+}
+
+// Tensor is a value recorded on a graph. The zero Tensor means "absent".
+type Tensor struct {
+	node *Node
+	out  int
+}
+
+// Valid reports whether t is present.
+func (t Tensor) Valid() bool { return t.node != nil }
+
+// Spec returns t's shape and element type.
+func (t Tensor) Spec() Spec {
+	if t.node == nil || t.out >= len(t.node.Out) {
+		return Spec{}
+	}
+	return t.node.Out[t.out]
+}
+
+// Shape returns t's dimensions.
+func (t Tensor) Shape() Shape { return t.Spec().Shape }
+
+// Dim returns dimension i, counted from the end when negative. It is 1 where t
+// has no such dimension, so that a layer may go on recording after a mistake
+// that Build will report.
+func (t Tensor) Dim(i int) int {
+	s := t.Shape()
+	if i < 0 {
+		i += len(s)
+	}
+	if i < 0 || i >= len(s) {
+		return 1
+	}
+	return s[i]
+}
+
+// Node is one recorded operation.
+type Node struct {
+	Op    *Op
+	In    []Tensor // absent optional inputs are zero Tensors
+	Out   []Spec
+	Attr  any // the op's own attributes
+	Scope string
+
+	g    *Graph
+	id   int // place in the tape
+	used []bool
+}
+
+// Used reports, while lowering, whether anything reads output i; a kernel whose
+// output is not read need not be launched.
+func (n *Node) Used(i int) bool { return n.used[i] }
+
+// Output returns output i of n, for VJPs that need what the forward computed.
+func (n *Node) Output(i int) Tensor { return Tensor{n, i} }
+
+// Op is one operation; there is one value of it per kind, in package ops.
+type Op struct {
+	Name string
+	// Infer gives the outputs' shapes and dtypes, or says what is wrong with the inputs.
+	Infer func(n *Node) ([]Spec, error)
+	// Lower gives the kernels that compute the outputs, in order. It alone knows their files.
+	Lower func(n *Node) []Launch
+	// VJP records the gradient of each input (zero where there is none) from the
+	// gradients of the outputs (zero where none flows). Nil: not differentiable.
+	VJP func(g *Graph, n *Node, dy []Tensor) []Tensor
+	// Ref computes the outputs by plain loops in float64.
+	Ref func(n *Node, in, out [][]float64)
+}
+
+// Launch is one kernel dispatch as an op asks for it.
+type Launch struct {
+	Kernel string   // shaders.Load's variant: file and constants
+	Params []uint32 // the fields of the kernel's Params, floats by math.Float32bits
+	Args   []Arg    // what each storage binding is, in binding order
+	Groups int      // workgroups, one-dimensional; folded where they pass the limit
+}
+
+// Arg is one storage binding of a Launch.
+type Arg struct {
+	kind  argKind
+	index int
+}
+
+type argKind uint8
+
+const (
+	argNone argKind = iota
+	argIn
+	argOut
+)
+
+// In is the node's input i. An absent input binds a dummy.
+func In(i int) Arg { return Arg{argIn, i} }
+
+// Out is the node's output i.
+func Out(i int) Arg { return Arg{argOut, i} }
+
+// None binds a dummy that the kernel must not touch.
+func None() Arg { return Arg{} }
+
+// State is a named tensor that persists between runs: a parameter, an
+// optimizer's moment, a running statistic.
+type State struct {
+	Name string
+	Spec
+}
+
+// Source gives a parameter's values, piece by piece, so that weights stream to
+// the device without a second copy on the host.
+type Source interface {
+	// ReadF32 fills dst with the elements from offset on, row-major.
+	ReadF32(dst []float32, offset int) error
+}
+
+// Param is a trainable State: metadata and a lazy source, never a host copy.
+type Param struct {
+	State
+	Source Source
+	Frozen bool // training leaves it alone (torch's requires_grad = False)
+}
+
+// Graph records operations.
+type Graph struct {
+	nodes  []*Node
+	scope  []string
+	taps   map[string]Tensor
+	inputs map[string]Tensor
+	states map[*State]Tensor // the newest handle of each state
+	params map[*State]*Param
+	err    error
+}
+
+// New returns an empty graph.
+func New() *Graph {
+	return &Graph{
+		taps:   map[string]Tensor{},
+		inputs: map[string]Tensor{},
+		states: map[*State]Tensor{},
+		params: map[*State]*Param{},
+	}
+}
+
+// Scope names every step recorded until end is called; scopes nest with dots.
+func (g *Graph) Scope(name string) (end func()) {
+	depth := len(g.scope)
+	if name != "" {
+		g.scope = append(g.scope, name)
+	}
+	return func() { g.scope = g.scope[:depth] }
+}
+
+// Module records forward under name and taps its result: one module of a model,
+// found again under open_clip's dotted name.
+func (g *Graph) Module(name string, forward func() Tensor) Tensor {
+	defer g.Scope(name)()
+	return g.Tap(forward())
+}
+
+func (g *Graph) path() string { return strings.Join(g.scope, ".") }
+
+// Tap makes t findable under the current scope's name (and, where given, a
+// name within it) and returns it. Taps that no Build asks for cost nothing.
+func (g *Graph) Tap(t Tensor, name ...string) Tensor {
+	g.taps[strings.Join(append(slices.Clone(g.scope), name...), ".")] = t
+	return t
+}
+
+// Tapped returns the tensor last tapped under a full name.
+func (g *Graph) Tapped(name string) (Tensor, bool) {
+	t, ok := g.taps[name]
+	return t, ok
+}
+
+// Fail records a misuse; Build returns the first one.
+func (g *Graph) Fail(format string, args ...any) {
+	if g.err != nil {
+		return
+	}
+	err := fmt.Errorf(format, args...)
+	if p := g.path(); p != "" {
+		err = fmt.Errorf("%s: %w", p, err)
+	}
+	g.err = err
+}
+
+// Err returns the first misuse recorded, or nil.
+func (g *Graph) Err() error { return g.err }
+
+// Apply records op and returns its outputs.
+func (g *Graph) Apply(op *Op, attr any, in ...Tensor) []Tensor {
+	n := &Node{Op: op, In: in, Attr: attr, Scope: g.path(), g: g, id: len(g.nodes)}
+	if g.err == nil {
+		out, err := g.infer(n)
+		if err != nil {
+			g.Fail("%s: %w", op.Name, err)
+		}
+		n.Out = out
+	}
+	g.nodes = append(g.nodes, n)
+	ts := make([]Tensor, max(1, len(n.Out)))
+	for i := range ts {
+		ts[i] = Tensor{n, i}
+	}
+	return ts
+}
+
+func (g *Graph) infer(n *Node) ([]Spec, error) {
+	for i, t := range n.In {
+		if t.Valid() && t.node.g != g {
+			return nil, fmt.Errorf("input %d belongs to another graph", i)
+		}
+	}
+	out, err := n.Op.Infer(n)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range out {
+		for _, d := range s.Shape {
+			if d <= 0 {
+				return nil, fmt.Errorf("output %v has an empty dimension", s)
+			}
+		}
+	}
+	return out, nil
+}
+
+// Input declares a value that every run supplies.
+func (g *Graph) Input(name string, shape Shape, dtype DType) Tensor {
+	if _, ok := g.inputs[name]; ok {
+		g.Fail("input %q is declared twice", name)
+	}
+	t := g.leaf(inputOp, name, Spec{slices.Clone(shape), dtype})
+	g.inputs[name] = t
+	return t
+}
+
+// State reads s as it is at this point of the tape.
+func (g *Graph) State(s *State) Tensor {
+	if t, ok := g.states[s]; ok {
+		return t
+	}
+	t := g.leaf(stateOp, s, s.Spec)
+	g.states[s] = t
+	return t
+}
+
+// Param reads p; Grad can differentiate with respect to it.
+func (g *Graph) Param(p *Param) Tensor {
+	g.params[&p.State] = p
+	return g.State(&p.State)
+}
+
+// Assign stores x in dst. Reads of dst recorded before see the old value; a
+// handle of dst taken before must not be used after, and Build says so.
+func (g *Graph) Assign(dst *State, x Tensor) {
+	g.Apply(assignOp, dst, x)
+	delete(g.states, dst)
+}
+
+func (g *Graph) leaf(op *Op, attr any, s Spec) Tensor {
+	if slices.ContainsFunc(s.Shape, func(d int) bool { return d <= 0 }) {
+		g.Fail("%s %v: empty dimension in %v", op.Name, attr, s)
+	}
+	n := &Node{Op: op, Attr: attr, Out: []Spec{s}, Scope: g.path(), g: g, id: len(g.nodes)}
+	g.nodes = append(g.nodes, n)
+	return Tensor{n, 0}
+}

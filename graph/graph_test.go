@@ -1,0 +1,175 @@
+package graph
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func vector(g *Graph, name string) Tensor { return g.Input(name, Shape{4}, F32) }
+
+func TestBuildPrunesWhatNobodyReads(t *testing.T) {
+	g := New()
+	x := vector(g, "x")
+	g.Add(x, g.Fill(1, 4))
+	p, err := g.Build(g.Add(x, x))
+	require.NoError(t, err)
+	assert.Len(t, p.Steps, 1)
+	assert.Equal(t, "add", p.Steps[0].Op)
+}
+
+// A tensor has its buffer to itself from the step that writes it to the last
+// that reads it.
+func TestActivationsNeverOverlap(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	for round := range 200 {
+		g := New()
+		pool := []Tensor{vector(g, "x"), g.Input("wide", Shape{1000}, F32)}
+		for range 30 {
+			a := pool[rng.IntN(len(pool))]
+			b := a
+			for _, c := range pool {
+				if c.Dim(0) == a.Dim(0) && rng.IntN(2) == 0 {
+					b = c
+				}
+			}
+			if rng.IntN(5) == 0 {
+				b = g.Reshape(g.Reshape(b, 1, b.Dim(0)), b.Dim(0))
+			}
+			pool = append(pool, g.Add(a, b))
+		}
+		outs := []Tensor{pool[len(pool)-1], pool[rng.IntN(len(pool))], pool[rng.IntN(len(pool))]}
+		p, err := g.Build(outs...)
+		require.NoError(t, err)
+		checkByReplay(t, g, p, outs, fmt.Sprint("round ", round))
+	}
+}
+
+// checkByReplay runs a program of adds in its own memory, one float a buffer,
+// and compares the outputs with Eval's.
+func checkByReplay(t *testing.T, g *Graph, p *Program, outs []Tensor, name string) {
+	t.Helper()
+	inputs := map[string][]float64{"x": make([]float64, 4), "wide": make([]float64, 1000)}
+	value := map[string]float64{"x": 3, "wide": 5}
+	for k, v := range inputs {
+		for i := range v {
+			v[i] = value[k]
+		}
+	}
+	memory := map[Slot]float64{}
+	place := func(s Slot) Slot { return Slot{Space: s.Space, Index: s.Index} }
+	for _, in := range p.Inputs {
+		memory[place(in.Slot)] = value[in.Name]
+	}
+	for _, s := range p.Steps {
+		a, b, y := s.Slots[0], s.Slots[1], s.Slots[2]
+		require.NotEqual(t, place(a), place(y), "%s: reads and writes one buffer", name)
+		require.NotEqual(t, place(b), place(y), "%s: reads and writes one buffer", name)
+		require.LessOrEqual(t, y.Bytes, p.Arena[y.Index])
+		memory[place(y)] = memory[place(a)] + memory[place(b)]
+	}
+	want, err := g.Eval(inputs, nil, outs...)
+	require.NoError(t, err)
+	for i, o := range p.Outputs {
+		require.Equal(t, want[i][0], memory[place(o.Slot)], name)
+	}
+}
+
+func TestAssignIsAnEffect(t *testing.T) {
+	g := New()
+	s := &State{Name: "s", Spec: Spec{Shape{4}, F32}}
+	before := g.Add(g.State(s), g.State(s))
+	g.Assign(s, vector(g, "x"))
+	after := g.Add(g.State(s), g.State(s))
+	state := map[*State][]float64{s: {1, 1, 1, 1}}
+	got, err := g.Eval(map[string][]float64{"x": {5, 5, 5, 5}}, state, before, after)
+	require.NoError(t, err)
+	assert.Equal(t, 2.0, got[0][0])
+	assert.Equal(t, 10.0, got[1][0])
+	assert.Equal(t, 5.0, state[s][0])
+	p, err := g.Build(before)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"add", "assign"}, []string{p.Steps[0].Op, p.Steps[1].Op}, "the assign is kept, after the read before it")
+}
+
+func TestStaleStateIsRefused(t *testing.T) {
+	g := New()
+	s := &State{Name: "moment", Spec: Spec{Shape{4}, F32}}
+	old := g.State(s)
+	g.Assign(s, vector(g, "x"))
+	_, err := g.Build(g.Add(old, old))
+	assert.ErrorContains(t, err, "moment")
+}
+
+func TestGradSumsOverUses(t *testing.T) {
+	g := New()
+	p := &Param{State: State{Name: "p", Spec: Spec{Shape{1}, F32}}}
+	unused := &Param{State: State{Name: "unused", Spec: Spec{Shape{2}, F32}}}
+	x := g.Param(p)
+	loss := g.Add(g.Add(x, g.Reshape(x, 1)), x)
+	grads := g.Grad(loss, p, unused)
+	got, err := g.Eval(nil, map[*State][]float64{&p.State: {7}, &unused.State: {1, 2}}, grads...)
+	require.NoError(t, err)
+	assert.Equal(t, []float64{3}, got[0])
+	assert.Equal(t, []float64{0, 0}, got[1])
+}
+
+func TestMisuseIsReportedOnceByBuild(t *testing.T) {
+	g := New()
+	end := g.Scope("visual")
+	bad := g.Add(vector(g, "x"), g.Input("y", Shape{5}, F32))
+	end()
+	out := g.Reshape(g.Add(bad, bad), 2, 2)
+	assert.Equal(t, 1, out.Dim(7), "shapes of what follows a mistake can be asked for")
+	_, err := g.Build(out)
+	assert.ErrorContains(t, err, "visual")
+	assert.ErrorContains(t, err, "f32[4] + f32[5]")
+
+	g = New()
+	_, err = g.Build(New().Fill(1, 4))
+	assert.ErrorContains(t, err, "graph")
+	g.Add(New().Fill(1, 4), New().Fill(1, 4))
+	assert.ErrorContains(t, g.Err(), "another graph")
+	g = New()
+	g.Input("x", Shape{0}, F32)
+	assert.ErrorContains(t, g.Err(), "empty dimension")
+	g = New()
+	vector(g, "x")
+	vector(g, "x")
+	assert.ErrorContains(t, g.Err(), "twice")
+}
+
+func TestManyWorkgroupsAreFolded(t *testing.T) {
+	g := New()
+	p, err := g.Build(g.Fill(1, 1<<25))
+	require.NoError(t, err)
+	assert.Equal(t, [2]uint32{fold, 16}, p.Steps[0].Groups)
+}
+
+func TestModuleTapsItsResult(t *testing.T) {
+	g := New()
+	end := g.Scope("visual")
+	y := g.Module("ln_pre", func() Tensor { return vector(g, "x") })
+	end()
+	got, ok := g.Tapped("visual.ln_pre")
+	assert.True(t, ok)
+	assert.Equal(t, y, got)
+}
+
+func TestListing(t *testing.T) {
+	g := New()
+	x := vector(g, "x")
+	end := g.Scope("tower")
+	y := g.Add(x, x)
+	end()
+	p, err := g.Build(y)
+	require.NoError(t, err)
+	assert.Equal(t, `1 steps, 1 activation buffers of 16 bytes, 0 states
+i0 = x f32[4]
+   0 binary OP=0u                                 i0 i0 a0                        1×1  tower.add
+output 0 = a0 f32[4]
+`, p.String())
+}

@@ -1,0 +1,93 @@
+package graph
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/clip-wgpu/clip-wgpu/shaders"
+)
+
+// Program is what Build makes of a tape: steps to replay in order, and the
+// memory they work in. It is read-only and may be loaded on several devices.
+type Program struct {
+	Steps   []Step
+	Arena   []int64 // bytes of each activation buffer
+	Inputs  []Binding
+	Outputs []Binding
+	States  []*State
+	Params  map[*State]*Param // the sources of those States that are parameters
+}
+
+// Binding is a named value that crosses the Program's border.
+type Binding struct {
+	Name string // of an input; an output is known by its place
+	Spec
+	Slot Slot
+}
+
+// Step is one dispatch.
+type Step struct {
+	Scope  string // the layer that recorded it
+	Op     string
+	Kernel *shaders.Kernel
+	Params []uint32
+	Slots  []Slot    // what each storage binding, from number 1 on or 0 without Params, is
+	Groups [2]uint32 // workgroups in x and y; see the kernels' group_index
+}
+
+// Space says which memory a Slot lies in.
+type Space uint8
+
+const (
+	SpaceNone  Space = iota // a dummy, absent on purpose
+	SpaceArena              // Program.Arena[Index]
+	SpaceInput              // Program.Inputs[Index]
+	SpaceState              // Program.States[Index]
+)
+
+// Slot is a place in the Program's memory: the first Bytes of one buffer.
+type Slot struct {
+	Space Space
+	Index int
+	Bytes int64
+}
+
+func (s Slot) String() string {
+	if s.Space == SpaceNone {
+		return "-"
+	}
+	return fmt.Sprintf("%c%d", " ais"[s.Space], s.Index)
+}
+
+// ArenaBytes is the memory of all activation buffers.
+func (p *Program) ArenaBytes() int64 {
+	var sum int64
+	for _, b := range p.Arena {
+		sum += b
+	}
+	return sum
+}
+
+// String lists the program, one line a step: what it binds (a: activation,
+// i: input, s: state), the kernel, its workgroups and the layer it came from.
+func (p *Program) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d steps, %d activation buffers of %d bytes, %d states\n", len(p.Steps), len(p.Arena), p.ArenaBytes(), len(p.States))
+	for i, in := range p.Inputs {
+		fmt.Fprintf(&b, "i%d = %s %v\n", i, in.Name, in.Spec)
+	}
+	for i, s := range p.States {
+		fmt.Fprintf(&b, "s%d = %s %v\n", i, s.Name, s.Spec)
+	}
+	for i, s := range p.Steps {
+		slots := make([]string, len(s.Slots))
+		for j, slot := range s.Slots {
+			slots[j] = slot.String()
+		}
+		fmt.Fprintf(&b, "%4d %-44s %-28s %4d×%d  %s.%s\n", i, s.Kernel.Name, strings.Join(slots, " "), s.Groups[0], s.Groups[1], s.Scope, s.Op)
+	}
+	for i, out := range p.Outputs {
+		fmt.Fprintf(&b, "output %d = %v %v\n", i, out.Slot, out.Spec)
+	}
+	return b.String()
+}

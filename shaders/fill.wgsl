@@ -1,0 +1,16 @@
+// y[i] = value
+// y: n elements. One invocation writes one element, one workgroup WG of them.
+//!use fold
+struct Params { n: u32, value: f32 }
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read_write> y: array<f32>;  // [n]
+
+const WG = 64u;
+
+@compute @workgroup_size(WG)
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let i = group_index(wg) * WG + lane;
+    if i < p.n {
+        y[i] = p.value;
+    }
+}

@@ -1,0 +1,125 @@
+package shaders
+
+import (
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// TestKernels holds every kernel file to WebGPU's default limits and to this folder's manner.
+func TestKernels(t *testing.T) {
+	formula := regexp.MustCompile(`^// \S`)
+	require.NotEmpty(t, Files())
+	for _, name := range Files() {
+		t.Run(name, func(t *testing.T) {
+			src, err := files.ReadFile(name + ".wgsl")
+			require.NoError(t, err)
+			lines := strings.Split(strings.TrimSuffix(string(src), "\n"), "\n")
+			assert.Regexp(t, formula, lines[0], "line 1 says what the kernel computes")
+			assert.LessOrEqual(t, len(lines), 150, "lines")
+
+			for _, v := range variants(t, name) {
+				k, err := Load(v)
+				require.NoError(t, err)
+				checkLimits(t, k)
+			}
+		})
+	}
+}
+
+// checkLimits compares a kernel with the limits that every WebGPU device grants.
+func checkLimits(t *testing.T, k *Kernel) {
+	storage := 0
+	for _, b := range k.Bindings {
+		if b.Access != Uniform {
+			storage++
+		}
+	}
+	w := k.Workgroup
+	assert.LessOrEqual(t, storage, 8, "%s: storage buffers", k.Name)
+	assert.LessOrEqual(t, w[2], uint32(64), "%s: workgroup z", k.Name)
+	assert.LessOrEqual(t, uint64(w[0])*uint64(w[1])*uint64(w[2]), uint64(256), "%s: invocations", k.Name)
+	assert.LessOrEqual(t, k.Shared, 16<<10, "%s: bytes of workgroup memory", k.Name)
+}
+
+var (
+	tunable  = regexp.MustCompile(`(?m)^const (\w+).*//!tune (.+)$`)
+	switches = regexp.MustCompile(`(?m)^const (\w+)[ :bool]* = (true|false);`)
+)
+
+// variants are a kernel's defaults, each tuning value, each switch turned and each weight format, one at a time.
+func variants(t *testing.T, name string) []string {
+	src, err := files.ReadFile(name + ".wgsl")
+	require.NoError(t, err)
+	all := []string{name}
+	for _, m := range tunable.FindAllStringSubmatch(string(src), -1) {
+		for _, v := range strings.Fields(m[2]) {
+			all = append(all, name+" "+m[1]+"="+v)
+		}
+	}
+	for _, m := range switches.FindAllStringSubmatch(string(src), -1) {
+		all = append(all, name+" "+m[1]+"="+map[string]string{"true": "false", "false": "true"}[m[2]])
+	}
+	if strings.Contains(string(src), "//!use weight") {
+		formats, err := fs.Glob(files, "lib/weight_*.wgsl")
+		require.NoError(t, err)
+		for _, f := range formats {
+			all = append(all, name+" weight="+strings.TrimSuffix(strings.TrimPrefix(f, "lib/weight_"), ".wgsl"))
+		}
+	}
+	return all
+}
+
+// TestTranslate has naga, the compiler inside wgpu, validate every kernel and write it as Metal and as HLSL.
+func TestTranslate(t *testing.T) {
+	naga := nagaPath(t)
+	for _, name := range Files() {
+		t.Run(name, func(t *testing.T) {
+			for _, v := range variants(t, name) {
+				k, err := Load(v)
+				require.NoError(t, err)
+				translate(t, naga, k)
+			}
+		})
+	}
+	for name, src := range map[string]string{
+		"tiled": tiled,
+		"math":  "//!use math\n@compute @workgroup_size(1)\nfn main() {}\n",
+	} {
+		t.Run("inline/"+name, func(t *testing.T) {
+			k, err := parse(name, src, nil)
+			require.NoError(t, err)
+			translate(t, naga, k)
+		})
+	}
+}
+
+// nagaPath finds naga 0.13 by the environment variable NAGA or in PATH; the test is skipped where there is none.
+func nagaPath(t *testing.T) string {
+	naga := os.Getenv("NAGA")
+	if naga == "" {
+		naga = "naga"
+	}
+	path, err := exec.LookPath(naga)
+	if err != nil {
+		t.Skip("naga is not installed: `cargo install naga-cli@0.13` and put it in PATH or name it in NAGA")
+	}
+	return path
+}
+
+func translate(t *testing.T, naga string, k *Kernel) {
+	dir := t.TempDir()
+	in := filepath.Join(dir, "kernel.wgsl")
+	require.NoError(t, os.WriteFile(in, []byte(k.Source), 0o600))
+	for _, out := range []string{"kernel.metal", "kernel.hlsl"} {
+		msg, err := exec.Command(naga, in, filepath.Join(dir, out)).CombinedOutput()
+		require.NoError(t, err, "%s to %s: %s", k.Name, out, msg)
+	}
+}
