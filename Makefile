@@ -1,0 +1,34 @@
+# make         vet, format and the tests that need no device, under a minute
+# make demo    the embedded model on the pictures in this repository
+# make test    everything
+
+export XDG_RUNTIME_DIR ?= /tmp
+PICTURES := clip/emoji-clip/examples
+
+.PHONY: check build demo test race bench verify program
+
+check:
+	go vet ./...
+	test -z "$$(gofmt -l .)"
+	go test ./graph ./shaders ./weights ./clip/tokenizer ./clip/preprocess
+
+build:
+	go build -o clip-wgpu ./cmd/clip-wgpu
+
+demo: build
+	./clip-wgpu classify $(PICTURES)/*.png --labels $(PICTURES)/labels.txt
+
+test:
+	go test -timeout 25m ./...
+
+race:
+	go test -race -timeout 15m ./clip ./gpu ./weights
+
+bench:
+	go test -run '^$$' -bench . ./...
+
+verify: build
+	./clip-wgpu verify --quiet $(CASES)
+
+program: build
+	./clip-wgpu program $(MODEL)

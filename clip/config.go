@@ -1,0 +1,341 @@
+package clip
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"reflect"
+	"strings"
+)
+
+// ErrUnsupported is matched by errors about configurations that open_clip knows
+// and this package does not build.
+var ErrUnsupported = errors.New("not supported")
+
+// ErrConfig is matched by errors about configurations that describe no model.
+var ErrConfig = errors.New("invalid model config")
+
+// Config is open_clip's model configuration: the model_cfg of an
+// open_clip_config.json, or the whole of a file in its model_configs folder.
+type Config struct {
+	EmbedDim            int             `json:"embed_dim"`
+	VisionCfg           VisionConfig    `json:"vision_cfg"`
+	TextCfg             TextConfig      `json:"text_cfg"`
+	QuickGELU           bool            `json:"quick_gelu,omitempty"`
+	CustomText          bool            `json:"custom_text,omitempty"`
+	InitLogitScale      *float64        `json:"init_logit_scale,omitempty"` // ln(1/0.07) when nil
+	InitLogitBias       *float64        `json:"init_logit_bias,omitempty"`
+	NonscalarLogitScale bool            `json:"nonscalar_logit_scale,omitempty"`
+	MultimodalCfg       json.RawMessage `json:"multimodal_cfg,omitempty"` // CoCa; not supported
+}
+
+// VisionConfig is CLIPVisionCfg of open_clip's model.py. Decoding JSON fills
+// what is absent with the defaults of DefaultVisionConfig.
+type VisionConfig struct {
+	Layers              Layers          `json:"layers"`
+	Width               int             `json:"width"`
+	HeadWidth           int             `json:"head_width"`
+	MLPRatio            float64         `json:"mlp_ratio"`
+	PatchSize           Size            `json:"patch_size"`
+	ImageSize           Size            `json:"image_size"`
+	ImageSeqLen         *int            `json:"image_seq_len,omitempty"`
+	LSInitValue         *float64        `json:"ls_init_value,omitempty"`
+	PatchDropout        float64         `json:"patch_dropout,omitempty"` // acts in training only
+	AttentionalPool     AttentionalPool `json:"attentional_pool,omitempty"`
+	AttnPoolerQueries   int             `json:"attn_pooler_queries"`
+	AttnPoolerHeads     int             `json:"attn_pooler_heads"`
+	NoLnPre             bool            `json:"no_ln_pre,omitempty"`
+	PosEmbedType        string          `json:"pos_embed_type"` // learnable or sin_cos_2d
+	FinalLnAfterPool    bool            `json:"final_ln_after_pool,omitempty"`
+	PoolType            string          `json:"pool_type"` // tok, avg or none
+	OutputTokens        bool            `json:"output_tokens,omitempty"`
+	ActKwargs           *ActKwargs      `json:"act_kwargs,omitempty"`
+	NormKwargs          *NormKwargs     `json:"norm_kwargs,omitempty"`
+	BlockConfig                         // the custom block's options
+	TimmModelName       *string         `json:"timm_model_name,omitempty"` // timm towers; not supported
+	TimmModelPretrained bool            `json:"timm_model_pretrained,omitempty"`
+	TimmPool            string          `json:"timm_pool,omitempty"`
+	TimmProj            *string         `json:"timm_proj,omitempty"`
+	TimmProjBias        bool            `json:"timm_proj_bias,omitempty"`
+	TimmDrop            float64         `json:"timm_drop,omitempty"`
+	TimmDropPath        *float64        `json:"timm_drop_path,omitempty"`
+	TimmModelKwargs     json.RawMessage `json:"timm_model_kwargs,omitempty"`
+}
+
+// TextConfig is CLIPTextCfg of open_clip's model.py. Decoding JSON fills what
+// is absent with the defaults of DefaultTextConfig.
+type TextConfig struct {
+	TextArch         string          `json:"text_arch,omitempty"` // clip; "modern" is not supported
+	ContextLength    int             `json:"context_length"`
+	VariableText     bool            `json:"variable_text,omitempty"`
+	VocabSize        int             `json:"vocab_size"`
+	HFTokenizerName  *string         `json:"hf_tokenizer_name,omitempty"`
+	TokenizerMode    *string         `json:"tokenizer_mode,omitempty"`
+	TokenizerKwargs  json.RawMessage `json:"tokenizer_kwargs,omitempty"`
+	Width            int             `json:"width"`
+	Heads            int             `json:"heads"`
+	Layers           int             `json:"layers"`
+	MLPRatio         float64         `json:"mlp_ratio"`
+	LSInitValue      *float64        `json:"ls_init_value,omitempty"`
+	EmbedCls         bool            `json:"embed_cls,omitempty"` // CustomTextCLIP only
+	PadID            int             `json:"pad_id"`
+	BosID            *int            `json:"bos_id,omitempty"`
+	EosID            *int            `json:"eos_id,omitempty"` // pool_type eos
+	TokenizerType    string          `json:"tokenizer_type,omitempty"`
+	TiktokenName     string          `json:"tiktoken_name,omitempty"`
+	NoCausalMask     bool            `json:"no_causal_mask,omitempty"`
+	FinalLnAfterPool bool            `json:"final_ln_after_pool,omitempty"` // accepted and ignored, as upstream
+	PoolType         string          `json:"pool_type"`                     // argmax, first, last, eos or none
+	ProjBias         bool            `json:"proj_bias,omitempty"`
+	ProjType         string          `json:"proj_type"` // none; anything else is linear, as upstream
+	OutputTokens     bool            `json:"output_tokens,omitempty"`
+	ActKwargs        *ActKwargs      `json:"act_kwargs,omitempty"`
+	NormKwargs       *NormKwargs     `json:"norm_kwargs,omitempty"`
+	BlockConfig                      // the custom block's options
+
+	HFModelName       *string         `json:"hf_model_name,omitempty"` // Hugging Face towers; not supported
+	HFModelPretrained *bool           `json:"hf_model_pretrained,omitempty"`
+	HFProjType        *string         `json:"hf_proj_type,omitempty"`
+	HFPoolerType      *string         `json:"hf_pooler_type,omitempty"`
+	HFModelConfig     json.RawMessage `json:"hf_model_config,omitempty"`
+
+	modernTextConfig
+}
+
+// modernTextConfig is what only text_arch "modern" reads; the native tower
+// ignores it, as upstream.
+type modernTextConfig struct {
+	AttentionMode    string   `json:"attention_mode,omitempty"`
+	PosEmbed         string   `json:"pos_embed,omitempty"`
+	RopeTemperature  *float64 `json:"rope_temperature,omitempty"`
+	MLPType          string   `json:"mlp_type,omitempty"`
+	NormType         *string  `json:"norm_type,omitempty"`
+	NormEps          *float64 `json:"norm_eps,omitempty"`
+	AttnGated        bool     `json:"attn_gated,omitempty"`
+	PreNorm          bool     `json:"pre_norm,omitempty"`
+	NormPlacement    string   `json:"norm_placement,omitempty"`
+	ZeroInitResidual bool     `json:"zero_init_residual,omitempty"`
+	RegTokens        int      `json:"reg_tokens,omitempty"`
+	ValueResidual    bool     `json:"value_residual,omitempty"`
+	AttentionBias    *bool    `json:"attention_bias,omitempty"`
+	MLPBias          *bool    `json:"mlp_bias,omitempty"`
+	GateBias         *bool    `json:"gate_bias,omitempty"`
+}
+
+// BlockConfig holds the options of open_clip's custom residual attention block.
+type BlockConfig struct {
+	BlockType        *string `json:"block_type,omitempty"` // default or custom; nil: custom when an option below is on
+	QKNorm           bool    `json:"qk_norm,omitempty"`
+	ScaledCosineAttn bool    `json:"scaled_cosine_attn,omitempty"`
+	ScaleHeads       bool    `json:"scale_heads,omitempty"`
+	ScaleAttnInner   bool    `json:"scale_attn_inner,omitempty"`
+	ScaleAttn        bool    `json:"scale_attn,omitempty"`
+	ScaleFC          bool    `json:"scale_fc,omitempty"`
+}
+
+// ActKwargs are the arguments of torch's nn.GELU.
+type ActKwargs struct {
+	Approximate string `json:"approximate,omitempty"` // none or tanh
+}
+
+// NormKwargs are the arguments of torch's nn.LayerNorm.
+type NormKwargs struct {
+	Eps *float64 `json:"eps,omitempty"` // 1e-5 when nil
+}
+
+// DefaultVisionConfig returns open_clip's defaults.
+func DefaultVisionConfig() VisionConfig {
+	return VisionConfig{
+		Layers: Layers{12}, Width: 768, HeadWidth: 64, MLPRatio: 4, PatchSize: Size{16, 16}, ImageSize: Size{224, 224},
+		AttnPoolerQueries: 256, AttnPoolerHeads: 8, PosEmbedType: "learnable", PoolType: "tok",
+	}
+}
+
+// DefaultTextConfig returns open_clip's defaults.
+func DefaultTextConfig() TextConfig {
+	return TextConfig{
+		TextArch: "clip", ContextLength: 77, VocabSize: 49408, Width: 512, Heads: 8, Layers: 12, MLPRatio: 4,
+		PoolType: "argmax", ProjType: "linear",
+	}
+}
+
+// ParseConfig reads a model configuration, either bare or as the model_cfg of
+// an open_clip_config.json (whose preprocess_cfg is then the second result).
+// Defaults are applied; an unknown key is an error.
+func ParseConfig(data []byte) (Config, json.RawMessage, error) {
+	var file struct {
+		ModelCfg      json.RawMessage `json:"model_cfg"`
+		PreprocessCfg json.RawMessage `json:"preprocess_cfg"`
+	}
+	if err := json.Unmarshal(data, &file); err != nil {
+		return Config{}, nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	if file.ModelCfg == nil {
+		file.ModelCfg = data
+	}
+	var c Config
+	if err := json.Unmarshal(file.ModelCfg, &c); err != nil {
+		return Config{}, nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	return c, file.PreprocessCfg, c.validate()
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (c *Config) UnmarshalJSON(data []byte) error {
+	type plain Config
+	return decodeStrict(data, (*plain)(c), "embed_dim", "vision_cfg", "text_cfg")
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (c *VisionConfig) UnmarshalJSON(data []byte) error {
+	type plain VisionConfig
+	*c = DefaultVisionConfig()
+	if err := decodeStrict(data, (*plain)(c)); err != nil {
+		return fmt.Errorf("vision_cfg: %w", err)
+	}
+	return nil
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (c *TextConfig) UnmarshalJSON(data []byte) error {
+	type plain TextConfig
+	*c = DefaultTextConfig()
+	if err := decodeStrict(data, (*plain)(c)); err != nil {
+		return fmt.Errorf("text_cfg: %w", err)
+	}
+	return nil
+}
+
+// decodeStrict decodes an object into a struct, refusing keys that the struct
+// does not have to the letter and asking for those that are required.
+func decodeStrict(data []byte, dst any, required ...string) error {
+	var keys map[string]json.RawMessage
+	if err := json.Unmarshal(data, &keys); err != nil {
+		return errors.New("want a JSON object")
+	}
+	known := map[string]bool{}
+	jsonKeys(reflect.TypeOf(dst).Elem(), known)
+	for k := range keys {
+		if !known[k] {
+			return fmt.Errorf("unknown key %q", k)
+		}
+	}
+	for _, k := range required {
+		if _, ok := keys[k]; !ok {
+			return fmt.Errorf("key %q is missing", k)
+		}
+	}
+	var typeErr *json.UnmarshalTypeError
+	err := json.NewDecoder(bytes.NewReader(data)).Decode(dst)
+	if errors.As(err, &typeErr) {
+		return fmt.Errorf("%s is a %s, want %s", typeErr.Field, typeErr.Value, typeErr.Type)
+	}
+	return err
+}
+
+func jsonKeys(t reflect.Type, known map[string]bool) {
+	for i := range t.NumField() {
+		if f := t.Field(i); f.Anonymous {
+			jsonKeys(f.Type, known)
+		} else if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" {
+			known[name] = true
+		}
+	}
+}
+
+// Size is a height and a width; in JSON one number for both, or a pair.
+type Size [2]int
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (s *Size) UnmarshalJSON(data []byte) error {
+	var one int
+	if json.Unmarshal(data, &one) == nil {
+		*s = Size{one, one}
+		return nil
+	}
+	var pair []int
+	if json.Unmarshal(data, &pair) != nil || len(pair) != 2 {
+		return fmt.Errorf("size %s: want a whole number or a pair [height, width]", data)
+	}
+	*s = Size(pair)
+	return nil
+}
+
+// MarshalJSON implements json.Marshaler.
+func (s Size) MarshalJSON() ([]byte, error) {
+	if s[0] == s[1] {
+		return json.Marshal(s[0])
+	}
+	return json.Marshal([2]int(s))
+}
+
+// Layers is a transformer's number of blocks, or a ModifiedResNet's four
+// numbers of bottlenecks (not supported).
+type Layers []int
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (l *Layers) UnmarshalJSON(data []byte) error {
+	var one int
+	if json.Unmarshal(data, &one) == nil {
+		*l = Layers{one}
+		return nil
+	}
+	var list []int
+	if json.Unmarshal(data, &list) != nil || len(list) != 4 {
+		return fmt.Errorf("layers %s: want a whole number or a list of four", data)
+	}
+	*l = list
+	return nil
+}
+
+// MarshalJSON implements json.Marshaler.
+func (l Layers) MarshalJSON() ([]byte, error) {
+	if len(l) == 1 {
+		return json.Marshal(l[0])
+	}
+	return json.Marshal([]int(l))
+}
+
+// AttentionalPool is open_clip's attentional_pool: false, true, "parallel" or
+// "cascade".
+type AttentionalPool string
+
+const (
+	PoolerNone     AttentionalPool = ""
+	PoolerSingle   AttentionalPool = "true"
+	PoolerParallel AttentionalPool = "parallel"
+	PoolerCascade  AttentionalPool = "cascade"
+)
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (p *AttentionalPool) UnmarshalJSON(data []byte) error {
+	switch string(data) {
+	case "false", "null", `""`:
+		*p = PoolerNone
+	case "true":
+		*p = PoolerSingle
+	case `"parallel"`:
+		*p = PoolerParallel
+	case `"cascade"`:
+		*p = PoolerCascade
+	default:
+		return fmt.Errorf(`attentional_pool %s: want false, true, "parallel" or "cascade"`, data)
+	}
+	return nil
+}
+
+// MarshalJSON implements json.Marshaler.
+func (p AttentionalPool) MarshalJSON() ([]byte, error) {
+	switch p {
+	case PoolerNone:
+		return []byte("false"), nil
+	case PoolerSingle:
+		return []byte("true"), nil
+	}
+	return json.Marshal(string(p))
+}
+
+// defaultInitLogitScale is ln(1/0.07).
+var defaultInitLogitScale = math.Log(1 / 0.07)

@@ -1,0 +1,134 @@
+package clip
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+const tiny = `{"embed_dim": 20, "vision_cfg": {"image_size": 16, "layers": 1, "width": 24, "head_width": 12, "patch_size": 8},
+	"text_cfg": {"context_length": 8, "vocab_size": 90, "width": 24, "heads": 2, "layers": 1}}`
+
+// with replaces the members of a section of the tiny config.
+func with(t *testing.T, section string, members string) []byte {
+	t.Helper()
+	var c map[string]any
+	require.NoError(t, json.Unmarshal([]byte(tiny), &c))
+	var change map[string]any
+	require.NoError(t, json.Unmarshal([]byte(members), &change))
+	target := c
+	if section != "" {
+		target = c[section].(map[string]any)
+	}
+	for k, v := range change {
+		target[k] = v
+	}
+	data, err := json.Marshal(c)
+	require.NoError(t, err)
+	return data
+}
+
+func TestConfigDefaultsAreOpenCLIPs(t *testing.T) {
+	c, _, err := ParseConfig([]byte(`{"embed_dim": 512, "vision_cfg": {}, "text_cfg": {}}`))
+	require.NoError(t, err)
+	assert.Equal(t, DefaultVisionConfig(), c.VisionCfg)
+	assert.Equal(t, DefaultTextConfig(), c.TextCfg)
+	assert.Equal(t, 12, c.VisionCfg.Layers[0])
+	assert.Equal(t, Size{224, 224}, c.VisionCfg.ImageSize)
+}
+
+func TestConfigSurvivesARoundTrip(t *testing.T) {
+	c, _, err := ParseConfig(with(t, "vision_cfg", `{"image_size": [16, 24], "attentional_pool": "parallel", "width": 20, "head_width": 10, "attn_pooler_heads": 4,
+		"norm_kwargs": {"eps": 0.5}, "act_kwargs": {"approximate": "tanh"}, "qk_norm": true, "ls_init_value": 0.1}`))
+	require.NoError(t, err)
+	data, err := json.Marshal(c)
+	require.NoError(t, err)
+	again, _, err := ParseConfig(data)
+	require.NoError(t, err)
+	assert.Equal(t, c, again)
+}
+
+func TestConfigErrorsNameTheKey(t *testing.T) {
+	for _, c := range []struct{ section, change, want string }{
+		{"", `{"embed_dim": 0}`, "embed_dim"},
+		{"", `{"surprise": 1}`, `unknown key "surprise"`},
+		{"", `{"Embed_Dim": 1}`, `unknown key "Embed_Dim"`},
+		{"vision_cfg", `{"Width": 24}`, `unknown key "Width"`},
+		{"vision_cfg", `{"width": 25}`, "vision_cfg.width (25) is not divisible"},
+		{"vision_cfg", `{"width": "24"}`, "width is a string"},
+		{"vision_cfg", `{"width": 1000000000000}`, "vision_cfg.width"},
+		{"vision_cfg", `{"width": -24}`, "vision_cfg.width"},
+		{"vision_cfg", `{"layers": 12.5}`, "layers 12.5"},
+		{"vision_cfg", `{"patch_size": 0}`, "vision_cfg.patch_size"},
+		{"vision_cfg", `{"patch_size": 17}`, "vision_cfg.patch_size"},
+		{"vision_cfg", `{"image_size": [1, 2, 3]}`, "size [1,2,3]"},
+		{"vision_cfg", `{"head_width": 0}`, "vision_cfg.head_width"},
+		{"vision_cfg", `{"mlp_ratio": 0}`, "vision_cfg.mlp_ratio"},
+		{"vision_cfg", `{"mlp_ratio": 1e300}`, "vision_cfg.mlp_ratio"},
+		{"vision_cfg", `{"pool_type": "max"}`, "vision_cfg.pool_type"},
+		{"vision_cfg", `{"pos_embed_type": "rope"}`, "vision_cfg.pos_embed_type"},
+		{"vision_cfg", `{"pos_embed_type": "sin_cos_2d", "image_size": [16, 24]}`, "square grid"},
+		{"vision_cfg", `{"attentional_pool": "serial"}`, "attentional_pool"},
+		{"vision_cfg", `{"attentional_pool": true}`, "vision_cfg.attn_pooler_heads (8)"},
+		{"vision_cfg", `{"patch_dropout": 1}`, "vision_cfg.patch_dropout"},
+		{"vision_cfg", `{"qk_norm": true, "scaled_cosine_attn": true}`, "qk_norm and scaled_cosine_attn"},
+		{"vision_cfg", `{"act_kwargs": {"approximate": "erf"}}`, "act_kwargs.approximate"},
+		{"text_cfg", `{"heads": 5}`, "text_cfg.width (24) is not divisible by text_cfg.heads (5)"},
+		{"text_cfg", `{"pool_type": "eos"}`, "eos_id"},
+		{"text_cfg", `{"pool_type": "mean"}`, "text_cfg.pool_type"},
+		{"text_cfg", `{"embed_cls": true}`, "custom_text"},
+		{"text_cfg", `{"proj_type": "none"}`, "proj_type none"},
+		{"text_cfg", `{"vocab_size": 0}`, "text_cfg.vocab_size"},
+		{"text_cfg", `{"context_length": -1}`, "text_cfg.context_length"},
+	} {
+		_, _, err := ParseConfig(with(t, c.section, c.change))
+		if assert.ErrorIs(t, err, ErrConfig, c.change) {
+			assert.ErrorContains(t, err, c.want)
+			assert.NotContains(t, err.Error(), "\n")
+		}
+	}
+	for _, missing := range []string{"embed_dim", "vision_cfg", "text_cfg"} {
+		var c map[string]any
+		require.NoError(t, json.Unmarshal([]byte(tiny), &c))
+		delete(c, missing)
+		data, err := json.Marshal(c)
+		require.NoError(t, err)
+		_, _, err = ParseConfig(data)
+		assert.ErrorContains(t, err, missing)
+	}
+}
+
+func TestUnsupportedFamiliesAreNamed(t *testing.T) {
+	for _, c := range []struct{ section, change, want string }{
+		{"", `{"multimodal_cfg": {}}`, "CoCa"},
+		{"vision_cfg", `{"timm_model_name": "convnext_base"}`, "convnext_base"},
+		{"vision_cfg", `{"layers": [3, 4, 6, 3]}`, "ModifiedResNet"},
+		{"text_cfg", `{"hf_model_name": "roberta-base"}`, "roberta-base"},
+		{"text_cfg", `{"text_arch": "modern"}`, "modern"},
+		{"text_cfg", `{"variable_text": true}`, "variable_text"},
+	} {
+		_, _, err := ParseConfig(with(t, c.section, c.change))
+		assert.ErrorIs(t, err, ErrUnsupported, c.change)
+		assert.ErrorContains(t, err, c.want)
+	}
+}
+
+func FuzzParseConfig(f *testing.F) {
+	f.Add([]byte(tiny))
+	f.Add([]byte(`{"model_cfg": ` + tiny + `, "preprocess_cfg": {}}`))
+	f.Add([]byte(strings.Repeat("[", 1000)))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, _, err := ParseConfig(data)
+		if err == nil {
+			if err := c.validate(); err != nil {
+				t.Fatal(err)
+			}
+		} else if !errors.Is(err, ErrConfig) && !errors.Is(err, ErrUnsupported) {
+			t.Fatalf("untyped error %v", err)
+		}
+	})
+}

@@ -1,0 +1,291 @@
+package clip
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"image"
+
+	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
+	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/ops"
+)
+
+// normalizeEps is the least norm that torch's F.normalize divides by, so that a
+// zero vector stays zero.
+const normalizeEps = 1e-12
+
+func (e *engine) EncodeImage(ctx context.Context, images Tensor, normalize bool) (Tensor, error) {
+	if err := e.checkImages(images); err != nil {
+		return Tensor{}, err
+	}
+	return e.first(e.run(ctx, images.Shape[0], task{
+		key: fmt.Sprintf("image normalize=%t", normalize),
+		build: func(g *graph.Graph, batch int) []graph.Tensor {
+			return []graph.Tensor{unit(g, e.imageTower(g, batch), normalize)}
+		},
+		feed: e.feedImages(images),
+	}))
+}
+
+func (e *engine) EncodeText(ctx context.Context, texts [][]int32, normalize bool) (Tensor, error) {
+	if err := e.checkTexts(texts); err != nil {
+		return Tensor{}, err
+	}
+	if len(texts) == 0 {
+		return Tensor{Shape: []int{0, e.cfg.EmbedDim}}, nil
+	}
+	length := len(texts[0])
+	return e.first(e.run(ctx, len(texts), task{
+		key: fmt.Sprintf("text length=%d normalize=%t", length, normalize),
+		build: func(g *graph.Graph, batch int) []graph.Tensor {
+			return []graph.Tensor{unit(g, e.textTower(g, e.text.inputs(g, batch, length)), normalize)}
+		},
+		feed: e.feedTexts(texts),
+	}))
+}
+
+// first returns the only output of a run; of no items, an empty tensor.
+func (e *engine) first(outs []Tensor, err error) (Tensor, error) {
+	if err != nil {
+		return Tensor{}, err
+	}
+	if len(outs) == 0 {
+		return Tensor{Shape: []int{0, e.cfg.EmbedDim}}, nil
+	}
+	return outs[0], nil
+}
+
+func unit(g *graph.Graph, x graph.Tensor, normalize bool) graph.Tensor {
+	if !normalize {
+		return x
+	}
+	return ops.L2Normalize(g, x, normalizeEps)
+}
+
+func (e *engine) imageTower(g *graph.Graph, batch int) graph.Tensor {
+	defer g.Scope("visual")()
+	return e.visual.forward(g, e.imageInput(g, batch))
+}
+
+func (e *engine) imageInput(g *graph.Graph, batch int) graph.Tensor {
+	s := e.cfg.VisionCfg.ImageSize
+	return g.Input("image", graph.Shape{batch, 3, s[0], s[1]}, graph.F32)
+}
+
+func (e *engine) textTower(g *graph.Graph, in textInputs) graph.Tensor {
+	defer g.Scope(e.textScope())()
+	return e.text.forward(g, in)
+}
+
+// textScope is the prefix of the text tower's names.
+func (e *engine) textScope() string {
+	if e.cfg.CustomText {
+		return "text"
+	}
+	return ""
+}
+
+func (e *engine) feedImages(images Tensor) func(lo, hi int) map[string]any {
+	item := len(images.Data) / max(1, images.Shape[0])
+	return func(lo, hi int) map[string]any {
+		return map[string]any{"image": images.Data[lo*item : hi*item]}
+	}
+}
+
+func (e *engine) feedTexts(texts [][]int32) func(lo, hi int) map[string]any {
+	return func(lo, hi int) map[string]any { return e.text.feed(texts[lo:hi]) }
+}
+
+func (e *engine) checkImages(images Tensor) error {
+	s := e.cfg.VisionCfg.ImageSize
+	if len(images.Shape) != 4 || images.Shape[0] < 0 || images.Shape[1] != 3 || images.Shape[2] != s[0] || images.Shape[3] != s[1] {
+		return fmt.Errorf("%w: images of shape %v, want [n 3 %d %d]", ErrInput, images.Shape, s[0], s[1])
+	}
+	return checkData("images", images)
+}
+
+func (e *engine) checkTexts(texts [][]int32) error { return e.text.check(texts, !e.cfg.CustomText) }
+
+func checkData(name string, t Tensor) error {
+	if want := graph.Shape(t.Shape).Elems(); len(t.Data) != want {
+		return fmt.Errorf("%w: %s of shape %v have %d elements, want %d", ErrInput, name, t.Shape, len(t.Data), want)
+	}
+	return nil
+}
+
+func (e *engine) EncodeImages(ctx context.Context, images []image.Image) (Tensor, error) {
+	s := e.cfg.VisionCfg.ImageSize
+	item := 3 * s[0] * s[1]
+	x := Tensor{Shape: []int{len(images), 3, s[0], s[1]}, Data: make([]float32, len(images)*item)}
+	for i, img := range images {
+		if img == nil || img.Bounds().Empty() {
+			return Tensor{}, fmt.Errorf("%w: image %d is empty", ErrInput, i)
+		}
+		if err := ctx.Err(); err != nil {
+			return Tensor{}, err
+		}
+		if err := e.transform.ApplyInto(x.Data[i*item:(i+1)*item], preprocess.FromImage(img)); err != nil {
+			return Tensor{}, fmt.Errorf("image %d: %w", i, err)
+		}
+	}
+	return e.EncodeImage(ctx, x, true)
+}
+
+func (e *engine) EncodeTexts(ctx context.Context, texts []string) (Tensor, error) {
+	return e.EncodeText(ctx, e.tokens.Tokenize(texts, e.text.ContextLength), true)
+}
+
+func (e *engine) Similarity(ctx context.Context, imageFeatures, textFeatures Tensor) (Tensor, error) {
+	for name, t := range map[string]Tensor{"image features": imageFeatures, "text features": textFeatures} {
+		if len(t.Shape) != 2 || t.Shape[1] != e.cfg.EmbedDim {
+			return Tensor{}, fmt.Errorf("%w: logits need %s of shape [n %d], have %v", ErrInput, name, e.cfg.EmbedDim, t.Shape)
+		}
+		if err := checkData(name, t); err != nil {
+			return Tensor{}, err
+		}
+	}
+	n, m := imageFeatures.Shape[0], textFeatures.Shape[0]
+	if n == 0 || m == 0 {
+		return Tensor{Shape: []int{n, m}}, nil
+	}
+	outs, err := e.run(ctx, n, task{
+		key: fmt.Sprintf("logits of %d texts", m),
+		build: func(g *graph.Graph, batch int) []graph.Tensor {
+			x := g.Input("image_features", graph.Shape{batch, e.cfg.EmbedDim}, graph.F32)
+			y := g.Input("text_features", graph.Shape{m, e.cfg.EmbedDim}, graph.F32)
+			return []graph.Tensor{e.logits(g, x, y)}
+		},
+		feed: func(lo, hi int) map[string]any {
+			return map[string]any{
+				"image_features": imageFeatures.Data[lo*e.cfg.EmbedDim : hi*e.cfg.EmbedDim],
+				"text_features":  textFeatures.Data,
+			}
+		},
+	})
+	if err != nil {
+		return Tensor{}, err
+	}
+	return outs[0], nil
+}
+
+// logits is get_logits of open_clip's model.py after the encoders.
+func (e *engine) logits(g *graph.Graph, image, text graph.Tensor) graph.Tensor {
+	scale := ops.Map(g, g.Reshape(g.Param(e.LogitScaleParam), 1), ops.Exp)
+	y := ops.MatMul(g, ops.MulBroadcast(g, image, scale, 1), text, false, true)
+	if e.LogitBiasParam != nil {
+		y = ops.AddBroadcast(g, y, g.Reshape(g.Param(e.LogitBiasParam), 1), 1)
+	}
+	return y
+}
+
+func (e *engine) GetLogits(ctx context.Context, images Tensor, texts [][]int32) (imageLogits, textLogits Tensor, err error) {
+	x, err := e.EncodeImage(ctx, images, true)
+	if err != nil {
+		return Tensor{}, Tensor{}, err
+	}
+	y, err := e.EncodeText(ctx, texts, true)
+	if err != nil {
+		return Tensor{}, Tensor{}, err
+	}
+	if imageLogits, err = e.Similarity(ctx, x, y); err != nil {
+		return Tensor{}, Tensor{}, err
+	}
+	return imageLogits, transpose(imageLogits), nil
+}
+
+func transpose(t Tensor) Tensor {
+	n, m := t.Shape[0], t.Shape[1]
+	y := Tensor{[]int{m, n}, make([]float32, n*m)}
+	for i := range n {
+		for j := range m {
+			y.Data[j*n+i] = t.Data[i*m+j]
+		}
+	}
+	return y
+}
+
+// Output is what open_clip's forward returns, as a tuple or a dict.
+type Output struct {
+	ImageFeatures *Tensor // unit vectors; nil without images
+	TextFeatures  *Tensor // unit vectors; nil without texts
+	LogitScale    float32
+	LogitBias     *float32 // nil when the model has none
+}
+
+// Tuple is open_clip's default form: image features, text features, logit
+// scale and, where the model has one, logit bias; absent ones are nil.
+func (o *Output) Tuple() []any {
+	t := []any{o.ImageFeatures, o.TextFeatures, o.LogitScale}
+	if o.LogitBias != nil {
+		t = append(t, *o.LogitBias)
+	}
+	return t
+}
+
+// Dict is open_clip's form with output_dict.
+func (o *Output) Dict() map[string]any {
+	d := map[string]any{"image_features": o.ImageFeatures, "text_features": o.TextFeatures, "logit_scale": o.LogitScale}
+	if o.LogitBias != nil {
+		d["logit_bias"] = *o.LogitBias
+	}
+	return d
+}
+
+func (e *engine) Forward(ctx context.Context, images *Tensor, texts [][]int32) (*Output, error) {
+	o := &Output{LogitScale: e.LogitScale()}
+	if b, ok := e.LogitBias(); ok {
+		o.LogitBias = &b
+	}
+	if images != nil {
+		x, err := e.EncodeImage(ctx, *images, true)
+		if err != nil {
+			return nil, err
+		}
+		o.ImageFeatures = &x
+	}
+	if texts != nil {
+		y, err := e.EncodeText(ctx, texts, true)
+		if err != nil {
+			return nil, err
+		}
+		o.TextFeatures = &y
+	}
+	return o, nil
+}
+
+// Programs lowers the towers for a batch without loading them: what the device
+// would replay for EncodeImage and EncodeText.
+func (e *engine) Programs(batch int) (image, text *graph.Program, err error) {
+	image, err = compile(task{build: func(g *graph.Graph, batch int) []graph.Tensor {
+		return []graph.Tensor{unit(g, e.imageTower(g, batch), true)}
+	}}, batch)
+	if err != nil {
+		return nil, nil, err
+	}
+	text, err = compile(task{build: func(g *graph.Graph, batch int) []graph.Tensor {
+		return []graph.Tensor{unit(g, e.textTower(g, e.text.inputs(g, batch, e.text.ContextLength)), true)}
+	}}, batch)
+	return image, text, err
+}
+
+// Record appends both towers to g for batch pairs of an image and a text of
+// length tokens, and returns their unit features [batch, embed_dim]. Feed gives
+// the values of the inputs it declares.
+func (e *engine) Record(g *graph.Graph, batch, length int) (imageFeatures, textFeatures graph.Tensor) {
+	image := unit(g, e.imageTower(g, batch), true)
+	return image, unit(g, e.textTower(g, e.text.inputs(g, batch, length)), true)
+}
+
+// Feed checks pairs and gives the inputs of a graph that Record made for them.
+func (e *engine) Feed(images Tensor, texts [][]int32) (map[string]any, error) {
+	if err := errors.Join(e.checkImages(images), e.checkTexts(texts)); err != nil {
+		return nil, err
+	}
+	if images.Shape[0] != len(texts) || len(texts) == 0 {
+		return nil, fmt.Errorf("%w: %d images and %d texts, want as many of each and at least one", ErrInput, images.Shape[0], len(texts))
+	}
+	feed := e.text.feed(texts)
+	feed["image"] = images.Data
+	return feed, nil
+}

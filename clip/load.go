@@ -1,0 +1,268 @@
+package clip
+
+import (
+	"context"
+	"embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
+	"github.com/clip-wgpu/clip-wgpu/clip/tokenizer"
+	"github.com/clip-wgpu/clip-wgpu/weights"
+)
+
+//go:embed emoji-clip/open_clip_config.json emoji-clip/open_clip_model.safetensors
+//go:embed emoji-clip/vocab.json emoji-clip/merges.txt
+var embedded embed.FS
+
+// Embedded is the source, and the name, of the model within the package: it
+// knows emoji and icon drawings by their English names and has never seen a
+// photograph.
+const Embedded = "emoji-clip"
+
+// Load opens a model: a folder in open_clip's layout (open_clip_config.json,
+// weights and, where the model has its own, vocab.json and merges.txt), a
+// safetensors file with a config beside it, or, for "" and Embedded, the
+// embedded model. Weights that do not fit the config are an error that names
+// the tensors; NaN among them is a warning.
+func Load(ctx context.Context, source string, opts ...Option) (Model, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	o := options{}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	c, err := openCheckpoint(source, &o)
+	if err != nil {
+		return nil, err
+	}
+	m, err := c.load(ctx, opts)
+	if err != nil {
+		return nil, errors.Join(err, c.file.Close())
+	}
+	return m, nil
+}
+
+// checkpoint is a model at rest.
+type checkpoint struct {
+	name      string
+	dir       fs.FS
+	config    Config
+	transform *preprocess.Transform
+	file      *weights.File
+}
+
+func openCheckpoint(source string, o *options) (*checkpoint, error) {
+	c := &checkpoint{name: source}
+	err := c.locate(source)
+	if err != nil {
+		return nil, err
+	}
+	if err = c.readConfig(o); err == nil {
+		return c, nil
+	}
+	return nil, errors.Join(err, c.file.Close())
+}
+
+// locate opens the weights and finds the folder of the files beside them.
+func (c *checkpoint) locate(source string) (err error) {
+	if source == "" || source == Embedded {
+		c.name = Embedded
+		if c.dir, err = fs.Sub(embedded, Embedded); err != nil {
+			return err
+		}
+		data, err := fs.ReadFile(c.dir, "open_clip_model.safetensors")
+		if err != nil {
+			return err
+		}
+		c.file, err = weights.Parse(Embedded, data)
+		return err
+	}
+	if c.file, err = weights.Open(source); err != nil {
+		return err
+	}
+	folder := source
+	if info, err := os.Stat(source); err == nil && !info.IsDir() {
+		folder = filepath.Dir(source)
+	}
+	c.dir = os.DirFS(folder)
+	return nil
+}
+
+// readConfig reads the model and preprocessing configurations.
+func (c *checkpoint) readConfig(o *options) error {
+	pp := preprocess.DefaultConfig()
+	if o.config != nil {
+		c.config = *o.config
+	} else {
+		file, data, err := c.findConfig()
+		if err != nil {
+			return err
+		}
+		var ppJSON []byte
+		if c.config, ppJSON, err = ParseConfig(data); err == nil && ppJSON != nil {
+			err = json.Unmarshal(ppJSON, &pp)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", file, err)
+		}
+	}
+	if o.imageSize != nil {
+		c.config.VisionCfg.ImageSize = *o.imageSize
+	}
+	if o.context != 0 {
+		c.config.TextCfg.ContextLength = o.context
+	}
+	if err := c.config.validate(); err != nil {
+		return err
+	}
+	var err error
+	pp.Size = preprocess.Size(c.config.VisionCfg.ImageSize)
+	c.transform, err = preprocess.New(pp)
+	return err
+}
+
+// findConfig reads open_clip_config.json, or a config.json of the same form.
+func (c *checkpoint) findConfig() (string, []byte, error) {
+	for _, name := range []string{"open_clip_config.json", "config.json"} {
+		data, err := fs.ReadFile(c.dir, name)
+		if err == nil {
+			return filepath.Join(c.folder(), name), data, nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return "", nil, err
+		}
+	}
+	return "", nil, fmt.Errorf("%s: %w: no open_clip_config.json in the folder of the weights", c.name, fs.ErrNotExist)
+}
+
+func (c *checkpoint) folder() string {
+	if info, err := os.Stat(c.name); err == nil && !info.IsDir() {
+		return filepath.Dir(c.name)
+	}
+	return c.name
+}
+
+func (c *checkpoint) load(ctx context.Context, opts []Option) (Model, error) {
+	m, e, err := build(c.config)
+	if err != nil {
+		return nil, err
+	}
+	src, err := adapt(e, c.file)
+	if err == nil {
+		err = weights.Bind(m, src).Err()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.file.Path(), err)
+	}
+	if e.tokens, err = c.tokenizer(); err != nil {
+		return nil, err
+	}
+	if e.warnings, err = findNaN(ctx, src); err != nil {
+		return nil, err
+	}
+	e.name, e.source, e.transform = c.name, c.file, c.transform
+	if err := e.open(opts); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// tokenizer is the one beside the weights, or CLIP's own.
+func (c *checkpoint) tokenizer() (*tokenizer.Tokenizer, error) {
+	t := tokenizer.Default()
+	_, err := fs.Stat(c.dir, "vocab.json")
+	if err == nil {
+		if t, err = tokenizer.Load(c.dir); err != nil {
+			return nil, fmt.Errorf("%s: %w", c.folder(), err)
+		}
+	}
+	return t, nil
+}
+
+// findNaN names the tensors that hold NaN.
+func findNaN(ctx context.Context, src weights.Source) (warnings []string, err error) {
+	for _, name := range src.Names() {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		t, _ := src.Tensor(name)
+		i, err := t.FirstNaN()
+		if err != nil {
+			return nil, err
+		}
+		if i >= 0 {
+			warnings = append(warnings, fmt.Sprintf("tensor %s holds NaN (element %d)", name, i))
+		}
+	}
+	return warnings, nil
+}
+
+// textNames start the names of a text tower in the state dict of CLIP.
+var textNames = []string{"text_projection", "positional_embedding", "token_embedding", "transformer", "ln_final"}
+
+// adapt does what open_clip does to a state dict before it loads it (load_checkpoint
+// of factory.py): CLIP's text names are moved under text. for CustomTextCLIP, a
+// scalar stands for a one-element vector and the other way round, a missing
+// logit bias is zero, and position embeddings are resized.
+func adapt(e *engine, src weights.Source) (weights.Source, error) {
+	m := weights.Map{}
+	_, clipNames := src.Tensor("positional_embedding")
+	for _, name := range src.Names() {
+		t, _ := src.Tensor(name)
+		isText := func(prefix string) bool { return strings.HasPrefix(name, prefix) }
+		if e.cfg.CustomText && clipNames && slices.ContainsFunc(textNames, isText) {
+			name = "text." + name
+		}
+		t.Name = name
+		if name == "logit_scale" || name == "logit_bias" {
+			if t.Len() == 1 && len(t.Shape) <= 1 {
+				t.Shape = e.LogitScaleParam.Shape
+			}
+		}
+		m[name] = t
+	}
+	if _, ok := m["logit_bias"]; !ok && e.LogitBiasParam != nil {
+		zero, err := weights.FromF32("logit_bias", e.LogitBiasParam.Shape, []float32{0})
+		if err != nil {
+			return nil, err
+		}
+		m["logit_bias"] = zero
+	}
+	grid := e.cfg.VisionCfg.grid()
+	if err := resize(m, "visual.positional_embedding", func(old []float32, width int) []float32 {
+		return ResizePosEmbed(old, width, grid)
+	}, e.visual.PositionalEmbedding.Shape); err != nil {
+		return nil, err
+	}
+	return m, resize(m, e.text.PositionalEmbedding.Name, func(old []float32, width int) []float32 {
+		return ResizeTextPosEmbed(old, width, e.text.PositionalEmbedding.Shape[0])
+	}, e.text.PositionalEmbedding.Shape)
+}
+
+// resize replaces a position embedding of another length; other mismatches are
+// left for Bind to report.
+func resize(m weights.Map, name string, f func(old []float32, width int) []float32, want []int) error {
+	t, ok := m[name]
+	if !ok || len(t.Shape) != 2 || t.Shape[1] != want[1] || t.Shape[0] == want[0] || t.Shape[0] < 2 || !t.DType.IsFloat() {
+		return nil
+	}
+	old := make([]float32, t.Len())
+	if err := t.ReadF32(old, 0); err != nil {
+		return err
+	}
+	data := f(old, want[1])
+	if data == nil {
+		return nil
+	}
+	var err error
+	m[name], err = weights.FromF32(name, want, data)
+	return err
+}

@@ -1,0 +1,307 @@
+// Package clip is open_clip's CLIP class in Go, computed by WebGPU.
+//
+// Load opens a model folder, a safetensors file or the embedded model; New
+// makes one with random weights. Models are safe for concurrent use.
+package clip
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"image"
+	"iter"
+	"math"
+	"sync/atomic"
+
+	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
+	"github.com/clip-wgpu/clip-wgpu/clip/tokenizer"
+	"github.com/clip-wgpu/clip-wgpu/gpu"
+	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/layers"
+	"github.com/clip-wgpu/clip-wgpu/weights"
+)
+
+// ErrInput is matched by errors about arguments that do not fit the model.
+var ErrInput = errors.New("invalid input")
+
+// Tensor is a shape and its elements in row-major order.
+type Tensor struct {
+	Shape []int
+	Data  []float32
+}
+
+// Model is what CLIP and CustomTextCLIP have in common.
+type Model interface {
+	// EncodeImage maps images [n, 3, height, width], preprocessed, to features
+	// [n, embed_dim], or [n, tokens, embed_dim] where the tower does not pool;
+	// normalize makes them unit vectors.
+	EncodeImage(ctx context.Context, images Tensor, normalize bool) (Tensor, error)
+	// EncodeText maps rows of token ids to features [n, embed_dim].
+	EncodeText(ctx context.Context, texts [][]int32, normalize bool) (Tensor, error)
+	// EncodeImages preprocesses images and returns their unit features.
+	EncodeImages(ctx context.Context, images []image.Image) (Tensor, error)
+	// EncodeTexts tokenizes strings and returns their unit features.
+	EncodeTexts(ctx context.Context, texts []string) (Tensor, error)
+	// GetLogits returns scaled similarities [images, texts] and their transpose.
+	GetLogits(ctx context.Context, images Tensor, texts [][]int32) (imageLogits, textLogits Tensor, err error)
+	// Forward encodes what is given; Output says what it returns.
+	Forward(ctx context.Context, images *Tensor, texts [][]int32) (*Output, error)
+	// ForwardIntermediates also returns the outputs of the transformers' blocks.
+	ForwardIntermediates(ctx context.Context, images *Tensor, texts [][]int32, o IntermediatesOptions) (*Intermediates, error)
+	// Trace returns the outputs of modules by their open_clip names.
+	Trace(ctx context.Context, images *Tensor, texts [][]int32, modules ...string) (map[string]Tensor, error)
+	// Programs lowers both towers for a batch without loading them.
+	Programs(batch int) (image, text *graph.Program, err error)
+	// Record appends the towers to a graph, to be trained; Feed gives its inputs.
+	Record(g *graph.Graph, batch, length int) (imageFeatures, textFeatures graph.Tensor)
+	Feed(images Tensor, texts [][]int32) (map[string]any, error)
+	// Store holds the parameters on the device; Refresh rereads what the model
+	// keeps of them, after something else has changed them.
+	Store() *gpu.Store
+	Refresh(ctx context.Context) error
+	// Similarity returns the logits of unit features [n, embed_dim] and [m, embed_dim]: [n, m].
+	Similarity(ctx context.Context, imageFeatures, textFeatures Tensor) (Tensor, error)
+
+	// LogitScale is exp of the stored parameter, as open_clip returns it.
+	LogitScale() float32
+	// LogitBias is the stored parameter; false when the model has none.
+	LogitBias() (float32, bool)
+	Config() Config
+	// Parameters iterates over the parameters by state-dict name.
+	Parameters() iter.Seq2[string, *graph.Param]
+	// Tokenizer and Preprocess do the way from string and picture.
+	Tokenizer() *tokenizer.Tokenizer
+	Preprocess() *preprocess.Transform
+	// Name says which model it is: the embedded one's name or the path.
+	Name() string
+	// Warnings lists what is odd about the weights, such as NaN.
+	Warnings() []string
+	Device() *gpu.Device
+	// Close frees the model's memory on the device. It waits for running calls.
+	Close() error
+}
+
+// CLIP is open_clip's CLIP class: the text tower's modules are its own.
+type CLIP struct {
+	*TextTransformer `w:""`
+	Visual           *VisionTransformer `w:"visual"`
+	*engine          `w:""`
+}
+
+// CustomTextCLIP is open_clip's CustomTextCLIP class: the text tower is a
+// module of its own. It takes text rows shorter than the context, too.
+type CustomTextCLIP struct {
+	Visual  *VisionTransformer `w:"visual"`
+	Text    *TextTransformer   `w:"text"`
+	*engine `w:""`
+
+	ContextLength int
+	VocabSize     int
+}
+
+var (
+	_ Model = (*CLIP)(nil)
+	_ Model = (*CustomTextCLIP)(nil)
+)
+
+// New returns a model with open_clip's random initialisation from seed.
+func New(cfg Config, seed uint64, opts ...Option) (Model, error) {
+	m, e, err := build(cfg)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range m.Parameters() {
+		layers.Seed(p, seed)
+	}
+	e.name = fmt.Sprintf("random weights, seed %d", seed)
+	if err := e.open(opts); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// build makes a model's structure, with its parameters named.
+func build(cfg Config) (Model, *engine, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, nil, err
+	}
+	e := newEngine(cfg)
+	var m Model = &CLIP{Visual: e.visual, TextTransformer: e.text, engine: e}
+	if cfg.CustomText {
+		m = &CustomTextCLIP{
+			Visual: e.visual, Text: e.text, engine: e,
+			ContextLength: e.text.ContextLength, VocabSize: e.text.VocabSize,
+		}
+	}
+	e.root = m
+	weights.Walk(m, func(name string, p *graph.Param) { p.Name = name })
+	return m, e, nil
+}
+
+// engine is what both classes share: towers, device and programs.
+type engine struct {
+	LogitScaleParam *graph.Param `w:"logit_scale"` // the logarithm of the scale
+	LogitBiasParam  *graph.Param `w:"logit_bias"`
+
+	cfg       Config
+	name      string
+	root      Model
+	visual    *VisionTransformer
+	text      *TextTransformer
+	tokens    *tokenizer.Tokenizer
+	transform *preprocess.Transform
+	warnings  []string
+
+	dev      *gpu.Device
+	store    *gpu.Store
+	programs *programCache
+	source   *weights.File // kept open while weights stream
+	logit    atomic.Pointer[logitConstants]
+}
+
+func newEngine(cfg Config) *engine {
+	shape := []int{}
+	if cfg.NonscalarLogitScale {
+		shape = []int{1}
+	}
+	e := &engine{cfg: cfg, visual: newVisionTransformer(&cfg), text: newTextTransformer(&cfg)}
+	scale := defaultInitLogitScale
+	if cfg.InitLogitScale != nil {
+		scale = *cfg.InitLogitScale
+	}
+	e.LogitScaleParam = layers.NewParam(layers.Constant(scale), shape...)
+	if cfg.InitLogitBias != nil {
+		e.LogitBiasParam = layers.NewParam(layers.Constant(*cfg.InitLogitBias), shape...)
+	}
+	return e
+}
+
+// open puts the model on a device.
+func (e *engine) open(opts []Option) error {
+	o := options{maxBatch: 32}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	if err := e.prepare(); err != nil {
+		return err
+	}
+	var err error
+	if o.device == nil {
+		e.dev, err = gpu.Open(o.gpu)
+	} else {
+		e.dev, err = o.device.Retain()
+	}
+	if err != nil {
+		return err
+	}
+	e.store = e.dev.NewStore()
+	e.programs = newProgramCache(o.maxBatch)
+	return nil
+}
+
+// prepare fills in the tokenizer, the preprocessing and the logit constants.
+func (e *engine) prepare() error {
+	if e.tokens == nil {
+		e.tokens = tokenizer.Default()
+	}
+	if e.transform == nil {
+		c := preprocess.DefaultConfig()
+		c.Size = preprocess.Size(e.cfg.VisionCfg.ImageSize)
+		t, err := preprocess.New(c)
+		if err != nil {
+			return err
+		}
+		e.transform = t
+	}
+	return e.readLogitConstants(func(p *graph.Param, v []float32) error { return p.Source.ReadF32(v, 0) })
+}
+
+// logitConstants are the scale and bias as the host knows them.
+type logitConstants struct{ scale, bias float32 }
+
+func (e *engine) LogitScale() float32 { return e.logit.Load().scale }
+
+func (e *engine) LogitBias() (float32, bool) { return e.logit.Load().bias, e.LogitBiasParam != nil }
+
+func (e *engine) Store() *gpu.Store { return e.store }
+
+func (e *engine) Refresh(ctx context.Context) error {
+	return e.readLogitConstants(func(p *graph.Param, v []float32) error { return e.store.Read(ctx, &p.State, v) })
+}
+
+func (e *engine) readLogitConstants(read func(p *graph.Param, v []float32) error) error {
+	var scale, bias [1]float32
+	if err := read(e.LogitScaleParam, scale[:]); err != nil {
+		return err
+	}
+	if e.LogitBiasParam != nil {
+		if err := read(e.LogitBiasParam, bias[:]); err != nil {
+			return err
+		}
+	}
+	e.logit.Store(&logitConstants{float32(math.Exp(float64(scale[0]))), bias[0]})
+	return nil
+}
+
+func (e *engine) Config() Config { return e.cfg }
+
+func (e *engine) Tokenizer() *tokenizer.Tokenizer { return e.tokens }
+
+func (e *engine) Preprocess() *preprocess.Transform { return e.transform }
+
+func (e *engine) Name() string { return e.name }
+
+func (e *engine) Warnings() []string { return e.warnings }
+
+func (e *engine) Device() *gpu.Device { return e.dev }
+
+func (e *engine) Parameters() iter.Seq2[string, *graph.Param] {
+	return func(yield func(string, *graph.Param) bool) {
+		more := true
+		weights.Walk(e.root, func(name string, p *graph.Param) {
+			more = more && yield(name, p)
+		})
+	}
+}
+
+// Close implements Model. It is idempotent.
+func (e *engine) Close() error {
+	if e == nil || !e.programs.close() {
+		return nil
+	}
+	return errors.Join(e.store.Close(), e.dev.Close(), e.source.Close())
+}
+
+// Option adjusts New and Load.
+type Option func(*options)
+
+type options struct {
+	gpu       gpu.Options
+	device    *gpu.Device
+	maxBatch  int
+	config    *Config
+	imageSize *Size
+	context   int
+}
+
+// WithGPU chooses the adapter and its limits.
+func WithGPU(o gpu.Options) Option { return func(opts *options) { opts.gpu = o } }
+
+// WithDevice shares an open device; the model keeps it open until its Close.
+func WithDevice(d *gpu.Device) Option { return func(o *options) { o.device = d } }
+
+// WithMaxBatch sets how many images or texts go to the device at once (32);
+// larger batches are split.
+func WithMaxBatch(n int) Option { return func(o *options) { o.maxBatch = max(1, n) } }
+
+// WithConfig supplies the model configuration that a lone weights file lacks.
+func WithConfig(c Config) Option { return func(o *options) { o.config = &c } }
+
+// WithImageSize changes the image size (open_clip's force_image_size); the
+// position embedding is resized on load.
+func WithImageSize(height, width int) Option {
+	return func(o *options) { o.imageSize = &Size{height, width} }
+}
+
+// WithContextLength changes the text length (open_clip's force_context_length).
+func WithContextLength(n int) Option { return func(o *options) { o.context = n } }

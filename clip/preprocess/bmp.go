@@ -1,0 +1,295 @@
+package preprocess
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+)
+
+// bmp is a Windows or OS/2 bitmap whose header has been read. Its modes and
+// bit layouts are those of Pillow's BmpImagePlugin.
+type bmp struct {
+	w, h    int
+	topDown bool
+	bits    int // a pixel
+	layout  bmpLayout
+	rle     bool
+	entries []uint8 // palette, step bytes each: blue, green, red
+	step    int
+	file    []byte
+	offset  int // of the pixels in file
+}
+
+const (
+	bmpRaw, bmpRLE8, bmpRLE4, bmpBitfields = 0, 1, 2, 3
+
+	bmpFileHeader = 14
+)
+
+// bmpLayout gives the bits of red, green, blue and alpha (0: none) of a pixel.
+type bmpLayout [4]uint32
+
+var (
+	bgr15 = bmpLayout{0x7c00, 0x3e0, 0x1f}
+	bgrx  = bmpLayout{0xff0000, 0xff00, 0xff}
+	bgra  = bmpLayout{0xff0000, 0xff00, 0xff, 0xff000000}
+
+	// The masks that are read, by bits a pixel.
+	bmpLayouts = map[int][]bmpLayout{
+		16: {{0xf800, 0x7e0, 0x1f}, bgr15},
+		24: {bgrx},
+		32: {bgrx, bgra, {0xff000000, 0xff0000, 0xff00}, {0xff000000, 0xff0000, 0xff00, 0xff}, {0xff, 0xff00, 0xff0000, 0xff000000}},
+	}
+)
+
+func decodeBMP(data []byte, o options) (*Image, error) {
+	b, err := parseBMP(data)
+	if err != nil {
+		return nil, damaged(err)
+	}
+	if err := o.checkSize(b.w, b.h); err != nil {
+		return nil, err
+	}
+	if b.bits > 8 {
+		return b.trueColor()
+	}
+	return b.indexed()
+}
+
+func parseBMP(data []byte) (*bmp, error) {
+	r := &byteReader{data: data}
+	head := r.take(bmpFileHeader + 4)
+	if r.failed {
+		return nil, r.err()
+	}
+	size := int(binary.LittleEndian.Uint32(head[bmpFileHeader:]))
+	if !slices.Contains([]int{12, 40, 52, 56, 64, 108, 124}, size) {
+		return nil, fmt.Errorf("%w: header of %d bytes", ErrUnsupportedFormat, size)
+	}
+	info := r.take(size - 4)
+	if r.failed {
+		return nil, r.err()
+	}
+	b := &bmp{file: data, offset: int(binary.LittleEndian.Uint32(head[10:]))}
+	u16 := func(at int) int { return int(binary.LittleEndian.Uint16(info[at:])) }
+	u32 := func(at int) int { return int(binary.LittleEndian.Uint32(info[at:])) }
+	compression, colors := bmpRaw, 0
+	if size == 12 {
+		b.w, b.h, b.bits, b.step = u16(0), u16(2), u16(6), 3
+	} else {
+		b.w, b.h, b.bits, b.step = u32(0), int(int32(u32(4))), u16(10), 4
+		compression, colors = u32(12), u32(28)
+	}
+	if b.topDown = b.h < 0; b.topDown {
+		b.h = -b.h
+	}
+	if err := b.setLayout(compression, info, r); err != nil {
+		return nil, err
+	}
+	if b.bits <= 8 {
+		b.readPalette(r, size, colors)
+	}
+	if b.offset == 0 {
+		b.offset = len(data) - len(r.data)
+	}
+	return b, r.err()
+}
+
+// setLayout finds the place of the colours in a pixel; a 40-byte header is
+// followed by their masks, longer ones contain them.
+func (b *bmp) setLayout(compression int, info []byte, r *byteReader) error {
+	switch b.bits {
+	case 1, 4, 8:
+	case 16:
+		b.layout = bgr15
+	case 24, 32:
+		b.layout = bgrx
+	default:
+		return fmt.Errorf("%w: %d bits a pixel", ErrUnsupportedFormat, b.bits)
+	}
+	switch {
+	case compression == bmpRaw:
+		return nil
+	case compression == bmpRLE8 && b.bits == 8, compression == bmpRLE4 && b.bits == 4:
+		b.rle = true
+		return nil
+	case compression != bmpBitfields || b.bits <= 8:
+		return fmt.Errorf("%w: compression %d with %d bits a pixel", ErrUnsupportedFormat, compression, b.bits)
+	}
+	masks := info[min(36, len(info)):]
+	if len(masks) < 12 {
+		masks = r.take(12)
+	}
+	if masks == nil {
+		return r.err()
+	}
+	var layout bmpLayout
+	for i := range min(4, len(masks)/4) {
+		layout[i] = binary.LittleEndian.Uint32(masks[4*i:])
+	}
+	if b.bits < 32 {
+		layout[3] = 0
+	} else if layout == (bmpLayout{}) {
+		layout = bgra
+	}
+	if !slices.Contains(bmpLayouts[b.bits], layout) {
+		return fmt.Errorf("%w: colour masks %#x", ErrUnsupportedFormat, layout)
+	}
+	b.layout = layout
+	return nil
+}
+
+func (b *bmp) readPalette(r *byteReader, headerSize, colors int) {
+	if colors == 0 {
+		colors = 1 << b.bits
+	}
+	// Some writers give the offset of the palette for that of the pixels.
+	if b.offset == bmpFileHeader+headerSize {
+		b.offset += 4 * colors
+	}
+	b.entries = r.take(min(colors, 1<<16) * b.step)
+}
+
+// row returns the bytes of the i-th stored row and its place in the image.
+func (b *bmp) row(i int) (row []byte, y int) {
+	stride := (b.w*b.bits + 31) / 32 * 4
+	at, n := b.offset+i*stride, (b.w*b.bits+7)/8
+	if at < 0 || at+n > len(b.file) {
+		return nil, 0
+	}
+	return b.file[at : at+n], b.place(i)
+}
+
+func (b *bmp) place(i int) int {
+	if b.topDown {
+		return i
+	}
+	return b.h - 1 - i
+}
+
+func (b *bmp) trueColor() (*Image, error) {
+	m := newImage(modeRGB, b.w, b.h)
+	if b.layout[3] != 0 {
+		m = newImage(modeRGBA, b.w, b.h)
+	}
+	out, n := m.bands(), b.bits/8
+	var shift, top [4]uint32 // lowest bit and largest value of each band
+	for c := range out {
+		for shift[c] = 0; b.layout[c]>>shift[c]&1 == 0; shift[c]++ {
+		}
+		top[c] = b.layout[c] >> shift[c]
+	}
+	for i := range b.h {
+		row, y := b.row(i)
+		if row == nil {
+			return nil, fmt.Errorf("%w: the file is truncated", ErrCorrupt)
+		}
+		for x := range b.w {
+			var px uint32
+			for j, v := range row[x*n : (x+1)*n] {
+				px |= uint32(v) << (8 * j)
+			}
+			for c := range out {
+				m.pix[(y*b.w+x)*out+c] = uint8(px >> shift[c] & top[c] * 255 / top[c])
+			}
+		}
+	}
+	return m, nil
+}
+
+// indexed reads up to 8 bits a pixel. Pillow drops a palette of black and
+// white (mode 1) or one that is no more than the gray ramp (mode L).
+func (b *bmp) indexed() (*Image, error) {
+	m := newImage(modeP, b.w, b.h)
+	if err := b.readIndices(m.pix); err != nil {
+		return nil, err
+	}
+	var entries []uint8 // red, green, blue
+	for e := b.entries; len(e) >= b.step; e = e[b.step:] {
+		entries = append(entries, e[2], e[1], e[0])
+	}
+	switch {
+	case b.bits == 1 && string(entries) == "\x00\x00\x00\xff\xff\xff":
+		m.mode = modeBilevel
+		for i := range m.pix {
+			m.pix[i] *= 255
+		}
+	case isGrayRamp(entries) && len(entries) != 6:
+		m.mode = modeL
+	default:
+		m.palette = rgbPalette(entries)
+	}
+	return m, nil
+}
+
+func (b *bmp) readIndices(pix []uint8) error {
+	if b.rle {
+		return b.readRLE(pix)
+	}
+	perByte, mask := 8/b.bits, uint8(1<<b.bits-1)
+	for i := range b.h {
+		row, y := b.row(i)
+		if row == nil {
+			return fmt.Errorf("%w: the file is truncated", ErrCorrupt)
+		}
+		for x := range b.w {
+			pix[y*b.w+x] = row[x/perByte] >> (8 - b.bits - x%perByte*b.bits) & mask
+		}
+	}
+	return nil
+}
+
+// readRLE unpacks run-length coded indices. Skipped pixels get index 0.
+func (b *bmp) readRLE(pix []uint8) error {
+	r := &byteReader{data: b.file[min(b.offset, len(b.file)):]}
+	out := make([]uint8, 0, len(pix))
+	room := func() int { return len(pix) - len(out) }
+	x := 0
+	for room() > 0 {
+		n, v := r.u8(), r.u8()
+		if r.failed || n == 0 && v == 1 { // end of bitmap
+			return fmt.Errorf("%w: the file is truncated", ErrCorrupt)
+		}
+		switch {
+		case n > 0:
+			n = min(n, max(0, b.w-x))
+			for i := range n {
+				out = append(out, b.rleIndex(byte(v), i))
+			}
+			x += n
+		case v == 0: // end of line
+			out = append(out, make([]uint8, (b.w-len(out)%b.w)%b.w)...)
+			x = 0
+		case v == 2: // skip right and up
+			right, up := r.u8(), r.u8()
+			out = append(out, make([]uint8, min(right+up*b.w, room()))...)
+			x = len(out) % b.w
+		default:
+			for i, packed := range r.take(v * b.bits / 8) {
+				for j := range 8 / b.bits {
+					out = append(out, b.rleIndex(packed, i*8/b.bits+j))
+				}
+			}
+			x += v
+			if (len(b.file)-len(r.data))%2 != 0 {
+				r.take(1)
+			}
+		}
+	}
+	for i := range b.h {
+		copy(pix[b.place(i)*b.w:], out[i*b.w:(i+1)*b.w])
+	}
+	return nil
+}
+
+// rleIndex is the i-th index that a byte repeats: the byte, or its upper and
+// lower half in turn.
+func (b *bmp) rleIndex(packed byte, i int) uint8 {
+	switch {
+	case b.bits == 8:
+		return packed
+	case i%2 == 0:
+		return packed >> 4
+	}
+	return packed & 15
+}

@@ -1,0 +1,145 @@
+package preprocess
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math"
+	"strings"
+)
+
+// Mean and standard deviation of OpenAI's training set in RGB order, for
+// pixels in [0, 1] (open_clip/constants.py).
+var (
+	OpenAIDatasetMean = Channels{0.48145466, 0.4578275, 0.40821073}
+	OpenAIDatasetStd  = Channels{0.26862954, 0.26130258, 0.27577711}
+)
+
+// maxSide bounds a target side: far above any model's, so that a mistyped
+// config is refused instead of exhausting memory.
+const maxSide = 8192
+
+// Size is a target size [height, width]. In JSON it is one number (a square),
+// [n] or [height, width].
+type Size [2]int
+
+// Channels holds one value each for R, G and B. In JSON it is a list of three
+// numbers or one number for all.
+type Channels [3]float64
+
+// Config is open_clip's PreprocessCfg (open_clip/transform.py). Decoding JSON
+// into a zero Config starts from the defaults, into any other it overlays what
+// is there; null leaves a field as it is and an unknown key is an error.
+type Config struct {
+	Size          Size     `json:"size"`          // default 224
+	Mode          string   `json:"mode"`          // "RGB", the only one
+	Mean          Channels `json:"mean"`          // default OpenAIDatasetMean
+	Std           Channels `json:"std"`           // default OpenAIDatasetStd
+	Interpolation string   `json:"interpolation"` // "bicubic" (default), "bilinear"; "random" means bicubic
+	ResizeMode    string   `json:"resize_mode"`   // "shortest" (default), "longest", "squash"
+	FillColor     int      `json:"fill_color"`    // padding of "longest", in the file's own mode
+}
+
+// DefaultConfig returns open_clip's defaults.
+func DefaultConfig() Config {
+	return Config{
+		Size:          Size{224, 224},
+		Mode:          "RGB",
+		Mean:          OpenAIDatasetMean,
+		Std:           OpenAIDatasetStd,
+		Interpolation: "bicubic",
+		ResizeMode:    "shortest",
+	}
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (c *Config) UnmarshalJSON(data []byte) error {
+	type plain Config
+	p := plain(*c)
+	if *c == (Config{}) {
+		p = plain(DefaultConfig())
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&p); err != nil {
+		return fmt.Errorf("%w: %s", ErrInvalidConfig, strings.TrimPrefix(err.Error(), "json: "))
+	}
+	*c = Config(p)
+	return nil
+}
+
+// Validate returns an error wrapping ErrInvalidConfig that names the first
+// field with a value out of range.
+func (c Config) Validate() error {
+	for i, name := range [...]string{"height", "width"} {
+		if c.Size[i] < 1 || c.Size[i] > maxSide {
+			return fmt.Errorf("%w: size: %s %d, want 1 to %d", ErrInvalidConfig, name, c.Size[i], maxSide)
+		}
+	}
+	if c.Mode != "RGB" {
+		return fmt.Errorf("%w: mode %q, want \"RGB\"", ErrInvalidConfig, c.Mode)
+	}
+	switch c.Interpolation {
+	case "bicubic", "bilinear", "random":
+	default:
+		return fmt.Errorf("%w: interpolation %q, want bicubic, bilinear or random", ErrInvalidConfig, c.Interpolation)
+	}
+	switch c.ResizeMode {
+	case "shortest", "longest", "squash":
+	default:
+		return fmt.Errorf("%w: resize_mode %q, want shortest, longest or squash", ErrInvalidConfig, c.ResizeMode)
+	}
+	for i := range c.Mean {
+		if m := c.Mean[i]; math.IsNaN(m) || math.IsInf(m, 0) {
+			return fmt.Errorf("%w: mean[%d] is %v, want a finite number", ErrInvalidConfig, i, m)
+		}
+		if s := c.Std[i]; !(s > 0) || float32(s) == 0 || math.IsInf(s, 0) {
+			return fmt.Errorf("%w: std[%d] is %v, want a positive number", ErrInvalidConfig, i, s)
+		}
+	}
+	return nil
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (s *Size) UnmarshalJSON(data []byte) error {
+	v, err := numbers[int](data)
+	switch {
+	case err != nil || len(v) > 2:
+		return fmt.Errorf("size: %s, want a whole number or [height, width]", data)
+	case len(v) == 1:
+		*s = Size{v[0], v[0]}
+	case len(v) == 2:
+		*s = Size{v[0], v[1]}
+	}
+	return nil
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (c *Channels) UnmarshalJSON(data []byte) error {
+	v, err := numbers[float64](data)
+	switch {
+	case err != nil || len(v) == 2 || len(v) > 3:
+		return fmt.Errorf("mean or std: %s, want three numbers", data)
+	case len(v) == 1:
+		*c = Channels{v[0], v[0], v[0]}
+	case len(v) == 3:
+		*c = Channels(v)
+	}
+	return nil
+}
+
+// numbers decodes a number or a list of numbers; null and [] give none, as
+// open_clip takes both for "not set".
+func numbers[T int | float64](data []byte) ([]T, error) {
+	if data = bytes.TrimSpace(data); string(data) == "null" {
+		return nil, nil
+	}
+	if len(data) > 0 && data[0] == '[' {
+		var list []T
+		err := json.Unmarshal(data, &list)
+		return list, err
+	}
+	var one T
+	err := json.Unmarshal(data, &one)
+	return []T{one}, err
+}

@@ -1,0 +1,68 @@
+package preprocess
+
+import (
+	"encoding/json"
+	"math"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestConfigFromJSON(t *testing.T) {
+	var c Config
+	require.NoError(t, json.Unmarshal([]byte(`{}`), &c))
+	assert.Equal(t, DefaultConfig(), c)
+
+	require.NoError(t, json.Unmarshal([]byte(`{"size": [42, 56], "std": 0.5, "mean": null, "resize_mode": "squash"}`), &c))
+	want := DefaultConfig()
+	want.Size, want.Std, want.ResizeMode = Size{42, 56}, Channels{0.5, 0.5, 0.5}, "squash"
+	assert.Equal(t, want, c)
+
+	// Decoding again overlays.
+	require.NoError(t, json.Unmarshal([]byte(`{"size": 7, "mean": [0, 0.25, 1], "interpolation": "bilinear", "fill_color": 3, "mode": "RGB"}`), &c))
+	want.Size, want.Mean, want.Interpolation, want.FillColor = Size{7, 7}, Channels{0, 0.25, 1}, "bilinear", 3
+	assert.Equal(t, want, c)
+
+	data, err := json.Marshal(c)
+	require.NoError(t, err)
+	var again Config
+	require.NoError(t, json.Unmarshal(data, &again))
+	assert.Equal(t, c, again)
+}
+
+func TestConfigErrorsNameTheField(t *testing.T) {
+	for text, names := range map[string]string{
+		`{"sise": 224}`:                "sise",
+		`{"size": "224"}`:              "size",
+		`{"size": 12.5}`:               "size",
+		`{"size": [1, 2, 3]}`:          "size",
+		`{"size": 0}`:                  "size",
+		`{"size": [224, -1]}`:          "width -1",
+		`{"size": 1000000000000}`:      "size",
+		`{"mode": "L"}`:                "mode",
+		`{"mean": [1, 2]}`:             "mean",
+		`{"std": [1, 1, 0]}`:           "std[2]",
+		`{"interpolation": "lanczos"}`: "lanczos",
+		`{"resize_mode": "crop"}`:      "crop",
+		`{"fill_color": "black"}`:      "fill_color",
+		`[]`:                           "array",
+	} {
+		var c Config
+		err := json.Unmarshal([]byte(text), &c)
+		if err == nil {
+			_, err = New(c)
+		}
+		require.ErrorIs(t, err, ErrInvalidConfig, text)
+		assert.Contains(t, err.Error(), names, text)
+		assert.NotContains(t, err.Error(), "\n", text)
+	}
+	for _, bad := range []float64{math.NaN(), math.Inf(1)} {
+		c := DefaultConfig()
+		c.Mean[1] = bad
+		assert.ErrorIs(t, c.Validate(), ErrInvalidConfig)
+		c = DefaultConfig()
+		c.Std[1] = bad
+		assert.ErrorIs(t, c.Validate(), ErrInvalidConfig)
+	}
+}

@@ -1,0 +1,237 @@
+package preprocess
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"image/jpeg"
+	"image/png"
+	"io"
+	"io/fs"
+	"os"
+
+	"golang.org/x/image/tiff"
+)
+
+// Limits of Decode.
+const (
+	// DefaultMaxPixels is the largest width x height that is decoded: where
+	// Pillow raises DecompressionBombError.
+	DefaultMaxPixels = 2 * (1024 * 1024 * 1024 / 4 / 3)
+
+	maxImageSide = 1 << 20
+	maxFileBytes = 1 << 30
+)
+
+// Option changes how Decode reads a file.
+type Option func(*options)
+
+type options struct {
+	maxPixels int
+	orient    bool
+}
+
+// WithMaxPixels replaces DefaultMaxPixels.
+func WithMaxPixels(n int) Option { return func(o *options) { o.maxPixels = n } }
+
+// WithOrientation turns the image upright by its EXIF orientation (JPEG, PNG,
+// WebP). open_clip does not. A TIFF's orientation is always applied, as Pillow
+// does while loading it.
+func WithOrientation() Option { return func(o *options) { o.orient = true } }
+
+// checkSize refuses sizes before anything of that size is allocated.
+func (o options) checkSize(w, h int) error {
+	if w < 1 || h < 1 {
+		return fmt.Errorf("%w: its header says %dx%d", ErrCorrupt, w, h)
+	}
+	if w > maxImageSide || h > maxImageSide {
+		return fmt.Errorf("%w: %dx%d, a side may have %d pixels", ErrTooLarge, w, h, maxImageSide)
+	}
+	if w > o.maxPixels/h {
+		return fmt.Errorf("%w: %dx%d, the limit is %d pixels", ErrTooLarge, w, h, o.maxPixels)
+	}
+	return nil
+}
+
+// format is a file format by its first bytes; ? matches any byte.
+type format struct {
+	name, magic string
+	decode      func(data []byte, o options) (*Image, error)
+}
+
+var formats = []format{
+	{"PNG", "\x89PNG\r\n\x1a\n", decodePNG},
+	{"JPEG", "\xff\xd8\xff", decodeJPEG},
+	{"GIF", "GIF87a", decodeGIF},
+	{"GIF", "GIF89a", decodeGIF},
+	{"WebP", "RIFF????WEBP", decodeWebP},
+	{"BMP", "BM", decodeBMP},
+	{"TIFF", "II*\x00", decodeTIFF},
+	{"TIFF", "MM\x00*", decodeTIFF},
+}
+
+// known are formats that are recognised to be named, not read.
+var known = []format{
+	{name: "AVIF", magic: "????ftypavi"},
+	{name: "HEIC", magic: "????ftyphe"},
+	{name: "HEIF", magic: "????ftypmif1"},
+	{name: "HEIF", magic: "????ftypmsf1"},
+	{name: "JPEG XL", magic: "\xff\x0a"},
+	{name: "JPEG XL", magic: "\x00\x00\x00\x0cJXL \r\n\x87\n"},
+	{name: "JPEG 2000", magic: "\x00\x00\x00\x0cjP  \r\n\x87\n"},
+	{name: "JPEG 2000", magic: "\xff\x4f\xff\x51"},
+	{name: "ISO media (MP4 or alike)", magic: "????ftyp"},
+	{name: "BigTIFF", magic: "II+\x00"},
+	{name: "BigTIFF", magic: "MM\x00+"},
+	{name: "Photoshop", magic: "8BPS"},
+	{name: "PDF", magic: "%PDF"},
+	{name: "icon", magic: "\x00\x00\x01\x00"},
+	{name: "git-LFS pointer", magic: "version https://git-lfs"},
+}
+
+func (f format) matches(head []byte) bool {
+	if len(head) < len(f.magic) {
+		return false
+	}
+	for i := range f.magic {
+		if f.magic[i] != '?' && f.magic[i] != head[i] {
+			return false
+		}
+	}
+	return true
+}
+
+func sniff(head []byte) (format, error) {
+	for _, f := range formats {
+		if f.matches(head) {
+			return f, nil
+		}
+	}
+	const want = "want PNG, JPEG, GIF, WebP, BMP or TIFF"
+	for _, f := range known {
+		if f.matches(head) {
+			return format{}, fmt.Errorf("%w: %s, %s", ErrUnsupportedFormat, f.name, want)
+		}
+	}
+	if len(head) == 0 {
+		return format{}, fmt.Errorf("%w: no bytes at all", ErrCorrupt)
+	}
+	return format{}, fmt.Errorf("%w: starts with %q, %s", ErrUnsupportedFormat, head[:min(len(head), 12)], want)
+}
+
+// Decode reads one image, whose format its first bytes tell. Images over the
+// limit are refused by what their header says. The error wraps
+// ErrUnsupportedFormat, ErrTooLarge, ErrCorrupt or r's own error.
+func Decode(r io.Reader, opts ...Option) (*Image, error) {
+	o := options{maxPixels: DefaultMaxPixels}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	br := bufio.NewReader(r)
+	head, err := br.Peek(32)
+	if err != nil && err != io.EOF {
+		return nil, err
+	}
+	f, err := sniff(head)
+	if err != nil {
+		return nil, err
+	}
+	data, err := io.ReadAll(io.LimitReader(br, maxFileBytes+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > maxFileBytes {
+		return nil, fmt.Errorf("%w: the file has over %d bytes", ErrTooLarge, maxFileBytes)
+	}
+	img, err := f.decode(data, o)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", f.name, err)
+	}
+	return img, nil
+}
+
+// DecodeFile is Decode of a regular file; the error names it.
+func DecodeFile(path string, opts ...Option) (*Image, error) {
+	// Asked before opening, because opening a FIFO waits for its writer.
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, &fs.PathError{Op: "decode", Path: path, Err: fmt.Errorf("%w: not a regular file (%v)", fs.ErrInvalid, info.Mode().Type())}
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	img, err := Decode(f, opts...)
+	if err != nil {
+		return nil, &fs.PathError{Op: "decode", Path: path, Err: err}
+	}
+	return img, nil
+}
+
+// damaged classifies a codec's error: what it calls unsupported stays that, all
+// else means that the data are bad.
+func damaged(err error) error {
+	switch {
+	case errors.Is(err, ErrUnsupportedFormat), errors.Is(err, ErrCorrupt), errors.Is(err, ErrTooLarge):
+		return err
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return fmt.Errorf("%w: the file is truncated", ErrCorrupt)
+	}
+	var p png.UnsupportedError
+	var j jpeg.UnsupportedError
+	var t tiff.UnsupportedError
+	if errors.As(err, &p) || errors.As(err, &j) || errors.As(err, &t) {
+		return fmt.Errorf("%w: %w", ErrUnsupportedFormat, err)
+	}
+	return fmt.Errorf("%w: %w", ErrCorrupt, err)
+}
+
+// byteReader walks over data; the first read past the end makes it fail, and
+// reads give zeros from then on.
+type byteReader struct {
+	data   []byte
+	failed bool
+}
+
+// take returns the next n bytes, or nil.
+func (r *byteReader) take(n int) []byte {
+	if r.failed || n < 0 || n > len(r.data) {
+		r.failed = true
+		return nil
+	}
+	b := r.data[:n]
+	r.data = r.data[n:]
+	return b
+}
+
+func (r *byteReader) u8() int {
+	if b := r.take(1); b != nil {
+		return int(b[0])
+	}
+	return 0
+}
+
+func (r *byteReader) u16le() int {
+	if b := r.take(2); b != nil {
+		return int(b[0]) | int(b[1])<<8
+	}
+	return 0
+}
+
+func (r *byteReader) u16be() int {
+	if b := r.take(2); b != nil {
+		return int(b[0])<<8 | int(b[1])
+	}
+	return 0
+}
+
+func (r *byteReader) err() error {
+	if r.failed {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}

@@ -1,0 +1,17 @@
+// Package preprocess turns an image file into the tensor that open_clip's
+// image_transform(is_train=False) gives for it, equal to Pillow in bytes.
+//
+//	t, err := preprocess.New(preprocess.DefaultConfig())
+//	img, err := preprocess.DecodeFile("cat.jpg")
+//	x, err := t.Apply(img) // []float32, [3, H, W]
+//
+// An [Image] keeps the mode that Pillow would open the file in, because
+// open_clip resizes in that mode and converts to RGB last: palette and bilevel
+// images are resized by nearest neighbour, colours are multiplied by alpha
+// while they are resized, and 16-bit gray saturates at 255. Where versions of
+// Pillow differ, 9.4 is followed.
+//
+// PNG, JPEG, GIF (first frame), WebP (first frame), BMP and TIFF are read, and
+// recognised by content. JPEG pixels are within 3 levels of libjpeg-turbo's
+// (the inverse DCT rounds differently); all others are equal.
+package preprocess

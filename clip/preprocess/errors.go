@@ -1,0 +1,20 @@
+package preprocess
+
+import "errors"
+
+// Errors that callers may branch on; every error of this package that is not
+// about opening a file wraps one of them.
+var (
+	// ErrUnsupportedFormat: the bytes are no image in a format read here, or use
+	// a feature of the format that is not.
+	ErrUnsupportedFormat = errors.New("unsupported image format")
+	// ErrTooLarge: the file or the image its header announces is over the limit.
+	ErrTooLarge = errors.New("image too large")
+	// ErrCorrupt: the format is known but the data are damaged or cut short.
+	ErrCorrupt = errors.New("corrupt image")
+	// ErrInvalidConfig: a Config has a value that open_clip would not take.
+	ErrInvalidConfig = errors.New("invalid preprocess config")
+	// ErrShape: an image without pixels, one too elongated to be resized, or a
+	// destination of the wrong length.
+	ErrShape = errors.New("bad image shape")
+)

@@ -1,0 +1,116 @@
+package preprocess
+
+import (
+	"encoding/json"
+	"image"
+	"image/color"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// maxDiff is the largest difference of two equally long pixel arrays.
+func maxDiff(t testing.TB, want, got []uint8) int {
+	require.Len(t, got, len(want))
+	worst := 0
+	for i := range want {
+		worst = max(worst, int(want[i])-int(got[i]), int(got[i])-int(want[i]))
+	}
+	return worst
+}
+
+// The files and their outputs are written by tests/testdata/formats/make.py.
+func TestFormatsEqualPillow(t *testing.T) {
+	dir := testdata + "/formats"
+	meta := struct{ Modes map[string]string }{}
+	data, err := os.ReadFile(dir + "/meta.json")
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(data, &meta))
+	cfg := DefaultConfig()
+	cfg.Size, cfg.ResizeMode, cfg.FillColor = Size{24, 20}, "longest", 127
+	tr, err := New(cfg)
+	require.NoError(t, err)
+	for key, want := range readSafetensors(t, dir+"/outputs_u8.safetensors") {
+		name, what, _ := strings.Cut(key, "|")
+		var opts []Option
+		if what == "upright" {
+			opts = append(opts, WithOrientation())
+		}
+		img, err := DecodeFile(filepath.Join(dir, name), opts...)
+		require.NoError(t, err, key)
+		assert.Equal(t, meta.Modes[name], img.Mode(), key)
+		got := img.RGB()
+		if what == "longest" {
+			got, err = tr.Pixels(img)
+			require.NoError(t, err, key)
+		}
+		allowed := 0
+		if strings.HasSuffix(name, ".jpg") {
+			allowed = 3
+		}
+		assert.LessOrEqual(t, maxDiff(t, want, got), allowed, key)
+	}
+}
+
+func TestFromImageMapsToModes(t *testing.T) {
+	r := image.Rect(-2, 3, 5, 9) // bounds need not start at 0
+	opaque := image.NewNRGBA(r)
+	for i := 3; i < len(opaque.Pix); i += 4 {
+		opaque.Pix[i] = 255
+	}
+	premultiplied := image.NewRGBA(r)
+	premultiplied.SetRGBA(-2, 3, color.RGBA{50, 25, 0, 100})
+	sixteen := image.NewNRGBA64(r)
+	sixteen.SetNRGBA64(-2, 3, color.NRGBA64{0x1234, 0x5678, 0x9abc, 0xdef0})
+	gray16 := image.NewGray16(r)
+	gray16.SetGray16(-2, 3, color.Gray16{0x0102})
+	alpha := image.NewAlpha(r)
+	alpha.SetAlpha(-2, 3, color.Alpha{9})
+	paletted := image.NewPaletted(r, color.Palette{color.NRGBA{1, 2, 3, 0}, color.White})
+	cases := []struct {
+		src   image.Image
+		mode  string
+		first []uint8 // RGB of the first pixel
+	}{
+		{image.NewGray(r), "L", []uint8{0, 0, 0}},
+		{gray16, "I", []uint8{255, 255, 255}},
+		{paletted, "P", []uint8{1, 2, 3}},
+		{image.NewCMYK(r), "CMYK", []uint8{255, 255, 255}},
+		{image.NewYCbCr(r, image.YCbCrSubsampleRatio420), "RGB", []uint8{0, 135, 0}},
+		{opaque, "RGB", []uint8{0, 0, 0}},
+		{premultiplied, "RGBA", []uint8{127, 63, 0}},
+		{sixteen, "RGBA", []uint8{0x12, 0x56, 0x9a}},
+		{alpha, "RGBA", []uint8{255, 255, 255}},
+	}
+	for _, c := range cases {
+		m := FromImage(c.src)
+		assert.Equal(t, c.mode, m.Mode(), "%T", c.src)
+		assert.Equal(t, []int{7, 6}, []int{m.Width(), m.Height()}, "%T", c.src)
+		assert.Equal(t, c.first, m.RGB()[:3], "%T", c.src)
+	}
+}
+
+// A sub-image shares its parent's memory: only its own pixels may be read.
+func TestFromImageOfSubImage(t *testing.T) {
+	src := image.NewYCbCr(image.Rect(0, 0, 40, 40), image.YCbCrSubsampleRatio420)
+	for i := range src.Y {
+		src.Y[i] = uint8(i)
+	}
+	for i := range src.Cb {
+		src.Cb[i], src.Cr[i] = uint8(3*i), uint8(5*i)
+	}
+	part := src.SubImage(image.Rect(10, 6, 23, 19)).(*image.YCbCr)
+	copied := image.NewYCbCr(image.Rect(0, 0, 13, 13), image.YCbCrSubsampleRatio420)
+	for y := range 13 {
+		copy(copied.Y[y*copied.YStride:][:13], src.Y[src.YOffset(10, 6+y):])
+	}
+	for y := range 7 {
+		copy(copied.Cb[y*copied.CStride:][:7], src.Cb[src.COffset(10, 6+2*y):])
+		copy(copied.Cr[y*copied.CStride:][:7], src.Cr[src.COffset(10, 6+2*y):])
+	}
+	assert.Equal(t, FromImage(copied).RGB(), FromImage(part).RGB())
+}

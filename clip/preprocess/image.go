@@ -1,0 +1,212 @@
+package preprocess
+
+import (
+	"image"
+	"image/color"
+)
+
+// The Pillow modes an Image can be in.
+const (
+	modeBilevel = "1" // one byte a pixel, 0 or 255
+	modeL       = "L"
+	modeLA      = "LA"
+	modeP       = "P"
+	modeRGB     = "RGB"
+	modeRGBA    = "RGBA" // alpha is not premultiplied
+	modeCMYK    = "CMYK" // 255 is full ink
+	modeI       = "I"    // int32
+)
+
+// Image is a decoded image in the mode that Pillow would open it in.
+// It is immutable and safe for concurrent use.
+type Image struct {
+	mode          string
+	width, height int
+	pix           []uint8        // [height, width, bands], all modes but I
+	wide          []int32        // [height, width], mode I
+	palette       *[256][3]uint8 // mode P
+}
+
+// Mode is Pillow's name of the image's mode: 1, L, LA, P, RGB, RGBA, CMYK or I.
+func (m *Image) Mode() string { return m.mode }
+
+// Width is the number of columns.
+func (m *Image) Width() int { return m.width }
+
+// Height is the number of rows.
+func (m *Image) Height() int { return m.height }
+
+func newImage(mode string, width, height int) *Image {
+	m := &Image{mode: mode, width: width, height: height}
+	if mode == modeI {
+		m.wide = make([]int32, width*height)
+	} else {
+		m.pix = make([]uint8, width*height*m.bands())
+	}
+	return m
+}
+
+// like returns an empty image of m's mode and palette.
+func (m *Image) like(width, height int) *Image {
+	out := newImage(m.mode, width, height)
+	out.palette = m.palette
+	return out
+}
+
+func (m *Image) bands() int {
+	switch m.mode {
+	case modeLA:
+		return 2
+	case modeRGB:
+		return 3
+	case modeRGBA, modeCMYK:
+		return 4
+	}
+	return 1
+}
+
+// FromImage maps a Go image to the mode that Pillow would give the file it was
+// decoded from, as far as the Go type still tells:
+//
+//	Gray                                L
+//	Gray16                              I (so that levels above 255 saturate, as in open_clip)
+//	Paletted                            P, alpha ignored
+//	YCbCr                               RGB, by libjpeg's upsampling and colour conversion
+//	CMYK                                CMYK
+//	RGBA, RGBA64, NRGBA, NRGBA64        RGB if opaque, else RGBA; 16-bit samples keep their high byte
+//	any other                           RGBA by color.NRGBAModel
+//
+// What no Go type tells is lost: a bilevel PNG arrives as Gray, gray with alpha
+// as NRGBA (which gives the same pixels), a GIF's transparent colour as black.
+// Decode has no such losses. The pixels are copied. A nil image has none, which
+// Transform refuses.
+func FromImage(src image.Image) *Image {
+	if src == nil {
+		return newImage(modeRGB, 0, 0)
+	}
+	b := src.Bounds()
+	w, h := b.Dx(), b.Dy()
+	switch s := src.(type) {
+	case *image.Gray:
+		return gather(modeL, w, h, samples{s.Pix, s.Stride, 1}, 0)
+	case *image.Gray16:
+		return gatherWide(w, h, samples{s.Pix, s.Stride, 2})
+	case *image.Paletted:
+		m := gather(modeP, w, h, samples{s.Pix, s.Stride, 1}, 0)
+		m.palette = paletteOf(s.Palette)
+		return m
+	case *image.YCbCr:
+		return fromYCbCr(s)
+	case *image.CMYK:
+		return gather(modeCMYK, w, h, samples{s.Pix, s.Stride, 4}, 0, 1, 2, 3)
+	case *image.RGBA:
+		return fromRGBA(w, h, samples{s.Pix, s.Stride, 4}, s.Opaque(), true)
+	case *image.NRGBA:
+		return fromRGBA(w, h, samples{s.Pix, s.Stride, 4}, s.Opaque(), false)
+	case *image.RGBA64:
+		return fromRGBA(w, h, samples{s.Pix, s.Stride, 8}, s.Opaque(), true)
+	case *image.NRGBA64:
+		return fromRGBA(w, h, samples{s.Pix, s.Stride, 8}, s.Opaque(), false)
+	}
+	m := newImage(modeRGBA, w, h)
+	for y := range h {
+		for x := range w {
+			c := color.NRGBAModel.Convert(src.At(b.Min.X+x, b.Min.Y+y)).(color.NRGBA)
+			copy(m.pix[4*(y*w+x):], []uint8{c.R, c.G, c.B, c.A})
+		}
+	}
+	return m
+}
+
+func fromRGBA(w, h int, s samples, opaque, premultiplied bool) *Image {
+	n := s.step / 4
+	if opaque {
+		return gather(modeRGB, w, h, s, 0, n, 2*n)
+	}
+	m := gather(modeRGBA, w, h, s, 0, n, 2*n, 3*n)
+	if premultiplied {
+		for i := 0; i < len(m.pix); i += 4 {
+			if m.pix[i+3] == 0 {
+				clear(m.pix[i : i+4])
+			}
+		}
+		unpremultiply(m.pix, 4)
+	}
+	return m
+}
+
+// samples is the pixel memory of one of Go's image types, big-endian where a
+// sample has two bytes.
+type samples struct {
+	pix          []uint8
+	stride, step int
+}
+
+// gather makes an image of 8-bit bands from the bytes at the given offsets of
+// each pixel.
+func gather(mode string, w, h int, s samples, offsets ...int) *Image {
+	m := newImage(mode, w, h)
+	out := m.pix
+	for y := range h {
+		row := s.pix[y*s.stride:]
+		for x := range w {
+			px := row[x*s.step:]
+			for b, off := range offsets {
+				out[b] = px[off]
+			}
+			out = out[len(offsets):]
+		}
+	}
+	return m
+}
+
+// gatherWide makes a mode I image from the first 16-bit sample of each pixel.
+func gatherWide(w, h int, s samples) *Image {
+	m := newImage(modeI, w, h)
+	for y := range h {
+		row := s.pix[y*s.stride:]
+		for x := range w {
+			m.wide[y*w+x] = int32(row[x*s.step])<<8 | int32(row[x*s.step+1])
+		}
+	}
+	return m
+}
+
+// grayRamp is the palette Pillow starts from: an index that the file gives no
+// colour for is a gray level.
+func grayRamp() *[256][3]uint8 {
+	var p [256][3]uint8
+	for i := range p {
+		p[i] = [3]uint8{uint8(i), uint8(i), uint8(i)}
+	}
+	return &p
+}
+
+func paletteOf(colors color.Palette) *[256][3]uint8 {
+	p := grayRamp()
+	for i, c := range colors[:min(len(colors), 256)] {
+		n := color.NRGBAModel.Convert(c).(color.NRGBA)
+		p[i] = [3]uint8{n.R, n.G, n.B}
+	}
+	return p
+}
+
+// isGrayRamp reports whether entry i of n three-byte palette entries is the
+// gray level i, in which case Pillow drops the palette.
+func isGrayRamp(entries []uint8) bool {
+	for i, v := range entries {
+		if int(v) != i/3 {
+			return false
+		}
+	}
+	return true
+}
+
+// rgbPalette makes a palette of RGB triples.
+func rgbPalette(entries []uint8) *[256][3]uint8 {
+	p := grayRamp()
+	for i := 0; i < 256 && 3*i < len(entries); i++ {
+		p[i] = [3]uint8(entries[3*i:])
+	}
+	return p
+}

@@ -1,0 +1,205 @@
+package preprocess
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"image"
+	"image/jpeg"
+	"io"
+)
+
+// decodeJPEG takes the planes as they are before chroma upsampling from
+// image/jpeg and does the rest as libjpeg-turbo: triangle-filter upsampling
+// and integer colour conversion.
+func decodeJPEG(data []byte, o options) (*Image, error) {
+	h, err := parseJPEG(data)
+	if err != nil {
+		return nil, damaged(err)
+	}
+	if err := o.checkSize(h.width, h.height); err != nil {
+		return nil, err
+	}
+	src, err := jpeg.Decode(h.rawStream())
+	if err != nil {
+		return nil, damaged(err)
+	}
+	var m *Image
+	switch s := src.(type) {
+	case *image.YCbCr:
+		m = interleave(modeRGB, planesOf(s))
+		if h.isYCC() {
+			yccToRGB(m.pix, 3)
+		}
+	case *image.CMYK:
+		m = interleave(modeCMYK, h.inkPlanes(s))
+		if h.isYCC() {
+			yccToRGB(m.pix, 4)
+		}
+		// Pillow takes every four-component JPEG to be inverted, as Adobe's
+		// are. YCCK holds inverted inks, so that there only K is left to invert.
+		for i := range m.pix {
+			if !h.isYCC() || i%4 == 3 {
+				m.pix[i] = 255 - m.pix[i]
+			}
+		}
+	default:
+		m = FromImage(src)
+	}
+	if o.orient {
+		m = m.upright(h.exif)
+	}
+	return m, nil
+}
+
+// fromYCbCr converts planes of the JFIF colour space to RGB.
+func fromYCbCr(s *image.YCbCr) *Image {
+	m := interleave(modeRGB, planesOf(s))
+	yccToRGB(m.pix, 3)
+	return m
+}
+
+// jpegHeader is what a JPEG says before its first scan.
+type jpegHeader struct {
+	width, height int
+	components    []jpegComponent
+	jfif, adobe   bool
+	transform     int    // of the Adobe marker
+	exif          []byte // TIFF data
+	tables        []byte // the header's segments but for APPn and COM
+	scans         []byte // what follows the first SOS marker
+}
+
+type jpegComponent struct{ id, h, v int }
+
+// Markers (ITU T.81, table B.1).
+const (
+	markerSOF0, markerSOF15          = 0xc0, 0xcf
+	markerDHT, markerJPG, markerDAC  = 0xc4, 0xc8, 0xcc
+	markerRST0, markerEOI, markerSOS = 0xd0, 0xd9, 0xda
+	markerAPP0, markerAPP1           = 0xe0, 0xe1
+	markerAPP14, markerAPP15         = 0xee, 0xef
+	markerCOM, markerTEM, markerFill = 0xfe, 0x01, 0xff
+)
+
+func parseJPEG(data []byte) (*jpegHeader, error) {
+	h := &jpegHeader{}
+	r := byteReader{data: data[2:]} // past SOI
+	for {
+		for r.u8() != 0xff && !r.failed {
+			// Stray bytes between segments are skipped, as libjpeg does.
+		}
+		marker := r.u8()
+		for marker == markerFill {
+			marker = r.u8()
+		}
+		start := r.data
+		switch {
+		case r.failed:
+			return nil, r.err()
+		case marker == 0 || marker == markerTEM || marker >= markerRST0 && marker < markerEOI:
+			continue // no segment follows
+		case marker == markerEOI:
+			return nil, fmt.Errorf("no image in it")
+		case marker == markerSOS:
+			if h.width == 0 && h.components == nil {
+				return nil, fmt.Errorf("no frame header before the first scan")
+			}
+			h.scans = start
+			return h, nil
+		}
+		size := r.u16be()
+		body := r.take(size - 2)
+		if r.failed {
+			return nil, r.err()
+		}
+		if err := h.segment(marker, body); err != nil {
+			return nil, err
+		}
+		if app := marker >= markerAPP0 && marker <= markerAPP15; !app && marker != markerCOM {
+			h.tables = append(h.tables, 0xff, byte(marker))
+			h.tables = append(h.tables, start[:size]...)
+		}
+	}
+}
+
+func (h *jpegHeader) segment(marker int, body []byte) error {
+	switch marker {
+	case markerAPP0:
+		h.jfif = h.jfif || bytes.HasPrefix(body, []byte("JFIF\x00"))
+	case markerAPP1:
+		if exif, ok := bytes.CutPrefix(body, []byte("Exif\x00\x00")); ok && h.exif == nil {
+			h.exif = exif
+		}
+	case markerAPP14:
+		if bytes.HasPrefix(body, []byte("Adobe")) && len(body) >= 12 {
+			h.adobe, h.transform = true, int(body[11])
+		}
+	case markerDHT, markerJPG, markerDAC:
+	default:
+		if marker >= markerSOF0 && marker <= markerSOF15 {
+			return h.frame(body)
+		}
+	}
+	return nil
+}
+
+func (h *jpegHeader) frame(body []byte) error {
+	if len(body) < 6 || len(body) != 6+3*int(body[5]) {
+		return fmt.Errorf("frame header of %d bytes", len(body))
+	}
+	h.height, h.width = int(binary.BigEndian.Uint16(body[1:])), int(binary.BigEndian.Uint16(body[3:]))
+	h.components = nil
+	for c := body[6:]; len(c) > 0; c = c[3:] {
+		h.components = append(h.components, jpegComponent{int(c[0]), int(c[1] >> 4), int(c[1] & 15)})
+	}
+	return nil
+}
+
+// isYCC tells whether the first three components are Y, Cb and Cr, by the
+// rules of libjpeg's jdapimin.c.
+func (h *jpegHeader) isYCC() bool {
+	switch c := h.components; {
+	case len(c) == 4:
+		return h.adobe && h.transform != 0
+	case len(c) != 3:
+		return false
+	case h.jfif:
+		return true
+	case h.adobe:
+		return h.transform != 0
+	default:
+		return c[0].id != 'R' || c[1].id != 'G' || c[2].id != 'B'
+	}
+}
+
+// rawStream is the file with its APPn segments replaced by one that makes
+// image/jpeg return the components as they are stored: JFIF gives YCbCr
+// planes, Adobe transform 0 the inverse of four components.
+func (h *jpegHeader) rawStream() io.Reader {
+	app := "\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00"
+	if len(h.components) == 4 {
+		app = "\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"
+	}
+	head := append([]byte("\xff\xd8"+app), h.tables...)
+	head = append(head, 0xff, markerSOS)
+	return io.MultiReader(bytes.NewReader(head), bytes.NewReader(h.scans))
+}
+
+// inkPlanes undoes what image/jpeg did to four components: inverting, and
+// repeating the samples of subsampled ones.
+func (h *jpegHeader) inkPlanes(s *image.CMYK) []plane {
+	planes := make([]plane, 4)
+	for i, c := range h.components {
+		hs, vs := h.components[0].h/c.h, h.components[0].v/c.v
+		w, ht := ceilDiv(h.width, hs), ceilDiv(h.height, vs)
+		p := plane{pix: make([]uint8, w*ht), stride: w, w: w, h: ht, hs: hs, vs: vs, fullW: h.width, fullH: h.height}
+		for y := range ht {
+			for x := range w {
+				p.pix[y*w+x] = 255 - s.Pix[y*vs*s.Stride+4*x*hs+i]
+			}
+		}
+		planes[i] = p
+	}
+	return planes
+}

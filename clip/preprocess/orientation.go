@@ -1,0 +1,93 @@
+package preprocess
+
+import "encoding/binary"
+
+// TIFF tags read here (TIFF 6.0).
+const (
+	tagBitsPerSample = 0x0102
+	tagCompression   = 0x0103
+	tagPhotometric   = 0x0106
+	tagOrientation   = 0x0112
+)
+
+// tiffTag returns the first value of a short tag of the first directory of
+// EXIF or TIFF data, or otherwise.
+func tiffTag(data []byte, tag uint16, otherwise int) int {
+	const short = 3
+	if len(data) < 8 {
+		return otherwise
+	}
+	var order binary.ByteOrder = binary.LittleEndian
+	if data[0] == 'M' {
+		order = binary.BigEndian
+	}
+	r := byteReader{data: data}
+	r.take(int(order.Uint32(data[4:])))
+	count := r.take(2)
+	if count == nil {
+		return otherwise
+	}
+	for range order.Uint16(count) {
+		entry := r.take(12)
+		if entry == nil {
+			return otherwise
+		}
+		if order.Uint16(entry) != tag || order.Uint16(entry[2:]) != short {
+			continue
+		}
+		value := entry[8:10]
+		if order.Uint32(entry[4:]) > 2 { // they are elsewhere
+			elsewhere := byteReader{data: data}
+			elsewhere.take(int(order.Uint32(entry[8:])))
+			if value = elsewhere.take(2); value == nil {
+				return otherwise
+			}
+		}
+		return int(order.Uint16(value))
+	}
+	return otherwise
+}
+
+// upright returns m turned upright by the orientation in EXIF or TIFF data,
+// or m where there is none.
+func (m *Image) upright(data []byte) *Image {
+	return m.oriented(tiffTag(data, tagOrientation, 1))
+}
+
+// oriented turns an image with the given EXIF orientation upright.
+func (m *Image) oriented(orientation int) *Image {
+	if orientation < 2 || orientation > 8 {
+		return m
+	}
+	// Orientations 5 to 8 swap the axes; rows and columns then run backwards
+	// as the value says (EXIF 2.32, 4.6.4 A).
+	transpose := orientation >= 5
+	flipX := orientation == 2 || orientation == 3 || orientation == 6 || orientation == 7
+	flipY := orientation == 3 || orientation == 4 || orientation == 7 || orientation == 8
+	w, h := m.width, m.height
+	if transpose {
+		w, h = h, w
+	}
+	out, n := m.like(w, h), m.bands()
+	for y := range h {
+		for x := range w {
+			sx, sy := x, y
+			if flipX {
+				sx = w - 1 - x
+			}
+			if flipY {
+				sy = h - 1 - y
+			}
+			if transpose {
+				sx, sy = sy, sx
+			}
+			dst, src := y*w+x, sy*m.width+sx
+			if m.mode == modeI {
+				out.wide[dst] = m.wide[src]
+			} else {
+				copy(out.pix[dst*n:(dst+1)*n], m.pix[src*n:])
+			}
+		}
+	}
+	return out
+}

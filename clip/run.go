@@ -1,0 +1,183 @@
+package clip
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/clip-wgpu/clip-wgpu/gpu"
+	"github.com/clip-wgpu/clip-wgpu/graph"
+)
+
+// task is one kind of computation that a model does for any number of items.
+type task struct {
+	key   string // what is computed, apart from the batch size
+	build func(g *graph.Graph, batch int) []graph.Tensor
+	feed  func(lo, hi int) map[string]any // the graph's inputs for items lo to hi
+}
+
+// run computes t for n items and returns its outputs, each with n as first
+// dimension. Items go to the device in powers of two, so that few programs
+// serve every n and an item's result does not depend on its neighbours.
+func (e *engine) run(ctx context.Context, n int, t task) ([]Tensor, error) {
+	var outs []Tensor
+	for lo := 0; lo < n; {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		p, err := e.programs.acquire(e, t, n-lo)
+		if err != nil {
+			return nil, err
+		}
+		if outs == nil {
+			outs = allocate(p.outputs, p.batch, n)
+		}
+		hi := lo + p.batch
+		io := gpu.IO{Inputs: t.feed(lo, hi), Outputs: make([][]float32, len(outs))}
+		for i := range outs {
+			item := len(outs[i].Data) / n
+			io.Outputs[i] = outs[i].Data[lo*item : hi*item]
+		}
+		err = p.session.Run(ctx, io)
+		e.programs.release(p)
+		if err != nil {
+			return nil, err
+		}
+		lo = hi
+	}
+	return outs, nil
+}
+
+func allocate(outputs []graph.Binding, batch, n int) []Tensor {
+	outs := make([]Tensor, len(outputs))
+	for i, o := range outputs {
+		shape := slices.Clone([]int(o.Shape))
+		shape[0] = shape[0] / batch * n
+		outs[i] = Tensor{shape, make([]float32, graph.Shape(shape).Elems())}
+	}
+	return outs
+}
+
+// programCache keeps the most recently used programs of a model loaded.
+type programCache struct {
+	mu       sync.Mutex
+	idle     sync.Cond // signalled when a program is released
+	programs map[string]*program
+	limits   map[string]int // the largest batch that fits the device, by task
+	maxBatch int
+	clock    int
+	closed   bool
+}
+
+type program struct {
+	session *gpu.Session
+	outputs []graph.Binding
+	batch   int
+	users   int
+	used    int // clock at the last use
+}
+
+// maxPrograms bounds the programs kept loaded, each with its own activations.
+const maxPrograms = 24
+
+func newProgramCache(maxBatch int) *programCache {
+	c := &programCache{programs: map[string]*program{}, limits: map[string]int{}, maxBatch: maxBatch}
+	c.idle.L = &c.mu
+	return c
+}
+
+// acquire returns a loaded program for t with the largest batch, a power of
+// two, that n items fill and the device holds.
+func (c *programCache) acquire(e *engine, t task, n int) (*program, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, gpu.ErrClosed
+	}
+	limit, ok := c.limits[t.key]
+	if !ok {
+		limit = c.maxBatch
+	}
+	batch := 1
+	for batch*2 <= min(n, limit) {
+		batch *= 2
+	}
+	for {
+		key := fmt.Sprintf("%s batch %d", t.key, batch)
+		p := c.programs[key]
+		if p == nil {
+			prog, err := compile(t, batch)
+			if err != nil {
+				return nil, err
+			}
+			if batch > 1 && widest(prog) > e.dev.Info().MaxBindingBytes {
+				batch /= 2
+				c.limits[t.key] = batch
+				continue
+			}
+			session, err := e.dev.Load(prog, e.store)
+			if err != nil {
+				return nil, err
+			}
+			p = &program{session: session, outputs: prog.Outputs, batch: batch}
+			c.programs[key] = p
+		}
+		c.clock++
+		p.users, p.used = p.users+1, c.clock
+		c.evict()
+		return p, nil
+	}
+}
+
+func compile(t task, batch int) (*graph.Program, error) {
+	g := graph.New()
+	outs := t.build(g, batch)
+	return g.Build(outs...)
+}
+
+// widest is the size of the largest activation that a step binds.
+func widest(p *graph.Program) int64 { return slices.Max(append([]int64{0}, p.Arena...)) }
+
+// evict closes the least recently used programs beyond the bound.
+func (c *programCache) evict() {
+	for len(c.programs) > maxPrograms {
+		oldest := ""
+		for key, p := range c.programs {
+			if p.users == 0 && (oldest == "" || p.used < c.programs[oldest].used) {
+				oldest = key
+			}
+		}
+		if oldest == "" {
+			return
+		}
+		c.programs[oldest].session.Close()
+		delete(c.programs, oldest)
+	}
+}
+
+func (c *programCache) release(p *program) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p.users--
+	c.idle.Broadcast()
+}
+
+// close frees all programs once nobody uses them; false when it was done before.
+func (c *programCache) close() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return false
+	}
+	c.closed = true
+	for p := range maps.Values(c.programs) {
+		for p.users > 0 {
+			c.idle.Wait()
+		}
+		p.session.Close()
+	}
+	clear(c.programs)
+	return true
+}

@@ -1,0 +1,153 @@
+package clip
+
+import (
+	"math"
+
+	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/layers"
+	"github.com/clip-wgpu/clip-wgpu/ops"
+)
+
+// VisionTransformer is open_clip's native image tower (VisionTransformer in
+// transformer.py; Dosovitskiy et al., 2021).
+type VisionTransformer struct {
+	ClassEmbedding      *graph.Param              `w:"class_embedding"`      // [width]
+	PositionalEmbedding *graph.Param              `w:"positional_embedding"` // [1 + grid, width]
+	Proj                *graph.Param              `w:"proj"`                 // [width, embed_dim]
+	Conv1               *layers.PatchEmbed        `w:"conv1"`
+	LnPre               *layers.LayerNorm         `w:"ln_pre"`
+	Transformer         *layers.Transformer       `w:"transformer"`
+	AttnPool            *layers.AttentionalPooler `w:"attn_pool"`
+	AttnPoolContrastive *layers.AttentionalPooler `w:"attn_pool_contrastive"`
+	LnPost              *layers.LayerNorm         `w:"ln_post"`
+
+	cfg VisionConfig
+}
+
+func newVisionTransformer(c *Config) *VisionTransformer {
+	v := c.VisionCfg
+	scale := 1 / math.Sqrt(float64(v.Width))
+	grid := v.grid()
+	t := &VisionTransformer{
+		ClassEmbedding:      layers.NewParam(layers.Normal(scale), v.Width),
+		PositionalEmbedding: layers.NewParam(layers.Normal(scale), grid[0]*grid[1]+1, v.Width),
+		Conv1:               layers.NewPatchEmbed(v.Width, v.PatchSize[0], v.PatchSize[1]),
+		Transformer: layers.NewTransformer(v.transformer(v.Width, v.Layers[0], v.Width/v.HeadWidth,
+			v.MLPRatio, v.LSInitValue, c.QuickGELU, v.ActKwargs, v.NormKwargs)),
+		cfg: v,
+	}
+	if v.PosEmbedType == "sin_cos_2d" {
+		t.PositionalEmbedding.Source = layers.Values(sinCos2D(v.Width, grid[0]))
+		t.PositionalEmbedding.Frozen = true
+	}
+	if !v.NoLnPre {
+		t.LnPre = layers.NewLayerNorm(v.Width, v.NormKwargs.eps())
+	}
+	pooled := v.Width
+	if v.AttentionalPool != PoolerNone {
+		pooled = c.EmbedDim
+		t.AttnPool = layers.NewAttentionalPooler(pooled, v.Width, v.AttnPoolerHeads, v.AttnPoolerQueries)
+	}
+	if v.AttentionalPool == PoolerParallel || v.AttentionalPool == PoolerCascade {
+		t.AttnPoolContrastive = layers.NewAttentionalPooler(pooled, v.Width, v.AttnPoolerHeads, 1)
+	}
+	t.LnPost = layers.NewLayerNorm(pooled, v.NormKwargs.eps())
+	t.Proj = layers.NewParam(layers.Normal(scale), pooled, c.EmbedDim)
+	return t
+}
+
+// sinCos2D is the fixed table [1 + side², width] of open_clip's pos_embed.py:
+// a zero row for the class token, then for each patch the sines and cosines of
+// its column, then those of its row.
+func sinCos2D(width, side int) []float32 {
+	table := make([]float32, (1+side*side)*width)
+	quarter := width / 4
+	for i := range side * side {
+		row := table[(1+i)*width:]
+		for half, pos := range [2]int{i % side, i / side} {
+			for j := range quarter {
+				a := float64(pos) / math.Pow(10000, float64(j)/float64(quarter))
+				row[2*half*quarter+j] = float32(math.Sin(a))
+				row[(2*half+1)*quarter+j] = float32(math.Cos(a))
+			}
+		}
+	}
+	return table
+}
+
+// blocks runs the tower up to the output of its first depth blocks, each
+// [batch, 1 + grid, width], from an image [batch, 3, height, width].
+func (t *VisionTransformer) blocks(g *graph.Graph, image graph.Tensor, depth int) []graph.Tensor {
+	x := g.Module("conv1", func() graph.Tensor { return t.Conv1.Forward(g, image) })
+	class := ops.Expand(g, g.Reshape(g.Param(t.ClassEmbedding), 1, t.cfg.Width), image.Dim(0))
+	x = ops.AddBroadcast(g, ops.Concat(g, 1, class, x), g.Param(t.PositionalEmbedding), 1)
+	x = g.Module("ln_pre", func() graph.Tensor { return t.LnPre.Forward(g, x) })
+	defer g.Scope("transformer")()
+	return t.Transformer.Forward(g, x, layers.Mask{}, depth)
+}
+
+// lnPost is the final norm, tapped under its name.
+func (t *VisionTransformer) lnPost(g *graph.Graph, x graph.Tensor) graph.Tensor {
+	return g.Module("ln_post", func() graph.Tensor { return t.LnPost.Forward(g, x) })
+}
+
+// pool turns the last block's output into the pooled vector [batch, width], or
+// [batch, tokens, width] where the tower does not pool, and the tokens.
+func (t *VisionTransformer) pool(g *graph.Graph, x graph.Tensor) (pooled, tokens graph.Tensor) {
+	switch {
+	case t.AttnPoolContrastive != nil:
+		x = t.lnPost(g, x)
+		tokens = g.Module("attn_pool", func() graph.Tensor { return t.AttnPool.Forward(g, x) })
+		from := x
+		if t.cfg.AttentionalPool == PoolerCascade {
+			from = tokens
+		}
+		pooled = g.Module("attn_pool_contrastive", func() graph.Tensor { return t.AttnPoolContrastive.Forward(g, from) })
+		return pooled, tokens
+	case t.AttnPool != nil:
+		x = g.Module("attn_pool", func() graph.Tensor { return t.AttnPool.Forward(g, x) })
+		return t.globalPool(g, t.lnPost(g, x))
+	case t.cfg.FinalLnAfterPool:
+		pooled, tokens = t.globalPool(g, x)
+		return t.lnPost(g, pooled), tokens
+	}
+	return t.globalPool(g, t.lnPost(g, x))
+}
+
+func (t *VisionTransformer) globalPool(g *graph.Graph, x graph.Tensor) (pooled, tokens graph.Tensor) {
+	batch, length, width := x.Dim(0), x.Dim(1), x.Dim(2)
+	switch {
+	case t.cfg.PoolType == "none":
+		return x, x
+	case length == 1: // an attentional pooler of one query
+		return g.Reshape(x, batch, width), graph.Tensor{}
+	}
+	split := ops.Split(g, x, 1, 1, length-1)
+	if t.cfg.PoolType == "avg" {
+		return ops.MeanAxis(g, split[1], 1), split[1]
+	}
+	return g.Reshape(split[0], batch, width), split[1]
+}
+
+// forward maps an image to features [batch, embed_dim], or [batch, tokens,
+// embed_dim] where the tower does not pool.
+func (t *VisionTransformer) forward(g *graph.Graph, image graph.Tensor) graph.Tensor {
+	return t.head(g, t.blocks(g, image, len(t.Transformer.Resblocks)))
+}
+
+func (t *VisionTransformer) head(g *graph.Graph, blocks []graph.Tensor) graph.Tensor {
+	pooled, _ := t.pool(g, blocks[len(blocks)-1])
+	return project(g, pooled, t.Proj)
+}
+
+// project is x·P over the last dimension.
+func project(g *graph.Graph, x graph.Tensor, p *graph.Param) graph.Tensor {
+	s := x.Shape()
+	if len(s) == 0 {
+		return x
+	}
+	rows := s.Elems() / s[len(s)-1]
+	y := ops.MatMul(g, g.Reshape(x, rows, s[len(s)-1]), g.Param(p), false, false)
+	out := append(append([]int{}, s[:len(s)-1]...), p.Shape[1])
+	return g.Reshape(y, out...)
+}

@@ -1,0 +1,224 @@
+package gpu
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+	"unsafe"
+
+	"github.com/rajveermalviya/go-webgpu/wgpu"
+)
+
+const (
+	storageUsage = wgpu.BufferUsage_Storage | wgpu.BufferUsage_CopyDst | wgpu.BufferUsage_CopySrc
+	// absentBytes is what a binding without a tensor gets: WebGPU's default offset alignment.
+	absentBytes = 256
+	// stagingBytes is the most that one readback copies at a time.
+	stagingBytes = 4 << 20
+	// uploadBytes is the most that is uploaded before the GPU has taken it: the library copies all of it first.
+	uploadBytes = 64 << 20
+)
+
+// buffer is GPU memory.
+type buffer struct {
+	*wgpu.Buffer
+	size  int64
+	users int // sessions, of a buffer in the pool
+}
+
+// newBuffer allocates zeroed memory. The caller is inside call.
+func (c *core) newBuffer(what string, size int64, usage wgpu.BufferUsage) (*buffer, error) {
+	if err := c.checkSize("a buffer for "+what, size, c.info.MaxBufferBytes); err != nil {
+		return nil, err
+	}
+	size = (size + 3) &^ 3
+	if err := c.fits(size); err != nil {
+		return nil, err
+	}
+	b, err := c.device.CreateBuffer(&wgpu.BufferDescriptor{Label: what, Size: uint64(size), Usage: usage})
+	if err != nil {
+		return nil, err
+	}
+	if err := c.faults.take(); err != nil { // out of memory: the buffer is there, but invalid
+		b.Release()
+		return nil, fmt.Errorf("%w (%d bytes for %s)", err, size, what)
+	}
+	c.used += size
+	return &buffer{Buffer: b, size: size}, nil
+}
+
+// fits checks the memory budget before something of size is allocated.
+func (c *core) fits(size int64) error {
+	if allowed := c.options.MaxMemory; allowed > 0 && c.used+size > allowed {
+		return &MemoryError{Needed: size, Used: c.used, Allowed: allowed}
+	}
+	return nil
+}
+
+// freeBuffer wants the GPU to be done with b. The caller is inside call.
+func (c *core) freeBuffer(b *buffer) {
+	if b != nil && c.lost == nil {
+		c.used -= b.size
+		b.Release()
+	}
+}
+
+// pick finds pool buffers for sizes, each its own, and says how many bytes are
+// missing: where result[i] is nil, a new buffer of sizes[i] is needed.
+func (c *core) pick(sizes []int64) (result []*buffer, missing int64) {
+	result = make([]*buffer, len(sizes))
+	order := make([]int, len(sizes))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(sizes[b], sizes[a]) })
+	taken := map[*buffer]bool{}
+	for _, i := range order { // large first: what is left over suits the small
+		for _, b := range c.pool {
+			if b.size >= sizes[i] && !taken[b] && (result[i] == nil || b.size < result[i].size) {
+				result[i] = b
+			}
+		}
+		if result[i] == nil {
+			missing += sizes[i]
+		}
+		taken[result[i]] = true
+	}
+	return result, missing
+}
+
+// leave gives pool buffers back; those that nobody uses are freed.
+func (c *core) leave(buffers []*buffer) {
+	for _, b := range buffers {
+		if b.users--; b.users == 0 {
+			c.pool = slices.DeleteFunc(c.pool, func(p *buffer) bool { return p == b })
+			c.freeBuffer(b)
+		}
+	}
+}
+
+// uploader writes to buffers without letting much wait in the library's own
+// memory. The caller holds run.
+type uploader struct {
+	*core
+	pending int64
+}
+
+func (u *uploader) write(ctx context.Context, dst *buffer, offset int64, data []byte) error {
+	for len(data) > 0 {
+		piece := data[:min(int64(len(data)), uploadBytes-u.pending)]
+		err := u.call(func() error {
+			if offset+int64(len(piece)) > dst.size {
+				return fmt.Errorf("upload of %d bytes at %d into a buffer of %d", len(piece), offset, dst.size)
+			}
+			return u.queue.WriteBuffer(dst.Buffer, uint64(offset), piece)
+		})
+		if err != nil {
+			return err
+		}
+		data = data[len(piece):]
+		offset += int64(len(piece))
+		u.pending += int64(len(piece))
+		if u.pending == uploadBytes {
+			if err := u.flush(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// flush waits until everything written has arrived.
+func (u *uploader) flush(ctx context.Context) error {
+	u.pending = 0
+	if err := u.send(ctx, nil, nil, nil); err != nil {
+		return err
+	}
+	return u.drain(ctx)
+}
+
+// alone does f holding run, which the caller does not.
+func (c *core) alone(f func(context.Context) error) error {
+	ctx := context.Background()
+	if err := c.acquire(ctx); err != nil {
+		return err
+	}
+	defer c.release()
+	return f(ctx)
+}
+
+// transfer is a range of a buffer to read into dst.
+type transfer struct {
+	src    *buffer
+	offset int64
+	dst    []byte
+}
+
+// batches splits transfers into what staging holds at a time.
+func batches(transfers []transfer) [][]transfer {
+	var all [][]transfer
+	room := int64(0)
+	for _, t := range transfers {
+		for len(t.dst) > 0 {
+			if room == 0 {
+				all = append(all, nil)
+				room = stagingBytes
+			}
+			n := min(int64(len(t.dst)), room)
+			last := &all[len(all)-1]
+			*last = append(*last, transfer{t.src, t.offset, t.dst[:n]})
+			t.offset, t.dst, room = t.offset+n, t.dst[n:], room-aligned(n)
+		}
+	}
+	return all
+}
+
+// aligned is where the next transfer after n bytes may begin: the library
+// aborts the process when a mapped range starts elsewhere.
+func aligned(n int64) int64 { return (n + 7) &^ 7 }
+
+// readback fills all dst after everything submitted before. The caller holds run.
+func (c *core) readback(ctx context.Context, transfers []transfer) error {
+	for _, batch := range batches(transfers) {
+		if err := c.send(ctx, nil, batch, nil); err != nil {
+			return err
+		}
+	}
+	return c.drain(ctx)
+}
+
+// stage encodes copies to where the CPU can read them, and says how much that is.
+func (c *core) stage(e *wgpu.CommandEncoder, reads []transfer) (size int64, err error) {
+	for _, t := range reads {
+		n := int64(len(t.dst))
+		if err := e.CopyBufferToBuffer(t.src.Buffer, uint64(t.offset), c.staging.Buffer, uint64(size), uint64(n)); err != nil {
+			return 0, err
+		}
+		size += aligned(n)
+	}
+	return size, nil
+}
+
+// arrived takes what was staged, now mapped. It is the only way back from the GPU.
+func (c *core) arrived(time.Duration) error {
+	reads := c.arriving
+	c.arriving = nil
+	return c.call(func() error {
+		defer unmap(c.staging.Buffer)
+		var at int64
+		for _, t := range reads {
+			if err := copyMapped(t.dst, c.staging.Buffer, at); err != nil {
+				return err
+			}
+			at += aligned(int64(len(t.dst)))
+		}
+		return nil
+	})
+}
+
+// bytesOf is the memory of 32-bit values.
+func bytesOf[T float32 | int32 | uint32](s []T) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(s))), 4*len(s))
+}

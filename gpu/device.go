@@ -1,0 +1,317 @@
+package gpu
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rajveermalviya/go-webgpu/wgpu"
+)
+
+// Device is a handle of an open GPU. Several users may share one by Retain.
+type Device struct {
+	core   *core
+	closed bool // under core.calls
+}
+
+// lock is a mutex that a context can give up waiting for.
+type lock chan struct{}
+
+func newLock() lock { return make(lock, 1) }
+
+func (l lock) acquire(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	select {
+	case l <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (l lock) lock()   { l <- struct{}{} }
+func (l lock) unlock() { <-l }
+
+// core is the GPU that handles, stores and sessions share.
+type core struct {
+	instance *wgpu.Instance
+	adapter  *wgpu.Adapter
+	device   *wgpu.Device
+	queue    *wgpu.Queue
+	faults   fault
+	info     Info
+	options  Options
+
+	run      lock         // one Run, Read or Write at a time, from first upload to last readback; taken before calls
+	inflight []submission // under run: what a cancelled run left behind
+	staging  *buffer      // under run
+	arriving []transfer   // under run: what staging is being filled with
+
+	calls     lock // around all calls of the library, whose error scopes are one stack a device
+	refs      int
+	used      int64 // bytes of all buffers
+	pipelines map[string]*pipeline
+	pool      []*buffer // activations, shared by all sessions
+	unread    *buffer   // bound where a kernel's input is absent
+	unwritten *buffer   // bound, in ranges of their own, where its outputs are
+	lost      error
+}
+
+func (c *core) open() error {
+	var descriptor wgpu.DeviceDescriptor
+	limits := wgpu.DefaultLimits()
+	if !c.options.DefaultLimits {
+		limits = c.adapter.GetLimits().Limits
+	}
+	descriptor.RequiredLimits = &wgpu.RequiredLimits{Limits: limits}
+	device, err := c.adapter.RequestDevice(&descriptor)
+	if err != nil {
+		return fmt.Errorf("the adapter gives no device: %w", err)
+	}
+	c.device = device
+	c.faults = watch(device)
+	c.queue = device.GetQueue()
+	c.info = c.info.withLimits(device.GetLimits().Limits)
+	return c.call(func() error {
+		if c.unread, err = c.newBuffer("absent inputs", absentBytes, storageUsage); err != nil {
+			return err
+		}
+		if c.unwritten, err = c.newBuffer("absent outputs", int64(c.info.MaxStorageBuffers)*absentBytes, storageUsage); err != nil {
+			return err
+		}
+		c.staging, err = c.newBuffer("readback", stagingBytes, wgpu.BufferUsage_MapRead|wgpu.BufferUsage_CopyDst)
+		return err
+	})
+}
+
+// call makes calls on the library, and returns the error that f or, failing
+// that, the device reports.
+func (c *core) call(f func() error) error {
+	c.calls.lock()
+	defer c.calls.unlock()
+	if c.lost != nil {
+		return c.lost
+	}
+	err := f()
+	if fault := c.faults.take(); err == nil {
+		err = fault
+	}
+	return plain(err)
+}
+
+// destroy wants every submission to be done, or the device to be lost: then
+// the GPU may still use the memory, which is left to the process's end.
+func (c *core) destroy() {
+	if c.lost != nil {
+		return
+	}
+	for _, p := range c.pipelines {
+		p.release()
+	}
+	for _, b := range []*buffer{c.unread, c.unwritten, c.staging} {
+		c.freeBuffer(b)
+	}
+	if c.queue != nil {
+		c.queue.Release()
+	}
+	if c.device != nil {
+		c.device.Release()
+		c.faults.free()
+	}
+	c.adapter.Release()
+	c.instance.Release()
+}
+
+// drop gives back one reference; the caller holds calls.
+func (c *core) drop() {
+	if c.refs--; c.refs == 0 {
+		c.destroy()
+	}
+}
+
+// Info describes the device and its limits.
+func (d *Device) Info() Info {
+	if d == nil {
+		return Info{}
+	}
+	return d.core.info
+}
+
+// Retain returns another handle of the same GPU, to be closed by whoever got it.
+func (d *Device) Retain() (*Device, error) {
+	if err := d.retain(); err != nil {
+		return nil, err
+	}
+	return &Device{core: d.core}, nil
+}
+
+// retain takes a reference, for a handle, a store or a session.
+func (d *Device) retain() error {
+	if d == nil {
+		return ErrClosed
+	}
+	d.core.calls.lock()
+	defer d.core.calls.unlock()
+	if d.closed {
+		return ErrClosed
+	}
+	d.core.refs++
+	return nil
+}
+
+// Close gives the handle back. The GPU is released with its last handle, store
+// and session, so those that are open go on working. A second Close, or Close
+// of nil, does nothing.
+func (d *Device) Close() error {
+	if d == nil {
+		return nil
+	}
+	d.core.calls.lock()
+	defer d.core.calls.unlock()
+	if !d.closed {
+		d.closed = true
+		d.core.drop()
+	}
+	return nil
+}
+
+// submission is work that the GPU has and may not have finished.
+type submission struct {
+	fence
+	sent time.Time
+	done func(elapsed time.Duration) error // called when it has, unless nil
+}
+
+// watchdog is how long one submission may take; a software driver that first
+// compiles many kernels on a busy machine needs minutes.
+var watchdog = 15 * time.Minute
+
+// submitted notes that everything given to the queue so far is in flight. The
+// caller holds run and is inside call.
+func (c *core) submitted(f fence, done func(time.Duration) error) {
+	c.inflight = append(c.inflight, submission{f, time.Now(), done})
+}
+
+// drain waits until nothing is in flight. The caller holds run.
+func (c *core) drain(ctx context.Context) error {
+	for len(c.inflight) > 0 {
+		s := c.inflight[0]
+		if err := c.wait(ctx, s.fence); err != nil {
+			return err
+		}
+		c.inflight = c.inflight[1:]
+		err := s.finish()
+		if err == nil && s.done != nil {
+			err = s.done(time.Since(s.sent))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// wait polls until f is done: the library's own waiting gives up after 5 s and
+// calls that success. Any error but ctx's means that the device is lost.
+func (c *core) wait(ctx context.Context, f fence) error {
+	deadline := time.Now().Add(watchdog)
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		done := false
+		err := c.call(func() error {
+			c.device.Poll(false, nil)
+			done = f.done()
+			return nil
+		})
+		switch {
+		case err != nil:
+			return c.lose(err)
+		case done:
+			return nil
+		case time.Now().After(deadline):
+			return c.lose(fmt.Errorf("no answer for %v", watchdog))
+		}
+		time.Sleep(200 * time.Microsecond)
+	}
+}
+
+// lose gives the device up.
+func (c *core) lose(cause error) error {
+	c.calls.lock()
+	defer c.calls.unlock()
+	if c.lost == nil {
+		c.lost = fmt.Errorf("%w: %s: %w", ErrLost, c.info.Name, cause)
+	}
+	return c.lost
+}
+
+// acquire takes run and waits for what a cancelled run left on the GPU.
+func (c *core) acquire(ctx context.Context) error {
+	if err := c.run.acquire(ctx); err != nil {
+		return err
+	}
+	if err := c.drain(ctx); err != nil {
+		c.release()
+		return err
+	}
+	return nil
+}
+
+// release gives run back. What is still to arrive has nobody who waits for it.
+func (c *core) release() {
+	c.arriving = nil
+	c.run.unlock()
+}
+
+// settle takes run, whatever it takes, with nothing in flight unless the device is lost.
+func (c *core) settle() {
+	c.run.lock()
+	for len(c.inflight) > 0 {
+		if errors.Is(c.drain(context.Background()), ErrLost) {
+			return
+		}
+	}
+}
+
+// send gives the GPU what record (which may be nil) encodes, and the copies
+// that reads, of at most stagingBytes, ask for. Before, it waits for what is in
+// flight: some drivers block in a submission until the one before is done, and
+// no context would end that. The caller holds run.
+func (c *core) send(ctx context.Context, record func(*wgpu.CommandEncoder) error, reads []transfer, done func(time.Duration) error) error {
+	if err := c.drain(ctx); err != nil {
+		return err
+	}
+	return c.call(func() error {
+		encoder, err := c.device.CreateCommandEncoder(nil)
+		if err != nil {
+			return err
+		}
+		defer encoder.Release()
+		if record != nil {
+			if err := record(encoder); err != nil {
+				return err
+			}
+		}
+		size, err := c.stage(encoder, reads)
+		if err != nil {
+			return err
+		}
+		commands, err := encoder.Finish(nil)
+		if err != nil {
+			return err
+		}
+		defer commands.Release()
+		c.queue.Submit(commands)
+		c.submitted(queueFence(c.queue), done)
+		if size > 0 {
+			c.arriving = reads
+			c.submitted(mapFence(c.staging.Buffer, size), c.arrived)
+		}
+		return nil
+	})
+}

@@ -1,0 +1,184 @@
+// Package gpu runs Programs on a GPU. It is the only package that touches the
+// WebGPU binding, and turns what that lets crash the process into errors.
+//
+// A Device holds compiled kernels and memory; a Store holds the States that
+// outlive a run, parameters among them; a Session is a Program made ready to
+// run: Load allocates everything, Run replays it. All are safe for concurrent
+// use; on one device, one Run happens at a time.
+package gpu
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"github.com/rajveermalviya/go-webgpu/wgpu"
+)
+
+// Options choose and limit a device. The zero value takes the best adapter.
+type Options struct {
+	Adapter       string // index, or part of a name in any case; "" is the best
+	DefaultLimits bool   // WebGPU's default limits instead of the adapter's own: what every GPU can do
+	MaxMemory     int64  // bytes of device memory that may be in use at once; 0 is no limit
+
+	// Check fills activations with NaN before every run and fails a run in
+	// which a kernel wrote outside its tensors. Slow; for tests.
+	Check bool
+}
+
+// Info describes an adapter, or the device opened on it, and what it allows.
+type Info struct {
+	Index                         int // for Options.Adapter
+	Name, Driver, Backend, Type   string
+	MaxBufferBytes                int64 // of one buffer
+	MaxBindingBytes               int64 // of one tensor
+	MaxStorageBuffers             int   // that one kernel binds
+	MaxSharedBytes                int   // of workgroup memory
+	MaxInvocations, MaxWorkgroups int   // of a workgroup; of a dispatch in each dimension
+}
+
+func (i Info) withLimits(l wgpu.Limits) Info {
+	const most = 1 << 62 // where an adapter says that it has no limit
+	i.MaxBufferBytes = int64(min(l.MaxBufferSize, most)) &^ 3
+	i.MaxBindingBytes = min(int64(min(l.MaxStorageBufferBindingSize, most))&^3, i.MaxBufferBytes)
+	i.MaxStorageBuffers = int(l.MaxStorageBuffersPerShaderStage)
+	i.MaxSharedBytes = int(l.MaxComputeWorkgroupStorageSize)
+	i.MaxInvocations = int(l.MaxComputeInvocationsPerWorkgroup)
+	i.MaxWorkgroups = int(l.MaxComputeWorkgroupsPerDimension)
+	return i
+}
+
+func init() { wgpu.SetLogLevel(wgpu.LogLevel_Off) }
+
+// backends leaves OpenGL out: without a display it prints to stderr or aborts.
+const backends = wgpu.InstanceBackend_Primary
+
+// adapters lists what there is, on an instance that the caller releases.
+func adapters() (*wgpu.Instance, []*wgpu.Adapter, error) {
+	instance := wgpu.CreateInstance(&wgpu.InstanceDescriptor{Backends: backends})
+	list := instance.EnumerateAdapters(&wgpu.InstanceEnumerateAdapterOptons{Backends: backends})
+	if len(list) == 0 {
+		instance.Release()
+		return nil, nil, fmt.Errorf("%w: %s", ErrNoDriver, driverHint())
+	}
+	return instance, list, nil
+}
+
+func driverHint() string {
+	switch runtime.GOOS {
+	case "darwin":
+		return "looked for Metal, which needs macOS 10.13 or later"
+	case "windows":
+		return "looked for Vulkan and DirectX 12: install the graphics card maker's driver"
+	}
+	looked := "looked for Vulkan drivers in /usr/share/vulkan/icd.d and /etc/vulkan/icd.d"
+	for _, name := range []string{"VK_DRIVER_FILES", "VK_ICD_FILENAMES"} {
+		if v := os.Getenv(name); v != "" {
+			looked = fmt.Sprintf("looked for Vulkan drivers in %s=%s", name, v)
+			break
+		}
+	}
+	return looked + ": install the graphics card maker's driver, or a software one (Debian, Ubuntu: apt install mesa-vulkan-drivers)"
+}
+
+func describe(index int, a *wgpu.Adapter) Info {
+	p := a.GetProperties()
+	return Info{
+		Index:   index,
+		Name:    p.Name,
+		Driver:  p.DriverDescription,
+		Backend: p.BackendType.String(),
+		Type:    p.AdapterType.String(),
+	}.withLimits(a.GetLimits().Limits)
+}
+
+// Adapters lists what Open can choose from. It returns ErrNoDriver when there is nothing.
+func Adapters() ([]Info, error) {
+	instance, list, err := adapters()
+	if err != nil {
+		return nil, err
+	}
+	defer instance.Release()
+	infos := make([]Info, len(list))
+	for i, a := range list {
+		infos[i] = describe(i, a)
+		a.Release()
+	}
+	return infos, nil
+}
+
+// Open opens a device. The caller closes it. ErrNoDriver means that there is no adapter at all.
+func Open(o Options) (*Device, error) {
+	instance, list, err := adapters()
+	if err != nil {
+		return nil, err
+	}
+	infos := make([]Info, len(list))
+	for i, a := range list {
+		infos[i] = describe(i, a)
+	}
+	chosen, err := choose(infos, o.Adapter)
+	for i, a := range list {
+		if err != nil || i != chosen {
+			a.Release()
+		}
+	}
+	if err != nil {
+		instance.Release()
+		return nil, err
+	}
+	c := &core{
+		instance:  instance,
+		adapter:   list[chosen],
+		info:      infos[chosen],
+		options:   o,
+		run:       newLock(),
+		calls:     newLock(),
+		pipelines: map[string]*pipeline{},
+		refs:      1,
+	}
+	if err := c.open(); err != nil {
+		c.destroy()
+		return nil, fmt.Errorf("%w (adapter %s)", err, c.info.Name)
+	}
+	return &Device{core: c}, nil
+}
+
+// choose finds the adapter that want names.
+func choose(infos []Info, want string) (int, error) {
+	if want == "" {
+		best := 0
+		for i, info := range infos {
+			if rank(info) < rank(infos[best]) {
+				best = i
+			}
+		}
+		return best, nil
+	}
+	if i, err := strconv.Atoi(want); err == nil && i >= 0 && i < len(infos) {
+		return i, nil
+	}
+	names := make([]string, len(infos))
+	for i, info := range infos {
+		if strings.Contains(strings.ToLower(info.Name), strings.ToLower(want)) {
+			return i, nil
+		}
+		names[i] = fmt.Sprintf("%d: %s", i, info.Name)
+	}
+	return 0, fmt.Errorf("no adapter %q, there are %s", want, strings.Join(names, ", "))
+}
+
+// rank orders adapters, best first.
+func rank(i Info) int {
+	switch i.Type {
+	case wgpu.AdapterType_DiscreteGPU.String():
+		return 0
+	case wgpu.AdapterType_IntegratedGPU.String():
+		return 1
+	case wgpu.AdapterType_CPU.String():
+		return 3
+	}
+	return 2
+}

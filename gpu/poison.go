@@ -1,0 +1,86 @@
+package gpu
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+
+	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/shaders"
+)
+
+// What Options.Check adds to a run: activations start as NaN, so that reading
+// one that nobody wrote shows, and behind every tensor that a step writes lie
+// guardBytes of the same NaN, which must still be there after the step.
+
+const (
+	guardBytes = 256
+	poisonWord = 0x7fc0dead
+)
+
+// guard is what every buffer that kernels write has beyond its tensors.
+func (c *core) guard() int64 {
+	if c.options.Check {
+		return guardBytes
+	}
+	return 0
+}
+
+func poison(bytes int64) []byte {
+	b := make([]byte, bytes)
+	for i := int64(0); i < bytes; i += 4 {
+		binary.LittleEndian.PutUint32(b[i:], poisonWord)
+	}
+	return b
+}
+
+// poison fills the arena and the buffer that stands for absent outputs.
+func (s *Session) poison(ctx context.Context, u *uploader) error {
+	for i, size := range s.program.Arena {
+		if err := u.write(ctx, s.memory[i], 0, poison((size+guardBytes)&^3)); err != nil {
+			return err
+		}
+	}
+	return u.write(ctx, s.core.unwritten, 0, poison(s.core.unwritten.size))
+}
+
+// guards are the places that step i must leave alone.
+func (s *Session) guards(i int) []transfer {
+	guards := []transfer{{s.core.unwritten, 0, make([]byte, s.core.unwritten.size)}}
+	st := s.program.Steps[i]
+	first := len(st.Kernel.Bindings) - len(st.Slots)
+	for j, slot := range st.Slots {
+		if st.Kernel.Bindings[first+j].Access == shaders.ReadWrite && slot.Space != graph.SpaceNone {
+			guards = append(guards, transfer{s.buffer(slot), slot.Bytes, make([]byte, guardBytes)})
+		}
+	}
+	return guards
+}
+
+// checked is submit for steps lo to hi, with their guards set before and looked at after.
+func (s *Session) checked(ctx context.Context, lo, hi int, reads []transfer) error {
+	var guards []transfer
+	for i := lo; i < hi; i++ {
+		guards = append(guards, s.guards(i)...)
+	}
+	u := uploader{core: s.core}
+	for _, g := range guards {
+		if err := u.write(ctx, g.src, g.offset, poison(int64(len(g.dst)))); err != nil {
+			return err
+		}
+	}
+	if err := s.submit(ctx, lo, hi, reads); err != nil {
+		return err
+	}
+	if err := s.core.readback(ctx, guards); err != nil {
+		return err
+	}
+	for _, g := range guards {
+		for at := 0; at < len(g.dst); at += 4 {
+			if word := binary.LittleEndian.Uint32(g.dst[at:]); word != poisonWord {
+				return fmt.Errorf("wrote %#08x %d bytes behind a tensor", word, at)
+			}
+		}
+	}
+	return nil
+}

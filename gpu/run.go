@@ -1,0 +1,201 @@
+package gpu
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/rajveermalviya/go-webgpu/wgpu"
+
+	"github.com/clip-wgpu/clip-wgpu/graph"
+)
+
+// IO is what one run takes and gives.
+type IO struct {
+	Inputs  map[string]any // []float32 or []int32, row-major, for every input of the Program
+	Outputs [][]float32    // filled, one for each output of the Program; nil, whole or in part, is not read back
+}
+
+// maxSubmission is how long one submission should take: cancelling happens
+// between them, and drivers reset a GPU that is busy for seconds.
+const maxSubmission = 200 * time.Millisecond
+
+// Run replays the Program once. Everything in io is checked before the GPU sees
+// any of it. When ctx ends, Run returns its error within the time of a
+// submission and no State has changed; once a State's new value is on its way,
+// the run goes on to its end. After an error Outputs may be partly filled.
+func (s *Session) Run(ctx context.Context, io IO) error {
+	if s == nil {
+		return ErrClosed
+	}
+	if err := s.checkIO(io); err != nil {
+		return err
+	}
+	if err := s.core.acquire(ctx); err != nil {
+		return err
+	}
+	defer s.core.release()
+	if s.closed {
+		return ErrClosed
+	}
+	if err := s.write(ctx, io.Inputs); err != nil {
+		return err
+	}
+	return s.replay(ctx, batches(s.reads(io.Outputs)))
+}
+
+func (s *Session) checkIO(io IO) error {
+	for _, in := range s.program.Inputs {
+		v, ok := io.Inputs[in.Name]
+		if !ok {
+			return fmt.Errorf("input %s %v is missing", in.Name, in.Spec)
+		}
+		var n int
+		var dtype graph.DType
+		switch v := v.(type) {
+		case []float32:
+			n, dtype = len(v), graph.F32
+		case []int32:
+			n, dtype = len(v), graph.I32
+		default:
+			return fmt.Errorf("input %s %v is a %T, want []float32 or []int32", in.Name, in.Spec, v)
+		}
+		if dtype != in.DType || n != in.Shape.Elems() {
+			return fmt.Errorf("input %s %v takes %d values, got %d of %v", in.Name, in.Spec, in.Shape.Elems(), n, dtype)
+		}
+	}
+	if len(io.Inputs) > len(s.program.Inputs) {
+		for _, name := range slices.Sorted(maps.Keys(io.Inputs)) {
+			if !slices.ContainsFunc(s.program.Inputs, func(b graph.Binding) bool { return b.Name == name }) {
+				return fmt.Errorf("the program has no input %s", name)
+			}
+		}
+	}
+	if io.Outputs != nil && len(io.Outputs) != len(s.program.Outputs) {
+		return fmt.Errorf("the program has %d outputs, got room for %d", len(s.program.Outputs), len(io.Outputs))
+	}
+	for i, dst := range io.Outputs {
+		out := s.program.Outputs[i]
+		if dst != nil && (out.DType != graph.F32 || len(dst) != out.Shape.Elems()) {
+			return fmt.Errorf("output %d %v has %d values, got room for %d of f32", i, out.Spec, out.Shape.Elems(), len(dst))
+		}
+	}
+	return nil
+}
+
+// write uploads the inputs.
+func (s *Session) write(ctx context.Context, inputs map[string]any) error {
+	u := uploader{core: s.core}
+	if s.core.options.Check {
+		if err := s.poison(ctx, &u); err != nil {
+			return err
+		}
+	}
+	for _, in := range s.program.Inputs {
+		var data []byte
+		switch v := inputs[in.Name].(type) {
+		case []float32:
+			data = bytesOf(v)
+		case []int32:
+			data = bytesOf(v)
+		}
+		if err := u.write(ctx, s.buffer(in.Slot), 0, data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// replay submits all steps, the first reads together with the last of them. No
+// end of ctx counts any more once a State is being written.
+func (s *Session) replay(ctx context.Context, reads [][]transfer) error {
+	send := s.submit
+	if s.core.options.Check {
+		send = s.checked
+	}
+	for lo, hi := 0, 0; lo < len(s.steps); lo = hi {
+		hi = s.cut(lo)
+		var first []transfer
+		if hi == len(s.steps) && len(reads) > 0 {
+			first, reads = reads[0], reads[1:]
+		}
+		if err := send(ctx, lo, hi, first); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return fmt.Errorf("%s to %d: %w", stepName(s.program, lo), hi-1, err)
+		}
+		if hi > s.commits {
+			ctx = context.WithoutCancel(ctx)
+		}
+	}
+	for _, batch := range reads {
+		if err := s.core.send(ctx, nil, batch, nil); err != nil {
+			return err
+		}
+	}
+	return s.core.drain(ctx)
+}
+
+// cut ends the submission that starts with step lo. A step that never ran goes
+// alone: nothing is known of it, and a kernel's first dispatch also compiles it.
+func (s *Session) cut(lo int) int {
+	hi, cost := lo+1, s.steps[lo].cost
+	if cost == 0 || s.core.options.Check {
+		return hi
+	}
+	for hi < len(s.steps) && s.steps[hi].cost > 0 && cost+s.steps[hi].cost <= maxSubmission {
+		cost += s.steps[hi].cost
+		hi++
+	}
+	return hi
+}
+
+// submit gives steps lo to hi, then reads, to the GPU.
+func (s *Session) submit(ctx context.Context, lo, hi int, reads []transfer) error {
+	record := func(e *wgpu.CommandEncoder) error { return s.dispatch(e, s.steps[lo:hi]) }
+	return s.core.send(ctx, record, reads, func(elapsed time.Duration) error {
+		s.learn(s.steps[lo:hi], elapsed)
+		return nil
+	})
+}
+
+func (s *Session) dispatch(e *wgpu.CommandEncoder, steps []step) error {
+	pass := e.BeginComputePass(nil)
+	defer pass.Release()
+	for _, st := range steps {
+		pass.SetPipeline(st.pipeline.ComputePipeline)
+		pass.SetBindGroup(0, st.group, nil)
+		pass.DispatchWorkgroups(st.x, st.y, 1)
+	}
+	return pass.End()
+}
+
+// learn corrects the estimates of steps that ran together by what they took together.
+func (s *Session) learn(steps []step, elapsed time.Duration) {
+	var sum time.Duration
+	for _, st := range steps {
+		sum += st.cost
+	}
+	for i := range steps {
+		if st := &steps[i]; sum == 0 {
+			st.cost = elapsed
+		} else {
+			st.cost = time.Duration(float64(st.cost) * float64(elapsed) / float64(sum))
+		}
+		steps[i].cost = max(steps[i].cost, time.Microsecond)
+	}
+}
+
+// reads are the transfers that fill outputs.
+func (s *Session) reads(outputs [][]float32) []transfer {
+	var ts []transfer
+	for i, dst := range outputs {
+		if dst != nil {
+			ts = append(ts, transfer{s.buffer(s.program.Outputs[i].Slot), 0, bytesOf(dst)})
+		}
+	}
+	return ts
+}

@@ -1,0 +1,250 @@
+package gpu
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/rajveermalviya/go-webgpu/wgpu"
+
+	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/shaders"
+)
+
+// Session is a Program with everything it needs on a device. It may be used
+// by several goroutines; runs follow one another.
+type Session struct {
+	core    *core
+	store   *Store
+	program *graph.Program
+	memory  []*buffer // from the pool: the arena, then the inputs
+	params  *buffer   // one paramsBytes slot a step
+	steps   []step
+	commits int  // the first step that writes a State
+	closed  bool // under run
+}
+
+// step is one dispatch as the GPU takes it.
+type step struct {
+	pipeline *pipeline
+	group    *wgpu.BindGroup
+	x, y     uint32
+	cost     time.Duration // estimated from what runs took, 0 before the first; under run
+}
+
+// paramsBytes is a step's part of the uniform buffer: WebGPU's default offset alignment.
+const paramsBytes = 256
+
+// Load makes p ready to run: it compiles the kernels that the device does not
+// have yet, allocates all memory and uploads the parameters that w lacks from
+// their sources. States that are neither in w nor parameters start as zeros.
+// What does not fit is a *LimitError or, beyond Options.MaxMemory, a
+// *MemoryError; a kernel that does not compile a *ShaderError. The caller
+// closes the session.
+func (d *Device) Load(p *graph.Program, w *Store) (*Session, error) {
+	if err := d.retain(); err != nil {
+		return nil, err
+	}
+	s := &Session{core: d.core, program: p, commits: math.MaxInt}
+	err := w.retain(d.core)
+	if err == nil {
+		s.store = w
+		err = s.load()
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func (s *Session) load() error {
+	if err := s.core.checkProgram(s.program); err != nil {
+		return err
+	}
+	s.store.load.lock()
+	defer s.store.load.unlock()
+	if err := s.core.call(s.allocate); err != nil {
+		return err
+	}
+	if err := s.upload(); err != nil {
+		return err
+	}
+	for i := range s.program.Steps {
+		err := s.core.call(func() error { return s.prepare(i) })
+		if err != nil {
+			return fmt.Errorf("%s: %w", stepName(s.program, i), err)
+		}
+	}
+	return nil
+}
+
+// allocate takes all memory but the States', having checked that they fit too.
+// The caller is inside call.
+func (s *Session) allocate() error {
+	c, p := s.core, s.program
+	var sizes []int64
+	for _, n := range p.Arena {
+		sizes = append(sizes, n+c.guard())
+	}
+	for _, in := range p.Inputs {
+		sizes = append(sizes, in.Bytes())
+	}
+	picked, missing := c.pick(sizes)
+	for _, st := range p.States {
+		if s.store.states[st] == nil {
+			missing += st.Bytes() + c.guard()
+		}
+	}
+	params := int64(len(p.Steps)) * paramsBytes
+	if err := c.fits(missing + params); err != nil {
+		return err
+	}
+	for i, b := range picked {
+		if b == nil {
+			var err error
+			if b, err = c.newBuffer("activations", sizes[i], storageUsage); err != nil {
+				return err
+			}
+			c.pool = append(c.pool, b)
+		}
+		b.users++
+		s.memory = append(s.memory, b)
+	}
+	if params == 0 {
+		return nil
+	}
+	var err error
+	s.params, err = c.newBuffer("params", params, wgpu.BufferUsage_Uniform|wgpu.BufferUsage_CopyDst)
+	return err
+}
+
+// upload fills the params and the parameters that the store lacks.
+func (s *Session) upload() error {
+	params := make([]uint32, len(s.program.Steps)*paramsBytes/4)
+	for i, st := range s.program.Steps {
+		copy(params[i*paramsBytes/4:], st.Params)
+	}
+	u := uploader{core: s.core}
+	if err := u.alone(func(ctx context.Context) error { return u.write(ctx, s.params, 0, bytesOf(params)) }); err != nil {
+		return err
+	}
+	for _, st := range s.program.States {
+		if s.store.states[st] != nil {
+			continue
+		}
+		b, err := s.store.state(st)
+		if err != nil {
+			return err
+		}
+		param := s.program.Params[st]
+		if param == nil {
+			continue
+		}
+		if err := s.stream(&u, b, param); err != nil {
+			s.store.forget(st)
+			return fmt.Errorf("parameter %s: %w", param.Name, err)
+		}
+	}
+	return u.alone(u.flush)
+}
+
+// stream uploads a parameter piece by piece. Its source is read without holding
+// a lock that others wait for.
+func (s *Session) stream(u *uploader, b *buffer, p *graph.Param) error {
+	if p.Source == nil {
+		return errors.New("it has no source and was not written")
+	}
+	const piece = 4 << 20 // elements
+	n := p.Shape.Elems()
+	values := make([]float32, min(n, piece))
+	for at := 0; at < n; at += len(values) {
+		values = values[:min(len(values), n-at)]
+		if err := p.Source.ReadF32(values, at); err != nil {
+			return err
+		}
+		err := u.alone(func(ctx context.Context) error { return u.write(ctx, b, 4*int64(at), bytesOf(values)) })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// prepare makes step i dispatchable. The caller is inside call.
+func (s *Session) prepare(i int) error {
+	st := s.program.Steps[i]
+	p, err := s.core.pipeline(st.Kernel)
+	if err != nil {
+		return err
+	}
+	entries := make([]wgpu.BindGroupEntry, len(st.Kernel.Bindings))
+	first := len(entries) - len(st.Slots)
+	if first == 1 {
+		entries[0] = wgpu.BindGroupEntry{Buffer: s.params.Buffer, Offset: uint64(i) * paramsBytes, Size: (4*uint64(len(st.Params)) + 15) &^ 15}
+	}
+	absent := uint64(0)
+	for j, slot := range st.Slots {
+		e := &entries[first+j]
+		write := st.Kernel.Bindings[first+j].Access == shaders.ReadWrite
+		switch {
+		case slot.Space != graph.SpaceNone:
+			*e = wgpu.BindGroupEntry{Buffer: s.buffer(slot).Buffer, Size: uint64(slot.Bytes)}
+		case write:
+			*e = wgpu.BindGroupEntry{Buffer: s.core.unwritten.Buffer, Offset: absent, Size: absentBytes}
+			absent += absentBytes
+		default:
+			*e = wgpu.BindGroupEntry{Buffer: s.core.unread.Buffer, Size: absentBytes}
+		}
+		e.Binding = uint32(first + j)
+		if write && slot.Space == graph.SpaceState {
+			s.commits = min(s.commits, i)
+		}
+	}
+	group, err := s.core.device.CreateBindGroup(&wgpu.BindGroupDescriptor{Label: st.Kernel.Name, Layout: p.bindings, Entries: entries})
+	if err != nil {
+		return err
+	}
+	s.steps = append(s.steps, step{pipeline: p, group: group, x: st.Groups[0], y: st.Groups[1]})
+	return nil
+}
+
+// buffer is where a slot lies.
+func (s *Session) buffer(slot graph.Slot) *buffer {
+	switch slot.Space {
+	case graph.SpaceInput:
+		return s.memory[len(s.program.Arena)+slot.Index]
+	case graph.SpaceState:
+		return s.store.states[s.program.States[slot.Index]]
+	}
+	return s.memory[slot.Index]
+}
+
+// Close frees what the session alone uses, after a run in progress. A second
+// Close, or Close of nil, does nothing.
+func (s *Session) Close() error {
+	if s == nil {
+		return nil
+	}
+	s.core.settle()
+	defer s.core.release()
+	s.core.calls.lock()
+	defer s.core.calls.unlock()
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	if s.core.lost == nil {
+		for _, st := range s.steps {
+			st.group.Release()
+		}
+	}
+	s.core.freeBuffer(s.params)
+	s.core.leave(s.memory)
+	if s.store != nil {
+		s.store.drop()
+	}
+	s.core.drop()
+	return nil
+}

@@ -1,0 +1,169 @@
+package gpu
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/clip-wgpu/clip-wgpu/graph"
+)
+
+// Store holds States on the device: parameters, optimizer moments, running
+// statistics. Sessions that were loaded with one Store share its States.
+type Store struct {
+	core   *core // nil if the device was closed
+	load   lock  // around states; taken before run
+	states map[*graph.State]*buffer
+	users  int  // the owner and the sessions; under calls
+	closed bool // under calls
+}
+
+// NewStore returns an empty store. The caller closes it. Of a closed device the store is closed.
+func (d *Device) NewStore() *Store {
+	if d.retain() != nil {
+		return &Store{}
+	}
+	return &Store{core: d.core, load: newLock(), states: map[*graph.State]*buffer{}, users: 1}
+}
+
+// retain adds a session that uses the store.
+func (s *Store) retain(c *core) error {
+	if s == nil || s.core == nil {
+		return ErrClosed
+	}
+	if s.core != c {
+		return fmt.Errorf("the store belongs to another device")
+	}
+	s.core.calls.lock()
+	defer s.core.calls.unlock()
+	if s.closed {
+		return ErrClosed
+	}
+	s.users++
+	return nil
+}
+
+// drop takes one user away; the last frees the memory. The caller holds run,
+// the queue drained, and calls.
+func (s *Store) drop() {
+	if s.users--; s.users > 0 {
+		return
+	}
+	for _, b := range s.states {
+		s.core.freeBuffer(b)
+	}
+	s.states = nil
+	s.core.drop()
+}
+
+// Close frees the store's memory once no open session uses it. A second Close,
+// or Close of nil, does nothing. It waits for a run in progress.
+func (s *Store) Close() error {
+	if s == nil || s.core == nil {
+		return nil
+	}
+	s.core.settle()
+	defer s.core.release()
+	s.core.calls.lock()
+	defer s.core.calls.unlock()
+	if !s.closed {
+		s.closed = true
+		s.drop()
+	}
+	return nil
+}
+
+// use takes the locks that reading or writing st's memory wants; done returns them.
+func (s *Store) use(ctx context.Context, st *graph.State, n int) (done func(), err error) {
+	switch {
+	case s == nil || s.core == nil:
+		return nil, ErrClosed
+	case st == nil:
+		return nil, fmt.Errorf("nil state")
+	case st.DType != graph.F32:
+		return nil, fmt.Errorf("state %s is %v, want f32", st.Name, st.Spec)
+	case n != st.Shape.Elems():
+		return nil, fmt.Errorf("state %s %v takes %d values, got %d", st.Name, st.Spec, st.Shape.Elems(), n)
+	}
+	if err := s.load.acquire(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.core.acquire(ctx); err != nil {
+		s.load.unlock()
+		return nil, err
+	}
+	done = func() {
+		s.core.release()
+		s.load.unlock()
+	}
+	s.core.calls.lock()
+	defer s.core.calls.unlock()
+	if s.closed {
+		done()
+		return nil, ErrClosed
+	}
+	return done, nil
+}
+
+// Write sets a state's values, row-major, and adds it to the store if it is
+// new. A write that has begun is not cancelled: a state is never half new.
+func (s *Store) Write(ctx context.Context, st *graph.State, data []float32) error {
+	done, err := s.use(ctx, st, len(data))
+	if err != nil {
+		return err
+	}
+	defer done()
+	b, err := s.state(st)
+	if err != nil {
+		return err
+	}
+	u := uploader{core: s.core}
+	ctx = context.WithoutCancel(ctx)
+	if err := u.write(ctx, b, 0, bytesOf(data)); err != nil {
+		return err
+	}
+	return u.flush(ctx)
+}
+
+// Read fills dst with a state's values, row-major.
+func (s *Store) Read(ctx context.Context, st *graph.State, dst []float32) error {
+	done, err := s.use(ctx, st, len(dst))
+	if err != nil {
+		return err
+	}
+	defer done()
+	b := s.states[st]
+	if b == nil {
+		return fmt.Errorf("state %s is not in the store", st.Name)
+	}
+	return s.core.readback(ctx, []transfer{{b, 0, bytesOf(dst)}})
+}
+
+// state returns st's memory, zeros when it is new.
+func (s *Store) state(st *graph.State) (b *buffer, err error) {
+	if b = s.states[st]; b != nil {
+		return b, nil
+	}
+	size := st.Bytes()
+	if limit := s.core.info.MaxBindingBytes; size <= 0 || size > limit {
+		return nil, &LimitError{"bytes of state " + st.Name, size, limit}
+	}
+	err = s.core.call(func() error {
+		b, err = s.core.newBuffer("state "+st.Name, size+s.core.guard(), storageUsage)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.states[st] = b
+	return b, nil
+}
+
+// forget frees a state that could not be filled. The caller holds load.
+func (s *Store) forget(st *graph.State) {
+	s.core.settle()
+	defer s.core.release()
+	s.core.calls.lock()
+	defer s.core.calls.unlock()
+	s.core.freeBuffer(s.states[st])
+	delete(s.states, st)
+}

@@ -1,0 +1,133 @@
+package layers
+
+import (
+	"math"
+
+	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/ops"
+)
+
+// Attention is multi-head attention with open_clip's options (Attention in
+// transformer.py).
+type Attention struct {
+	InProjWeight *graph.Param `w:"in_proj_weight"` // [3·width, width], or
+	QProjWeight  *graph.Param `w:"q_proj_weight"`  // [width, width]
+	KProjWeight  *graph.Param `w:"k_proj_weight"`  // [width, context width]
+	VProjWeight  *graph.Param `w:"v_proj_weight"`  // [width, context width]
+	InProjBias   *graph.Param `w:"in_proj_bias"`   // [3·width]
+	LogitScale   *graph.Param `w:"logit_scale"`    // [heads, 1, 1]: scaled cosine attention
+	HeadScale    *graph.Param `w:"head_scale"`     // [heads, 1, 1]
+	LnQ          *LayerNorm   `w:"ln_q"`           // over the head width
+	LnK          *LayerNorm   `w:"ln_k"`
+	LnInner      *LayerNorm   `w:"ln_inner"`
+	OutProj      *Linear      `w:"out_proj"`
+
+	Heads int
+}
+
+// logitScaleMax caps scaled cosine attention's temperature at 100, as Swin
+// Transformer V2 does.
+var logitScaleMax = math.Log(100)
+
+// NewAttention returns self-attention of width, or attention to a context of
+// another width.
+func NewAttention(width, heads, contextWidth int) *Attention {
+	a := &Attention{
+		InProjBias: NewParam(Constant(0), 3*width),
+		OutProj:    NewLinear(width, width, true),
+		Heads:      heads,
+	}
+	a.OutProj.Bias.Source = Constant(0)
+	if contextWidth == width {
+		a.InProjWeight = NewParam(xavierUniform(3*width, width), 3*width, width)
+		return a
+	}
+	a.QProjWeight = NewParam(xavierUniform(width, width), width, width)
+	a.KProjWeight = NewParam(xavierUniform(width, contextWidth), width, contextWidth)
+	a.VProjWeight = NewParam(xavierUniform(width, contextWidth), width, contextWidth)
+	return a
+}
+
+// Mask says which keys a query sees: Causal, those up to its own position; and
+// what Additive [batch or 1, queries, keys] adds to the logits, where given.
+type Mask struct {
+	Causal   bool
+	Additive graph.Tensor
+}
+
+// Forward attends from x [batch, queries, width] to context [batch, keys,
+// context width], or to x itself without one.
+func (a *Attention) Forward(g *graph.Graph, x, context graph.Tensor, mask Mask) graph.Tensor {
+	q, k, v := a.project(g, x, context)
+	width := q.Dim(-1)
+	headWidth := width / a.Heads
+	perHead := func(t graph.Tensor, f func(graph.Tensor) graph.Tensor) graph.Tensor {
+		s := t.Shape()
+		return g.Reshape(f(g.Reshape(t, t.Dim(0), t.Dim(1), a.Heads, headWidth)), s...)
+	}
+	scale := 1 / math.Sqrt(float64(headWidth))
+	if a.LogitScale != nil {
+		unit := func(t graph.Tensor) graph.Tensor { return ops.L2Normalize(g, t, 1e-12) }
+		s := ops.Clamp(g, g.Reshape(g.Param(a.LogitScale), a.Heads), math.Inf(-1), logitScaleMax)
+		q = ops.MulBroadcast(g, perHead(q, unit), ops.Map(g, s, ops.Exp), headWidth)
+		k = perHead(k, unit)
+		scale = 1
+	} else if a.LnQ != nil {
+		q = perHead(q, func(t graph.Tensor) graph.Tensor { return a.LnQ.Forward(g, t) })
+		k = perHead(k, func(t graph.Tensor) graph.Tensor { return a.LnK.Forward(g, t) })
+	}
+	y := ops.Attention(g, q, k, v, mask.Additive, ops.AttentionConfig{Heads: a.Heads, Scale: scale, Causal: mask.Causal})
+	if a.HeadScale != nil {
+		y = ops.MulBroadcast(g, y, g.Reshape(g.Param(a.HeadScale), a.Heads), headWidth)
+	}
+	return a.OutProj.Forward(g, a.LnInner.Forward(g, y))
+}
+
+func (a *Attention) project(g *graph.Graph, x, context graph.Tensor) (q, k, v graph.Tensor) {
+	width := a.OutProj.Weight.Shape[0]
+	if !context.Valid() && a.InProjWeight != nil {
+		t := ops.Split(g, ops.Linear(g, x, g.Param(a.InProjWeight), g.Param(a.InProjBias)), -1, width, width, width)
+		return t[0], t[1], t[2]
+	}
+	if !context.Valid() {
+		context = x
+	}
+	b := ops.Split(g, g.Param(a.InProjBias), 0, width, width, width)
+	var w []graph.Tensor
+	if a.InProjWeight != nil {
+		w = ops.Split(g, g.Param(a.InProjWeight), 0, width, width, width)
+	} else {
+		w = []graph.Tensor{g.Param(a.QProjWeight), g.Param(a.KProjWeight), g.Param(a.VProjWeight)}
+	}
+	return ops.Linear(g, x, w[0], b[0]), ops.Linear(g, context, w[1], b[1]), ops.Linear(g, context, w[2], b[2])
+}
+
+// AttentionalPooler attends from learned queries to a sequence (AttentionalPooler
+// in transformer.py; CoCa, Yu et al., 2022).
+type AttentionalPooler struct {
+	Query *graph.Param `w:"query"` // [queries, width]
+	Attn  *Attention   `w:"attn"`
+	LnQ   *LayerNorm   `w:"ln_q"`
+	LnK   *LayerNorm   `w:"ln_k"`
+}
+
+// NewAttentionalPooler returns a pooler from contextWidth to width. Its norms
+// keep torch's eps whatever the tower's is.
+func NewAttentionalPooler(width, contextWidth, heads, queries int) *AttentionalPooler {
+	return &AttentionalPooler{
+		Query: NewParam(Normal(1), queries, width),
+		Attn:  NewAttention(width, heads, contextWidth),
+		LnQ:   NewLayerNorm(width, defaultEps),
+		LnK:   NewLayerNorm(contextWidth, defaultEps),
+	}
+}
+
+// defaultEps is torch's nn.LayerNorm eps.
+const defaultEps = 1e-5
+
+// Forward maps [batch, tokens, context width] to [batch, queries, width].
+func (p *AttentionalPooler) Forward(g *graph.Graph, x graph.Tensor) graph.Tensor {
+	context := p.LnK.Forward(g, x)
+	q := ops.Expand(g, p.LnQ.Forward(g, g.Param(p.Query)), x.Dim(0))
+	return p.Attn.Forward(g, q, context, Mask{})
+}

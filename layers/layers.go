@@ -1,0 +1,109 @@
+// Package layers holds the building blocks of the towers. A layer is a struct
+// of parameters, tagged `w:"…"` with their names in open_clip's state dict, and
+// a Forward that records ops on a graph. A nil parameter is one the model does
+// not have. Activations are [batch, tokens, width] in f32.
+package layers
+
+import (
+	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/ops"
+)
+
+// Linear is torch's nn.Linear: y = x·Wᵀ + b.
+type Linear struct {
+	Weight *graph.Param `w:"weight"` // [out, in]
+	Bias   *graph.Param `w:"bias"`   // [out]
+}
+
+// NewLinear returns a Linear with torch's default initialisation.
+func NewLinear(in, out int, bias bool) *Linear {
+	l := &Linear{Weight: NewParam(kaimingUniform(in), out, in)}
+	if bias {
+		l.Bias = NewParam(kaimingUniform(in), out)
+	}
+	return l
+}
+
+// Forward maps [..., in] to [..., out].
+func (l *Linear) Forward(g *graph.Graph, x graph.Tensor) graph.Tensor {
+	return ops.Linear(g, x, g.Param(l.Weight), optional(g, l.Bias))
+}
+
+func optional(g *graph.Graph, p *graph.Param) graph.Tensor {
+	if p == nil {
+		return graph.Tensor{}
+	}
+	return g.Param(p)
+}
+
+// LayerNorm normalises the last dimension (Ba et al., 2016).
+type LayerNorm struct {
+	Weight *graph.Param `w:"weight"`
+	Bias   *graph.Param `w:"bias"`
+	Eps    float64
+}
+
+// NewLayerNorm returns a LayerNorm over width elements.
+func NewLayerNorm(width int, eps float64) *LayerNorm {
+	return &LayerNorm{Weight: NewParam(Constant(1), width), Bias: NewParam(Constant(0), width), Eps: eps}
+}
+
+// Forward keeps x's shape. A nil LayerNorm is the identity.
+func (l *LayerNorm) Forward(g *graph.Graph, x graph.Tensor) graph.Tensor {
+	if l == nil {
+		return x
+	}
+	return ops.LayerNorm(g, x, g.Param(l.Weight), g.Param(l.Bias), l.Eps)
+}
+
+// LayerScale multiplies each channel by a learned factor (Touvron et al., 2021).
+type LayerScale struct {
+	Gamma *graph.Param `w:"gamma"`
+}
+
+// NewLayerScale returns a LayerScale whose factors start at init, or nil
+// without one.
+func NewLayerScale(width int, init *float64) *LayerScale {
+	if init == nil {
+		return nil
+	}
+	return &LayerScale{NewParam(Constant(*init), width)}
+}
+
+// Forward keeps x's shape. A nil LayerScale is the identity.
+func (l *LayerScale) Forward(g *graph.Graph, x graph.Tensor) graph.Tensor {
+	if l == nil {
+		return x
+	}
+	return ops.MulBroadcast(g, x, g.Param(l.Gamma), 1)
+}
+
+// Embedding is a table of rows looked up by id.
+type Embedding struct {
+	Weight *graph.Param `w:"weight"` // [rows, width]
+}
+
+// Forward maps ids [...] in i32 to [..., width].
+func (e *Embedding) Forward(g *graph.Graph, ids graph.Tensor) graph.Tensor {
+	return ops.Gather(g, g.Param(e.Weight), ids)
+}
+
+// PatchEmbed is the convolution whose stride is its kernel: it cuts an image
+// into patches and maps each to a token. Pixels beyond the last whole patch are
+// dropped.
+type PatchEmbed struct {
+	Weight *graph.Param `w:"weight"` // [width, 3, patch height, patch width]
+}
+
+// NewPatchEmbed returns a PatchEmbed with torch's default initialisation.
+func NewPatchEmbed(width, patchHeight, patchWidth int) *PatchEmbed {
+	return &PatchEmbed{NewParam(kaimingUniform(3*patchHeight*patchWidth), width, 3, patchHeight, patchWidth)}
+}
+
+// Forward maps an image [batch, 3, height, width] to tokens in row-major order
+// of the patch grid.
+func (p *PatchEmbed) Forward(g *graph.Graph, image graph.Tensor) graph.Tensor {
+	s := p.Weight.Shape
+	patches := ops.Patchify(g, image, s[2], s[3])
+	return ops.Linear(g, patches, g.Reshape(g.Param(p.Weight), s[0], s[1]*s[2]*s[3]), graph.Tensor{})
+}

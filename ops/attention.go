@@ -1,0 +1,179 @@
+package ops
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/clip-wgpu/clip-wgpu/graph"
+)
+
+// AttentionConfig holds what the shapes of Attention's inputs do not say.
+type AttentionConfig struct {
+	Heads  int     // the inputs' last dimensions hold this many heads side by side
+	Scale  float64 // of the scores, usually 1/√(width of a query's head)
+	Causal bool    // query i sees keys 0 … i only
+}
+
+// attentionDims are the sizes of one attention: d is the width of a query's and
+// a key's head, dv of a value's.
+type attentionDims struct{ b, h, lq, lk, d, dv int }
+
+func dimsOf(n *graph.Node) attentionDims {
+	q, v, h := n.In[0], n.In[2], n.Attr.(AttentionConfig).Heads
+	return attentionDims{b: q.Dim(0), h: h, lq: q.Dim(1), lk: v.Dim(1), d: q.Dim(2) / h, dv: v.Dim(2) / h}
+}
+
+func (s attentionDims) product(m, n, k int) gemm {
+	return gemm{m: m, n: n, k: k, batches: s.b, heads: s.h, alpha: 1}
+}
+
+func (s attentionDims) q() strides     { return heads(s.lq, s.h, s.d) }
+func (s attentionDims) k() strides     { return heads(s.lk, s.h, s.d) }
+func (s attentionDims) v() strides     { return heads(s.lk, s.h, s.dv) }
+func (s attentionDims) y() strides     { return heads(s.lq, s.h, s.dv) }
+func (s attentionDims) probs() strides { return headMaps(s.h, s.lq, s.lk) }
+
+// attentionOp works in three passes: scores, their softmax in place, values.
+// Output 1 is the probabilities [B, Heads, Lq, Lk].
+var attentionOp = &graph.Op{
+	Name:  "attention",
+	Infer: inferAttention,
+	Lower: func(n *graph.Node) []graph.Launch {
+		s, c := dimsOf(n), n.Attr.(AttentionConfig)
+		maskRows := 0
+		if mask := n.In[3]; mask.Valid() {
+			maskRows = mask.Dim(0) * s.lq
+		}
+		scores := s.product(s.lq, s.lk, s.d)
+		scores.a, scores.b, scores.c, scores.alpha = s.q(), s.k().t(), s.probs(), c.Scale
+		values := s.product(s.lq, s.dv, s.lk)
+		values.a, values.b, values.c = s.probs(), s.v(), s.y()
+		rows := s.b * s.h * s.lq
+		return []graph.Launch{
+			scores.launch(graph.In(0), graph.In(1), graph.None(), graph.Out(1)),
+			{
+				Kernel: "softmax",
+				Params: []uint32{uint32(rows), uint32(s.lk), flag(true), flag(c.Causal), uint32(s.lq), uint32(s.h), uint32(maskRows)},
+				Args:   []graph.Arg{graph.None(), graph.In(3), graph.Out(1)},
+				Groups: rows,
+			},
+			values.launch(graph.Out(1), graph.In(2), graph.None(), graph.Out(0)),
+		}
+	},
+	VJP: func(g *graph.Graph, n *graph.Node, dy []graph.Tensor) []graph.Tensor {
+		d := g.Apply(attentionGradOp, n.Attr, n.In[0], n.In[1], n.In[2], n.Output(1), dy[0])
+		return d[:min(3, len(d))]
+	},
+	Ref: refAttention,
+}
+
+func inferAttention(n *graph.Node) ([]graph.Spec, error) {
+	if err := wantF32(n.In...); err != nil {
+		return nil, err
+	}
+	h := n.Attr.(AttentionConfig).Heads
+	q, k, v, mask := n.In[0], n.In[1], n.In[2], n.In[3]
+	for _, t := range n.In[:3] {
+		if len(t.Shape()) != 3 || h <= 0 || t.Dim(2)%h != 0 || t.Dim(0) != q.Dim(0) {
+			return nil, fmt.Errorf("q %v, k %v, v %v: want [batch, length, width], one batch, widths multiples of %d heads", q.Spec(), k.Spec(), v.Spec(), h)
+		}
+	}
+	if k.Dim(2) != q.Dim(2) || v.Dim(1) != k.Dim(1) {
+		return nil, fmt.Errorf("q %v, k %v, v %v: want q and k of one width, k and v of one length", q.Spec(), k.Spec(), v.Spec())
+	}
+	b, lq, lk := q.Dim(0), q.Dim(1), k.Dim(1)
+	if m := mask.Shape(); mask.Valid() && !slices.Equal(m, graph.Shape{b, lq, lk}) && !slices.Equal(m, graph.Shape{1, lq, lk}) {
+		return nil, fmt.Errorf("q %v, k %v, mask %v: want the mask [%d or 1, %d, %d]", q.Spec(), k.Spec(), mask.Spec(), b, lq, lk)
+	}
+	return []graph.Spec{{Shape: graph.Shape{b, lq, v.Dim(2)}}, {Shape: graph.Shape{b, h, lq, lk}}}, nil
+}
+
+func refAttention(n *graph.Node, in, out [][]float64) {
+	s, c := dimsOf(n), n.Attr.(AttentionConfig)
+	q, k, v, y, probs := in[0], in[1], in[2], out[0], out[1]
+	for i := range s.b * s.h * s.lq {
+		b, h, r := i/(s.h*s.lq), i/s.lq%s.h, i%s.lq
+		p := probs[i*s.lk : (i+1)*s.lk]
+		for j := range p {
+			for e := range s.d {
+				p[j] += c.Scale * q[((b*s.lq+r)*s.h+h)*s.d+e] * k[((b*s.lk+j)*s.h+h)*s.d+e]
+			}
+			if mask := in[3]; mask != nil {
+				p[j] += mask[(b*s.lq+r)*s.lk%len(mask)+j]
+			}
+			if c.Causal && j > r {
+				p[j] = math.Inf(-1)
+			}
+		}
+		softmaxRow(p)
+		for e := range s.dv {
+			for j := range p {
+				y[((b*s.lq+r)*s.h+h)*s.dv+e] += p[j] * v[((b*s.lk+j)*s.h+h)*s.dv+e]
+			}
+		}
+	}
+}
+
+// attentionGradOp takes q, k, v, the probabilities and dy to dq, dk, dv and
+// the gradient of the scores.
+var attentionGradOp = &graph.Op{
+	Name: "attention_grad",
+	Infer: func(n *graph.Node) ([]graph.Spec, error) {
+		return []graph.Spec{n.In[0].Spec(), n.In[1].Spec(), n.In[2].Spec(), n.In[3].Spec()}, nil
+	},
+	Lower: func(n *graph.Node) []graph.Launch {
+		s, scale := dimsOf(n), n.Attr.(AttentionConfig).Scale
+		q, k, v, probs, dy, dscores := graph.In(0), graph.In(1), graph.In(2), graph.In(3), graph.In(4), graph.Out(3)
+		dp := s.product(s.lq, s.lk, s.dv)
+		dp.a, dp.b, dp.c = s.y(), s.v().t(), s.probs()
+		dq := s.product(s.lq, s.d, s.lk)
+		dq.a, dq.b, dq.c, dq.alpha = s.probs(), s.k(), s.q(), scale
+		dk := s.product(s.lk, s.d, s.lq)
+		dk.a, dk.b, dk.c, dk.alpha = s.probs().t(), s.q(), s.k(), scale
+		dv := s.product(s.lk, s.dv, s.lq)
+		dv.a, dv.b, dv.c = s.probs().t(), s.y(), s.v()
+		return []graph.Launch{
+			dp.launch(dy, v, graph.None(), dscores),
+			softmaxGrad(s.b*s.h*s.lq, s.lk, probs, graph.None(), dscores),
+			dq.launch(dscores, k, graph.None(), graph.Out(0)),
+			dk.launch(dscores, q, graph.None(), graph.Out(1)),
+			dv.launch(probs, dy, graph.None(), graph.Out(2)),
+		}
+	},
+	Ref: refAttentionGrad,
+}
+
+func refAttentionGrad(n *graph.Node, in, out [][]float64) {
+	s, c := dimsOf(n), n.Attr.(AttentionConfig)
+	q, k, v, probs, dy := in[0], in[1], in[2], in[3], in[4]
+	for i := range s.b * s.h * s.lq {
+		b, h, r := i/(s.h*s.lq), i/s.lq%s.h, i%s.lq
+		p, d := probs[i*s.lk:(i+1)*s.lk], out[3][i*s.lk:(i+1)*s.lk]
+		for j := range d {
+			for e := range s.dv {
+				yi, vi := ((b*s.lq+r)*s.h+h)*s.dv+e, ((b*s.lk+j)*s.h+h)*s.dv+e
+				d[j] += dy[yi] * v[vi]
+				out[2][vi] += p[j] * dy[yi]
+			}
+		}
+		softmaxGradRow(p, d)
+		for j := range d {
+			for e := range s.d {
+				qi, ki := ((b*s.lq+r)*s.h+h)*s.d+e, ((b*s.lk+j)*s.h+h)*s.d+e
+				out[0][qi] += c.Scale * d[j] * k[ki]
+				out[1][ki] += c.Scale * d[j] * q[qi]
+			}
+		}
+	}
+}
+
+// Attention records softmax(q · kᵀ · Scale + mask) · v for every head: q
+// [batch, Lq, Heads·D], k [batch, Lk, Heads·D] and v [batch, Lk, Heads·Dv] give
+// [batch, Lq, Heads·Dv]. The optional mask, [batch, Lq, Lk] or [1, Lq, Lk] and
+// shared by the heads, is added to the scores and may hold −Inf; a query that
+// sees no key gives zeros. No gradient flows into the mask.
+// (Vaswani et al., Attention Is All You Need, 2017, §3.2.)
+func Attention(g *graph.Graph, q, k, v, mask graph.Tensor, c AttentionConfig) graph.Tensor {
+	return g.Apply(attentionOp, c, q, k, v, mask)[0]
+}

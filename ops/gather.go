@@ -1,0 +1,71 @@
+package ops
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/clip-wgpu/clip-wgpu/graph"
+)
+
+var gatherOp = &graph.Op{
+	Name: "gather",
+	Infer: func(n *graph.Node) ([]graph.Spec, error) {
+		table, ids := n.In[0].Spec(), n.In[1].Spec()
+		if len(table.Shape) != 2 || table.DType != graph.F32 || !n.In[1].Valid() || ids.DType != graph.I32 {
+			return nil, fmt.Errorf("table %v, ids %v: want f32 [rows, width] and i32 [...]", table, ids)
+		}
+		return []graph.Spec{{Shape: append(slices.Clone(ids.Shape), table.Shape[1])}}, nil
+	},
+	Lower: func(n *graph.Node) []graph.Launch {
+		table := n.In[0].Shape()
+		args := []graph.Arg{graph.In(0), graph.In(1), graph.Out(0)}
+		return []graph.Launch{elementwise("gather", n.Out[0].Shape.Elems(), args, uint32(table[0]), uint32(table[1]))}
+	},
+	VJP: func(g *graph.Graph, n *graph.Node, dy []graph.Tensor) []graph.Tensor {
+		return []graph.Tensor{g.Apply(gatherGradOp, n.In[0].Shape(), n.In[1], dy[0])[0], {}}
+	},
+	Ref: func(n *graph.Node, in, out [][]float64) {
+		rows, width := n.In[0].Dim(0), n.In[0].Dim(1)
+		for r, id := range in[1] {
+			at := nearestRow(id, rows) * width
+			copy(out[0][r*width:], in[0][at:at+width])
+		}
+	},
+}
+
+// nearestRow keeps an id inside the table.
+func nearestRow(id float64, rows int) int { return min(max(int(id), 0), rows-1) }
+
+// gatherGradOp takes ids and dy to the gradient of the table, whose shape is
+// the attribute. Outputs 1 and 2 chain the occurrences of each id, so that every
+// row of the result is summed by one invocation in one order.
+var gatherGradOp = &graph.Op{
+	Name: "gather_grad",
+	Infer: func(n *graph.Node) ([]graph.Spec, error) {
+		chain := graph.Spec{Shape: graph.Shape{n.In[0].Shape().Elems()}, DType: graph.I32}
+		return []graph.Spec{{Shape: n.Attr.(graph.Shape)}, chain, chain}, nil
+	},
+	Lower: func(n *graph.Node) []graph.Launch {
+		ids, dy, table := n.In[0].Shape().Elems(), n.In[1].Shape().Elems(), n.Attr.(graph.Shape)
+		rows, width := uint32(table[0]), uint32(table[1])
+		id, next, first := graph.In(0), graph.Out(1), graph.Out(2)
+		return []graph.Launch{
+			elementwise("fill", table.Elems(), []graph.Arg{graph.Out(0)}, bits(0)),
+			elementwise("gather_links", ids, []graph.Arg{id, next, first}, rows),
+			elementwise("gather_grad", dy, []graph.Arg{id, next, first, graph.In(1), graph.Out(0)}, rows, width),
+		}
+	},
+	Ref: func(n *graph.Node, in, out [][]float64) {
+		table := n.Attr.(graph.Shape)
+		for i, flow := range in[1] {
+			out[0][nearestRow(in[0][i/table[1]], table[0])*table[1]+i%table[1]] += flow
+		}
+	},
+}
+
+// Gather records the rows of table [rows, width] that ids [...], i32, name:
+// [..., width] (torch.nn.functional.embedding). Callers keep ids in [0, rows);
+// one outside reads the nearest row.
+func Gather(g *graph.Graph, table, ids graph.Tensor) graph.Tensor {
+	return g.Apply(gatherOp, nil, table, ids)[0]
+}

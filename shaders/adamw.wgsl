@@ -1,0 +1,36 @@
+// w2 = w·(1 − lr·decay) − lr / bias1 · m2 / (√(v2 / bias2) + eps), m2 = β1·m + (1 − β1)·grad, v2 = β2·v + (1 − β2)·grad²
+// One step of AdamW; hyper holds lr, β1, β2, eps, decay, bias1 = 1 − β1ᵗ, bias2 = 1 − β2ᵗ; decay counts where has_decay.
+// One invocation makes one element of each result, one workgroup WG of them.
+//!use fold
+struct Params { n: u32, has_decay: u32 }
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> w: array<f32>;         // [n]
+@group(0) @binding(2) var<storage, read> grad: array<f32>;      // [n]
+@group(0) @binding(3) var<storage, read> m: array<f32>;         // [n]
+@group(0) @binding(4) var<storage, read> v: array<f32>;         // [n]
+@group(0) @binding(5) var<storage, read> hyper: array<f32>;     // [7]
+@group(0) @binding(6) var<storage, read_write> w2: array<f32>;  // [n]
+@group(0) @binding(7) var<storage, read_write> m2: array<f32>;  // [n]
+@group(0) @binding(8) var<storage, read_write> v2: array<f32>;  // [n]
+
+const WG = 64u;
+
+@compute @workgroup_size(WG)
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let i = group_index(wg) * WG + lane;
+    if i >= p.n {
+        return;
+    }
+    let lr = hyper[0u];
+    let beta1 = hyper[1u];
+    let beta2 = hyper[2u];
+    let eps = hyper[3u];
+    let decay = select(0.0, hyper[4u], p.has_decay != 0u);
+    let g = grad[i];
+    let first = fma(beta1, m[i], (1.0 - beta1) * g);
+    let second = fma(beta2, v[i], (1.0 - beta2) * g * g);
+    m2[i] = first;
+    v2[i] = second;
+    let width = sqrt(second) / sqrt(hyper[6u]) + eps;
+    w2[i] = w[i] * (1.0 - lr * decay) - lr / hyper[5u] * first / width;
+}

@@ -1,0 +1,19 @@
+// dx[i] = dy[i] where lo ≤ x[i] ≤ hi, else 0, the gradient of clamp
+// x, dy, dx: n elements. One invocation makes one element, one workgroup WG of them.
+//!use fold
+struct Params { n: u32, lo: f32, hi: f32 }
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> x: array<f32>;         // [n]
+@group(0) @binding(2) var<storage, read> dy: array<f32>;        // [n]
+@group(0) @binding(3) var<storage, read_write> dx: array<f32>;  // [n]
+
+const WG = 64u;
+
+@compute @workgroup_size(WG)
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let i = group_index(wg) * WG + lane;
+    if i >= p.n {
+        return;
+    }
+    dx[i] = select(0.0, dy[i], x[i] >= p.lo && x[i] <= p.hi);
+}

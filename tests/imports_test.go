@@ -1,0 +1,59 @@
+package tests
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+const module = "github.com/clip-wgpu/clip-wgpu/"
+
+// mayImport are the arrows between the packages: towers are recorded,
+// differentiated and planned without any device.
+var mayImport = map[string][]string{
+	"shaders":                  {},
+	"graph":                    {"shaders"},
+	"ops":                      {"graph"},
+	"layers":                   {"graph", "ops"},
+	"weights":                  {"graph"},
+	"gpu":                      {"graph", "shaders"},
+	"clip/tokenizer":           {},
+	"clip/preprocess":          {},
+	"clip":                     {"clip/tokenizer", "clip/preprocess", "graph", "layers", "ops", "weights", "gpu"},
+	"train":                    {"clip", "graph", "ops", "gpu"},
+	"clip/tokenizer/internal":  {},
+	"clip/preprocess/internal": {},
+}
+
+func TestImportsFollowTheArrows(t *testing.T) {
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, module+"...").Output()
+	require.NoError(t, err)
+	for line := range strings.Lines(string(out)) {
+		fields := strings.Fields(line)
+		pkg := strings.TrimPrefix(fields[0], module)
+		if strings.HasPrefix(pkg, "cmd/") || pkg == "tests" {
+			continue
+		}
+		home := pkg
+		if i := strings.Index(pkg, "/internal/"); i >= 0 {
+			home = pkg[:i] + "/internal"
+		}
+		allowed, ok := mayImport[home]
+		if !assert.True(t, ok, "package %s has no place among the arrows", pkg) {
+			continue
+		}
+		for _, imp := range fields[1:] {
+			if strings.Contains(imp, "go-webgpu") {
+				assert.Equal(t, "gpu", pkg, "only gpu may import the WebGPU binding")
+			}
+			ours, is := strings.CutPrefix(imp, module)
+			if is && !strings.HasPrefix(ours, pkg+"/internal/") {
+				assert.True(t, slices.Contains(allowed, ours), "%s imports %s", pkg, ours)
+			}
+		}
+	}
+}

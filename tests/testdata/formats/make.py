@@ -1,0 +1,107 @@
+"""Writes the image files of this folder and what Pillow 9.4 reads from them.
+
+outputs_u8.safetensors holds for each file, by name: `NAME` the whole image as
+RGB [H, W, 3], `NAME|upright` the same after ImageOps.exif_transpose where the
+file has an orientation, and `NAME|longest` open_clip's resize_mode "longest"
+at 24x20 (height x width), bicubic, fill_color 127. meta.json has their modes.
+
+    python make.py        # needs pillow==9.4.0, numpy, safetensors
+"""
+import json
+import os
+
+import numpy as np
+from PIL import Image, ImageOps
+from safetensors.numpy import save_file
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+W, H = 37, 22
+rng = np.random.RandomState(5)
+
+
+def picture(bands):
+    y, x = np.mgrid[0:H, 0:W]
+    smooth = np.stack([(x * (7 - b) + y * (3 + 2 * b)) % 256 for b in range(bands)], -1)
+    noise = rng.randint(-20, 21, smooth.shape)
+    return np.clip(smooth + noise, 0, 255).astype(np.uint8)
+
+
+rgb = Image.fromarray(picture(3))
+rgba = Image.fromarray(picture(4))
+gray = Image.fromarray(picture(1)[..., 0])
+bilevel = gray.point(lambda v: 255 * (v > 90)).convert("1")
+palette = gray.point(lambda v: v % 13)
+palette = Image.frombytes("P", palette.size, palette.tobytes())
+palette.putpalette(rng.randint(0, 256, 39).astype(np.uint8).tolist())
+gray16 = Image.fromarray(rng.randint(0, 600, (H, W)).astype(np.uint16))
+
+
+def exif(orientation):
+    e = Image.Exif()
+    e[0x0112] = orientation
+    return e.tobytes()
+
+
+turned = rgb.transpose(Image.Transpose.ROTATE_180)
+FILES = [
+    ("gif_palette_transparent.gif", palette, dict(transparency=3)),
+    ("gif_gray.gif", gray, dict(interlace=0)),
+    ("gif_animated.gif", palette, dict(save_all=True, append_images=[palette.rotate(90)])),
+    ("webp_lossy.webp", rgb, dict(quality=60)),
+    ("webp_lossy_alpha.webp", rgba, dict(quality=60)),
+    ("webp_lossless.webp", rgb, dict(lossless=True)),
+    ("webp_lossless_alpha.webp", rgba, dict(lossless=True, exact=True)),
+    ("webp_animated.webp", rgba, dict(save_all=True, append_images=[rgba.rotate(180)], duration=40)),
+    ("webp_exif_8.webp", rgb, dict(quality=80, exif=exif(8))),
+    ("bmp_bilevel.bmp", bilevel, {}),
+    ("bmp_gray.bmp", gray, {}),
+    ("bmp_palette.bmp", palette, {}),
+    ("bmp_rgb.bmp", rgb, {}),
+    ("bmp_rgba.bmp", rgba, {}),
+    ("tiff_bilevel_g4.tif", bilevel, dict(compression="group4")),
+    ("tiff_gray_packbits.tif", gray, dict(compression="packbits")),
+    ("tiff_palette.tif", palette, {}),
+    ("tiff_rgb_lzw.tif", rgb, dict(compression="tiff_lzw")),
+    ("tiff_rgba_deflate_turned.tif", rgba, dict(compression="tiff_adobe_deflate", tiffinfo={0x0112: 6})),
+    ("png_palette_transparent.png", palette, dict(transparency=2, bits=4)),
+    ("png_rgb_transparent.png", rgb, dict(transparency=rgb.getpixel((0, 0)))),
+    ("png_exif_5.png", rgb, dict(exif=exif(5))),
+    ("png_gray16_exif_7.png", gray16, dict(exif=exif(7))),
+    ("jpeg_exif_2.jpg", rgb, dict(quality=90, exif=exif(2))),
+    ("jpeg_exif_3.jpg", rgb, dict(quality=90, exif=exif(3))),
+    ("jpeg_exif_4.jpg", rgb, dict(quality=90, exif=exif(4))),
+    ("jpeg_exif_6.jpg", rgb, dict(quality=90, exif=exif(6))),
+]
+
+
+def longest(im):
+    h, w, fill = 24, 20, 127
+    ratio = max(im.height / h, im.width / w)
+    im = im.resize((round(im.width / ratio), round(im.height / ratio)), Image.Resampling.BICUBIC)
+    dx, dy = w - im.width, h - im.height
+    bands = len(im.getbands())
+    colours = im.getpalette() if im.mode == "P" else None
+    im = ImageOps.expand(im, (dx // 2, dy // 2, (dx + 1) // 2, (dy + 1) // 2), fill if bands == 1 else (fill,) * bands)
+    if colours:
+        im.putpalette(colours)
+    return im
+
+
+def array(im):
+    return np.array(im.convert("RGB"))
+
+
+outputs, modes = {}, {}
+for name, im, kw in FILES:
+    path = os.path.join(HERE, name)
+    im.save(path, **kw)
+    im = Image.open(path)
+    im.load()
+    modes[name] = im.mode
+    outputs[name] = array(im)
+    outputs[name + "|longest"] = array(longest(im))
+    if "exif_" in name:
+        outputs[name + "|upright"] = array(ImageOps.exif_transpose(im))
+save_file(outputs, os.path.join(HERE, "outputs_u8.safetensors"))
+with open(os.path.join(HERE, "meta.json"), "w") as f:
+    json.dump({"pillow": Image.__version__, "modes": modes}, f, indent=1)

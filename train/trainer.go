@@ -1,0 +1,166 @@
+package train
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"strings"
+	"sync"
+
+	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/clip-wgpu/clip-wgpu/gpu"
+	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/ops"
+)
+
+// Config says how a Trainer steps. The optimizer is AdamW (Loshchilov & Hutter,
+// 2019) as torch computes it, the decay first.
+type Config struct {
+	Loss        Loss
+	LR          float64
+	Beta1       float64
+	Beta2       float64
+	Eps         float64
+	WeightDecay float64 // of matrices, but for embeddings of positions and classes
+}
+
+// DefaultConfig is open_clip_train's for vision transformers.
+func DefaultConfig() Config {
+	return Config{LR: 5e-4, Beta1: 0.9, Beta2: 0.98, Eps: 1e-6, WeightDecay: 0.2}
+}
+
+// maxLogitScale caps the learned temperature at 100, as open_clip_train does
+// after every step.
+var maxLogitScale = math.Log(100)
+
+// Trainer updates a model's parameters on its device. Its methods may be called
+// concurrently; steps run one after the other.
+type Trainer struct {
+	model *model
+	cfg   Config
+
+	mu       sync.Mutex
+	step     int
+	moments  map[*graph.Param][2]*graph.State
+	sessions map[[2]int]*gpu.Session // by batch and text length
+}
+
+// New returns a trainer that has made no step.
+func New(m clip.Model, c Config) (*Trainer, error) {
+	x, err := newModel(m)
+	if err != nil {
+		return nil, err
+	}
+	if c.LR < 0 || c.Eps <= 0 || c.Beta1 < 0 || c.Beta1 >= 1 || c.Beta2 < 0 || c.Beta2 >= 1 || c.WeightDecay < 0 {
+		return nil, fmt.Errorf("%w: optimizer settings %+v", clip.ErrInput, c)
+	}
+	t := &Trainer{model: x, cfg: c, moments: map[*graph.Param][2]*graph.State{}, sessions: map[[2]int]*gpu.Session{}}
+	for _, p := range x.trainable {
+		t.moments[p] = [2]*graph.State{
+			{Name: "adamw.exp_avg." + p.Name, Spec: p.Spec},
+			{Name: "adamw.exp_avg_sq." + p.Name, Spec: p.Spec},
+		}
+	}
+	return t, nil
+}
+
+// decays tells whether AdamW decays p: open_clip_train's rule excludes vectors,
+// scalars and the embeddings that the towers' no_weight_decay names.
+func decays(p *graph.Param) bool {
+	name := p.Name[strings.LastIndex(p.Name, ".")+1:]
+	return len(p.Shape) > 1 && name != "positional_embedding" && name != "class_embedding" && name != "cls_emb"
+}
+
+// Step makes one update from pairs of images [n, 3, height, width] and texts,
+// and returns the loss before it.
+func (t *Trainer) Step(ctx context.Context, images clip.Tensor, texts [][]int32) (float64, error) {
+	feed, err := t.model.feed(t.cfg.Loss, images, texts)
+	if err != nil {
+		return 0, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	session, err := t.session(len(texts), len(texts[0]))
+	if err != nil {
+		return 0, err
+	}
+	feed["adamw"] = t.hyperparameters(t.step + 1)
+	var loss [1]float32
+	if err := session.Run(ctx, gpu.IO{Inputs: feed, Outputs: [][]float32{loss[:]}}); err != nil {
+		return 0, err
+	}
+	t.step++
+	return float64(loss[0]), t.model.Refresh(ctx)
+}
+
+// hyperparameters are AdamW's for a step counted from 1, as ops.AdamW takes them.
+func (t *Trainer) hyperparameters(step int) []float32 {
+	c := t.cfg
+	return []float32{
+		float32(c.LR), float32(c.Beta1), float32(c.Beta2), float32(c.Eps), float32(c.WeightDecay),
+		float32(1 - math.Pow(c.Beta1, float64(step))), float32(1 - math.Pow(c.Beta2, float64(step))),
+	}
+}
+
+func (t *Trainer) session(batch, length int) (*gpu.Session, error) {
+	key := [2]int{batch, length}
+	if s := t.sessions[key]; s != nil {
+		return s, nil
+	}
+	g := graph.New()
+	loss := t.model.loss(g, t.cfg.Loss, batch, length)
+	grads := g.Grad(loss, t.model.trainable...)
+	hyper := g.Input("adamw", graph.Shape{7}, graph.F32)
+	for i, p := range t.model.trainable {
+		t.update(g, p, grads[i], hyper)
+	}
+	prog, err := g.Build(loss)
+	if err != nil {
+		return nil, err
+	}
+	s, err := t.model.Device().Load(prog, t.model.Store())
+	if err != nil {
+		return nil, err
+	}
+	t.sessions[key] = s
+	return s, nil
+}
+
+func (t *Trainer) update(g *graph.Graph, p *graph.Param, grad, hyper graph.Tensor) {
+	defer g.Scope("adamw." + p.Name)()
+	m, v := t.moments[p][0], t.moments[p][1]
+	p2, m2, v2 := ops.AdamW(g, g.Param(p), grad, g.State(m), g.State(v), hyper, decays(p))
+	if p == t.model.scale {
+		p2 = ops.Clamp(g, p2, 0, maxLogitScale)
+	}
+	g.Assign(&p.State, p2)
+	g.Assign(m, m2)
+	g.Assign(v, v2)
+}
+
+// Parameters reads the trainable parameters back from the device, by
+// state-dict name.
+func (t *Trainer) Parameters(ctx context.Context) (map[string]clip.Tensor, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	out := make(map[string]clip.Tensor, len(t.model.trainable))
+	for _, p := range t.model.trainable {
+		x := clip.Tensor{Shape: p.Shape, Data: make([]float32, p.Shape.Elems())}
+		if err := t.model.Store().Read(ctx, &p.State, x.Data); err != nil {
+			return nil, err
+		}
+		out[p.Name] = x
+	}
+	return out, nil
+}
+
+// Close frees what the trainer holds on the device; the model stays open.
+func (t *Trainer) Close() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for key, s := range t.sessions {
+		s.Close()
+		delete(t.sessions, key)
+	}
+	return nil
+}

@@ -1,0 +1,218 @@
+package weights
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// File is an open checkpoint: one safetensors file, or several that an index
+// ties together. It is a Source. All methods may be called concurrently;
+// on a nil File, Close does nothing.
+type File struct {
+	path     string
+	tensors  []Tensor // ascending by name
+	metadata map[string]string
+	mappings []*mapping
+}
+
+// folderNames are what Open looks for in a folder, the first found wins. The
+// last ones are there to be refused with their reason.
+var folderNames = []string{
+	"open_clip_model.safetensors",
+	"model.safetensors",
+	"open_clip_model.safetensors.index.json",
+	"model.safetensors.index.json",
+	"*.safetensors.index.json",
+	"open_clip_pytorch_model.bin",
+	"pytorch_model.bin",
+}
+
+// Open opens a checkpoint and checks the whole of its header, reading no
+// tensor data. The path is
+//
+//   - a safetensors file (https://github.com/huggingface/safetensors);
+//   - the JSON index of a sharded one, whose shards lie beside it;
+//   - a folder that holds one of, in this order: open_clip_model.safetensors,
+//     model.safetensors, their .index.json, any single *.safetensors.index.json.
+//
+// What a file is shows in its content, never in its name. PyTorch checkpoints
+// give ErrUnsupportedFormat; they are never unpickled. A file must not be
+// changed in place while open; Save over it is safe, except on Windows.
+//
+// Errors are FileErrors with ErrMalformed, ErrTruncated, ErrUnsupportedFormat,
+// ErrNotWeights, fs.ErrNotExist, fs.ErrPermission or another error of the system.
+func Open(path string) (*File, error) {
+	path, err := resolve(path)
+	if err != nil {
+		return nil, err
+	}
+	r, err := openRegular(path)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	if !isSafetensors(r.head) && isJSON(r.head) {
+		return openIndex(r)
+	}
+	return openSingle(r)
+}
+
+// Path is the file that was opened: for a folder, the one found in it.
+func (f *File) Path() string { return f.path }
+
+// Metadata is a copy of the header's __metadata__; an index has none.
+func (f *File) Metadata() map[string]string { return maps.Clone(f.metadata) }
+
+// Tensors lists the tensors in ascending order of name.
+func (f *File) Tensors() []Tensor { return slices.Clone(f.tensors) }
+
+// Names lists the tensors' names in ascending order.
+func (f *File) Names() []string {
+	names := make([]string, len(f.tensors))
+	for i, t := range f.tensors {
+		names[i] = t.Name
+	}
+	return names
+}
+
+// Tensor returns the named tensor; false when there is none.
+func (f *File) Tensor(name string) (Tensor, bool) {
+	i, ok := slices.BinarySearchFunc(f.tensors, name, func(t Tensor, name string) int {
+		return strings.Compare(t.Name, name)
+	})
+	if !ok {
+		return Tensor{}, false
+	}
+	return f.tensors[i], true
+}
+
+// Close releases the file. Reads that are running finish first, later ones
+// return ErrClosed. Closing again does nothing.
+func (f *File) Close() error {
+	if f == nil {
+		return nil
+	}
+	var errs []error
+	for _, m := range f.mappings {
+		errs = append(errs, m.close())
+	}
+	return errors.Join(errs...)
+}
+
+// regular is an open regular file with its first bytes.
+type regular struct {
+	*os.File
+	size int
+	head []byte
+}
+
+// openRegular opens a file after it has made sure that opening cannot hang,
+// as it would on a pipe without a writer.
+func openRegular(path string) (*regular, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, osError(path, err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, at(path, fail(ErrNotWeights, "", "is %s, not a file of weights", describe(info.Mode())))
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, osError(path, err)
+	}
+	r := &regular{File: file, size: int(info.Size()), head: make([]byte, sniffLen)}
+	n, err := file.ReadAt(r.head, 0)
+	r.head = r.head[:n]
+	switch {
+	case int64(r.size) != info.Size():
+		err = at(path, fail(ErrUnsupportedFormat, "", "%d bytes are too many for a 32-bit program", info.Size()))
+	case r.size == 0:
+		err = at(path, fail(ErrTruncated, "", "is empty (0 bytes)"))
+	case err == io.EOF:
+		err = nil
+	case err != nil:
+		err = osError(path, err)
+	}
+	if err != nil {
+		file.Close()
+		return nil, err
+	}
+	return r, nil
+}
+
+// openSingle opens a file that is no index.
+func openSingle(r *regular) (*File, error) {
+	path := r.Name()
+	if err := recognise(r.head); err != nil {
+		return nil, at(path, err)
+	}
+	m, err := openMapping(r.File, r.size)
+	if err != nil {
+		return nil, err
+	}
+	f := &File{path: path, mappings: []*mapping{m}}
+	err = m.view(0, r.size, func(raw []byte) (err error) {
+		f.tensors, f.metadata, err = parse(raw)
+		return err
+	})
+	if err != nil {
+		f.Close()
+		return nil, at(path, err)
+	}
+	for i := range f.tensors {
+		f.tensors[i].data = m
+	}
+	return f, nil
+}
+
+// resolve returns the file that stands for a folder, and other paths as they are.
+func resolve(path string) (string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", osError(path, err)
+	}
+	if !info.IsDir() {
+		return path, nil
+	}
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return "", osError(path, err)
+	}
+	for _, pattern := range folderNames {
+		var found []string
+		for _, e := range entries {
+			if ok, _ := filepath.Match(pattern, e.Name()); ok {
+				found = append(found, e.Name())
+			}
+		}
+		if len(found) > 1 {
+			return "", at(path, fail(ErrNotWeights, "", "folder has several indexes, give one of them: %s", quote(strings.Join(found, " "))))
+		}
+		if len(found) == 1 {
+			return filepath.Join(path, found[0]), nil
+		}
+	}
+	return "", at(path, fail(fs.ErrNotExist, "", "folder has no weights: looked for %s", strings.Join(folderNames[:len(folderNames)-2], ", ")))
+}
+
+// describe names what a path that is no regular file is.
+func describe(mode fs.FileMode) string {
+	switch {
+	case mode.IsDir():
+		return "a folder"
+	case mode&fs.ModeNamedPipe != 0:
+		return "a named pipe"
+	case mode&fs.ModeSocket != 0:
+		return "a socket"
+	case mode&fs.ModeDevice != 0:
+		return "a device"
+	}
+	return fmt.Sprintf("of type %v", mode.Type())
+}

@@ -1,0 +1,326 @@
+package weights
+
+import (
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+const references = "../tests/testdata/containers"
+
+func f32(t testing.TB, name string, data ...float32) Tensor {
+	tensor, err := FromF32(name, []int{len(data)}, data)
+	require.NoError(t, err)
+	return tensor
+}
+
+// save writes tensors as they are.
+func save(t testing.TB, path string, tensors ...Tensor) {
+	var records []Record
+	for _, tensor := range tensors {
+		records = append(records, tensor.As(tensor.DType))
+	}
+	require.NoError(t, Save(path, records, SaveOptions{}))
+}
+
+func open(t testing.TB, path string) *File {
+	f, err := Open(path)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, f.Close()) })
+	return f
+}
+
+func values(t testing.TB, src Source, name string) []float32 {
+	tensor, ok := src.Tensor(name)
+	require.True(t, ok, name)
+	v := make([]float32, tensor.Len())
+	require.NoError(t, tensor.ReadF32(v, 0))
+	return v
+}
+
+// The files hold some tensors of one model in three types, rounded by PyTorch
+// and written by the reference implementation of safetensors.
+func TestHalfFilesAgreeWithPyTorch(t *testing.T) {
+	full := open(t, references+"/slice_f32.safetensors")
+	for _, f := range halfFormats {
+		half := open(t, references+"/slice_"+f.name+".safetensors")
+		assert.Equal(t, map[string]string{"format": "pt"}, half.Metadata())
+		require.Equal(t, []string{"ln_final.weight", "logit_scale", "positional_embedding", "visual.class_embedding"}, half.Names())
+		for _, tensor := range half.Tensors() {
+			want, _ := full.Tensor(tensor.Name)
+			require.Equal(t, want.Shape, tensor.Shape)
+			got := values(t, half, tensor.Name)
+			for i, v := range values(t, full, tensor.Name) {
+				require.Equal(t, f.decode(f.encode(v)), got[i], "%s %s[%d]", f.name, tensor.Name, i)
+			}
+		}
+	}
+	position, _ := full.Tensor("positional_embedding")
+	assert.Equal(t, []int{16, 48}, position.Shape)
+	scale, _ := full.Tensor("logit_scale")
+	assert.Empty(t, scale.Shape)
+	assert.Equal(t, 1, scale.Len())
+}
+
+func TestReadConverts(t *testing.T) {
+	inf, nan := math.Inf(1), math.NaN()
+	floats := []float64{0, math.Copysign(0, -1), 1, -2.5, inf, -inf, 0x1p-24, -0x1.8p-130, nan}
+	for d, encode := range map[DType]func(raw []byte, v float64) []byte{
+		F64:  func(raw []byte, v float64) []byte { return le.AppendUint64(raw, math.Float64bits(v)) },
+		F32:  func(raw []byte, v float64) []byte { return le.AppendUint32(raw, math.Float32bits(float32(v))) },
+		F16:  func(raw []byte, v float64) []byte { return le.AppendUint16(raw, F32ToF16(float32(v))) },
+		BF16: func(raw []byte, v float64) []byte { return le.AppendUint16(raw, F32ToBF16(float32(v))) },
+	} {
+		// Odd starts: a tensor's data need not be aligned in a file.
+		for start := range 8 {
+			raw := make([]byte, start)
+			for _, v := range floats {
+				raw = encode(raw, v)
+			}
+			tensor := Tensor{Name: "x", DType: d, Shape: []int{len(floats)}, data: memory(raw), begin: start, end: len(raw)}
+			got := make([]float32, 6)
+			require.NoError(t, tensor.ReadF32(got, 3))
+			for i, v := range floats[3:] {
+				want := float32(v)
+				if d == F16 {
+					want = F16ToF32(F32ToF16(want))
+				}
+				if want != want {
+					assert.True(t, got[i] != got[i], "%v at %d", d, start)
+					continue
+				}
+				assert.Equal(t, math.Float32bits(want), math.Float32bits(got[i]), "%v at %d: %v", d, start, v)
+			}
+			nanAt, err := tensor.FirstNaN()
+			require.NoError(t, err)
+			assert.Equal(t, 8, nanAt)
+		}
+	}
+}
+
+func TestReadI64Converts(t *testing.T) {
+	raw := []byte{0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
+	for d, want := range map[DType]int64{I64: -2, I32: -2, I16: -2, I8: -2, U32: 1<<32 - 2, U16: 1<<16 - 2, U8: 254, Bool: 1} {
+		tensor := Tensor{Name: "ids", DType: d, data: memory(raw), end: d.Size()}
+		got := []int64{0}
+		require.NoError(t, tensor.ReadI64(got, 0))
+		assert.Equal(t, want, got[0], d)
+		assert.ErrorIs(t, tensor.ReadF32([]float32{0}, 0), ErrDType, d)
+	}
+	for _, d := range []DType{U64, F32, F8E4M3} {
+		tensor := Tensor{Name: "ids", DType: d, data: memory(raw), end: d.Size()}
+		assert.ErrorIs(t, tensor.ReadI64([]int64{0}, 0), ErrDType, d)
+	}
+}
+
+func TestReadOutOfRange(t *testing.T) {
+	tensor := f32(t, "x", 1, 2, 3)
+	for _, c := range []struct{ n, off int }{{1, -1}, {4, 0}, {1, 3}, {0, 4}, {1, math.MaxInt}} {
+		err := tensor.ReadF32(make([]float32, c.n), c.off)
+		assert.ErrorContains(t, err, `tensor "x"`, "%v", c)
+		assert.ErrorContains(t, err, "it has 3", "%v", c)
+	}
+	assert.NoError(t, tensor.ReadF32(nil, 3))
+	assert.Error(t, Tensor{}.ReadF32(nil, 0), "the zero Tensor")
+	_, err := FromF32("x", []int{2, 2}, make([]float32, 3))
+	assert.ErrorContains(t, err, "3 elements do not fill shape [2 2]")
+	_, err = FromF32("x", []int{-1, -3}, make([]float32, 3))
+	assert.Error(t, err)
+}
+
+func TestFirstNaN(t *testing.T) {
+	data := make([]float32, 100_000)
+	tensor := f32(t, "x", data...)
+	i, err := tensor.FirstNaN()
+	require.NoError(t, err)
+	assert.Equal(t, -1, i)
+	data[70_001], data[99_999] = float32(math.NaN()), float32(math.NaN())
+	i, err = f32(t, "x", data...).FirstNaN()
+	require.NoError(t, err)
+	assert.Equal(t, 70_001, i)
+}
+
+func TestMapIsASource(t *testing.T) {
+	var src Source = NewMap(f32(t, "b", 2), f32(t, "a", 1), f32(t, "b", 3))
+	assert.Equal(t, []string{"a", "b"}, src.Names())
+	assert.Equal(t, []float32{3}, values(t, src, "b"))
+	_, ok := src.Tensor("c")
+	assert.False(t, ok)
+}
+
+func TestOpenFolder(t *testing.T) {
+	dir := t.TempDir()
+	_, err := Open(dir)
+	requireFileError(t, err, dir, fs.ErrNotExist, "open_clip_model.safetensors", "model.safetensors")
+
+	// From the last choice to the first: each found wins over those before it.
+	write := func(name, content string) {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(content), 0o666))
+	}
+	write("open_clip_pytorch_model.bin", "PK\x03\x04 and more")
+	_, err = Open(dir)
+	requireFileError(t, err, filepath.Join(dir, "open_clip_pytorch_model.bin"), ErrUnsupportedFormat)
+
+	save(t, filepath.Join(dir, "part.safetensors"), f32(t, "x", 1))
+	for _, name := range []string{"m.safetensors.index.json", "model.safetensors.index.json", "open_clip_model.safetensors.index.json"} {
+		write(name, `{"weight_map":{"x":"part.safetensors"}}`)
+		assert.Equal(t, filepath.Join(dir, name), open(t, dir).Path())
+	}
+	for _, name := range []string{"model.safetensors", "open_clip_model.safetensors"} {
+		save(t, filepath.Join(dir, name), f32(t, "x", 1))
+		assert.Equal(t, filepath.Join(dir, name), open(t, dir).Path())
+	}
+}
+
+func TestOpenFolderWithSeveralIndexes(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"a.safetensors.index.json", "b.safetensors.index.json"} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte("{}"), 0o666))
+	}
+	_, err := Open(dir)
+	requireFileError(t, err, dir, ErrNotWeights, "a.safetensors.index.json b.safetensors.index.json")
+}
+
+func TestOpenMissing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "none.safetensors")
+	_, err := Open(path)
+	requireFileError(t, err, path, fs.ErrNotExist, "no such file")
+	_, err = Open(filepath.Join(t.TempDir(), "two\nlines"))
+	require.ErrorIs(t, err, fs.ErrNotExist)
+	assert.NotContains(t, err.Error(), "\n")
+}
+
+func TestOpenIndex(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "sub"), 0o777))
+	save(t, filepath.Join(dir, "1.safetensors"), f32(t, "a", 1), f32(t, "c", 3), f32(t, "unlisted", 9))
+	save(t, filepath.Join(dir, "sub", "2.safetensors"), f32(t, "b", 2), f32(t, "c", 4))
+	path := filepath.Join(dir, "any name")
+	write := func(index string) {
+		require.NoError(t, os.WriteFile(path, []byte(index), 0o666))
+	}
+	write(`{"metadata":{"total_size":12,"more":[1,{}]},"weight_map":{"b":"sub/2.safetensors","a":"1.safetensors","c":"sub/2.safetensors"}}` + "\n")
+	f := open(t, path)
+	assert.Equal(t, []string{"a", "b", "c"}, f.Names())
+	for name, want := range map[string]float32{"a": 1, "b": 2, "c": 4} {
+		assert.Equal(t, []float32{want}, values(t, f, name))
+	}
+	require.NoError(t, f.Close())
+	for _, tensor := range f.Tensors() {
+		assert.ErrorIs(t, tensor.ReadF32([]float32{0}, 0), ErrClosed)
+	}
+
+	for _, c := range []struct {
+		name, index string
+		kind        error
+		says        []string
+	}{
+		{"not in its shard", `{"weight_map":{"z":"1.safetensors"}}`, ErrMalformed, []string{`"z"`, `"1.safetensors"`}},
+		{"above the folder", `{"weight_map":{"a":"../1.safetensors"}}`, ErrMalformed, []string{`"a"`, `"../1.safetensors"`}},
+		{"absolute", `{"weight_map":{"a":"/etc/passwd"}}`, ErrMalformed, []string{`"/etc/passwd"`}},
+		{"listed twice", `{"weight_map":{"a":"1.safetensors","a":"1.safetensors"}}`, ErrMalformed, []string{"duplicate", `"a"`}},
+		{"number", `{"weight_map":{"a":1}}`, ErrMalformed, []string{"weight_map", `"a"`}},
+		{"list", `{"weight_map":[]}`, ErrMalformed, []string{"weight_map", "'['"}},
+		{"cut", `{"weight_map":{"a":"1.safe`, ErrMalformed, []string{"index is not valid JSON"}},
+		{"two values", `{"weight_map":{}} {}`, ErrMalformed, []string{"follows"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			write(c.index)
+			_, err := Open(path)
+			requireFileError(t, err, path, c.kind, c.says...)
+		})
+	}
+
+	write(`{"weight_map":{"a":"1.safetensors","b":"3.safetensors"}}`)
+	_, err := Open(path)
+	requireFileError(t, err, filepath.Join(dir, "3.safetensors"), fs.ErrNotExist)
+	write(`{"weight_map":{"a":"any name"}}`)
+	_, err = Open(path)
+	requireFileError(t, err, path, ErrNotWeights) // an index is no shard
+}
+
+func TestClose(t *testing.T) {
+	assert.NoError(t, (*File)(nil).Close())
+	path := filepath.Join(t.TempDir(), "m.safetensors")
+	save(t, path, f32(t, "a", 1, 2))
+	f := open(t, path)
+	tensor, _ := f.Tensor("a")
+	// Close inside a view: this view's memory stays, later ones are refused.
+	require.NoError(t, tensor.View(func(raw []byte) error {
+		require.NoError(t, f.Close())
+		assert.Equal(t, []byte{0, 0, 0x80, 0x3f, 0, 0, 0, 0x40}, raw)
+		err := tensor.ReadF32(make([]float32, 1), 0)
+		requireFileError(t, err, path, ErrClosed)
+		return nil
+	}))
+	require.NoError(t, f.Close())
+	_, err := tensor.FirstNaN()
+	assert.ErrorIs(t, err, ErrClosed)
+}
+
+func TestCloseWhileReading(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "m.safetensors")
+	save(t, path, f32(t, "a", make([]float32, 1<<16)...))
+	for range 20 {
+		f := open(t, path)
+		tensor, _ := f.Tensor("a")
+		var wg sync.WaitGroup
+		started := make(chan struct{}, 4)
+		for range 4 {
+			wg.Go(func() {
+				buf := make([]float32, tensor.Len())
+				for first := true; ; first = false {
+					err := tensor.ReadF32(buf, 0)
+					if first {
+						started <- struct{}{}
+					}
+					if err != nil {
+						assert.ErrorIs(t, err, ErrClosed)
+						return
+					}
+				}
+			})
+		}
+		for range 4 {
+			<-started
+		}
+		for range 2 {
+			wg.Go(func() { assert.NoError(t, f.Close()) })
+		}
+		wg.Wait()
+	}
+}
+
+func TestViewPassesPanicsOn(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "m.safetensors")
+	save(t, path, f32(t, "a", 1))
+	f := open(t, path)
+	tensor, _ := f.Tensor("a")
+	assert.PanicsWithValue(t, "mine", func() { tensor.View(func([]byte) error { panic("mine") }) })
+	var p *int
+	assert.Panics(t, func() { tensor.View(func([]byte) error { *p = 1; return nil }) })
+}
+
+func BenchmarkReadF32(b *testing.B) {
+	const n = 1 << 22
+	dst := make([]float32, n)
+	for _, d := range []DType{F32, F16, BF16, F64} {
+		b.Run(fmt.Sprint(strings.ToLower(d.String())), func(b *testing.B) {
+			tensor := Tensor{Name: "x", DType: d, data: memory(make([]byte, n*d.Size())), end: n * d.Size()}
+			b.SetBytes(4 * n)
+			for b.Loop() {
+				if err := tensor.ReadF32(dst, 0); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,14 @@
+//go:build unix
+
+package weights
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+func mapFile(f *os.File, size int) (raw []byte, free func([]byte) error, err error) {
+	raw, err = unix.Mmap(int(f.Fd()), 0, size, unix.PROT_READ, unix.MAP_SHARED)
+	return raw, unix.Munmap, err
+}

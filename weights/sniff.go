@@ -1,0 +1,84 @@
+package weights
+
+import (
+	"bytes"
+	"unicode"
+	"unicode/utf8"
+)
+
+// sniffLen is how much of a file's start tells its format.
+const sniffLen = 1024
+
+// signatures are the first bytes of files that people take for safetensors.
+var signatures = []struct {
+	magic string
+	kind  error
+	is    string
+}{
+	{"PK\x03\x04", ErrUnsupportedFormat, pytorch},
+	{"\x80\x02", ErrUnsupportedFormat, pytorch},
+	{"\x80\x03", ErrUnsupportedFormat, pytorch},
+	{"\x80\x04", ErrUnsupportedFormat, pytorch},
+	{"\x80\x05", ErrUnsupportedFormat, pytorch},
+	{"\x93NUMPY", ErrUnsupportedFormat, "a NumPy array, which is not supported: convert it to safetensors"},
+	{"\x89HDF\r\n", ErrUnsupportedFormat, "an HDF5 file, which is not supported: convert it to safetensors"},
+	{"GGUF", ErrUnsupportedFormat, "a GGUF file, which is not supported: get the safetensors file"},
+	{"\x1f\x8b", ErrNotWeights, "a gzip archive: unpack it first"},
+}
+
+const pytorch = "a PyTorch checkpoint (pickle), which is not supported and is never unpickled: convert it to safetensors"
+
+// isSafetensors tells by a plausible header. It goes before signatures: a
+// header of 640 bytes makes a file begin like a pickle, with 80 02.
+func isSafetensors(head []byte) bool {
+	return len(head) > prefixLen && le.Uint64(head) <= maxHeader && head[prefixLen] == '{'
+}
+
+// isJSON tells whether the text could be a sharded index.
+func isJSON(head []byte) bool {
+	return isText(head) && bytes.HasPrefix(bytes.TrimSpace(head), []byte("{"))
+}
+
+// recognise returns an error that says what a file is when its start shows
+// that it is something else than safetensors, and nil when it does not.
+func recognise(head []byte) error {
+	if isSafetensors(head) {
+		return nil
+	}
+	if bytes.HasPrefix(head, []byte("PK\x03\x04")) && bytes.Contains(head, []byte(".npy")) {
+		return fail(ErrUnsupportedFormat, "", "is a NumPy .npz archive, which is not supported: convert it to safetensors")
+	}
+	for _, s := range signatures {
+		if bytes.HasPrefix(head, []byte(s.magic)) {
+			return fail(s.kind, "", "is %s", s.is)
+		}
+	}
+	if len(head) == 0 || !isText(head) {
+		return nil
+	}
+	text := bytes.ToLower(bytes.TrimSpace(bytes.TrimPrefix(head, []byte("\ufeff"))))
+	switch {
+	case bytes.HasPrefix(text, []byte("version https://git-lfs")):
+		return fail(ErrNotWeights, "", "is a git-LFS pointer, not the weights it stands for: fetch them with git lfs pull")
+	case bytes.HasPrefix(text, []byte("<!doctype html")), bytes.HasPrefix(text, []byte("<html")):
+		return fail(ErrNotWeights, "", "is an HTML page, not weights: the download was answered by a web page")
+	case len(head) >= prefixLen:
+		return fail(ErrNotWeights, "", "is text, not weights: it begins with %s", quote(string(head[:min(len(head), 40)])))
+	}
+	return nil
+}
+
+// isText reports whether a file's start is UTF-8 without control characters.
+func isText(head []byte) bool {
+	for len(head) > 0 {
+		r, size := utf8.DecodeRune(head)
+		if r == utf8.RuneError && size == 1 {
+			return !utf8.FullRune(head) // a character cut by the sniffed length
+		}
+		if unicode.IsControl(r) && !unicode.IsSpace(r) {
+			return false
+		}
+		head = head[size:]
+	}
+	return true
+}

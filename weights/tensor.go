@@ -1,0 +1,183 @@
+// Package weights reads and writes model checkpoints.
+//
+// Open maps a safetensors file, a sharded index or a folder that holds one and
+// checks all of its header before it returns. Tensor values are converted
+// piece by piece while they are read, so that no second copy of a checkpoint
+// is ever in memory. Save writes safetensors, atomically.
+package weights
+
+import (
+	"maps"
+	"math/bits"
+	"slices"
+)
+
+// Source is a set of named tensors: a File, a Map, or another container.
+type Source interface {
+	// Names lists the tensors in ascending order.
+	Names() []string
+	// Tensor returns the named tensor; false when there is none.
+	Tensor(name string) (Tensor, bool)
+}
+
+// Tensor is one tensor of a Source: what it is, and access to its elements,
+// which stay where they are stored until read. Elements are in row-major
+// order. Shape must not be modified. A Tensor of a File is usable until the
+// File is closed; from then on its methods return ErrClosed.
+type Tensor struct {
+	Name  string
+	DType DType
+	Shape []int // empty for a scalar
+
+	data       storage
+	begin, end int // bytes [begin, end) of data
+}
+
+// storage holds the little-endian bytes of tensors.
+type storage interface {
+	// view calls fn with bytes [begin, end), which are valid until fn returns.
+	view(begin, end int, fn func(raw []byte) error) error
+	// path is the file behind the bytes, or empty.
+	path() string
+}
+
+// memory is storage on the heap.
+type memory []byte
+
+func (m memory) view(begin, end int, fn func([]byte) error) error { return fn(m[begin:end]) }
+func (m memory) path() string                                     { return "" }
+
+// Len is the number of elements, 1 for a scalar.
+func (t Tensor) Len() int {
+	if size := t.DType.Size(); size > 0 {
+		return (t.end - t.begin) / size
+	}
+	return 0
+}
+
+// View calls fn with the tensor's bytes as stored: little-endian, of any
+// alignment, read-only, and valid only until fn returns.
+func (t Tensor) View(fn func(raw []byte) error) error {
+	return t.view(0, t.end-t.begin, fn)
+}
+
+// ReadF32 fills dst with the elements from index off on, converting F64, F16
+// and BF16 to float32: F64 rounds, the others are exact. Other types give ErrDType.
+func (t Tensor) ReadF32(dst []float32, off int) error {
+	return t.read(len(dst), off, "float32", func(raw []byte) bool { return decodeF32(dst, raw, t.DType) })
+}
+
+// ReadI64 fills dst with the elements from index off on, converting from any
+// integer type but U64, and from BOOL as 0 and 1. Other types give ErrDType.
+func (t Tensor) ReadI64(dst []int64, off int) error {
+	return t.read(len(dst), off, "int64", func(raw []byte) bool { return decodeI64(dst, raw, t.DType) })
+}
+
+// FirstNaN returns the index of the first NaN, or -1 when there is none. It
+// reads the tensor once, in pieces. Types that are not floats have no NaN.
+func (t Tensor) FirstNaN() (int, error) {
+	if !t.DType.IsFloat() {
+		return -1, nil
+	}
+	buf := make([]float32, min(t.Len(), 1<<14))
+	for off := 0; off < t.Len(); off += len(buf) {
+		buf = buf[:min(len(buf), t.Len()-off)]
+		if err := t.ReadF32(buf, off); err != nil {
+			return -1, err
+		}
+		if i := slices.IndexFunc(buf, func(v float32) bool { return v != v }); i >= 0 {
+			return off + i, nil
+		}
+	}
+	return -1, nil
+}
+
+func (t Tensor) read(n, off int, as string, decode func(raw []byte) bool) error {
+	if off < 0 || off > t.Len() || n > t.Len()-off {
+		return t.fail(nil, "elements %d to %d asked for, it has %d", off, off+n, t.Len())
+	}
+	size := t.DType.Size()
+	return t.view(off*size, (off+n)*size, func(raw []byte) error {
+		if !decode(raw) {
+			return t.fail(ErrDType, "%v cannot be read as %s", t.DType, as)
+		}
+		return nil
+	})
+}
+
+func (t Tensor) view(begin, end int, fn func(raw []byte) error) error {
+	if t.data == nil {
+		return t.fail(nil, "has no data")
+	}
+	return t.data.view(t.begin+begin, t.begin+end, fn)
+}
+
+func (t Tensor) fail(kind error, format string, args ...any) error {
+	err := fail(kind, t.Name, format, args...)
+	if t.data != nil {
+		err.Path = t.data.path()
+	}
+	return err
+}
+
+// FromF32 makes an F32 tensor in memory. It does not copy data, which must
+// not change while the tensor is in use; len(data) must be the product of shape.
+func FromF32(name string, shape []int, data []float32) (Tensor, error) {
+	raw := bytesOf(data)
+	if !littleEndian {
+		raw = encodeF32(nil, data, F32)
+	}
+	return inMemory(name, F32, shape, raw)
+}
+
+// FromI64 makes an I64 tensor in memory, under the same rules as FromF32.
+func FromI64(name string, shape []int, data []int64) (Tensor, error) {
+	raw := bytesOf(data)
+	if !littleEndian {
+		raw = encodeI64(nil, data)
+	}
+	return inMemory(name, I64, shape, raw)
+}
+
+func inMemory(name string, d DType, shape []int, raw []byte) (Tensor, error) {
+	t := Tensor{Name: name, DType: d, Shape: slices.Clone(shape), data: memory(raw), end: len(raw)}
+	if want, ok := byteSize(shape, d); !ok || want != len(raw) {
+		return Tensor{}, t.fail(nil, "%d elements do not fill shape %v", t.Len(), shape)
+	}
+	return t, nil
+}
+
+// byteSize is Π shape × the element size; false when a dimension is negative
+// or the product overflows an int.
+func byteSize(shape []int, d DType) (int, bool) {
+	n := uint(1)
+	for _, dim := range append([]int{d.Size()}, shape...) {
+		hi, lo := bits.Mul(n, uint(dim))
+		if dim < 0 || hi != 0 || int(lo) < 0 {
+			return 0, false
+		}
+		n = lo
+	}
+	return int(n), true
+}
+
+// Map is a Source in memory, by tensor name.
+type Map map[string]Tensor
+
+// NewMap collects tensors by name; a later one replaces an earlier namesake.
+func NewMap(tensors ...Tensor) Map {
+	m := make(Map, len(tensors))
+	for _, t := range tensors {
+		m[t.Name] = t
+	}
+	return m
+}
+
+// Names lists the tensors in ascending order.
+func (m Map) Names() []string { return slices.Sorted(maps.Keys(m)) }
+
+// Tensor returns the named tensor; false when there is none.
+func (m Map) Tensor(name string) (Tensor, bool) {
+	t, ok := m[name]
+	return t, ok
+}
