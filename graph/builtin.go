@@ -16,7 +16,7 @@ var assignOp = &Op{
 	Name: "assign",
 	Infer: func(n *Node) ([]Spec, error) {
 		dst := n.Attr.(*State)
-		if x := n.In[0].Spec(); x.DType != dst.DType || !slices.Equal(x.Shape, dst.Shape) {
+		if x := n.In[0].Spec(); !n.In[0].Valid() || x.DType != dst.DType || !slices.Equal(x.Shape, dst.Shape) {
 			return nil, fmt.Errorf("%v into %s %v", x, dst.Name, dst.Spec)
 		}
 		return []Spec{dst.Spec}, nil
@@ -32,7 +32,7 @@ var reshapeOp = &Op{
 	Name: "reshape",
 	Infer: func(n *Node) ([]Spec, error) {
 		x, to := n.In[0].Spec(), n.Attr.(Shape)
-		if x.Shape.Elems() != to.Elems() {
+		if !n.In[0].Valid() || x.Shape.Elems() != to.Elems() {
 			return nil, fmt.Errorf("%v to %v: the number of elements differs", x, []int(to))
 		}
 		return []Spec{{to, x.DType}}, nil
@@ -88,7 +88,7 @@ var addOp = &Op{
 	Name: "add",
 	Infer: func(n *Node) ([]Spec, error) {
 		a, b := n.In[0].Spec(), n.In[1].Spec()
-		if a.DType != F32 || b.DType != F32 || !slices.Equal(a.Shape, b.Shape) {
+		if !n.In[0].Valid() || !n.In[1].Valid() || a.DType != F32 || b.DType != F32 || !slices.Equal(a.Shape, b.Shape) {
 			return nil, fmt.Errorf("%v + %v: want two f32 of one shape", a, b)
 		}
 		return []Spec{a}, nil

@@ -34,14 +34,14 @@ var adamWOp = &graph.Op{
 	},
 	Ref: func(n *graph.Node, in, out [][]float64) {
 		h := in[4]
-		lr, beta1, beta2, eps, decay, bias1, bias2 := h[0], h[1], h[2], h[3], h[4], h[5], h[6]
+		lr, rate1, rate2, eps, decay, bias1, bias2 := h[0], h[1], h[2], h[3], h[4], h[5], h[6]
 		if !n.Attr.(bool) {
 			decay = 0
 		}
 		for i, p := range in[0] {
 			grad := in[1][i]
-			m := beta1*in[2][i] + (1-beta1)*grad
-			v := beta2*in[3][i] + (1-beta2)*grad*grad
+			m := in[2][i] + rate1*(grad-in[2][i])
+			v := in[3][i] + rate2*(grad*grad-in[3][i])
 			out[0][i] = p*(1-lr*decay) - lr/bias1*m/(math.Sqrt(v/bias2)+eps)
 			out[1][i], out[2][i] = m, v
 		}
@@ -51,7 +51,8 @@ var adamWOp = &graph.Op{
 // AdamW records one step of torch.optim.AdamW on a parameter p with its
 // gradient and moments m and v, all of one shape, and returns their new values:
 // weight decay first, decoupled (Loshchilov & Hutter, 2019), then Adam's step
-// (Kingma & Ba, 2015). hyper, f32 [7], holds the learning rate, β₁, β₂, ε, the
+// (Kingma & Ba, 2015). hyper, f32 [7], holds the learning rate, 1 − β₁,
+// 1 − β₂ (small numbers that f32 holds better than their complements), ε, the
 // weight decay, 1 − β₁ᵗ and 1 − β₂ᵗ for step t ≥ 1, so that one program serves
 // every step. Without decay the weight decay counts as 0. No gradient flows.
 func AdamW(g *graph.Graph, p, grad, m, v, hyper graph.Tensor, decay bool) (p2, m2, v2 graph.Tensor) {

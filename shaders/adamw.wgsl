@@ -1,5 +1,5 @@
-// w2 = w·(1 − lr·decay) − lr / bias1 · m2 / (√(v2 / bias2) + eps), m2 = β1·m + (1 − β1)·grad, v2 = β2·v + (1 − β2)·grad²
-// One step of AdamW; hyper holds lr, β1, β2, eps, decay, bias1 = 1 − β1ᵗ, bias2 = 1 − β2ᵗ; decay counts where has_decay.
+// w2 = w·(1 − lr·decay) − lr / bias1 · m2 / (√(v2 / bias2) + eps), m2 = m + rate1·(grad − m), v2 = v + rate2·(grad² − v)
+// One step of AdamW; hyper holds lr, rate1 = 1 − β1, rate2 = 1 − β2, eps, decay, bias1 = 1 − β1ᵗ, bias2 = 1 − β2ᵗ; decay counts where has_decay.
 // One invocation makes one element of each result, one workgroup WG of them.
 //!use fold
 struct Params { n: u32, has_decay: u32 }
@@ -22,13 +22,11 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
         return;
     }
     let lr = hyper[0u];
-    let beta1 = hyper[1u];
-    let beta2 = hyper[2u];
     let eps = hyper[3u];
     let decay = select(0.0, hyper[4u], p.has_decay != 0u);
     let g = grad[i];
-    let first = fma(beta1, m[i], (1.0 - beta1) * g);
-    let second = fma(beta2, v[i], (1.0 - beta2) * g * g);
+    let first = fma(hyper[1u], g - m[i], m[i]);
+    let second = fma(hyper[2u], g * g - v[i], v[i]);
     m2[i] = first;
     v2[i] = second;
     let width = sqrt(second) / sqrt(hyper[6u]) + eps;

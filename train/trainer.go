@@ -97,7 +97,7 @@ func (t *Trainer) Step(ctx context.Context, images clip.Tensor, texts [][]int32)
 func (t *Trainer) hyperparameters(step int) []float32 {
 	c := t.cfg
 	return []float32{
-		float32(c.LR), float32(c.Beta1), float32(c.Beta2), float32(c.Eps), float32(c.WeightDecay),
+		float32(c.LR), float32(1 - c.Beta1), float32(1 - c.Beta2), float32(c.Eps), float32(c.WeightDecay),
 		float32(1 - math.Pow(c.Beta1, float64(step))), float32(1 - math.Pow(c.Beta2, float64(step))),
 	}
 }
