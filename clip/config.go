@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -168,11 +170,15 @@ func ParseConfig(data []byte) (Config, json.RawMessage, error) {
 	var file struct {
 		ModelCfg      json.RawMessage `json:"model_cfg"`
 		PreprocessCfg json.RawMessage `json:"preprocess_cfg"`
+		ModelType     json.RawMessage `json:"model_type"` // a key of Hugging Face's configs
 	}
 	if err := json.Unmarshal(data, &file); err != nil {
 		return Config{}, nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	if file.ModelCfg == nil {
+	switch {
+	case file.ModelCfg == nil && file.ModelType != nil:
+		return Config{}, nil, fmt.Errorf("a Hugging Face config (model_type %s) is %w; want open_clip's, with embed_dim, vision_cfg and text_cfg", file.ModelType, ErrUnsupported)
+	case file.ModelCfg == nil:
 		file.ModelCfg = data
 	}
 	var c Config
@@ -217,7 +223,7 @@ func decodeStrict(data []byte, dst any, required ...string) error {
 	}
 	known := map[string]bool{}
 	jsonKeys(reflect.TypeOf(dst).Elem(), known)
-	for k := range keys {
+	for _, k := range slices.Sorted(maps.Keys(keys)) {
 		if !known[k] {
 			return fmt.Errorf("unknown key %q", k)
 		}

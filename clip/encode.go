@@ -2,7 +2,6 @@ package clip
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"image"
 
@@ -99,17 +98,19 @@ func (e *engine) feedTexts(texts [][]int32) func(lo, hi int) map[string]any {
 
 func (e *engine) checkImages(images Tensor) error {
 	s := e.cfg.VisionCfg.ImageSize
-	if len(images.Shape) != 4 || images.Shape[0] < 0 || images.Shape[1] != 3 || images.Shape[2] != s[0] || images.Shape[3] != s[1] {
+	if len(images.Shape) != 4 || images.Shape[1] != 3 || images.Shape[2] != s[0] || images.Shape[3] != s[1] {
 		return fmt.Errorf("%w: images of shape %v, want [n 3 %d %d]", ErrInput, images.Shape, s[0], s[1])
 	}
-	return checkData("images", images)
+	return checkRows("images", images, 3*s[0]*s[1])
 }
 
 func (e *engine) checkTexts(texts [][]int32) error { return e.text.check(texts, !e.cfg.CustomText) }
 
-func checkData(name string, t Tensor) error {
-	if want := graph.Shape(t.Shape).Elems(); len(t.Data) != want {
-		return fmt.Errorf("%w: %s of shape %v have %d elements, want %d", ErrInput, name, t.Shape, len(t.Data), want)
+// checkRows compares t's data with its first dimension. It divides, because the
+// product of a shape that makes no sense may overflow.
+func checkRows(name string, t Tensor, row int) error {
+	if n := t.Shape[0]; n < 0 || len(t.Data)%row != 0 || len(t.Data)/row != n {
+		return fmt.Errorf("%w: %s of shape %v with %d elements, want %d for each of the %d", ErrInput, name, t.Shape, len(t.Data), row, n)
 	}
 	return nil
 }
@@ -133,6 +134,9 @@ func (e *engine) EncodeImages(ctx context.Context, images []image.Image) (Tensor
 }
 
 func (e *engine) EncodeTexts(ctx context.Context, texts []string) (Tensor, error) {
+	if e.tokens == nil {
+		return Tensor{}, fmt.Errorf("the model's tokenizer %q is %w; give its token ids to EncodeText", e.cfg.TextCfg.tokenizerName(), ErrUnsupported)
+	}
 	return e.EncodeText(ctx, e.tokens.Tokenize(texts, e.text.ContextLength), true)
 }
 
@@ -141,7 +145,7 @@ func (e *engine) Similarity(ctx context.Context, imageFeatures, textFeatures Ten
 		if len(t.Shape) != 2 || t.Shape[1] != e.cfg.EmbedDim {
 			return Tensor{}, fmt.Errorf("%w: logits need %s of shape [n %d], have %v", ErrInput, name, e.cfg.EmbedDim, t.Shape)
 		}
-		if err := checkData(name, t); err != nil {
+		if err := checkRows(name, t, e.cfg.EmbedDim); err != nil {
 			return Tensor{}, err
 		}
 	}
@@ -279,7 +283,7 @@ func (e *engine) Record(g *graph.Graph, batch, length int) (imageFeatures, textF
 
 // Feed checks pairs and gives the inputs of a graph that Record made for them.
 func (e *engine) Feed(images Tensor, texts [][]int32) (map[string]any, error) {
-	if err := errors.Join(e.checkImages(images), e.checkTexts(texts)); err != nil {
+	if err := firstError(e.checkImages(images), e.checkTexts(texts)); err != nil {
 		return nil, err
 	}
 	if images.Shape[0] != len(texts) || len(texts) == 0 {

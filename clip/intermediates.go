@@ -2,7 +2,6 @@ package clip
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -89,6 +88,9 @@ func (e *engine) ForwardIntermediates(ctx context.Context, images *Tensor, texts
 	if o.IntermediatesOnly {
 		o.NoNormalize, o.OutputLogits = true, false
 	}
+	if err := notEmpty(images, texts); err != nil {
+		return nil, err
+	}
 	if o.OutputLogits && (images == nil || texts == nil) {
 		return nil, fmt.Errorf("%w: both images and texts are required to compute logits", ErrInput)
 	}
@@ -121,6 +123,17 @@ func (e *engine) ForwardIntermediates(ctx context.Context, images *Tensor, texts
 	return out, nil
 }
 
+// notEmpty refuses batches of nothing, whose results would have no shape.
+func notEmpty(images *Tensor, texts [][]int32) error {
+	if images != nil && len(images.Shape) > 0 && images.Shape[0] == 0 {
+		return fmt.Errorf("%w: a batch of no images", ErrInput)
+	}
+	if texts != nil && len(texts) == 0 {
+		return fmt.Errorf("%w: a batch of no texts", ErrInput)
+	}
+	return nil
+}
+
 // selection is which blocks of a tower to run and to return.
 func selection(i Indices, n int, stopEarly bool) (taken []int, depth int, err error) {
 	if i == nil {
@@ -142,7 +155,7 @@ func (e *engine) imageIntermediates(ctx context.Context, images Tensor, o Interm
 		return fmt.Errorf("%w: image output format %q must be one of NCHW or NLC", ErrInput, format)
 	}
 	taken, depth, err := selection(o.ImageIndices, len(e.visual.Transformer.Resblocks), o.StopEarly)
-	if err = errors.Join(err, e.checkImages(images)); err != nil {
+	if err = firstError(err, e.checkImages(images)); err != nil {
 		return err
 	}
 	if o.NormalizeIntermediates && e.visual.AttnPool != nil && e.visual.LnPost.Weight.Shape[0] != e.cfg.VisionCfg.Width {
@@ -169,7 +182,7 @@ func (e *engine) imageIntermediates(ctx context.Context, images Tensor, o Interm
 		},
 		feed: e.feedImages(images),
 	})
-	if err != nil || outs == nil {
+	if err != nil {
 		return err
 	}
 	out.ImageIntermediates = outs[:len(taken)]
@@ -192,7 +205,7 @@ func (e *engine) textIntermediates(ctx context.Context, texts [][]int32, o Inter
 		return fmt.Errorf("%w: text output format %q must be NLC", ErrInput, f)
 	}
 	taken, depth, err := selection(o.TextIndices, len(e.text.Transformer.Resblocks), o.StopEarly && e.cfg.CustomText)
-	if err = errors.Join(err, e.checkTexts(texts)); err != nil || len(texts) == 0 {
+	if err = firstError(err, e.checkTexts(texts)); err != nil {
 		return err
 	}
 	length, cls := len(texts[0]), e.text.ClsEmb != nil
@@ -252,8 +265,12 @@ func channelsFirst(t Tensor, grid Size) Tensor {
 // hooks would see them: "visual.transformer.resblocks.0.attn", "ln_final", and
 // "transformer.input" for what enters a stack of blocks. The patch convolution
 // "visual.conv1" is [n, width, grid height, grid width]. Names of a tower whose
-// input is absent, and of modules that the model lacks, are errors.
+// input is absent, and of modules that the model lacks, are errors, and so is an
+// empty batch.
 func (e *engine) Trace(ctx context.Context, images *Tensor, texts [][]int32, modules ...string) (map[string]Tensor, error) {
+	if err := notEmpty(images, texts); err != nil {
+		return nil, err
+	}
 	found := map[string]Tensor{}
 	if images != nil {
 		if err := e.checkImages(*images); err != nil {
@@ -264,12 +281,13 @@ func (e *engine) Trace(ctx context.Context, images *Tensor, texts [][]int32, mod
 			return nil, err
 		}
 	}
-	if len(texts) > 0 {
+	if texts != nil {
 		if err := e.checkTexts(texts); err != nil {
 			return nil, err
 		}
-		tower := func(g *graph.Graph, batch int) { e.textTower(g, e.text.inputs(g, batch, len(texts[0]))) }
-		kind := fmt.Sprintf("text length=%d", len(texts[0]))
+		length := len(texts[0])
+		tower := func(g *graph.Graph, batch int) { e.textTower(g, e.text.inputs(g, batch, length)) }
+		kind := fmt.Sprintf("text length=%d", length)
 		if err := e.trace(ctx, kind, len(texts), tower, e.feedTexts(texts), modules, found); err != nil {
 			return nil, err
 		}

@@ -35,11 +35,7 @@ func Load(ctx context.Context, source string, opts ...Option) (Model, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	o := options{}
-	for _, opt := range opts {
-		opt(&o)
-	}
-	c, err := openCheckpoint(source, &o)
+	c, err := openCheckpoint(source, newOptions(opts))
 	if err != nil {
 		return nil, err
 	}
@@ -114,12 +110,7 @@ func (c *checkpoint) readConfig(o *options) error {
 			return fmt.Errorf("%s: %w", file, err)
 		}
 	}
-	if o.imageSize != nil {
-		c.config.VisionCfg.ImageSize = *o.imageSize
-	}
-	if o.context != 0 {
-		c.config.TextCfg.ContextLength = o.context
-	}
+	o.resize(&c.config)
 	if err := c.config.validate(); err != nil {
 		return err
 	}
@@ -175,14 +166,17 @@ func (c *checkpoint) load(ctx context.Context, opts []Option) (Model, error) {
 	return m, nil
 }
 
-// tokenizer is the one beside the weights, or CLIP's own.
+// tokenizer is the one beside the weights, or nil.
 func (c *checkpoint) tokenizer() (*tokenizer.Tokenizer, error) {
-	t := tokenizer.Default()
-	_, err := fs.Stat(c.dir, "vocab.json")
+	t, err := tokenizer.Load(c.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
 	if err == nil {
-		if t, err = tokenizer.Load(c.dir); err != nil {
-			return nil, fmt.Errorf("%s: %w", c.folder(), err)
-		}
+		err = t.Fits(c.config.TextCfg.VocabSize)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.folder(), err)
 	}
 	return t, nil
 }

@@ -47,6 +47,7 @@ type Model interface {
 	// Forward encodes what is given; Output says what it returns.
 	Forward(ctx context.Context, images *Tensor, texts [][]int32) (*Output, error)
 	// ForwardIntermediates also returns the outputs of the transformers' blocks.
+	// An empty batch is an error.
 	ForwardIntermediates(ctx context.Context, images *Tensor, texts [][]int32, o IntermediatesOptions) (*Intermediates, error)
 	// Trace returns the outputs of modules by their open_clip names.
 	Trace(ctx context.Context, images *Tensor, texts [][]int32, modules ...string) (map[string]Tensor, error)
@@ -69,7 +70,8 @@ type Model interface {
 	Config() Config
 	// Parameters iterates over the parameters by state-dict name.
 	Parameters() iter.Seq2[string, *graph.Param]
-	// Tokenizer and Preprocess do the way from string and picture.
+	// Tokenizer and Preprocess do the way from string and picture. The tokenizer
+	// is nil where the config names one that is not supported.
 	Tokenizer() *tokenizer.Tokenizer
 	Preprocess() *preprocess.Transform
 	// Name says which model it is: the embedded one's name or the path.
@@ -77,7 +79,8 @@ type Model interface {
 	// Warnings lists what is odd about the weights, such as NaN.
 	Warnings() []string
 	Device() *gpu.Device
-	// Close frees the model's memory on the device. It waits for running calls.
+	// Close frees the model's memory on the device; running calls end first. From
+	// then on what needs the device gives gpu.ErrClosed. A second Close does nothing.
 	Close() error
 }
 
@@ -106,6 +109,7 @@ var (
 
 // New returns a model with open_clip's random initialisation from seed.
 func New(cfg Config, seed uint64, opts ...Option) (Model, error) {
+	newOptions(opts).resize(&cfg)
 	m, e, err := build(cfg)
 	if err != nil {
 		return nil, err
@@ -178,14 +182,11 @@ func newEngine(cfg Config) *engine {
 
 // open puts the model on a device.
 func (e *engine) open(opts []Option) error {
-	o := options{maxBatch: 32}
-	for _, opt := range opts {
-		opt(&o)
-	}
-	if err := e.prepare(); err != nil {
+	o := newOptions(opts)
+	err := e.prepare()
+	if err != nil {
 		return err
 	}
-	var err error
 	if o.device == nil {
 		e.dev, err = gpu.Open(o.gpu)
 	} else {
@@ -200,18 +201,16 @@ func (e *engine) open(opts []Option) error {
 }
 
 // prepare fills in the tokenizer, the preprocessing and the logit constants.
-func (e *engine) prepare() error {
-	if e.tokens == nil {
-		e.tokens = tokenizer.Default()
+func (e *engine) prepare() (err error) {
+	if e.tokens, err = e.cfg.TextCfg.tokenizer(e.tokens); err != nil {
+		return err
 	}
 	if e.transform == nil {
 		c := preprocess.DefaultConfig()
 		c.Size = preprocess.Size(e.cfg.VisionCfg.ImageSize)
-		t, err := preprocess.New(c)
-		if err != nil {
+		if e.transform, err = preprocess.New(c); err != nil {
 			return err
 		}
-		e.transform = t
 	}
 	return e.readLogitConstants(func(p *graph.Param, v []float32) error { return p.Source.ReadF32(v, 0) })
 }
@@ -264,7 +263,22 @@ func (e *engine) Parameters() iter.Seq2[string, *graph.Param] {
 	}
 }
 
-// Close implements Model. It is idempotent.
+// Close implements Model. On a nil model it does nothing.
+func (m *CLIP) Close() error {
+	if m == nil {
+		return nil
+	}
+	return m.engine.Close()
+}
+
+// Close implements Model. On a nil model it does nothing.
+func (m *CustomTextCLIP) Close() error {
+	if m == nil {
+		return nil
+	}
+	return m.engine.Close()
+}
+
 func (e *engine) Close() error {
 	if e == nil || !e.programs.close() {
 		return nil
@@ -282,6 +296,24 @@ type options struct {
 	config    *Config
 	imageSize *Size
 	context   int
+}
+
+func newOptions(opts []Option) *options {
+	o := &options{maxBatch: 32}
+	for _, opt := range opts {
+		opt(o)
+	}
+	return o
+}
+
+// resize applies the sizes that replace the config's.
+func (o *options) resize(c *Config) {
+	if o.imageSize != nil {
+		c.VisionCfg.ImageSize = *o.imageSize
+	}
+	if o.context != 0 {
+		c.TextCfg.ContextLength = o.context
+	}
 }
 
 // WithGPU chooses the adapter and its limits.

@@ -1,13 +1,20 @@
 package clip
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // ResizePosEmbed resizes the grid of a position embedding [1 + side², width]
 // to [1 + height·width of grid, width]: bicubic with antialiasing, the class
-// token kept (resize_pos_embed of open_clip's model.py). Nil when the old grid
-// is not square.
+// token kept (resize_pos_embed of open_clip's model.py). As upstream, a grid of
+// as many cells stays as it is, whatever its sides. Nil when the old grid is not
+// square.
 func ResizePosEmbed(old []float32, width int, grid Size) []float32 {
 	cells := len(old)/width - 1
+	if cells == grid[0]*grid[1] {
+		return slices.Clone(old)
+	}
 	side := int(math.Sqrt(float64(cells)))
 	if side*side != cells {
 		return nil

@@ -27,7 +27,7 @@ func (e *engine) run(ctx context.Context, n int, t task) ([]Tensor, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		p, err := e.programs.acquire(e, t, n-lo)
+		p, err := e.programs.acquire(ctx, e, t, n-lo)
 		if err != nil {
 			return nil, err
 		}
@@ -35,7 +35,7 @@ func (e *engine) run(ctx context.Context, n int, t task) ([]Tensor, error) {
 			outs = allocate(p.outputs, p.batch, n)
 		}
 		hi := lo + p.batch
-		io := gpu.IO{Inputs: t.feed(lo, hi), Outputs: make([][]float32, len(outs))}
+		io := gpu.IO{Inputs: p.feed(t.feed(lo, hi)), Outputs: make([][]float32, len(outs))}
 		for i := range outs {
 			item := len(outs[i].Data) / n
 			io.Outputs[i] = outs[i].Data[lo*item : hi*item]
@@ -72,11 +72,23 @@ type programCache struct {
 }
 
 type program struct {
+	loaded  chan struct{} // closed when session or err is set
 	session *gpu.Session
+	err     error
+	inputs  []graph.Binding
 	outputs []graph.Binding
 	batch   int
 	users   int
 	used    int // clock at the last use
+}
+
+// feed leaves out the inputs that Build pruned: blocks alone need no pooling.
+func (p *program) feed(all map[string]any) map[string]any {
+	feed := make(map[string]any, len(p.inputs))
+	for _, in := range p.inputs {
+		feed[in.Name] = all[in.Name]
+	}
+	return feed
 }
 
 // maxPrograms bounds the programs kept loaded, each with its own activations.
@@ -89,8 +101,28 @@ func newProgramCache(maxBatch int) *programCache {
 }
 
 // acquire returns a loaded program for t with the largest batch, a power of
-// two, that n items fill and the device holds.
-func (c *programCache) acquire(e *engine, t task, n int) (*program, error) {
+// two, that n items fill and the device holds. A caller whose context ends
+// leaves; the loading, which may take seconds, goes on for the next one.
+func (c *programCache) acquire(ctx context.Context, e *engine, t task, n int) (*program, error) {
+	p, err := c.find(e, t, n)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case <-p.loaded:
+		err = p.err
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	if err != nil {
+		c.release(p)
+		return nil, err
+	}
+	return p, nil
+}
+
+// find returns a program that is loaded or about to be.
+func (c *programCache) find(e *engine, t task, n int) (*program, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
@@ -117,12 +149,9 @@ func (c *programCache) acquire(e *engine, t task, n int) (*program, error) {
 				c.limits[t.key] = batch
 				continue
 			}
-			session, err := e.dev.Load(prog, e.store)
-			if err != nil {
-				return nil, err
-			}
-			p = &program{session: session, outputs: prog.Outputs, batch: batch}
+			p = &program{loaded: make(chan struct{}), inputs: prog.Inputs, outputs: prog.Outputs, batch: batch, users: 1}
 			c.programs[key] = p
+			go c.load(e, prog, p, key)
 		}
 		c.clock++
 		p.users, p.used = p.users+1, c.clock
@@ -131,14 +160,33 @@ func (c *programCache) acquire(e *engine, t task, n int) (*program, error) {
 	}
 }
 
+// load makes p, which it uses meanwhile, ready to run.
+func (c *programCache) load(e *engine, prog *graph.Program, p *program, key string) {
+	session, err := e.dev.Load(prog, e.store)
+	c.mu.Lock()
+	p.session, p.err = session, err
+	if err != nil {
+		delete(c.programs, key) // the next caller tries again
+	}
+	c.mu.Unlock()
+	close(p.loaded)
+	c.release(p)
+}
+
 func compile(t task, batch int) (*graph.Program, error) {
 	g := graph.New()
 	outs := t.build(g, batch)
 	return g.Build(outs...)
 }
 
-// widest is the size of the largest activation that a step binds.
-func widest(p *graph.Program) int64 { return slices.Max(append([]int64{0}, p.Arena...)) }
+// widest is the size of the largest activation or input that a step binds.
+func widest(p *graph.Program) int64 {
+	size := slices.Max(append([]int64{0}, p.Arena...))
+	for _, in := range p.Inputs {
+		size = max(size, in.Bytes())
+	}
+	return size
+}
 
 // evict closes the least recently used programs beyond the bound.
 func (c *programCache) evict() {

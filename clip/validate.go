@@ -44,7 +44,9 @@ func (c *Config) supported() error {
 		return fmt.Errorf("multimodal_cfg (CoCa) is %w; supported are CLIP and CustomTextCLIP with ViT and CLIP text towers", ErrUnsupported)
 	case v.TimmModelName != nil && *v.TimmModelName != "":
 		return fmt.Errorf("timm_model_name %q is %w; supported is the native vision transformer", *v.TimmModelName, ErrUnsupported)
-	case len(v.Layers) != 1:
+	case len(v.Layers) == 0:
+		return fmt.Errorf("%w: vision_cfg.layers is missing", ErrConfig)
+	case len(v.Layers) > 1:
 		return fmt.Errorf("vision_cfg.layers %v (ModifiedResNet) is %w; supported is the native vision transformer", []int(v.Layers), ErrUnsupported)
 	case t.HFModelName != nil && *t.HFModelName != "":
 		return fmt.Errorf("hf_model_name %q is %w; supported is the native text transformer", *t.HFModelName, ErrUnsupported)
@@ -112,6 +114,9 @@ func (c *Config) checkText() error {
 		oneOf("text_cfg.pool_type", t.PoolType, "argmax", "first", "last", "eos", "none"),
 		checkBlock("text_cfg", t.BlockConfig, t.ActKwargs, t.NormKwargs, c.QuickGELU),
 	)
+	if err == nil {
+		_, err = t.clean()
+	}
 	switch {
 	case err != nil:
 		return err
@@ -132,7 +137,7 @@ func checkBlock(section string, b BlockConfig, act *ActKwargs, norm *NormKwargs,
 		}
 	}
 	if act != nil {
-		if quickGELU {
+		if quickGELU && act.Approximate != "" {
 			return fmt.Errorf("%w: %s.act_kwargs: quick_gelu takes none", ErrConfig, section)
 		}
 		if err := oneOf(section+".act_kwargs.approximate", act.Approximate, "", "none", "tanh"); err != nil {

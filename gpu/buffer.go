@@ -15,6 +15,8 @@ const (
 	storageUsage = wgpu.BufferUsage_Storage | wgpu.BufferUsage_CopyDst | wgpu.BufferUsage_CopySrc
 	// absentBytes is what a binding without a tensor gets: WebGPU's default offset alignment.
 	absentBytes = 256
+	// maxAbsent is how many outputs of one kernel may be absent.
+	maxAbsent = 32
 	// stagingBytes is the most that one readback copies at a time.
 	stagingBytes = 4 << 20
 	// uploadBytes is the most that is uploaded before the GPU has taken it: the library copies all of it first.
@@ -109,7 +111,7 @@ type uploader struct {
 func (u *uploader) write(ctx context.Context, dst *buffer, offset int64, data []byte) error {
 	for len(data) > 0 {
 		piece := data[:min(int64(len(data)), uploadBytes-u.pending)]
-		err := u.call(func() error {
+		err := u.call(ctx, func() error {
 			if offset+int64(len(piece)) > dst.size {
 				return fmt.Errorf("upload of %d bytes at %d into a buffer of %d", len(piece), offset, dst.size)
 			}
@@ -205,7 +207,7 @@ func (c *core) stage(e *wgpu.CommandEncoder, reads []transfer) (size int64, err 
 func (c *core) arrived(time.Duration) error {
 	reads := c.arriving
 	c.arriving = nil
-	return c.call(func() error {
+	return c.call(context.Background(), func() error {
 		defer unmap(c.staging.Buffer)
 		var at int64
 		for _, t := range reads {

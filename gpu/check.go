@@ -44,9 +44,11 @@ func (c *core) checkProgram(p *graph.Program) error {
 		}
 	}
 	for i, out := range p.Outputs {
-		size, err := capacity(p, out.Slot)
-		if err != nil || out.Slot.Bytes != out.Bytes() || size < out.Bytes() {
-			return fmt.Errorf("output %d %v lies in %v of %d bytes", i, out.Spec, out.Slot, out.Slot.Bytes)
+		if out.Slot.Space == graph.SpaceNone || out.Slot.Bytes != out.Bytes() {
+			return fmt.Errorf("output %d %v lies in %d bytes of %v", i, out.Spec, out.Slot.Bytes, out.Slot)
+		}
+		if err := c.checkSlot(p, out.Slot, shaders.Read); err != nil {
+			return fmt.Errorf("output %d %v: %w", i, out.Spec, err)
 		}
 	}
 	return nil
@@ -79,22 +81,36 @@ func (c *core) checkStep(p *graph.Program, st *graph.Step) error {
 			return &LimitError{"workgroups in one dimension", int64(n), int64(c.info.MaxWorkgroups)}
 		}
 	}
+	absent := 0
 	for i, slot := range st.Slots {
 		b := k.Bindings[first+i]
-		if err := c.checkSlot(p, slot, b); err != nil {
+		if slot.Space == graph.SpaceNone && b.Access == shaders.ReadWrite {
+			if absent++; absent > maxAbsent {
+				return &LimitError{"absent outputs", int64(absent), maxAbsent}
+			}
+		}
+		if err := c.checkSlot(p, slot, b.Access); err != nil {
 			return fmt.Errorf("%s: %w", b.Name, err)
 		}
 		for j, other := range st.Slots[:i] {
-			shared := slot.Space != graph.SpaceNone && slot.Space == other.Space && slot.Index == other.Index
-			if shared && (b.Access == shaders.ReadWrite || k.Bindings[first+j].Access == shaders.ReadWrite) {
-				return fmt.Errorf("%s and %s are both %v, and one is written", k.Bindings[first+j].Name, b.Name, slot)
+			if clash(slot, other, b.Access, k.Bindings[first+j].Access) {
+				return fmt.Errorf("%s is %v and %s is %v, and one is written", k.Bindings[first+j].Name, other, b.Name, slot)
 			}
 		}
 	}
 	return nil
 }
 
-func (c *core) checkSlot(p *graph.Program, slot graph.Slot, b shaders.Binding) error {
+// clash reports whether two bindings of a dispatch may not be together: one
+// buffer read and written, or ranges that overlap and are written.
+func clash(x, y graph.Slot, ax, ay shaders.Access) bool {
+	if x.Space == graph.SpaceNone || x.Space != y.Space || x.Index != y.Index || ax == shaders.Read && ay == shaders.Read {
+		return false
+	}
+	return ax != ay || x.Offset < y.Offset+y.Bytes && y.Offset < x.Offset+x.Bytes
+}
+
+func (c *core) checkSlot(p *graph.Program, slot graph.Slot, access shaders.Access) error {
 	if slot.Space == graph.SpaceNone {
 		return nil
 	}
@@ -104,9 +120,11 @@ func (c *core) checkSlot(p *graph.Program, slot graph.Slot, b shaders.Binding) e
 		return err
 	case slot.Bytes <= 0 || slot.Bytes > c.info.MaxBindingBytes:
 		return &LimitError{"bytes of a binding", slot.Bytes, c.info.MaxBindingBytes}
-	case slot.Bytes > size || slot.Bytes%4 != 0:
-		return fmt.Errorf("%d bytes of %v, which has %d", slot.Bytes, slot, size)
-	case slot.Space == graph.SpaceInput && b.Access == shaders.ReadWrite:
+	case slot.Offset < 0 || slot.Offset%paramsBytes != 0:
+		return fmt.Errorf("%v does not begin at a multiple of %d", slot, paramsBytes)
+	case slot.Bytes > size-slot.Offset || slot.Bytes%4 != 0:
+		return fmt.Errorf("%d bytes of %v, which has %d", slot.Bytes, slot, size-slot.Offset)
+	case slot.Space == graph.SpaceInput && access == shaders.ReadWrite:
 		return fmt.Errorf("writes input %v", slot)
 	}
 	return nil

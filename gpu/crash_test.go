@@ -21,16 +21,18 @@ import (
 	"github.com/clip-wgpu/clip-wgpu/shaders"
 )
 
-// residentBytes is what the process holds, where the system tells.
-func residentBytes(t *testing.T) int64 {
+// memory is VmRSS or VmHWM, now or at its most, of the process, in bytes, where the system tells.
+func memory(t *testing.T, name string) int64 {
 	t.Helper()
-	data, err := os.ReadFile("/proc/self/statm")
+	data, err := os.ReadFile("/proc/self/status")
 	if err != nil {
-		t.Skip("no /proc/self/statm")
+		t.Skip("no /proc/self/status")
 	}
-	pages, err := strconv.ParseInt(strings.Fields(string(data))[1], 10, 64)
+	_, rest, ok := strings.Cut(string(data), name+":")
+	require.True(t, ok)
+	kib, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
 	require.NoError(t, err)
-	return pages * int64(os.Getpagesize())
+	return kib << 10
 }
 
 // caseVariable names the case that a child of this test binary is to run.
@@ -132,6 +134,20 @@ var cases = map[string]func(t *testing.T){
 		_, err = Open(Options{Adapter: "-1"})
 		require.Error(t, err)
 	},
+	"the adapter's own limits": func(t *testing.T) {
+		infos, err := Adapters()
+		require.NoError(t, err)
+		d, err := Open(Options{Adapter: strings.ToUpper(infos[0].Name)})
+		require.NoError(t, err)
+		defer d.Close()
+		require.Equal(t, infos[0], d.Info())
+		works(t, d)
+		small := open(t, Options{}).Info()
+		require.EqualValues(t, 256<<20, small.MaxBufferBytes)
+		require.EqualValues(t, 128<<20, small.MaxBindingBytes)
+		require.Equal(t, 8, small.MaxStorageBuffers)
+		require.Equal(t, 256, small.MaxInvocations)
+	},
 	"source empty":     func(t *testing.T) { refused(t, handmade(kernel("k", ""), 64, 1), "the source is empty") },
 	"source not UTF-8": func(t *testing.T) { refused(t, handmade(kernel("k", "\xff\xfe"), 64, 1), "not UTF-8") },
 	"source with NUL":  func(t *testing.T) { refused(t, handmade(kernel("k", goodSource+"\x00"), 64, 1), "not UTF-8") },
@@ -170,20 +186,25 @@ var cases = map[string]func(t *testing.T){
 	"programs that fit nothing": func(t *testing.T) {
 		refused(t, nil, "nil program")
 		for message, p := range map[string]*graph.Program{
-			"no kernel":                          changed(func(_ *graph.Program, st *graph.Step) { st.Kernel = nil }),
-			"1 params, the kernel takes 0":       changed(func(_ *graph.Program, st *graph.Step) { st.Params = []uint32{1} }),
-			"0 tensors, the kernel binds 1":      changed(func(_ *graph.Program, st *graph.Step) { st.Slots = nil }),
-			"workgroups in one dimension: 0":     changed(func(_ *graph.Program, st *graph.Step) { st.Groups[1] = 0 }),
-			"workgroups in one dimension: 65536": changed(func(_ *graph.Program, st *graph.Step) { st.Groups[0] = 65536 }),
-			"y: the program has no a7":           changed(func(_ *graph.Program, st *graph.Step) { st.Slots[0].Index = 7 }),
-			"bytes of a binding: 0":              changed(func(_ *graph.Program, st *graph.Step) { st.Slots[0].Bytes = 0 }),
-			"y: 257 bytes of a0, which has 256":  changed(func(_ *graph.Program, st *graph.Step) { st.Slots[0].Bytes = 257 }),
-			"activation buffer 1: 0":             changed(func(p *graph.Program, _ *graph.Step) { p.Arena = append(p.Arena, 0) }),
-			"activation buffer 1: -4":            changed(func(p *graph.Program, _ *graph.Step) { p.Arena = append(p.Arena, -4) }),
+			"no kernel":                                                        changed(func(_ *graph.Program, st *graph.Step) { st.Kernel = nil }),
+			"1 params, the kernel takes 0":                                     changed(func(_ *graph.Program, st *graph.Step) { st.Params = []uint32{1} }),
+			"0 tensors, the kernel binds 1":                                    changed(func(_ *graph.Program, st *graph.Step) { st.Slots = nil }),
+			"workgroups in one dimension: 0":                                   changed(func(_ *graph.Program, st *graph.Step) { st.Groups[1] = 0 }),
+			"workgroups in one dimension: 65536":                               changed(func(_ *graph.Program, st *graph.Step) { st.Groups[0] = 65536 }),
+			"y: the program has no a7":                                         changed(func(_ *graph.Program, st *graph.Step) { st.Slots[0].Index = 7 }),
+			"bytes of a binding: 0":                                            changed(func(_ *graph.Program, st *graph.Step) { st.Slots[0].Bytes = 0 }),
+			"y: 257 bytes of a0, which has 256":                                changed(func(_ *graph.Program, st *graph.Step) { st.Slots[0].Bytes = 257 }),
+			"y: a0+100 does not begin at a multiple of 256":                    changed(func(_ *graph.Program, st *graph.Step) { st.Slots[0].Offset = 100 }),
+			"y: a0 does not begin at":                                          changed(func(_ *graph.Program, st *graph.Step) { st.Slots[0].Offset = -256 }),
+			"y: 256 bytes of a0+256, which has 0":                              changed(func(_ *graph.Program, st *graph.Step) { st.Slots[0].Offset = 256 }),
+			"output 0 f32[64]: 256 bytes of a0+256, which has 0":               changed(func(p *graph.Program, _ *graph.Step) { p.Outputs[0].Slot.Offset = 256 }),
+			"output 0 f32[64]: a0 does not begin at":                           changed(func(p *graph.Program, _ *graph.Step) { p.Outputs[0].Slot.Offset = -256 }),
+			"activation buffer 1: 0":                                           changed(func(p *graph.Program, _ *graph.Step) { p.Arena = append(p.Arena, 0) }),
+			"activation buffer 1: -4":                                          changed(func(p *graph.Program, _ *graph.Step) { p.Arena = append(p.Arena, -4) }),
 			"activation buffer 1: 268435460, the device allows 1 to 268435456": changed(func(p *graph.Program, _ *graph.Step) { p.Arena = append(p.Arena, 256<<20+4) }),
 			"bytes of a binding: 134217732, the device allows 1 to 134217728":  changed(func(p *graph.Program, st *graph.Step) { p.Arena[0], st.Slots[0].Bytes = 256<<20, 128<<20+4 }),
-			"output 0 f32[64] lies in a3":                                      changed(func(p *graph.Program, _ *graph.Step) { p.Outputs[0].Slot.Index = 3 }),
-			"output 0 f32[64] lies in -":                                       changed(func(p *graph.Program, _ *graph.Step) { p.Outputs[0].Slot = graph.Slot{} }),
+			"output 0 f32[64]: the program has no a3":                          changed(func(p *graph.Program, _ *graph.Step) { p.Outputs[0].Slot.Index = 3 }),
+			"output 0 f32[64] lies in 256 bytes of -":                          changed(func(p *graph.Program, _ *graph.Step) { p.Outputs[0].Slot = graph.Slot{Bytes: 256} }),
 			"bytes of input x: 0": changed(func(p *graph.Program, _ *graph.Step) {
 				p.Inputs = []graph.Binding{{Name: "x", Spec: graph.Spec{Shape: graph.Shape{0}}}}
 			}),
@@ -194,16 +215,28 @@ var cases = map[string]func(t *testing.T){
 			refused(t, p, message)
 		}
 	},
-	"one tensor read and written": func(t *testing.T) {
-		k := kernel("k", goodSource)
-		k.Bindings = append(k.Bindings, shaders.Binding{Name: "x", Access: shaders.Read})
-		p := handmade(k, 64, 1)
-		p.Steps[0].Slots = append(p.Steps[0].Slots, p.Steps[0].Slots[0])
-		refused(t, p, "y and x are both a0, and one is written")
+	"one tensor bound twice": func(t *testing.T) {
+		twice := func(source string, access shaders.Access, offset int64) *graph.Program {
+			k := kernel("k", source+"@group(0) @binding(1) var<storage, read_write> x: array<f32>;\n")
+			k.Bindings = append(k.Bindings, shaders.Binding{Name: "x", Access: access})
+			p := handmade(k, 64, 1)
+			p.Arena[0] = 1024
+			second := p.Steps[0].Slots[0]
+			second.Offset = offset
+			p.Steps[0].Slots = append(p.Steps[0].Slots, second)
+			return p
+		}
+		refused(t, twice(goodSource, shaders.Read, 0), "y is a0 and x is a0, and one is written")
+		refused(t, twice(goodSource, shaders.Read, 256), "y is a0 and x is a0+256, and one is written")
+		refused(t, twice(goodSource, shaders.ReadWrite, 0), "y is a0 and x is a0, and one is written")
+		both := strings.Replace(goodSource, "y[0] = 1.0;", "y[0] = 1.0; x[0] = 2.0;", 1)
+		out := make([]float32, 64)
+		require.NoError(t, load(t, open(t, Options{}), twice(both, shaders.ReadWrite, 256), nil).Run(t.Context(), IO{Outputs: [][]float32{out}}))
+		require.Equal(t, float32(1), out[0])
 	},
 	"an error that no scope catches": func(t *testing.T) { // by default the library aborts
 		d := open(t, Options{})
-		require.ErrorContains(t, d.core.call(func() error {
+		require.ErrorContains(t, d.core.call(t.Context(), func() error {
 			unmap(d.core.unread.Buffer)
 			return nil
 		}), "not mapped")
@@ -223,6 +256,24 @@ var cases = map[string]func(t *testing.T){
 		u := uploader{core: d.core}
 		require.Error(t, u.alone(func(ctx context.Context) error { return u.write(ctx, d.core.unread, 4, make([]byte, 256)) }))
 		works(t, d)
+	},
+	"uploads do not pile up": func(t *testing.T) {
+		d := open(t, Options{})
+		w := d.NewStore()
+		defer w.Close()
+		const n, size = 3, 96 << 20
+		g := graph.New()
+		var params []graph.Tensor
+		for i := range n {
+			params = append(params, g.Param(param(strconv.Itoa(i), source(0), size/4)))
+		}
+		works(t, d)
+		before := memory(t, "VmRSS")
+		load(t, d, build(t, g, params...), w)
+		if d.Info().Type == "CPU" { // the parameters themselves are in this process
+			before += n * size
+		}
+		assert.Less(t, memory(t, "VmHWM")-before, int64(uploadBytes+128<<20)) // 272 MiB more when they do
 	},
 	"a binding too small for its kernel": func(t *testing.T) {
 		k := kernel("k", strings.NewReplacer("array<f32>", "array<mat4x4<f32>>", "y[0] = 1.0", "y[0][0][0] = 1.0").Replace(goodSource))

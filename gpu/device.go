@@ -75,11 +75,11 @@ func (c *core) open() error {
 	c.faults = watch(device)
 	c.queue = device.GetQueue()
 	c.info = c.info.withLimits(device.GetLimits().Limits)
-	return c.call(func() error {
+	return c.call(context.Background(), func() error {
 		if c.unread, err = c.newBuffer("absent inputs", absentBytes, storageUsage); err != nil {
 			return err
 		}
-		if c.unwritten, err = c.newBuffer("absent outputs", int64(c.info.MaxStorageBuffers)*absentBytes, storageUsage); err != nil {
+		if c.unwritten, err = c.newBuffer("absent outputs", maxAbsent*absentBytes, storageUsage); err != nil {
 			return err
 		}
 		c.staging, err = c.newBuffer("readback", stagingBytes, wgpu.BufferUsage_MapRead|wgpu.BufferUsage_CopyDst)
@@ -87,10 +87,12 @@ func (c *core) open() error {
 	})
 }
 
-// call makes calls on the library, and returns the error that f or, failing
-// that, the device reports.
-func (c *core) call(f func() error) error {
-	c.calls.lock()
+// call makes calls on the library, once it is alone with it, and returns the
+// error that f or, failing that, the device reports.
+func (c *core) call(ctx context.Context, f func() error) error {
+	if err := c.calls.acquire(ctx); err != nil {
+		return err
+	}
 	defer c.calls.unlock()
 	if c.lost != nil {
 		return c.lost
@@ -219,16 +221,15 @@ func (c *core) drain(ctx context.Context) error {
 func (c *core) wait(ctx context.Context, f fence) error {
 	deadline := time.Now().Add(watchdog)
 	for {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
 		done := false
-		err := c.call(func() error {
+		err := c.call(ctx, func() error {
 			c.device.Poll(false, nil)
 			done = f.done()
 			return nil
 		})
 		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
 		case err != nil:
 			return c.lose(err)
 		case done:
@@ -250,14 +251,30 @@ func (c *core) lose(cause error) error {
 	return c.lost
 }
 
-// acquire takes run and waits for what a cancelled run left on the GPU.
+// acquire takes run, with nothing in flight that a cancelled run left behind.
 func (c *core) acquire(ctx context.Context) error {
 	if err := c.run.acquire(ctx); err != nil {
 		return err
 	}
-	if err := c.drain(ctx); err != nil {
+	if err := c.clear(ctx); err != nil {
 		c.release()
 		return err
+	}
+	return nil
+}
+
+// settle is acquire that only a lost device keeps from having nothing in flight.
+func (c *core) settle() {
+	c.run.lock()
+	_ = c.clear(context.Background()) // what is lost is never freed
+}
+
+// clear drains, without giving this run the errors of the one before.
+func (c *core) clear(ctx context.Context) error {
+	for len(c.inflight) > 0 {
+		if err := c.drain(ctx); err != nil && (ctx.Err() != nil || errors.Is(err, ErrLost)) {
+			return err
+		}
 	}
 	return nil
 }
@@ -268,16 +285,6 @@ func (c *core) release() {
 	c.run.unlock()
 }
 
-// settle takes run, whatever it takes, with nothing in flight unless the device is lost.
-func (c *core) settle() {
-	c.run.lock()
-	for len(c.inflight) > 0 {
-		if errors.Is(c.drain(context.Background()), ErrLost) {
-			return
-		}
-	}
-}
-
 // send gives the GPU what record (which may be nil) encodes, and the copies
 // that reads, of at most stagingBytes, ask for. Before, it waits for what is in
 // flight: some drivers block in a submission until the one before is done, and
@@ -286,7 +293,7 @@ func (c *core) send(ctx context.Context, record func(*wgpu.CommandEncoder) error
 	if err := c.drain(ctx); err != nil {
 		return err
 	}
-	return c.call(func() error {
+	return c.call(ctx, func() error {
 		encoder, err := c.device.CreateCommandEncoder(nil)
 		if err != nil {
 			return err

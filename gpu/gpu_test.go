@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"reflect"
+	"slices"
 	"sync"
 	"testing"
 
@@ -111,6 +112,30 @@ func TestRun(t *testing.T) {
 	}
 	require.NoError(t, s.Run(t.Context(), IO{Inputs: inputs("x", out)}), "without reading back")
 	require.NoError(t, s.Run(t.Context(), IO{Inputs: inputs("x", out), Outputs: [][]float32{nil}}))
+}
+
+// TestSeveralOutputs reads back tensors of odd lengths, one of them longer than a batch.
+func TestSeveralOutputs(t *testing.T) {
+	d := open(t, Options{})
+	sizes := []int{1, 3, stagingBytes/4 + 5, 7, 1}
+	g := graph.New()
+	var outs []graph.Tensor
+	var got [][]float32
+	for i, n := range sizes {
+		outs = append(outs, g.Fill(float64(i+1), n))
+		got = append(got, make([]float32, n))
+	}
+	s := load(t, d, build(t, g, outs...), nil)
+	for range 2 { // a step at a time, then together
+		require.NoError(t, s.Run(t.Context(), IO{Outputs: got}))
+		for i, x := range got {
+			require.Equal(t, float32(i+1), slices.Min(x))
+			require.Equal(t, float32(i+1), slices.Max(x))
+			clear(x)
+		}
+	}
+	require.NoError(t, s.Run(t.Context(), IO{Outputs: [][]float32{nil, got[1], nil, got[3], nil}}))
+	require.Equal(t, []float32{4, 4, 4, 4, 4, 4, 4}, got[3])
 }
 
 func TestRunRefusesWrongIO(t *testing.T) {
@@ -322,14 +347,17 @@ func TestPoison(t *testing.T) {
 	assert.EqualError(t, err, "step 0, lazy of test.op to 0: wrote 0x3f800000 0 bytes behind a tensor")
 }
 
-// TestGuards: the words behind a tensor are watched, whatever changes them.
+// TestGuards: a kernel that writes behind its tensor is found out, at the end of a buffer and between activations.
 func TestGuards(t *testing.T) {
 	d := open(t, Options{Check: true})
-	s := load(t, d, plus(t, 8, 1), nil)
-	for _, g := range s.guards(len(s.steps) - 1) {
-		assert.LessOrEqual(t, g.offset+int64(len(g.dst)), g.src.size)
+	behind := kernel("behind", "@group(0) @binding(0) var<storage, read_write> y: array<f32>;\n@compute @workgroup_size(64)\nfn main() { y[9] = 2.0; }\n")
+	last := handmade(behind, 8, 1)
+	between := handmade(behind, 8, 1)
+	between.Arena[0], between.Guard = 1024, guardBytes
+	for _, p := range []*graph.Program{last, between} {
+		err := load(t, d, p, nil).Run(t.Context(), IO{})
+		assert.EqualError(t, err, "step 0, behind of test.op to 0: wrote 0x40000000 4 bytes behind a tensor")
 	}
-	assert.Len(t, s.guards(0), 2, "one of the absent outputs, one behind what the step writes")
 }
 
 // TestFoldedDispatch needs more workgroups than one dimension takes.

@@ -50,11 +50,22 @@ func (s *Session) guards(i int) []transfer {
 	st := s.program.Steps[i]
 	first := len(st.Kernel.Bindings) - len(st.Slots)
 	for j, slot := range st.Slots {
-		if st.Kernel.Bindings[first+j].Access == shaders.ReadWrite && slot.Space != graph.SpaceNone {
-			guards = append(guards, transfer{s.buffer(slot), slot.Bytes, make([]byte, guardBytes)})
+		if st.Kernel.Bindings[first+j].Access == shaders.ReadWrite && s.guarded(slot) > 0 {
+			guards = append(guards, transfer{s.buffer(slot), slot.Offset + slot.Bytes, make([]byte, guardBytes)})
 		}
 	}
 	return guards
+}
+
+// guarded is how many bytes behind slot nothing else uses. They are bound with
+// it: a store beyond a binding is dropped, and would not show.
+func (s *Session) guarded(slot graph.Slot) int64 {
+	free := slot.Space == graph.SpaceState ||
+		slot.Space == graph.SpaceArena && (s.program.Guard >= guardBytes || slot.Offset+slot.Bytes == s.program.Arena[slot.Index])
+	if !free {
+		return 0
+	}
+	return s.core.guard()
 }
 
 // checked is submit for steps lo to hi, with their guards set before and looked at after.

@@ -194,7 +194,8 @@ func (s *Session) reads(outputs [][]float32) []transfer {
 	var ts []transfer
 	for i, dst := range outputs {
 		if dst != nil {
-			ts = append(ts, transfer{s.buffer(s.program.Outputs[i].Slot), 0, bytesOf(dst)})
+			slot := s.program.Outputs[i].Slot
+			ts = append(ts, transfer{s.buffer(slot), slot.Offset, bytesOf(dst)})
 		}
 	}
 	return ts

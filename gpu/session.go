@@ -34,7 +34,8 @@ type step struct {
 	cost     time.Duration // estimated from what runs took, 0 before the first; under run
 }
 
-// paramsBytes is a step's part of the uniform buffer: WebGPU's default offset alignment.
+// paramsBytes is a step's part of the uniform buffer: WebGPU's default offset
+// alignment, which activations share.
 const paramsBytes = 256
 
 // Load makes p ready to run: it compiles the kernels that the device does not
@@ -65,14 +66,15 @@ func (s *Session) load() error {
 	}
 	s.store.load.lock()
 	defer s.store.load.unlock()
-	if err := s.core.call(s.allocate); err != nil {
+	ctx := context.Background() // what follows takes long only where the disk does
+	if err := s.core.call(ctx, s.allocate); err != nil {
 		return err
 	}
 	if err := s.upload(); err != nil {
 		return err
 	}
 	for i := range s.program.Steps {
-		err := s.core.call(func() error { return s.prepare(i) })
+		err := s.core.call(ctx, func() error { return s.prepare(i) })
 		if err != nil {
 			return fmt.Errorf("%s: %w", stepName(s.program, i), err)
 		}
@@ -190,7 +192,7 @@ func (s *Session) prepare(i int) error {
 		write := st.Kernel.Bindings[first+j].Access == shaders.ReadWrite
 		switch {
 		case slot.Space != graph.SpaceNone:
-			*e = wgpu.BindGroupEntry{Buffer: s.buffer(slot).Buffer, Size: uint64(slot.Bytes)}
+			*e = wgpu.BindGroupEntry{Buffer: s.buffer(slot).Buffer, Offset: uint64(slot.Offset), Size: uint64(slot.Bytes + s.guarded(slot))}
 		case write:
 			*e = wgpu.BindGroupEntry{Buffer: s.core.unwritten.Buffer, Offset: absent, Size: absentBytes}
 			absent += absentBytes

@@ -147,7 +147,7 @@ func (s *Store) state(st *graph.State) (b *buffer, err error) {
 	if limit := s.core.info.MaxBindingBytes; size <= 0 || size > limit {
 		return nil, &LimitError{"bytes of state " + st.Name, size, limit}
 	}
-	err = s.core.call(func() error {
+	err = s.core.call(context.Background(), func() error {
 		b, err = s.core.newBuffer("state "+st.Name, size+s.core.guard(), storageUsage)
 		return err
 	})

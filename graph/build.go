@@ -2,13 +2,13 @@ package graph
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/clip-wgpu/clip-wgpu/shaders"
 )
 
-// Build lowers what outs and the assigns need into a Program. It returns the
-// first misuse recorded on the graph.
+// Build lowers what outs and the assigns need into a Program: it prunes, fuses,
+// lowers every op to kernels and plans the activations. It returns the first
+// misuse recorded on the graph.
 func (g *Graph) Build(outs ...Tensor) (*Program, error) {
 	if g.err != nil {
 		return nil, g.err
@@ -20,27 +20,21 @@ func (g *Graph) Build(outs ...Tensor) (*Program, error) {
 	if err := g.checkStale(live); err != nil {
 		return nil, err
 	}
+	nodes, outs := g.fuse(live, outs)
+	markUsed(nodes, outs)
 	b := &builder{
-		g:     g,
-		live:  live,
-		prog:  &Program{Params: map[*State]*Param{}},
-		slots: map[Tensor]Slot{},
-		last:  map[Tensor]int{},
-		index: map[*State]int{},
+		g:      g,
+		prog:   &Program{Params: map[*State]*Param{}, Guard: g.Guard},
+		fixed:  map[Tensor]Slot{},
+		states: map[*State]int{},
+		arena:  map[Tensor]int{},
 	}
-	b.lifetimes(outs)
-	for id, n := range g.nodes {
-		if !live[id] {
-			continue
-		}
+	for _, n := range nodes {
 		if err := b.node(n); err != nil {
 			return nil, fmt.Errorf("%s.%s: %w", n.Scope, n.Op.Name, err)
 		}
 	}
-	for _, t := range outs {
-		b.prog.Outputs = append(b.prog.Outputs, Binding{Spec: t.Spec(), Slot: b.slots[root(t)]})
-	}
-	return b.prog, nil
+	return b.finish(outs)
 }
 
 // checkStale refuses a handle of a state that is used after the state was
@@ -69,6 +63,23 @@ func (g *Graph) checkStale(live []bool) error {
 	return nil
 }
 
+// markUsed notes which outputs anything reads.
+func markUsed(nodes []*Node, outs []Tensor) {
+	for _, n := range nodes {
+		n.used = make([]bool, len(n.Out))
+	}
+	for _, n := range nodes {
+		for _, t := range n.In {
+			if t.Valid() {
+				t.node.used[t.out] = true
+			}
+		}
+	}
+	for _, t := range outs {
+		t.node.used[t.out] = true
+	}
+}
+
 // root follows reshapes to the tensor whose memory t shares.
 func root(t Tensor) Tensor {
 	for t.node.Op == reshapeOp {
@@ -77,34 +88,15 @@ func root(t Tensor) Tensor {
 	return t
 }
 
+// builder collects steps, and then the memory they work in.
 type builder struct {
-	g     *Graph
-	live  []bool
-	prog  *Program
-	slots map[Tensor]Slot
-	last  map[Tensor]int // node that reads a root tensor last; none: it is never read
-	index map[*State]int
-	free  []int // arena buffers that hold nothing
-}
-
-// lifetimes finds each tensor's last reader and which outputs are read at all.
-func (b *builder) lifetimes(outs []Tensor) {
-	for id, n := range b.g.nodes {
-		n.used = make([]bool, len(n.Out))
-		if !b.live[id] {
-			continue
-		}
-		for _, t := range n.In {
-			if t.Valid() {
-				t.node.used[t.out] = true
-				b.last[root(t)] = id
-			}
-		}
-	}
-	for _, t := range outs {
-		t.node.used[t.out] = true
-		b.last[root(t)] = len(b.g.nodes)
-	}
+	g        *Graph
+	prog     *Program
+	fixed    map[Tensor]Slot // inputs and states
+	states   map[*State]int
+	arena    map[Tensor]int // activations, by their place in the planner
+	planner  planner
+	operands [][]Tensor // by step and binding: the root tensor, zero where absent
 }
 
 func (b *builder) node(n *Node) error {
@@ -112,88 +104,35 @@ func (b *builder) node(n *Node) error {
 	case reshapeOp:
 		return nil
 	case inputOp:
-		s := Slot{SpaceInput, len(b.prog.Inputs), n.Out[0].Bytes()}
-		b.slots[Tensor{n, 0}] = s
+		s := Slot{Space: SpaceInput, Index: len(b.prog.Inputs), Bytes: n.Out[0].Bytes()}
+		b.fixed[Tensor{n, 0}] = s
 		b.prog.Inputs = append(b.prog.Inputs, Binding{n.Attr.(string), n.Out[0], s})
 		return nil
-	case stateOp:
-		b.slots[Tensor{n, 0}] = b.state(n.Attr.(*State))
+	case stateOp, assignOp:
+		b.fixed[Tensor{n, 0}] = b.state(n.Attr.(*State))
+	}
+	if n.Op.Lower == nil {
 		return nil
-	case assignOp:
-		b.slots[Tensor{n, 0}] = b.state(n.Attr.(*State))
-	default:
-		for i, spec := range n.Out {
-			b.slots[Tensor{n, i}] = b.alloc(spec.Bytes())
-		}
 	}
 	for _, l := range n.Op.Lower(n) {
 		if err := b.launch(n, l); err != nil {
-			return err
+			return fmt.Errorf("kernel %s: %w", l.Kernel, err)
 		}
 	}
-	b.release(n)
 	return nil
 }
 
 func (b *builder) state(s *State) Slot {
-	i, ok := b.index[s]
+	i, ok := b.states[s]
 	if !ok {
 		i = len(b.prog.States)
-		b.index[s] = i
+		b.states[s] = i
 		b.prog.States = append(b.prog.States, s)
 		if p := b.g.params[s]; p != nil {
 			b.prog.Params[s] = p
 		}
 	}
-	return Slot{SpaceState, i, s.Bytes()}
-}
-
-// alloc takes the smallest free buffer that holds size, or widens the largest
-// free one, or adds one: a tensor has a buffer to itself while it lives, so no
-// dispatch reads and writes the same one.
-func (b *builder) alloc(size int64) Slot {
-	best := -1
-	for i, f := range b.free {
-		if best < 0 || b.better(f, b.free[best], size) {
-			best = i
-		}
-	}
-	if best < 0 {
-		b.prog.Arena = append(b.prog.Arena, size)
-		return Slot{SpaceArena, len(b.prog.Arena) - 1, size}
-	}
-	f := b.free[best]
-	b.free = slices.Delete(b.free, best, best+1)
-	b.prog.Arena[f] = max(b.prog.Arena[f], size)
-	return Slot{SpaceArena, f, size}
-}
-
-// better reports whether buffer x suits size more than y does.
-func (b *builder) better(x, y int, size int64) bool {
-	bx, by := b.prog.Arena[x], b.prog.Arena[y]
-	if bx >= size && by >= size {
-		return bx < by
-	}
-	return bx > by
-}
-
-// release frees what n read last, and those of its outputs that nobody reads.
-func (b *builder) release(n *Node) {
-	free := func(t Tensor) {
-		if s := b.slots[t]; s.Space == SpaceArena && b.last[t] <= n.id && !slices.Contains(b.free, s.Index) {
-			b.free = append(b.free, s.Index)
-		}
-	}
-	for _, t := range n.In {
-		if t.Valid() {
-			free(root(t))
-		}
-	}
-	for i := range n.Out {
-		if t := (Tensor{n, i}); b.last[t] == 0 {
-			free(t)
-		}
-	}
+	return Slot{Space: SpaceState, Index: i, Bytes: s.Bytes()}
 }
 
 // fold is the widest row of workgroups; kernels undo it in group_index.
@@ -206,42 +145,100 @@ func (b *builder) launch(n *Node, l Launch) error {
 	}
 	first := len(k.Bindings) - len(l.Args)
 	if len(l.Params) != len(k.Params) || first != min(1, len(k.Params)) {
-		return fmt.Errorf("kernel %s takes %d params and %d storage bindings, got %d and %d",
-			l.Kernel, len(k.Params), len(k.Bindings)-min(1, len(k.Params)), len(l.Params), len(l.Args))
+		return fmt.Errorf("takes %d params and %d storage bindings, got %d and %d",
+			len(k.Params), len(k.Bindings)-min(1, len(k.Params)), len(l.Params), len(l.Args))
 	}
 	if l.Groups <= 0 || l.Groups > fold*65535 {
-		return fmt.Errorf("kernel %s: %d workgroups", l.Kernel, l.Groups)
+		return fmt.Errorf("%d workgroups", l.Groups)
 	}
 	s := Step{Scope: n.Scope, Op: n.Op.Name, Kernel: k, Params: l.Params, Groups: [2]uint32{uint32(l.Groups), 1}}
 	if l.Groups > fold {
 		s.Groups = [2]uint32{fold, uint32(Ceil(l.Groups, fold))}
 	}
-	written := map[Slot]bool{}
+	operands := make([]Tensor, len(l.Args))
+	var touches []touch
 	for i, a := range l.Args {
-		slot, err := b.arg(n, a, k.Bindings[first+i])
-		if err != nil {
-			return fmt.Errorf("kernel %s: %w", l.Kernel, err)
+		t := n.operand(a)
+		if !t.Valid() {
+			continue
 		}
-		if k.Bindings[first+i].Access == shaders.ReadWrite && slot.Space != SpaceNone {
-			if written[slot] {
-				return fmt.Errorf("kernel %s writes one tensor through two bindings", l.Kernel)
+		operands[i] = t
+		write := k.Bindings[first+i].Access == shaders.ReadWrite
+		if write && a.kind == argIn {
+			return fmt.Errorf("input %d is bound to %s, which the kernel writes", a.index, k.Bindings[first+i].Name)
+		}
+		if _, ok := b.fixed[t]; !ok {
+			a, err := b.touch(t, write)
+			if err != nil {
+				return err
 			}
-			written[slot] = true
+			touches = append(touches, touch{a, write})
 		}
-		s.Slots = append(s.Slots, slot)
 	}
 	b.prog.Steps = append(b.prog.Steps, s)
+	b.operands = append(b.operands, operands)
+	b.planner.steps = append(b.planner.steps, touches)
 	return nil
 }
 
-func (b *builder) arg(n *Node, a Arg, k shaders.Binding) (Slot, error) {
+// operand is the tensor that an Arg stands for, zero when it is absent.
+func (n *Node) operand(a Arg) Tensor {
 	switch {
-	case a.kind == argNone || a.kind == argIn && !n.In[a.index].Valid():
-		return Slot{}, nil
 	case a.kind == argOut:
-		return b.slots[Tensor{n, a.index}], nil
-	case k.Access != shaders.Read:
-		return Slot{}, fmt.Errorf("input %d is bound to %s, which the kernel writes", a.index, k.Name)
+		return Tensor{n, a.index}
+	case a.kind == argIn && n.In[a.index].Valid():
+		return root(n.In[a.index])
 	}
-	return b.slots[root(n.In[a.index])], nil
+	return Tensor{}
+}
+
+// touch notes that the next step binds activation t.
+func (b *builder) touch(t Tensor, write bool) (int, error) {
+	step := len(b.prog.Steps)
+	i, ok := b.arena[t]
+	if !ok {
+		if !write {
+			return 0, fmt.Errorf("reads output %d of %s before anything has written it", t.out, t.node.Op.Name)
+		}
+		i = len(b.planner.activations)
+		size := (t.Spec().Bytes() + b.g.Guard + alignment - 1) / alignment * alignment
+		b.planner.activations = append(b.planner.activations, activation{size: size, first: step})
+		b.arena[t] = i
+	}
+	b.planner.activations[i].last = step
+	return i, nil
+}
+
+// finish plans the memory and fills in where everything lies.
+func (b *builder) finish(outs []Tensor) (*Program, error) {
+	for _, t := range outs {
+		if i, ok := b.arena[root(t)]; ok {
+			b.planner.activations[i].last = len(b.prog.Steps)
+		}
+	}
+	var err error
+	if b.prog.ArenaBound, err = b.planner.plan(); err != nil {
+		return nil, err
+	}
+	b.prog.Arena = b.planner.arenas
+	for s, operands := range b.operands {
+		for _, t := range operands {
+			b.prog.Steps[s].Slots = append(b.prog.Steps[s].Slots, b.slot(t))
+		}
+	}
+	for _, t := range outs {
+		b.prog.Outputs = append(b.prog.Outputs, Binding{Spec: t.Spec(), Slot: b.slot(root(t))})
+	}
+	return b.prog, nil
+}
+
+func (b *builder) slot(t Tensor) Slot {
+	if !t.Valid() {
+		return Slot{}
+	}
+	if s, ok := b.fixed[t]; ok {
+		return s
+	}
+	a := b.planner.activations[b.arena[t]]
+	return Slot{Space: SpaceArena, Index: a.arena, Offset: a.offset, Bytes: t.Spec().Bytes()}
 }

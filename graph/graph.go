@@ -98,6 +98,17 @@ type Node struct {
 // output is not read need not be launched.
 func (n *Node) Used(i int) bool { return n.used[i] }
 
+// Variant chooses one of several kernels that compute the same, for a class of
+// problems: what Graph.Variants says, or else the first.
+func (n *Node) Variant(class string, candidates ...string) string {
+	if n.g != nil && n.g.Variants != nil {
+		if v := n.g.Variants(class, candidates); slices.Contains(candidates, v) {
+			return v
+		}
+	}
+	return candidates[0]
+}
+
 // Output returns output i of n, for VJPs that need what the forward computed.
 func (n *Node) Output(i int) Tensor { return Tensor{n, i} }
 
@@ -108,6 +119,10 @@ type Op struct {
 	Infer func(n *Node) ([]Spec, error)
 	// Lower gives the kernels that compute the outputs, in order. It alone knows their files.
 	Lower func(n *Node) []Launch
+	// Fuse returns a node that computes what user does from n's inputs, when user
+	// is all that reads n's only output; nil when one kernel cannot. Build takes it
+	// instead of both. A nil Fuse never does.
+	Fuse func(n, user *Node) *Node
 	// VJP records the gradient of each input (zero where there is none) from the
 	// gradients of the outputs (zero where none flows). Nil: not differentiable.
 	VJP func(g *Graph, n *Node, dy []Tensor) []Tensor
@@ -169,6 +184,14 @@ type Param struct {
 
 // Graph records operations.
 type Graph struct {
+	// Variants chooses among kernels that compute the same, given a class of
+	// problems and the candidates; nil, or an answer that is none of them, takes
+	// the first. It must answer the same for the same question.
+	Variants func(class string, candidates []string) string
+	// Guard is how many bytes to leave free behind every activation, so that a
+	// test can see what a kernel writes beyond its tensors.
+	Guard int64
+
 	nodes  []*Node
 	scope  []string
 	taps   map[string]Tensor

@@ -11,11 +11,14 @@ import (
 // memory they work in. It is read-only and may be loaded on several devices.
 type Program struct {
 	Steps   []Step
-	Arena   []int64 // bytes of each activation buffer
+	Arena   []int64 // bytes of each activation buffer; no step reads and writes the same one
 	Inputs  []Binding
 	Outputs []Binding
 	States  []*State
 	Params  map[*State]*Param // the sources of those States that are parameters
+
+	ArenaBound int64 // the least that Arena's sum could be: the most that is alive at once, by buffer
+	Guard      int64 // bytes behind every activation that no step touches
 }
 
 // Binding is a named value that crosses the Program's border.
@@ -45,16 +48,20 @@ const (
 	SpaceState              // Program.States[Index]
 )
 
-// Slot is a place in the Program's memory: the first Bytes of one buffer.
+// Slot is a place in the Program's memory: Bytes from Offset on in one buffer.
 type Slot struct {
-	Space Space
-	Index int
-	Bytes int64
+	Space  Space
+	Index  int
+	Offset int64 // a multiple of 256
+	Bytes  int64
 }
 
 func (s Slot) String() string {
-	if s.Space == SpaceNone {
+	switch {
+	case s.Space == SpaceNone:
 		return "-"
+	case s.Offset > 0:
+		return fmt.Sprintf("%c%d+%d", " ais"[s.Space], s.Index, s.Offset)
 	}
 	return fmt.Sprintf("%c%d", " ais"[s.Space], s.Index)
 }

@@ -58,27 +58,34 @@ type Mask struct {
 // Forward attends from x [batch, queries, width] to context [batch, keys,
 // context width], or to x itself without one.
 func (a *Attention) Forward(g *graph.Graph, x, context graph.Tensor, mask Mask) graph.Tensor {
+	headWidth := a.OutProj.Weight.Shape[0] / a.Heads
+	config := ops.AttentionConfig{Heads: a.Heads, Scale: 1 / math.Sqrt(float64(headWidth)), Causal: mask.Causal}
+	if !context.Valid() && a.InProjWeight != nil && a.LogitScale == nil && a.LnQ == nil {
+		qkv := ops.Linear(g, x, g.Param(a.InProjWeight), g.Param(a.InProjBias))
+		return a.finish(g, ops.SelfAttention(g, qkv, mask.Additive, config))
+	}
 	q, k, v := a.project(g, x, context)
-	width := q.Dim(-1)
-	headWidth := width / a.Heads
 	perHead := func(t graph.Tensor, f func(graph.Tensor) graph.Tensor) graph.Tensor {
 		s := t.Shape()
 		return g.Reshape(f(g.Reshape(t, t.Dim(0), t.Dim(1), a.Heads, headWidth)), s...)
 	}
-	scale := 1 / math.Sqrt(float64(headWidth))
 	if a.LogitScale != nil {
 		unit := func(t graph.Tensor) graph.Tensor { return ops.L2Normalize(g, t, 1e-12) }
 		s := ops.Clamp(g, g.Reshape(g.Param(a.LogitScale), a.Heads), math.Inf(-1), logitScaleMax)
 		q = ops.MulBroadcast(g, perHead(q, unit), ops.Map(g, s, ops.Exp), headWidth)
 		k = perHead(k, unit)
-		scale = 1
+		config.Scale = 1
 	} else if a.LnQ != nil {
 		q = perHead(q, func(t graph.Tensor) graph.Tensor { return a.LnQ.Forward(g, t) })
 		k = perHead(k, func(t graph.Tensor) graph.Tensor { return a.LnK.Forward(g, t) })
 	}
-	y := ops.Attention(g, q, k, v, mask.Additive, ops.AttentionConfig{Heads: a.Heads, Scale: scale, Causal: mask.Causal})
+	return a.finish(g, ops.Attention(g, q, k, v, mask.Additive, config))
+}
+
+// finish takes the heads' results [batch, queries, width] to the output.
+func (a *Attention) finish(g *graph.Graph, y graph.Tensor) graph.Tensor {
 	if a.HeadScale != nil {
-		y = ops.MulBroadcast(g, y, g.Reshape(g.Param(a.HeadScale), a.Heads), headWidth)
+		y = ops.MulBroadcast(g, y, g.Reshape(g.Param(a.HeadScale), a.Heads), y.Dim(-1)/a.Heads)
 	}
 	return a.OutProj.Forward(g, a.LnInner.Forward(g, y))
 }

@@ -16,21 +16,44 @@ type AttentionConfig struct {
 }
 
 // attentionDims are the sizes of one attention: d is the width of a query's and
-// a key's head, dv of a value's.
-type attentionDims struct{ b, h, lq, lk, d, dv int }
+// a key's head, dv of a value's. packed: q, k and v are parts of one tensor.
+type attentionDims struct {
+	b, h, lq, lk, d, dv int
+	packed              bool
+}
 
 func dimsOf(n *graph.Node) attentionDims {
 	q, v, h := n.In[0], n.In[2], n.Attr.(AttentionConfig).Heads
+	if !v.Valid() {
+		d := q.Dim(2) / 3 / h
+		return attentionDims{b: q.Dim(0), h: h, lq: q.Dim(1), lk: q.Dim(1), d: d, dv: d, packed: true}
+	}
 	return attentionDims{b: q.Dim(0), h: h, lq: q.Dim(1), lk: v.Dim(1), d: q.Dim(2) / h, dv: v.Dim(2) / h}
+}
+
+// parts are where q, k and v are bound, given where the three inputs or
+// gradients are when they are separate.
+func (s attentionDims) parts(bind func(int) graph.Arg) (q, k, v graph.Arg) {
+	if s.packed {
+		return bind(0), bind(0), bind(0)
+	}
+	return bind(0), bind(1), bind(2)
 }
 
 func (s attentionDims) product(m, n, k int) gemm {
 	return gemm{m: m, n: n, k: k, batches: s.b, heads: s.h, alpha: 1}
 }
 
-func (s attentionDims) q() strides     { return heads(s.lq, s.h, s.d) }
-func (s attentionDims) k() strides     { return heads(s.lk, s.h, s.d) }
-func (s attentionDims) v() strides     { return heads(s.lk, s.h, s.dv) }
+func (s attentionDims) part(i, rows, width int) strides {
+	if s.packed {
+		return packedHeads(rows, s.h, width, i)
+	}
+	return heads(rows, s.h, width)
+}
+
+func (s attentionDims) q() strides     { return s.part(0, s.lq, s.d) }
+func (s attentionDims) k() strides     { return s.part(1, s.lk, s.d) }
+func (s attentionDims) v() strides     { return s.part(2, s.lk, s.dv) }
 func (s attentionDims) y() strides     { return heads(s.lq, s.h, s.dv) }
 func (s attentionDims) probs() strides { return headMaps(s.h, s.lq, s.lk) }
 
@@ -50,20 +73,24 @@ var attentionOp = &graph.Op{
 		values := s.product(s.lq, s.dv, s.lk)
 		values.a, values.b, values.c = s.probs(), s.v(), s.y()
 		rows := s.b * s.h * s.lq
+		q, k, v := s.parts(graph.In)
 		return []graph.Launch{
-			scores.launch(graph.In(0), graph.In(1), graph.None(), graph.Out(1)),
+			scores.launch(q, k, graph.None(), graph.Out(1)),
 			{
 				Kernel: "softmax",
 				Params: []uint32{uint32(rows), uint32(s.lk), flag(true), flag(c.Causal), uint32(s.lq), uint32(s.h), uint32(maskRows)},
 				Args:   []graph.Arg{graph.None(), graph.In(3), graph.Out(1)},
 				Groups: rows,
 			},
-			values.launch(graph.Out(1), graph.In(2), graph.None(), graph.Out(0)),
+			values.launch(graph.Out(1), v, graph.None(), graph.Out(0)),
 		}
 	},
 	VJP: func(g *graph.Graph, n *graph.Node, dy []graph.Tensor) []graph.Tensor {
 		d := g.Apply(attentionGradOp, n.Attr, n.In[0], n.In[1], n.In[2], n.Output(1), dy[0])
-		return d[:min(3, len(d))]
+		if dimsOf(n).packed {
+			return []graph.Tensor{d[0], {}, {}, {}}
+		}
+		return append(d[:min(3, len(d))], graph.Tensor{})
 	},
 	Ref: refAttention,
 }
@@ -74,6 +101,13 @@ func inferAttention(n *graph.Node) ([]graph.Spec, error) {
 	}
 	h := n.Attr.(AttentionConfig).Heads
 	q, k, v, mask := n.In[0], n.In[1], n.In[2], n.In[3]
+	if !k.Valid() && !v.Valid() {
+		if len(q.Shape()) != 3 || h <= 0 || q.Dim(2)%(3*h) != 0 {
+			return nil, fmt.Errorf("qkv %v: want [batch, length, 3·width], the width a multiple of %d heads", q.Spec(), h)
+		}
+		s := dimsOf(n)
+		return attentionOutputs(s, mask)
+	}
 	for _, t := range n.In[:3] {
 		if len(t.Shape()) != 3 || h <= 0 || t.Dim(2)%h != 0 || t.Dim(0) != q.Dim(0) {
 			return nil, fmt.Errorf("q %v, k %v, v %v: want [batch, length, width], one batch, widths multiples of %d heads", q.Spec(), k.Spec(), v.Spec(), h)
@@ -82,22 +116,34 @@ func inferAttention(n *graph.Node) ([]graph.Spec, error) {
 	if k.Dim(2) != q.Dim(2) || v.Dim(1) != k.Dim(1) {
 		return nil, fmt.Errorf("q %v, k %v, v %v: want q and k of one width, k and v of one length", q.Spec(), k.Spec(), v.Spec())
 	}
-	b, lq, lk := q.Dim(0), q.Dim(1), k.Dim(1)
-	if m := mask.Shape(); mask.Valid() && !slices.Equal(m, graph.Shape{b, lq, lk}) && !slices.Equal(m, graph.Shape{1, lq, lk}) {
-		return nil, fmt.Errorf("q %v, k %v, mask %v: want the mask [%d or 1, %d, %d]", q.Spec(), k.Spec(), mask.Spec(), b, lq, lk)
+	return attentionOutputs(dimsOf(n), mask)
+}
+
+func attentionOutputs(s attentionDims, mask graph.Tensor) ([]graph.Spec, error) {
+	if m := mask.Shape(); mask.Valid() && !slices.Equal(m, graph.Shape{s.b, s.lq, s.lk}) && !slices.Equal(m, graph.Shape{1, s.lq, s.lk}) {
+		return nil, fmt.Errorf("%d queries, %d keys, mask %v: want the mask [%d or 1, %d, %d]", s.lq, s.lk, mask.Spec(), s.b, s.lq, s.lk)
 	}
-	return []graph.Spec{{Shape: graph.Shape{b, lq, v.Dim(2)}}, {Shape: graph.Shape{b, h, lq, lk}}}, nil
+	return []graph.Spec{{Shape: graph.Shape{s.b, s.lq, s.h * s.dv}}, {Shape: graph.Shape{s.b, s.h, s.lq, s.lk}}}, nil
+}
+
+// refParts are q, k and v, or their gradients, when they may be one slice.
+func (s attentionDims) refParts(x [][]float64) (q, k, v []float64) {
+	if s.packed {
+		return x[0], x[0], x[0]
+	}
+	return x[0], x[1], x[2]
 }
 
 func refAttention(n *graph.Node, in, out [][]float64) {
 	s, c := dimsOf(n), n.Attr.(AttentionConfig)
-	q, k, v, y, probs := in[0], in[1], in[2], out[0], out[1]
+	q, k, v := s.refParts(in)
+	y, probs := out[0], out[1]
 	for i := range s.b * s.h * s.lq {
 		b, h, r := i/(s.h*s.lq), i/s.lq%s.h, i%s.lq
 		p := probs[i*s.lk : (i+1)*s.lk]
 		for j := range p {
 			for e := range s.d {
-				p[j] += c.Scale * q[((b*s.lq+r)*s.h+h)*s.d+e] * k[((b*s.lk+j)*s.h+h)*s.d+e]
+				p[j] += c.Scale * q[s.q().at(b, h, r, e)] * k[s.k().at(b, h, j, e)]
 			}
 			if mask := in[3]; mask != nil {
 				p[j] += mask[(b*s.lq+r)*s.lk%len(mask)+j]
@@ -109,22 +155,27 @@ func refAttention(n *graph.Node, in, out [][]float64) {
 		softmaxRow(p)
 		for e := range s.dv {
 			for j := range p {
-				y[((b*s.lq+r)*s.h+h)*s.dv+e] += p[j] * v[((b*s.lk+j)*s.h+h)*s.dv+e]
+				y[s.y().at(b, h, r, e)] += p[j] * v[s.v().at(b, h, j, e)]
 			}
 		}
 	}
 }
 
 // attentionGradOp takes q, k, v, the probabilities and dy to dq, dk, dv and
-// the gradient of the scores.
+// the gradient of the scores; packed as the inputs are, to dqkv and that.
 var attentionGradOp = &graph.Op{
 	Name: "attention_grad",
 	Infer: func(n *graph.Node) ([]graph.Spec, error) {
+		if dimsOf(n).packed {
+			return []graph.Spec{n.In[0].Spec(), n.In[3].Spec()}, nil
+		}
 		return []graph.Spec{n.In[0].Spec(), n.In[1].Spec(), n.In[2].Spec(), n.In[3].Spec()}, nil
 	},
 	Lower: func(n *graph.Node) []graph.Launch {
 		s, scale := dimsOf(n), n.Attr.(AttentionConfig).Scale
-		q, k, v, probs, dy, dscores := graph.In(0), graph.In(1), graph.In(2), graph.In(3), graph.In(4), graph.Out(3)
+		probs, dy, dscores := graph.In(3), graph.In(4), graph.Out(len(n.Out)-1)
+		q, k, v := s.parts(graph.In)
+		qOut, kOut, vOut := s.parts(graph.Out)
 		dp := s.product(s.lq, s.lk, s.dv)
 		dp.a, dp.b, dp.c = s.y(), s.v().t(), s.probs()
 		dq := s.product(s.lq, s.d, s.lk)
@@ -136,9 +187,9 @@ var attentionGradOp = &graph.Op{
 		return []graph.Launch{
 			dp.launch(dy, v, graph.None(), dscores),
 			softmaxGrad(s.b*s.h*s.lq, s.lk, probs, graph.None(), dscores),
-			dq.launch(dscores, k, graph.None(), graph.Out(0)),
-			dk.launch(dscores, q, graph.None(), graph.Out(1)),
-			dv.launch(probs, dy, graph.None(), graph.Out(2)),
+			dq.launch(dscores, k, graph.None(), qOut),
+			dk.launch(dscores, q, graph.None(), kOut),
+			dv.launch(probs, dy, graph.None(), vOut),
 		}
 	},
 	Ref: refAttentionGrad,
@@ -146,23 +197,25 @@ var attentionGradOp = &graph.Op{
 
 func refAttentionGrad(n *graph.Node, in, out [][]float64) {
 	s, c := dimsOf(n), n.Attr.(AttentionConfig)
-	q, k, v, probs, dy := in[0], in[1], in[2], in[3], in[4]
+	q, k, v := s.refParts(in)
+	dq, dk, dv := s.refParts(out)
+	probs, dy, dscores := in[3], in[4], out[len(out)-1]
 	for i := range s.b * s.h * s.lq {
 		b, h, r := i/(s.h*s.lq), i/s.lq%s.h, i%s.lq
-		p, d := probs[i*s.lk:(i+1)*s.lk], out[3][i*s.lk:(i+1)*s.lk]
+		p, d := probs[i*s.lk:(i+1)*s.lk], dscores[i*s.lk:(i+1)*s.lk]
 		for j := range d {
 			for e := range s.dv {
-				yi, vi := ((b*s.lq+r)*s.h+h)*s.dv+e, ((b*s.lk+j)*s.h+h)*s.dv+e
+				yi, vi := s.y().at(b, h, r, e), s.v().at(b, h, j, e)
 				d[j] += dy[yi] * v[vi]
-				out[2][vi] += p[j] * dy[yi]
+				dv[vi] += p[j] * dy[yi]
 			}
 		}
 		softmaxGradRow(p, d)
 		for j := range d {
 			for e := range s.d {
-				qi, ki := ((b*s.lq+r)*s.h+h)*s.d+e, ((b*s.lk+j)*s.h+h)*s.d+e
-				out[0][qi] += c.Scale * d[j] * k[ki]
-				out[1][ki] += c.Scale * d[j] * q[qi]
+				qi, ki := s.q().at(b, h, r, e), s.k().at(b, h, j, e)
+				dq[qi] += c.Scale * d[j] * k[ki]
+				dk[ki] += c.Scale * d[j] * q[qi]
 			}
 		}
 	}
@@ -176,4 +229,11 @@ func refAttentionGrad(n *graph.Node, in, out [][]float64) {
 // (Vaswani et al., Attention Is All You Need, 2017, §3.2.)
 func Attention(g *graph.Graph, q, k, v, mask graph.Tensor, c AttentionConfig) graph.Tensor {
 	return g.Apply(attentionOp, c, q, k, v, mask)[0]
+}
+
+// SelfAttention is Attention of the three parts q, k and v, side by side, of
+// qkv [batch, length, 3·Heads·D]: what one linear layer gives. The result is
+// [batch, length, Heads·D].
+func SelfAttention(g *graph.Graph, qkv, mask graph.Tensor, c AttentionConfig) graph.Tensor {
+	return g.Apply(attentionOp, c, qkv, graph.Tensor{}, graph.Tensor{}, mask)[0]
 }

@@ -12,9 +12,14 @@ type gemm struct {
 	hasBias        bool
 }
 
-// strides are the distances, in elements, between neighbours of a matrix in a
-// batch of heads.
-type strides struct{ batch, head, row, col int }
+// strides are where a matrix in a batch of heads begins and the distances
+// between its neighbours, in elements.
+type strides struct{ base, batch, head, row, col int }
+
+// at is the place of element (row, col) of the matrix of a head.
+func (s strides) at(batch, head, row, col int) int {
+	return s.base + batch*s.batch + head*s.head + row*s.row + col*s.col
+}
 
 // t is the transposed matrix.
 func (s strides) t() strides {
@@ -30,6 +35,13 @@ func heads(rows, heads, width int) strides {
 	return strides{batch: rows * heads * width, head: width, row: heads * width, col: 1}
 }
 
+// packedHeads are those matrices where the row holds three such widths side by
+// side, of which they are the part-th.
+func packedHeads(rows, heads, width, part int) strides {
+	row := 3 * heads * width
+	return strides{base: part * heads * width, batch: rows * row, head: width, row: row, col: 1}
+}
+
 // headMaps are [batch, heads, rows, cols], row-major.
 func headMaps(heads, rows, cols int) strides {
 	return strides{batch: heads * rows * cols, head: rows * cols, row: cols, col: 1}
@@ -42,7 +54,7 @@ func (p gemm) launch(a, b, bias, c graph.Arg) graph.Launch {
 	groups := p.batches * p.heads
 	params := []uint32{uint32(p.m), uint32(p.n), uint32(p.k), uint32(groups), uint32(p.heads)}
 	for _, s := range []strides{p.a, p.b, p.c} {
-		params = append(params, uint32(s.batch), uint32(s.head), uint32(s.row), uint32(s.col))
+		params = append(params, uint32(s.base), uint32(s.batch), uint32(s.head), uint32(s.row), uint32(s.col))
 	}
 	return graph.Launch{
 		Kernel: "matmul",

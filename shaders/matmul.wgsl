@@ -1,15 +1,15 @@
 // c[i,h,m,n] = alpha · Σ_k a[i,h,m,k] · b[i,h,k,n] + bias[n]
-// All three are strided: element (i, h, r, s) lies at i·batch + h·head + r·row + s·col, which covers transposed
-// operands, heads inside a row, and operands shared by all i or h (stride 0).
+// All three are strided: element (i, h, r, s) lies at base + i·batch + h·head + r·row + s·col, which covers
+// transposed operands, heads inside a row, and operands shared by all i or h (stride 0).
 // One invocation makes ROWS × 4 results, one workgroup ROWS rows × 4·WG columns. Loads from a are the same for the
 // whole workgroup, those from b are each used ROWS times. Rows and columns past the end read the last one.
 //!use fold
 struct Params {
     m: u32, n: u32, k: u32,
     groups: u32, heads: u32,  // groups counts the pairs (i, h)
-    a_batch: u32, a_head: u32, a_row: u32, a_col: u32,
-    b_batch: u32, b_head: u32, b_row: u32, b_col: u32,
-    c_batch: u32, c_head: u32, c_row: u32, c_col: u32,
+    a_base: u32, a_batch: u32, a_head: u32, a_row: u32, a_col: u32,
+    b_base: u32, b_batch: u32, b_head: u32, b_row: u32, b_col: u32,
+    c_base: u32, c_batch: u32, c_head: u32, c_row: u32, c_col: u32,
     alpha: f32,
     has_bias: u32
 }
@@ -39,10 +39,10 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
     var a_at: array<u32, ROWS>;
     var sum: array<vec4<f32>, ROWS>;
     for (var r = 0u; r < ROWS; r++) {
-        a_at[r] = batch * p.a_batch + head * p.a_head + min(row + r, p.m - 1u) * p.a_row;
+        a_at[r] = p.a_base + batch * p.a_batch + head * p.a_head + min(row + r, p.m - 1u) * p.a_row;
     }
     var b_at = min(vec4<u32>(col) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(p.n - 1u)) * p.b_col
-        + batch * p.b_batch + head * p.b_head;
+        + p.b_base + batch * p.b_batch + head * p.b_head;
     for (var k = 0u; k < p.k; k++) {
         let right = vec4<f32>(b[b_at.x], b[b_at.y], b[b_at.z], b[b_at.w]);
         for (var r = 0u; r < ROWS; r++) {
@@ -57,7 +57,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
             offset[s] = bias[col + s];
         }
     }
-    let c_at = batch * p.c_batch + head * p.c_head + col * p.c_col;
+    let c_at = p.c_base + batch * p.c_batch + head * p.c_head + col * p.c_col;
     for (var r = 0u; r < ROWS; r++) {
         let y = fma(vec4<f32>(p.alpha), sum[r], offset);
         for (var s = 0u; s < 4u; s++) {

@@ -125,6 +125,26 @@ func TestAttention(t *testing.T) {
 	runOpCases(t, cases)
 }
 
+// Packed queries, keys and values are the same attention.
+func TestSelfAttention(t *testing.T) {
+	var cases []opCase
+	for _, c := range []attentionCase{
+		{name: "7 tokens", batch: 2, heads: 3, lq: 7, d: 5},
+		{name: "65 tokens, causal", batch: 2, heads: 2, lq: 65, d: 8, causal: true},
+		{name: "mask of each", batch: 2, heads: 2, lq: 5, d: 4, maskRows: 2},
+	} {
+		c.lk, c.v = c.lq, c.d
+		row := c.row()
+		config := ops.AttentionConfig{Heads: c.heads, Scale: 1 / math.Sqrt(float64(c.d)), Causal: c.causal}
+		row.inputs = append([]opInput{{name: "qkv", shape: graph.Shape{c.batch, c.lq, 3 * c.heads * c.d}}}, row.inputs[3:]...)
+		row.build = one(func(g *graph.Graph, in tensors) graph.Tensor {
+			return ops.SelfAttention(g, in["qkv"], in["mask"], config)
+		})
+		cases = append(cases, row)
+	}
+	runOpCases(t, cases)
+}
+
 func (c attentionCase) row() opCase {
 	if c.name == "" {
 		c.name = fmt.Sprint("head width ", c.d)

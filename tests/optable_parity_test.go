@@ -37,6 +37,7 @@ func (r *opRun) onDevice(t *testing.T, outs ...graph.Tensor) [][]float32 {
 	t.Helper()
 	d, err := device()
 	require.NoError(t, err)
+	r.g.Guard = 256
 	prog, err := r.g.Build(outs...)
 	require.NoError(t, err)
 	store := d.NewStore()

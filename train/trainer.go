@@ -40,6 +40,7 @@ type Trainer struct {
 	cfg   Config
 
 	mu       sync.Mutex
+	closed   bool
 	step     int
 	moments  map[*graph.Param][2]*graph.State
 	sessions map[[2]int]*gpu.Session // by batch and text length
@@ -90,7 +91,7 @@ func (t *Trainer) Step(ctx context.Context, images clip.Tensor, texts [][]int32)
 		return 0, err
 	}
 	t.step++
-	return float64(loss[0]), t.model.Refresh(ctx)
+	return float64(loss[0]), t.model.Refresh(context.WithoutCancel(ctx)) // the step is made
 }
 
 // hyperparameters are AdamW's for a step counted from 1, as ops.AdamW takes them.
@@ -103,6 +104,9 @@ func (t *Trainer) hyperparameters(step int) []float32 {
 }
 
 func (t *Trainer) session(batch, length int) (*gpu.Session, error) {
+	if t.closed {
+		return nil, gpu.ErrClosed
+	}
 	key := [2]int{batch, length}
 	if s := t.sessions[key]; s != nil {
 		return s, nil
@@ -154,10 +158,12 @@ func (t *Trainer) Parameters(ctx context.Context) (map[string]clip.Tensor, error
 	return out, nil
 }
 
-// Close frees what the trainer holds on the device; the model stays open.
+// Close frees the trainer's programs; the model stays open and keeps the
+// optimizer's moments until it is closed.
 func (t *Trainer) Close() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.closed = true
 	for key, s := range t.sessions {
 		s.Close()
 		delete(t.sessions, key)

@@ -31,7 +31,7 @@ func (r Report) Err() error {
 		if len(kind.names) == 0 {
 			continue
 		}
-		s := strings.TrimSpace("tensor " + kind.names[0] + " " + kind.text)
+		s := strings.TrimSpace("tensor " + oneLine(kind.names[0]) + " " + kind.text)
 		if n := len(kind.names) - 1; n > 0 {
 			s += fmt.Sprintf(" (and %d more)", n)
 		}

@@ -198,7 +198,8 @@ func (b *bmp) trueColor() (*Image, error) {
 }
 
 // indexed reads up to 8 bits a pixel. Pillow drops a palette of black and
-// white (mode 1) or one that is no more than the gray ramp (mode L).
+// white (mode 1) or one that is no more than the gray ramp (mode L); below 8
+// bits it then misreads the pixels, which is not followed.
 func (b *bmp) indexed() (*Image, error) {
 	m := newImage(modeP, b.w, b.h)
 	if err := b.readIndices(m.pix); err != nil {

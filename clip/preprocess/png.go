@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"image"
+	"image/color"
 	"image/png"
 )
 
@@ -42,8 +43,10 @@ func decodePNG(data []byte, o options) (*Image, error) {
 		m = gather(modeLA, w, h, s, 0, 3)
 	case colorType == grayAlpha, colorType == trueColorAlpha:
 		m = gather(modeRGBA, w, h, s, 0, n, 2*n, 3*n)
-	default:
-		m = FromImage(src)
+	default: // palette
+		m = gather(modeP, w, h, s, 0)
+		// Not src's palette, which Decode fills up for indices out of range.
+		m.palette = paletteOf(cfg.ColorModel.(color.Palette))
 	}
 	if o.orient {
 		m = m.upright(pngExif(data))

@@ -9,6 +9,8 @@ at 24x20 (height x width), bicubic, fill_color 127. meta.json has their modes.
 """
 import json
 import os
+import struct
+import zlib
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -42,7 +44,68 @@ def exif(orientation):
     return e.tobytes()
 
 
-turned = rgb.transpose(Image.Transpose.ROTATE_180)
+def png(depth, colour_type, interlaced, extra=()):
+    """A PNG of random samples, for the depths that Pillow does not write."""
+
+    def chunk(kind, body):
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    passes = [(0, 0, 1, 1)]
+    if interlaced:
+        passes = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
+    bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour_type]
+    raw = b""
+    for x0, y0, dx, dy in passes:
+        for _ in range(y0, H, dy):
+            raw += bytes([rng.randint(5)]) + rng.bytes((len(range(x0, W, dx)) * bits + 7) // 8)
+    header = struct.pack(">IIBBBBB", W, H, depth, colour_type, 0, 0, int(interlaced))
+    chunks = [(b"IHDR", header), *extra, (b"IDAT", zlib.compress(raw)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*c) for c in chunks)
+
+
+def bmp(bits, compression, pixels, colours=b"", masks=(), height=H):
+    size = 108 if masks else 40
+    header = struct.pack("<IiiHHIIiiII", size, W, height, 1, bits, compression, len(pixels), 0, 0, len(colours) // 4, 0)
+    header = (header + b"".join(struct.pack("<I", m) for m in masks)).ljust(size, b"\0")
+    offset = 14 + len(header) + len(colours)
+    return b"BM" + struct.pack("<IHHI", offset + len(pixels), 0, 0, offset) + header + colours + pixels
+
+
+def run_lengths(per_byte):
+    """Rows of a run, literal indices (their number even) and a short row."""
+    out = b""
+    for y in range(H):
+        n = 8 + 2 * (y % 5)
+        literal = rng.bytes(n // per_byte)
+        literal += b"\0" * (len(literal) % 2)
+        out += bytes([9, rng.randint(256), 0, n]) + literal + bytes([5, rng.randint(256), 0, 0])
+    return out + b"\0\1"
+
+
+def rows(bits):
+    return rng.bytes((W * bits + 31) // 32 * 4 * H)
+
+
+def table(n):
+    return rng.bytes(4 * n)
+
+
+RAW = {
+    "png_gray2.png": png(2, 0, True),
+    "png_gray4_transparent.png": png(4, 0, False, [(b"tRNS", b"\0\5")]),
+    "png_gray16_transparent.png": png(16, 0, True, [(b"tRNS", b"\0\5")]),
+    "png_gray_alpha16.png": png(16, 4, True),
+    "png_rgb16.png": png(16, 2, False),
+    "png_rgba16_interlaced.png": png(16, 6, True),
+    "png_palette_short.png": png(4, 3, True, [(b"PLTE", rng.bytes(3 * 11))]),
+    "bmp_palette4.bmp": bmp(4, 0, rows(4), table(16)),
+    "bmp_rgb15_top_down.bmp": bmp(16, 0, rows(16), height=-H),
+    "bmp_rgb16_masks.bmp": bmp(16, 3, rows(16), masks=(0xF800, 0x7E0, 0x1F, 0)),
+    "bmp_rgba_masks.bmp": bmp(32, 3, rows(32), masks=(0xFF, 0xFF00, 0xFF0000, 0xFF000000)),
+    "bmp_rle8.bmp": bmp(8, 1, run_lengths(1), table(256)),
+    "bmp_rle4.bmp": bmp(4, 2, run_lengths(2), table(16)),
+}
+
 FILES = [
     ("gif_palette_transparent.gif", palette, dict(transparency=3)),
     ("gif_gray.gif", gray, dict(interlace=0)),
@@ -91,11 +154,14 @@ def array(im):
     return np.array(im.convert("RGB"))
 
 
-outputs, modes = {}, {}
 for name, im, kw in FILES:
-    path = os.path.join(HERE, name)
-    im.save(path, **kw)
-    im = Image.open(path)
+    im.save(os.path.join(HERE, name), **kw)
+for name, data in RAW.items():
+    with open(os.path.join(HERE, name), "wb") as f:
+        f.write(data)
+outputs, modes = {}, {}
+for name in [f[0] for f in FILES] + list(RAW):
+    im = Image.open(os.path.join(HERE, name))
     im.load()
     modes[name] = im.mode
     outputs[name] = array(im)

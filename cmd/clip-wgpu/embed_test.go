@@ -1,0 +1,226 @@
+package main
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/clip-wgpu/clip-wgpu/weights"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// matrix is the content of an output of embed.
+type matrix struct {
+	ids  []rowID
+	rows [][]float32
+}
+
+// readNPY reads a float32 matrix as numpy.lib.format defines it, with its ids.
+func readNPY(t *testing.T, path string) matrix {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, "\x93NUMPY\x01\x00", string(data[:8]))
+	length := int(binary.LittleEndian.Uint16(data[8:]))
+	require.Zero(t, (10+length)%64)
+	header, body := string(data[10:10+length]), data[10+length:]
+	require.True(t, strings.HasSuffix(header, "\n"))
+	var n, dim int
+	_, err = fmt.Sscanf(header, "{'descr': '<f4', 'fortran_order': False, 'shape': (%d, %d), }", &n, &dim)
+	require.NoError(t, err, header)
+	require.Len(t, body, 4*n*dim)
+	ids, err := os.ReadFile(path + ".ids.jsonl")
+	require.NoError(t, err)
+	m := matrix{ids: decodeLines[rowID](t, string(ids))}
+	require.Len(t, m.ids, n)
+	for i := range n {
+		row := make([]float32, dim)
+		require.NoError(t, binary.Read(bytes.NewReader(body[4*i*dim:]), binary.LittleEndian, row))
+		m.rows = append(m.rows, row)
+	}
+	return m
+}
+
+func readTensors(t *testing.T, path string) matrix {
+	t.Helper()
+	f, err := weights.Open(path)
+	require.NoError(t, err)
+	defer f.Close()
+	x, ok := f.Tensor("embeddings")
+	require.True(t, ok)
+	var m matrix
+	require.Equal(t, "emoji-clip", f.Metadata()["model"])
+	require.NoError(t, json.Unmarshal([]byte(f.Metadata()["ids"]), &m.ids))
+	require.Len(t, x.Shape, 2)
+	for i := range x.Shape[0] {
+		row := make([]float32, x.Shape[1])
+		require.NoError(t, x.ReadF32(row, i*len(row)))
+		m.rows = append(m.rows, row)
+	}
+	return m
+}
+
+func readJSONL(t *testing.T, path string) matrix {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	require.NoError(t, err)
+	var m matrix
+	type line struct {
+		rowID
+		Embedding []float32
+	}
+	for _, l := range decodeLines[line](t, string(data)) {
+		m.ids, m.rows = append(m.ids, l.rowID), append(m.rows, l.Embedding)
+	}
+	return m
+}
+
+// requireFiles checks that nothing half-written is left in a folder.
+func requireFiles(t *testing.T, folder string, names ...string) {
+	t.Helper()
+	entries, err := os.ReadDir(folder)
+	require.NoError(t, err)
+	found := []string{}
+	for _, e := range entries {
+		found = append(found, e.Name())
+	}
+	require.ElementsMatch(t, names, found)
+}
+
+func TestEmbedFormatsAgree(t *testing.T) {
+	folder := t.TempDir()
+	texts := filepath.Join(t.TempDir(), "texts")
+	require.NoError(t, os.WriteFile(texts, []byte("rose\n\npizza <b>\n"), 0o666))
+	args := []string{"embed", example("rose"), "-", example("rocket"), "--text", "a, b", "--text-file", texts, "--batch", "2", "-o"}
+	want := []rowID{
+		{"image", example("rose")}, {"image", example("pizza")}, {"image", example("rocket")},
+		{"text", "a, b"}, {"text", "rose"}, {"text", ""}, {"text", "pizza <b>"},
+	}
+	var results []matrix
+	for name, read := range map[string]func(*testing.T, string) matrix{"x.npy": readNPY, "x.jsonl": readJSONL, "x.safetensors": readTensors} {
+		path := filepath.Join(folder, name)
+		o := programWithInput(t, "\n"+example("pizza")+"\n", append(args, path)...)
+		o.requireDone(t)
+		assert.Empty(t, o.stdout)
+		results = append(results, read(t, path))
+	}
+	requireFiles(t, folder, "x.npy", "x.npy.ids.jsonl", "x.jsonl", "x.safetensors")
+	for _, m := range results {
+		assert.Equal(t, want, m.ids)
+		assert.Equal(t, results[0].rows, m.rows)
+	}
+	for _, row := range results[0].rows {
+		assert.Len(t, row, 128)
+		assert.InDelta(t, 1, dot(row, row), 1e-5)
+	}
+	rose, pizza := results[0].rows[0], results[0].rows[1]
+	assert.Greater(t, dot(rose, results[0].rows[4]), dot(pizza, results[0].rows[4]), "the text rose is nearer to the rose")
+}
+
+func dot(a, b []float32) (sum float64) {
+	for i := range a {
+		sum += float64(a[i]) * float64(b[i])
+	}
+	return sum
+}
+
+func TestEmbedSkipsBadImages(t *testing.T) {
+	images, out := t.TempDir(), t.TempDir()
+	picture, err := os.ReadFile(example("pizza"))
+	require.NoError(t, err)
+	for i := range 100 {
+		data := picture
+		if i == 42 {
+			data = picture[:len(picture)/2]
+		}
+		require.NoError(t, os.WriteFile(filepath.Join(images, fmt.Sprintf("%02d.png", i)), data, 0o666))
+	}
+	path := filepath.Join(out, "x.npy")
+
+	program(t, "embed", images, "-o", path).requireFailure(t, exitFailure, "42.png")
+	requireFiles(t, out)
+
+	o := program(t, "embed", images, "-o", path, "--skip-errors")
+	assert.Equal(t, exitSkipped, o.code)
+	assert.Equal(t, 2, strings.Count(o.stderr, "\n"))
+	assert.Contains(t, o.stderr, "42.png")
+	assert.Contains(t, o.stderr, "1 of 100 inputs skipped")
+	m := readNPY(t, path)
+	require.Len(t, m.ids, 99)
+	assert.False(t, slices.Contains(m.ids, rowID{"image", filepath.Join(images, "42.png")}))
+	assert.Equal(t, rowID{"image", filepath.Join(images, "43.png")}, m.ids[42])
+}
+
+func TestEmbedOutputsThatCannotBe(t *testing.T) {
+	folder := t.TempDir()
+	taken := filepath.Join(folder, "taken.jsonl")
+	require.NoError(t, os.WriteFile(taken, []byte("mine"), 0o666))
+	require.NoError(t, os.Mkdir(filepath.Join(folder, "folder.npy"), 0o777))
+	require.NoError(t, os.WriteFile(filepath.Join(folder, "ids.npy.ids.jsonl"), nil, 0o666))
+	for name, path := range map[string]string{
+		"no folder":          filepath.Join(folder, "none", "x.npy"),
+		"folder is a file":   filepath.Join(taken, "x.npy"),
+		"exists":             taken,
+		"ids exist":          filepath.Join(folder, "ids.npy"),
+		"is a folder":        filepath.Join(folder, "folder.npy"),
+		"unwritable folder":  "/proc/x.npy",
+		"unwritable folder2": "/proc/x.safetensors",
+	} {
+		t.Run(name, func(t *testing.T) {
+			// A device that is not there shows that the GPU is not asked before.
+			program(t, "embed", "--text", "a", "-o", path, "--device", "none").requireFailure(t, exitFailure, path)
+		})
+	}
+	data, err := os.ReadFile(taken)
+	require.NoError(t, err)
+	assert.Equal(t, "mine", string(data))
+	requireFiles(t, folder, "taken.jsonl", "folder.npy", "ids.npy.ids.jsonl")
+
+	program(t, "embed", "--text", "a", "-o", taken, "--force").requireDone(t)
+	assert.Len(t, readJSONL(t, taken).rows, 1)
+	program(t, "embed", "--text", "a", "-o", filepath.Join(folder, "folder.npy"), "--force").requireFailure(t, exitFailure, "folder.npy")
+}
+
+func TestTooManyIDsForSafetensors(t *testing.T) {
+	folder := t.TempDir()
+	ids := slices.Repeat([]rowID{{"text", strings.Repeat("x", 1<<20)}}, 50)
+	_, err := newRowWriter(filepath.Join(folder, "x.safetensors"), rowOptions{ids: ids})
+	require.ErrorContains(t, err, "50 rows")
+	requireFiles(t, folder)
+}
+
+func TestNaNWeightsWarn(t *testing.T) {
+	folder := editModel(t, func(map[string]any) {})
+	file := filepath.Join(folder, "open_clip_model.safetensors")
+	f, err := weights.Open(file)
+	require.NoError(t, err)
+	var records []weights.Record
+	for _, name := range f.Names() {
+		x, _ := f.Tensor(name)
+		r := x.As(weights.F32)
+		if name == "visual.ln_post.bias" {
+			r.ReadF32 = func(dst []float32, _ int) error { dst[0] = float32(math.NaN()); return nil }
+		}
+		records = append(records, r)
+	}
+	require.NoError(t, weights.Save(file+".new", records, weights.SaveOptions{}))
+	require.NoError(t, f.Close())
+	require.NoError(t, os.Rename(file+".new", file))
+
+	out := filepath.Join(t.TempDir(), "x.jsonl")
+	o := program(t, "embed", example("pizza"), "-o", out, "--model", folder)
+	assert.Equal(t, exitOK, o.code)
+	assert.Contains(t, o.stderr, "visual.ln_post.bias")
+	data, err := os.ReadFile(out)
+	require.NoError(t, err)
+	assert.Contains(t, string(data), `"embedding":[null,`)
+	program(t, "embed", example("pizza"), "-o", out, "--model", folder, "--force", "--quiet").requireDone(t)
+}

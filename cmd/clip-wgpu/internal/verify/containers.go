@@ -1,0 +1,103 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/clip-wgpu/clip-wgpu/weights"
+)
+
+// shard matches a part of a model that an index beside it puts together.
+var shard = regexp.MustCompile(`-\d+-of-\d+\.safetensors$`)
+
+// isContainer tells the weights of a containers case from its other files.
+func isContainer(name string) bool {
+	switch name {
+	case "inputs.safetensors", "outputs.safetensors", "README.md":
+		return false
+	}
+	index := strings.HasSuffix(name, ".safetensors.index.json")
+	return index || filepath.Ext(name) != ".json" && !shard.MatchString(name)
+}
+
+// verifyContainers loads the same model from files of several formats.
+func verifyContainers(ctx context.Context, c *testCase) error {
+	cfg, err := c.config()
+	if err != nil {
+		return err
+	}
+	in, err := c.inputs("inputs.safetensors")
+	if err != nil {
+		return err
+	}
+	want, err := c.open("outputs.safetensors")
+	if err != nil {
+		return err
+	}
+	defer want.Close()
+	entries, err := os.ReadDir(c.dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if !isContainer(e.Name()) {
+			continue
+		}
+		if err := c.compareContainer(ctx, e.Name(), cfg, in, want); err != nil {
+			return fmt.Errorf("%s: %w", e.Name(), err)
+		}
+	}
+	return nil
+}
+
+// compareContainer makes the rows of one container.
+func (c *testCase) compareContainer(ctx context.Context, name string, cfg *clip.Config, in inputs, want weights.Source) error {
+	if isHuggingFace(c.path(name)) {
+		c.notBuilt(name, "Hugging Face CLIPModel names")
+		return nil
+	}
+	m, err := c.loadFrom(ctx, c.path(name), cfg)
+	if errors.Is(err, weights.ErrUnsupportedFormat) {
+		c.notBuilt(name, "this container format")
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	n, err := c.compareGroup(ctx, name+" → ", &forward{m: m, inputs: in}, want, outputGroup(name, want.Names())+".")
+	if err == nil && n == 0 {
+		return errors.New("outputs.safetensors has nothing that belongs to it")
+	}
+	return err
+}
+
+// isHuggingFace tells whether a folder is in the layout of transformers, whose
+// configurations name their model_type.
+func isHuggingFace(dir string) bool {
+	data, err := os.ReadFile(filepath.Join(dir, "config.json"))
+	return err == nil && strings.Contains(string(data), `"model_type"`)
+}
+
+// outputGroup finds the group of outputs that belongs to a container. A group
+// is named for a word of the container's name, or all of it, and may add how it
+// was computed; f32 is for those that no group names.
+func outputGroup(container string, outputs []string) string {
+	stem := strings.TrimSuffix(container, filepath.Ext(container))
+	best, bestTag := "f32", ""
+	for _, output := range outputs {
+		prefix, _, _ := strings.Cut(output, ".")
+		tag := strings.TrimSuffix(prefix, "_weights_f32_math")
+		named := strings.Contains("_"+stem+"_", "_"+tag+"_")
+		if named && len(tag) > len(bestTag) {
+			best, bestTag = prefix, tag
+		}
+	}
+	return best
+}

@@ -1,0 +1,148 @@
+package verify
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/clip-wgpu/clip-wgpu/train"
+)
+
+// curve is a run in curves.json, one element a step.
+type curve struct {
+	Loss         []float64 `json:"loss"`
+	LogitScale   []float64 `json:"logit_scale_after"`
+	LogitBias    []float64 `json:"logit_bias_after"`
+	LR           []float64 `json:"lr"`
+	Float64Error float64   `json:"loss_f32_vs_f64_max_abs"`
+}
+
+// compareCurves runs the curves that are plain AdamW at a constant rate.
+func (t *training) compareCurves(ctx context.Context) error {
+	if !t.has("curves.json") {
+		return nil
+	}
+	var curves map[string]curve
+	if err := t.decode("curves.json", &curves); err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(curves)) {
+		first, rest, _ := strings.Cut(name, "_")
+		loss, ok := losses[first]
+		want := curves[name]
+		constant := len(want.LR) > 0 && slices.Min(want.LR) == slices.Max(want.LR)
+		if !ok || rest != "adamw" || !constant {
+			t.notBuilt(name, "a run with these settings")
+			continue
+		}
+		if err := t.compareCurve(ctx, name, loss, want); err != nil {
+			return fmt.Errorf("curves.json: %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func (t *training) compareCurve(ctx context.Context, name string, loss train.Loss, want curve) error {
+	m, err := t.model(ctx, want.LogitBias != nil)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	cfg := train.DefaultConfig()
+	cfg.Loss, cfg.LR, cfg.Beta1, cfg.Beta2 = loss, want.LR[0], t.optimizer.Betas[0], t.optimizer.Betas[1]
+	cfg.Eps, cfg.WeightDecay = t.optimizer.Eps, t.optimizer.WeightDecay
+	trainer, err := train.New(m, cfg)
+	if err != nil {
+		return err
+	}
+	defer trainer.Close()
+	var got curve
+	for i := range want.Loss {
+		b := t.batches[i%len(t.batches)]
+		value, err := trainer.Step(ctx, *b.images, b.texts)
+		if err != nil {
+			return fmt.Errorf("step %d: %w", i+1, err)
+		}
+		bias, _ := m.LogitBias()
+		got.Loss = append(got.Loss, value)
+		got.LogitScale = append(got.LogitScale, math.Log(float64(m.LogitScale())))
+		got.LogitBias = append(got.LogitBias, float64(bias))
+	}
+	t.compareSteps(name+".loss", got.Loss, want.Loss, max(t.tolerance, toleranceFactor*want.Float64Error))
+	t.compareSteps(name+".logit_scale_after", got.LogitScale, want.LogitScale, t.paramTolerance)
+	t.compareSteps(name+".logit_bias_after", got.LogitBias, want.LogitBias, t.paramTolerance)
+	return t.compareFinal(ctx, name, trainer, want)
+}
+
+// compareSteps makes the row of one quantity over a run, if it was recorded.
+func (c *testCase) compareSteps(name string, got, want []float64, tolerance float64) {
+	if len(want) == 0 || len(got) < len(want) {
+		return
+	}
+	worst := 0.0
+	for i, w := range want {
+		d := math.Abs(got[i] - w)
+		if math.IsNaN(d) {
+			worst = d
+			break
+		}
+		worst = max(worst, d)
+	}
+	c.add(name, worst, tolerance, fmt.Sprintf("%d steps", len(want)))
+}
+
+// compareFinal makes a row for every parameter of final_params_NAME.safetensors.
+// The keys' third of an attention's bias gets one of its own: its gradient is
+// zero, since softmax does not see a constant, and what AdamW makes of the
+// rounding noise instead is bounded by the learning rate in every step only.
+func (t *training) compareFinal(ctx context.Context, name string, trainer *train.Trainer, want curve) error {
+	file := "final_params_" + name + ".safetensors"
+	if !t.has(file) {
+		return nil
+	}
+	f, err := t.open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	got, err := trainer.Parameters(ctx)
+	if err != nil {
+		return err
+	}
+	wanted, err := readAll(f)
+	if err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	noise := want.LR[0] * float64(len(want.Loss))
+	t.compareParameters(name+".final.", splitKeyBias(got), splitKeyBias(wanted), func(n string) float64 {
+		if strings.HasSuffix(n, keyBias) {
+			return noise
+		}
+		return t.paramTolerance
+	})
+	return nil
+}
+
+// keyBias ends the name that splitKeyBias gives to the keys' third of a bias.
+const keyBias = ".in_proj_bias (keys)"
+
+// splitKeyBias takes the biases of attentions' input projections apart.
+func splitKeyBias(params map[string]clip.Tensor) map[string]clip.Tensor {
+	split := maps.Clone(params)
+	for name, t := range params {
+		base, ok := strings.CutSuffix(name, ".in_proj_bias")
+		if !ok || len(t.Data)%3 != 0 {
+			continue
+		}
+		width := len(t.Data) / 3
+		rest := slices.Concat(t.Data[:width], t.Data[2*width:])
+		delete(split, name)
+		split[base+keyBias] = clip.Tensor{Shape: []int{width}, Data: t.Data[width : 2*width]}
+		split[base+".in_proj_bias (queries, values)"] = clip.Tensor{Shape: []int{2 * width}, Data: rest}
+	}
+	return split
+}

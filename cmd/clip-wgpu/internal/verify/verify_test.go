@@ -1,0 +1,343 @@
+package verify
+
+import (
+	"context"
+	"encoding/json"
+	"maps"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
+	"github.com/clip-wgpu/clip-wgpu/gpu"
+	"github.com/clip-wgpu/clip-wgpu/weights"
+)
+
+const testdata = "../../../../tests/testdata"
+
+func newVerifier(t *testing.T, o gpu.Options) *Verifier {
+	v := New(o)
+	t.Cleanup(func() { assert.NoError(t, v.Close()) })
+	return v
+}
+
+func TestCases(t *testing.T) {
+	dirs, err := filepath.Glob(filepath.Join(testdata, "oracle", "*"))
+	require.NoError(t, err)
+	require.NotEmpty(t, dirs)
+	v := newVerifier(t, gpu.Options{DefaultLimits: true, Check: true})
+	for _, dir := range append(dirs, filepath.Join(testdata, "jpeg"), filepath.Join(testdata, "preprocess")) {
+		t.Run(filepath.Base(dir), func(t *testing.T) {
+			rows, err := v.Run(t.Context(), dir)
+			require.NoError(t, err)
+			for _, r := range rows {
+				assert.NotEqual(t, Fail, r.Status, "%+v", r)
+			}
+			assertComplete(t, dir, rows)
+		})
+	}
+}
+
+// assertComplete: everything that a case's files hold has a row.
+func assertComplete(t *testing.T, dir string, rows []Row) {
+	seen := map[string]bool{}
+	for _, r := range rows {
+		assert.False(t, seen[r.Tensor], "two rows %q", r.Tensor)
+		seen[r.Tensor] = true
+	}
+	var m meta
+	readJSON(t, filepath.Join(dir, "meta.json"), &m)
+	switch m.Kind {
+	case "forward":
+		for _, name := range tensorNames(t, filepath.Join(dir, "outputs.safetensors")) {
+			assert.Contains(t, seen, name)
+		}
+		var g gradients
+		if path := filepath.Join(dir, "grads.json"); exists(path) {
+			readJSON(t, path, &g)
+		}
+		for name := range g.Params {
+			assert.Contains(t, seen, "grad."+name)
+		}
+	case "training":
+		for _, name := range tensorNames(t, filepath.Join(dir, "grads_siglip.safetensors")) {
+			assert.Contains(t, seen, "grads_siglip."+name)
+		}
+		for _, name := range []string{"clip_adamw.loss", "siglip_adamw.logit_bias_after", "clip_adamw.final.visual.proj"} {
+			assert.Contains(t, seen, name)
+		}
+	case "jpeg", "preprocess":
+		assert.Len(t, rows, len(tensorNames(t, filepath.Join(dir, "outputs_u8.safetensors")))+
+			map[string]int{"jpeg": 0, "preprocess": len(tensorNames(t, filepath.Join(testdata, "preprocess", "outputs_f32.safetensors")))}[m.Kind])
+	}
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+func readJSON(t *testing.T, path string, dst any) {
+	data, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(data, dst))
+}
+
+func tensorNames(t *testing.T, path string) []string {
+	f, err := weights.Open(path)
+	require.NoError(t, err)
+	defer f.Close()
+	return f.Names()
+}
+
+// copyCase copies a case, whose weights lie in it, to a temporary folder.
+func copyCase(t *testing.T, name string) string {
+	dir := filepath.Join(t.TempDir(), name)
+	require.NoError(t, os.CopyFS(dir, os.DirFS(filepath.Join(testdata, "oracle", name))))
+	return dir
+}
+
+// corrupt changes the first value of a tensor.
+func corrupt(t *testing.T, path, name string, change func(float32) float32) {
+	f, err := weights.Open(path)
+	require.NoError(t, err)
+	defer f.Close()
+	var records []weights.Record
+	for _, x := range f.Tensors() {
+		values := make([]float32, x.Len())
+		require.NoError(t, x.ReadF32(values, 0))
+		if x.Name == name {
+			values[0] = change(values[0])
+		}
+		y, err := weights.FromF32(x.Name, x.Shape, values)
+		require.NoError(t, err)
+		records = append(records, y.As(weights.F32))
+	}
+	require.NoError(t, weights.Save(path, records, weights.SaveOptions{}))
+}
+
+func failed(rows []Row) (names []string) {
+	for _, r := range rows {
+		if r.Status == Fail {
+			names = append(names, r.Tensor)
+		}
+	}
+	return names
+}
+
+func TestOneWrongValueFails(t *testing.T) {
+	for name, c := range map[string]struct {
+		kind, file, tensor string
+		change             func(float32) float32
+		row                string
+	}{
+		"features":      {"opt_text_first", "outputs.safetensors", "image_features", func(v float32) float32 { return v + 1e-3 }, "image_features"},
+		"NaN":           {"opt_text_first", "outputs.safetensors", "act.ln_final", func(float32) float32 { return float32(math.NaN()) }, "act.ln_final"},
+		"infinity":      {"opt_text_first", "outputs.safetensors", "text_logits", func(float32) float32 { return float32(math.Inf(1)) }, "text_logits"},
+		"resized table": {"pos_embed_resize", "outputs.safetensors", "image.3.out.2x9", func(v float32) float32 { return v + 1e-3 }, "image.3.out.2x9"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := copyCase(t, c.kind)
+			corrupt(t, filepath.Join(dir, c.file), c.tensor, c.change)
+			rows, err := newVerifier(t, gpu.Options{}).Run(t.Context(), dir)
+			require.NoError(t, err)
+			assert.Equal(t, []string{c.row}, failed(rows))
+		})
+	}
+}
+
+func TestOneWrongWeightFails(t *testing.T) {
+	dir := copyCase(t, "opt_text_first")
+	corrupt(t, filepath.Join(dir, "model.safetensors"), "visual.proj", func(v float32) float32 { return v + 0.01 })
+	rows, err := newVerifier(t, gpu.Options{}).Run(t.Context(), dir)
+	require.NoError(t, err)
+	assert.Contains(t, failed(rows), "image_features")
+	assert.Contains(t, failed(rows), "grad.visual.proj")
+	assert.NotContains(t, failed(rows), "text_features")
+}
+
+func TestWrongDigestAndTokensFail(t *testing.T) {
+	dir := copyCase(t, "opt_text_first")
+	var g map[string]any
+	readJSON(t, filepath.Join(dir, "grads.json"), &g)
+	params := g["params"].(map[string]any)
+	params["visual.proj"].([]any)[2] = params["visual.proj"].([]any)[2].(float64) + 1e-3
+	params["ln_final.bias"] = nil // says that it is not trained
+	delete(params, "ln_final.weight")
+	params["nothing"] = []float64{0, 0, 0}
+	writeJSON(t, filepath.Join(dir, "grads.json"), g)
+	v := newVerifier(t, gpu.Options{})
+	rows, err := v.Run(t.Context(), dir)
+	require.NoError(t, err)
+	assert.ElementsMatch(t, []string{"grad.visual.proj", "grad.ln_final.bias", "grad.ln_final.weight", "grad.nothing"}, failed(rows))
+
+	dir = copyCase(t, "tokenizer")
+	lines := `{"ids": [320], "decoded": "a "}` + "\n" + `{"ids": [320], "decoded": "b "}` + "\n"
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "decode.jsonl"), []byte(lines), 0o666))
+	rows, err = v.Run(t.Context(), dir)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"decode.jsonl"}, failed(rows))
+	assert.Contains(t, rows[2].Note, "1 of 2, line 2")
+}
+
+func writeJSON(t *testing.T, path string, v any) {
+	data, err := json.Marshal(v)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(path, data, 0o666))
+}
+
+func TestPartsOfACase(t *testing.T) {
+	v := newVerifier(t, gpu.Options{})
+	forward := copyCase(t, "opt_text_first")
+	require.NoError(t, os.Remove(filepath.Join(forward, "grads.json")))
+	rows, err := v.Run(t.Context(), forward)
+	require.NoError(t, err)
+	assert.Len(t, rows, len(tensorNames(t, filepath.Join(forward, "outputs.safetensors"))))
+
+	tokens := copyCase(t, "tokenizer")
+	require.NoError(t, os.Remove(filepath.Join(tokens, "tokens_ctx77.jsonl")))
+	require.NoError(t, os.Remove(filepath.Join(tokens, "tokens_other.jsonl")))
+	rows, err = v.Run(t.Context(), tokens)
+	require.NoError(t, err)
+	assert.Len(t, rows, 1)
+}
+
+// What is not built yet is a row that fails nothing, unless there is no other.
+func TestNotBuilt(t *testing.T) {
+	v := newVerifier(t, gpu.Options{})
+	dir := copyCase(t, "containers")
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "state_dict.pt"), []byte("PK\x03\x04 and more"), 0o666))
+	rows, err := v.Run(t.Context(), dir)
+	require.NoError(t, err)
+	i := slices.IndexFunc(rows, func(r Row) bool { return r.Tensor == "state_dict.pt" })
+	require.GreaterOrEqual(t, i, 0)
+	assert.Equal(t, NotBuilt, rows[i].Status)
+
+	for _, kind := range []string{"coca", "locks"} {
+		dir := t.TempDir()
+		writeJSON(t, filepath.Join(dir, "meta.json"), meta{Kind: kind})
+		rows, err := v.Run(t.Context(), dir)
+		assert.ErrorIs(t, err, ErrCannotRun)
+		require.Len(t, rows, 1)
+		assert.Equal(t, NotBuilt, rows[0].Status)
+	}
+}
+
+func TestCannotRun(t *testing.T) {
+	v := newVerifier(t, gpu.Options{})
+	unsupported := copyCase(t, "opt_text_first")
+	var cfg map[string]any
+	readJSON(t, filepath.Join(unsupported, "config.json"), &cfg)
+	cfg["vision_cfg"].(map[string]any)["timm_model_name"] = "convnext_tiny"
+	writeJSON(t, filepath.Join(unsupported, "config.json"), cfg)
+	_, err := v.Run(t.Context(), unsupported)
+	assert.ErrorIs(t, err, ErrCannotRun)
+	assert.ErrorIs(t, err, clip.ErrUnsupported)
+	assert.ErrorContains(t, err, "timm_model_name")
+
+	noModel := copyCase(t, "opt_text_first")
+	require.NoError(t, os.Remove(filepath.Join(noModel, "model.safetensors")))
+	_, err = v.Run(t.Context(), noModel)
+	assert.ErrorIs(t, err, ErrCannotRun)
+	assert.ErrorIs(t, err, os.ErrNotExist)
+
+	unknown := t.TempDir()
+	writeJSON(t, filepath.Join(unknown, "meta.json"), meta{Kind: "dance"})
+	_, err = v.Run(t.Context(), unknown)
+	assert.ErrorContains(t, err, `unknown kind "dance"`)
+
+	_, err = v.Run(t.Context(), t.TempDir())
+	assert.ErrorIs(t, err, os.ErrNotExist)
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = v.Run(ctx, filepath.Join(testdata, "oracle", "opt_text_first"))
+	assert.ErrorIs(t, err, context.Canceled)
+}
+
+func TestTemporaryFilesAreRemoved(t *testing.T) {
+	v := New(gpu.Options{})
+	path, err := v.temporary()
+	require.NoError(t, err)
+	require.NoError(t, v.Close())
+	assert.NoFileExists(t, path)
+	assert.NoDirExists(t, filepath.Dir(path))
+}
+
+func TestOutputGroup(t *testing.T) {
+	outputs := []string{"f16_weights_f32_math.image_features", "bf16_weights_f32_math.image_features", "f32.image_features", "epoch_3.image_features", "openai_jit_f16mix_weights_f32_math.image_features"}
+	for container, want := range map[string]string{
+		"model_f16.safetensors":            "f16_weights_f32_math",
+		"model_bf16.safetensors":           "bf16_weights_f32_math",
+		"state_dict_f16_legacy_format.bin": "f16_weights_f32_math",
+		"epoch_3.pt":                       "epoch_3",
+		"openai_jit_f16mix.pt":             "openai_jit_f16mix_weights_f32_math",
+		"state_dict.pt":                    "f32",
+		"hf_clipmodel":                     "f32",
+	} {
+		assert.Equal(t, want, outputGroup(container, outputs), container)
+	}
+}
+
+func TestPreprocessKeys(t *testing.T) {
+	for _, c := range []struct {
+		settings []string
+		want     func(*preprocess.Config)
+	}{
+		{[]string{"32", "default", "f32"}, func(c *preprocess.Config) { c.Size = preprocess.Size{32, 32} }},
+		{[]string{"24x40", "longest", "bilinear", "fill127"}, func(c *preprocess.Config) {
+			c.Size, c.ResizeMode, c.Interpolation, c.FillColor = preprocess.Size{24, 40}, "longest", "bilinear", 127
+		}},
+		{[]string{"8", "squash", "mean0.5std0.25"}, func(c *preprocess.Config) {
+			c.Size, c.ResizeMode = preprocess.Size{8, 8}, "squash"
+			c.Mean, c.Std = preprocess.Channels{.5, .5, .5}, preprocess.Channels{.25, .25, .25}
+		}},
+		{[]string{"8", "mean0.1,0.2,0.3std1,2,3"}, func(c *preprocess.Config) {
+			c.Size = preprocess.Size{8, 8}
+			c.Mean, c.Std = preprocess.Channels{.1, .2, .3}, preprocess.Channels{1, 2, 3}
+		}},
+	} {
+		got, want := preprocess.DefaultConfig(), preprocess.DefaultConfig()
+		for i, s := range c.settings {
+			require.NoError(t, set(&got, i == 0, s))
+		}
+		c.want(&want)
+		assert.Equal(t, want, got)
+	}
+	cfg := preprocess.DefaultConfig()
+	for _, s := range []string{"sepia", "fillx", "mean1", "meanstd", ""} {
+		assert.ErrorIs(t, set(&cfg, false, s), errKey, "%q", s)
+	}
+	for _, s := range []string{"big", "3x", "x3"} {
+		assert.ErrorIs(t, set(&cfg, true, s), errKey, "%q", s)
+	}
+}
+
+func TestDigest(t *testing.T) {
+	d := digestOf([]float32{3, -4})
+	assert.InDelta(t, 5, d[0], 1e-12)
+	assert.InDelta(t, 4, d[1], 1e-12)
+	assert.InDelta(t, 3*math.Cos(1)-4*math.Cos(1.37), d[2], 1e-12)
+	assert.True(t, math.IsNaN(d.distance(digest{0, math.NaN(), 0})))
+}
+
+func TestSoftmax(t *testing.T) {
+	p := softmax(clip.Tensor{Shape: []int{2, 2}, Data: []float32{1000, 1000, 0, float32(math.Log(3))}})
+	assert.InDeltaSlice(t, []float32{.5, .5, .25, .75}, p.Data, 1e-6)
+}
+
+func TestSplitKeyBias(t *testing.T) {
+	split := splitKeyBias(map[string]clip.Tensor{
+		"a.attn.in_proj_bias": {Shape: []int{6}, Data: []float32{1, 2, 3, 4, 5, 6}},
+		"a.attn.out_proj":     {Shape: []int{1}, Data: []float32{7}},
+	})
+	assert.Equal(t, []float32{3, 4}, split["a.attn.in_proj_bias (keys)"].Data)
+	assert.Equal(t, []float32{1, 2, 5, 6}, split["a.attn.in_proj_bias (queries, values)"].Data)
+	assert.Len(t, slices.Collect(maps.Keys(split)), 3)
+}

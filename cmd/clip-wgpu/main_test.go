@@ -1,0 +1,225 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// TestMain lets tests start this binary as the program.
+func TestMain(m *testing.M) {
+	if os.Getenv("CLIP_WGPU_TEST_PROGRAM") != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+const examples = "../../clip/emoji-clip/examples"
+
+func example(name string) string { return filepath.Join(examples, name+".png") }
+
+// outcome is what a run of the program left.
+type outcome struct {
+	code           int
+	stdout, stderr string
+}
+
+func program(t *testing.T, args ...string) outcome {
+	t.Helper()
+	return programWithInput(t, "", args...)
+}
+
+func programWithInput(t *testing.T, stdin string, args ...string) outcome {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	code := run(t.Context(), args, strings.NewReader(stdin), &stdout, &stderr)
+	return outcome{code, stdout.String(), stderr.String()}
+}
+
+// requireFailure checks the manner of every failure: one line, on stderr only,
+// that names what is wrong.
+func (o outcome) requireFailure(t *testing.T, code int, names ...string) {
+	t.Helper()
+	require.Equal(t, code, o.code, "exit code; stderr: %s", o.stderr)
+	assert.Empty(t, o.stdout)
+	require.True(t, strings.HasPrefix(o.stderr, "clip-wgpu: "), o.stderr)
+	assert.Equal(t, 1, strings.Count(o.stderr, "\n"), o.stderr)
+	for _, name := range names {
+		assert.Contains(t, o.stderr, name)
+	}
+}
+
+func (o outcome) requireDone(t *testing.T) {
+	t.Helper()
+	require.Equal(t, exitOK, o.code, o.stderr)
+	require.Empty(t, o.stderr)
+}
+
+// decodeLines decodes JSON lines.
+func decodeLines[T any](t *testing.T, lines string) []T {
+	t.Helper()
+	var values []T
+	d := json.NewDecoder(strings.NewReader(lines))
+	for d.More() {
+		var v T
+		require.NoError(t, d.Decode(&v))
+		values = append(values, v)
+	}
+	assert.Equal(t, len(values), strings.Count(lines, "\n"), "a line each")
+	return values
+}
+
+// editModel copies the embedded model's folder with keys of its model_cfg changed.
+func editModel(t *testing.T, edit func(cfg map[string]any)) string {
+	t.Helper()
+	folder := t.TempDir()
+	require.NoError(t, os.CopyFS(folder, os.DirFS("../../clip/emoji-clip")))
+	path := filepath.Join(folder, "open_clip_config.json")
+	data, err := os.ReadFile(path)
+	require.NoError(t, err)
+	var file map[string]any
+	require.NoError(t, json.Unmarshal(data, &file))
+	edit(file["model_cfg"].(map[string]any))
+	data, err = json.Marshal(file)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(path, data, 0o666))
+	return folder
+}
+
+func TestNoArgumentsGivesUsage(t *testing.T) {
+	o := program(t)
+	assert.Equal(t, exitUsage, o.code)
+	assert.Empty(t, o.stdout)
+	for _, want := range []string{"Usage:", "classify", "embed", "verify", "--model"} {
+		assert.Contains(t, o.stderr, want)
+	}
+}
+
+func TestHelpDocumentsExitCodes(t *testing.T) {
+	o := program(t, "--help")
+	o.requireDone(t)
+	for _, want := range []string{"Exit codes", "\n  0 ", "\n  1 ", "\n  2 ", "\n  3 ", "\n  130 ", "never seen a photograph"} {
+		assert.Contains(t, o.stdout, want)
+	}
+}
+
+func TestUsageErrors(t *testing.T) {
+	image := example("pizza")
+	for name, c := range map[string]struct {
+		args  []string
+		names []string
+	}{
+		"unknown command":        {[]string{"clasify"}, []string{`"clasify"`, `"classify"`}},
+		"unknown flag":           {[]string{"classify", image, "--frobnicate"}, []string{"--frobnicate", "clip-wgpu classify --help"}},
+		"unknown root flag":      {[]string{"--frobnicate"}, []string{"--frobnicate"}},
+		"batch 0":                {[]string{"classify", image, "--labels", "a", "--batch", "0"}, []string{"--batch", `"0"`}},
+		"batch -1":               {[]string{"embed", image, "-o", "x.npy", "--batch", "-1"}, []string{"--batch", `"-1"`}},
+		"batch abc":              {[]string{"embed", image, "-o", "x.npy", "--batch", "abc"}, []string{"--batch", `"abc"`}},
+		"batch too large":        {[]string{"classify", image, "--batch", "9223372036854775807"}, []string{"--batch", "65536"}},
+		"batch list":             {[]string{"bench", "--batch", "1,3"}, []string{"--batch", `"3"`}},
+		"top 0":                  {[]string{"classify", image, "--labels", "a", "--top", "0"}, []string{"--top"}},
+		"classify nothing":       {[]string{"classify", "--labels", "a"}, []string{"no images"}},
+		"no labels":              {[]string{"classify", image}, []string{"--labels"}},
+		"empty labels":           {[]string{"classify", image, "--labels", " , "}, []string{"--labels"}},
+		"template without place": {[]string{"classify", image, "--labels", "a", "--template", "photo"}, []string{`"photo"`, "{}"}},
+		"two things on stdin":    {[]string{"classify", "-", "--labels", "-"}, []string{"stdin"}},
+		"empty stdin":            {[]string{"classify", "-", "--labels", "a"}, []string{"no images"}},
+		"embed nothing":          {[]string{"embed", "-o", "x.npy"}, []string{"no images and no texts"}},
+		"embed to nowhere":       {[]string{"embed", image}, []string{"-o"}},
+		"unknown format":         {[]string{"embed", image, "-o", "x.csv"}, []string{"x.csv", ".npy"}},
+		"tokenize nothing":       {[]string{"tokenize"}, []string{"no texts"}},
+		"tower":                  {[]string{"program", "--tower", "audio"}, []string{`"audio"`, "image or text"}},
+		"devices with argument":  {[]string{"devices", "x"}, []string{`"x"`}},
+		"bench without time":     {[]string{"bench", "--seconds", "0"}, []string{"--seconds"}},
+	} {
+		t.Run(name, func(t *testing.T) { program(t, c.args...).requireFailure(t, exitUsage, c.names...) })
+	}
+}
+
+func TestUnknownModelAndDevice(t *testing.T) {
+	image := example("pizza")
+	program(t, "classify", image, "--labels", "a", "--model", "no-model").requireFailure(t, exitFailure, "no-model")
+	program(t, "program", "ViT-B-33").requireFailure(t, exitFailure, "ViT-B-33", "ViT-B-32")
+	program(t, "classify", image, "--labels", "a", "--device", "voodoo").requireFailure(t, exitFailure, "voodoo")
+}
+
+func TestCancelledBeforeTheStart(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var stdout, stderr bytes.Buffer
+	code := run(ctx, []string{"classify", example("pizza"), "--labels", "a"}, nil, &stdout, &stderr)
+	outcome{code, stdout.String(), stderr.String()}.requireFailure(t, exitInterrupted, "interrupted")
+}
+
+func TestDevices(t *testing.T) {
+	o := program(t, "devices", "--json")
+	o.requireDone(t)
+	list := decodeLines[device](t, o.stdout)
+	require.NotEmpty(t, list)
+	assert.NotEmpty(t, list[0].Name)
+	assert.Positive(t, list[0].MaxBindingBytes)
+	o = program(t, "devices")
+	o.requireDone(t)
+	assert.Contains(t, o.stdout, list[0].Name)
+	o = program(t, "classify", example("pizza"), "--labels", "a", "--device", list[0].Name)
+	o.requireDone(t)
+}
+
+func TestVersion(t *testing.T) {
+	o := program(t, "version")
+	o.requireDone(t)
+	assert.Regexp(t, `^clip-wgpu \S+ \(go1\.`, o.stdout)
+}
+
+func TestTokenize(t *testing.T) {
+	o := program(t, "tokenize", "red  Apple", "", "--json")
+	o.requireDone(t)
+	type row struct {
+		Text   string
+		IDs    []int32
+		Tokens []string
+	}
+	rows := decodeLines[row](t, o.stdout)
+	require.Len(t, rows, 2)
+	assert.Equal(t, row{
+		"red  Apple",
+		[]int32{3012, 663, 2484, 3013, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0},
+		[]string{"<start_of_text>", "red ", "apple ", "<end_of_text>"},
+	}, rows[0])
+	assert.Equal(t, []string{"<start_of_text>", "<end_of_text>"}, rows[1].Tokens)
+	o = program(t, "tokenize", strings.Repeat("apple ", 100))
+	o.requireDone(t)
+	assert.Equal(t, 14, strings.Count(o.stdout, `2484 "apple "`), "the context of 16 less start and end")
+}
+
+func TestProgramListing(t *testing.T) {
+	o := program(t, "program", "emoji-clip", "--tower", "text", "--batch", "2")
+	o.requireDone(t)
+	assert.Contains(t, o.stdout, "2×16", "the tokens of two rows")
+	assert.Contains(t, o.stdout, "text_projection")
+	assert.NotContains(t, o.stdout, "visual.")
+}
+
+func TestBench(t *testing.T) {
+	for _, tower := range towers {
+		o := program(t, "bench", "--tower", tower, "--batch", "1,2", "--seconds", "0.01")
+		o.requireDone(t)
+		lines := decodeLines[measurement](t, o.stdout)
+		require.Len(t, lines, 2)
+		for i, m := range lines {
+			assert.Equal(t, []any{"emoji-clip", tower, i + 1}, []any{m.Model, m.Tower, m.Batch})
+			for _, v := range []float64{m.ItemsPerS, m.CPUMsPerItem, float64(m.Dispatches), float64(m.ArenaBytes), m.LoadMs, m.FirstRunMs} {
+				assert.Positive(t, v)
+			}
+		}
+		assert.Equal(t, lines[0].Dispatches, lines[1].Dispatches)
+		assert.Greater(t, lines[1].ArenaBytes, lines[0].ArenaBytes)
+	}
+}

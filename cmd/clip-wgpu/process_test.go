@@ -1,0 +1,111 @@
+//go:build unix
+
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// process is the program as a process of its own.
+func process(t *testing.T, args ...string) (cmd *exec.Cmd, stderr *bytes.Buffer) {
+	t.Helper()
+	self, err := os.Executable()
+	require.NoError(t, err)
+	cmd, stderr = exec.Command(self, args...), &bytes.Buffer{}
+	cmd.Stderr = stderr
+	cmd.Env = append(os.Environ(), "CLIP_WGPU_TEST_PROGRAM=1")
+	t.Cleanup(func() {
+		if cmd.Process != nil {
+			cmd.Process.Kill() // an error means that it has ended
+		}
+	})
+	return cmd, stderr
+}
+
+// manyImages is a list of far more images than a test waits for.
+func manyImages() []string { return slices.Repeat([]string{example("pizza"), example("rose")}, 20000) }
+
+func TestInterruptKeepsFinishedRows(t *testing.T) {
+	for _, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+		folder := t.TempDir()
+		path := filepath.Join(folder, "x.npy")
+		cmd, stderr := process(t, "embed", "-", "-o", path)
+		cmd.Stdin = strings.NewReader(strings.Join(manyImages(), "\n"))
+		require.NoError(t, cmd.Start())
+		require.Eventually(t, func() bool { // until rows have reached the file
+			files, _ := filepath.Glob(path + ".*.tmp")
+			for _, f := range files {
+				if info, err := os.Stat(f); err == nil && info.Size() > 0 {
+					return true
+				}
+			}
+			return false
+		}, time.Minute, 10*time.Millisecond)
+		start := time.Now()
+		require.NoError(t, cmd.Process.Signal(sig))
+		require.Error(t, cmd.Wait())
+		assert.Less(t, time.Since(start), 2*time.Second)
+		assert.Equal(t, exitInterrupted, cmd.ProcessState.ExitCode(), stderr)
+		assert.Regexp(t, `^clip-wgpu: interrupted: \d+ of 40000 rows are in \S+\n$`, stderr.String())
+		requireFiles(t, folder, "x.npy", "x.npy.ids.jsonl")
+		assert.NotEmpty(t, readNPY(t, path).rows)
+	}
+}
+
+func TestInterruptWithoutRowsLeavesNothing(t *testing.T) {
+	folder := t.TempDir()
+	cmd, stderr := process(t, "embed", "-", "-o", filepath.Join(folder, "x.npy"))
+	stdin, err := cmd.StdinPipe() // never closed: the program waits for paths
+	require.NoError(t, err)
+	defer stdin.Close()
+	require.NoError(t, cmd.Start())
+	time.Sleep(300 * time.Millisecond)
+	require.NoError(t, cmd.Process.Signal(os.Interrupt))
+	require.Error(t, cmd.Wait())
+	assert.Equal(t, exitInterrupted, cmd.ProcessState.ExitCode())
+	assert.Equal(t, "clip-wgpu: interrupted\n", stderr.String())
+	requireFiles(t, folder)
+}
+
+func TestClosedStdoutIsQuiet(t *testing.T) {
+	args := append([]string{"classify", "--labels", "pizza,rose", "--json"}, manyImages()[:2000]...)
+	cmd, stderr := process(t, args...)
+	stdout, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	require.NoError(t, err)
+	assert.Contains(t, line, "pizza")
+	require.NoError(t, stdout.Close())
+	require.Error(t, cmd.Wait())
+	assert.Equal(t, exitClosedPipe, cmd.ProcessState.ExitCode())
+	assert.Empty(t, stderr.String())
+}
+
+func TestSilentWithoutRuntimeFolder(t *testing.T) {
+	cmd, stderr := process(t, "classify", example("pizza"), "--labels", "pizza,rose")
+	cmd.Env = slices.DeleteFunc(cmd.Env, func(v string) bool { return strings.HasPrefix(v, "XDG_RUNTIME_DIR=") })
+	require.NoError(t, cmd.Run(), stderr)
+	assert.Empty(t, stderr.String())
+}
+
+func TestWithoutDriver(t *testing.T) {
+	cmd, stderr := process(t, "classify", example("pizza"), "--labels", "pizza,rose")
+	cmd.Env = append(cmd.Env, "VK_ICD_FILENAMES=/nonexistent", "VK_DRIVER_FILES=/nonexistent")
+	require.Error(t, cmd.Run())
+	assert.Equal(t, exitFailure, cmd.ProcessState.ExitCode())
+	assert.Equal(t, 1, strings.Count(stderr.String(), "\n"), stderr)
+	assert.Contains(t, stderr.String(), "driver")
+}

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/clip-wgpu/clip-wgpu/gpu"
+	"github.com/spf13/cobra"
+)
+
+const rootHelp = `clip-wgpu runs CLIP models on the GPU: how well images and words match.
+
+Without --model the embedded model answers. It is small, knows emoji and icon
+drawings by their English names, and has never seen a photograph. --model takes
+a folder in open_clip's layout (open_clip_config.json and weights, and
+vocab.json with merges.txt where the model has its own) or a safetensors file
+in one.
+
+Images are read as open_clip reads them; in particular, transparency is dropped
+and EXIF orientation is ignored.
+
+Exit codes:
+  0    done
+  1    failed
+  2    the command line makes no sense
+  3    done, but some inputs were skipped (--skip-errors)
+  130  interrupted; embed keeps the rows that were finished
+  141  stdout was closed`
+
+// globals are the flags that all commands share.
+type globals struct {
+	model, device string
+	batch         count
+	force         bool
+	skipErrors    bool
+	json, quiet   bool
+}
+
+func newRootCommand() *cobra.Command {
+	g := &globals{}
+	root := &cobra.Command{
+		Use:           "clip-wgpu",
+		Short:         "CLIP on the GPU",
+		Long:          rootHelp,
+		SilenceErrors: true, // report writes them
+		SilenceUsage:  true,
+
+		SuggestionsMinimumDistance: 2,
+
+		Args: unknownCommand,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			fmt.Fprint(cmd.ErrOrStderr(), cmd.UsageString())
+			return &exitError{code: exitUsage}
+		},
+	}
+	f := root.PersistentFlags()
+	f.StringVar(&g.model, "model", "", "model `folder` or safetensors file (default: the embedded "+clip.Embedded+")")
+	f.StringVar(&g.device, "device", "", "GPU by `index` or part of its name, see clip-wgpu devices (default: the best)")
+	f.Var(&g.batch, "batch", "inputs that go to the GPU at once (default 16)")
+	f.BoolVar(&g.force, "force", false, "replace files that exist")
+	f.BoolVar(&g.skipErrors, "skip-errors", false, "list inputs that cannot be read on stderr and go on; exit code 3")
+	f.BoolVar(&g.json, "json", false, "write JSON lines")
+	f.BoolVar(&g.quiet, "quiet", false, "write results and errors only")
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageErrorf(cmd, "%v", err) })
+	root.AddCommand(newClassifyCommand(g), newEmbedCommand(g), newTokenizeCommand(g), newVerifyCommand(g),
+		newDevicesCommand(g), newProgramCommand(g), newBenchCommand(g), newVersionCommand())
+	return root
+}
+
+// unknownCommand refuses arguments of the bare program, naming commands like them.
+func unknownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	hint := ""
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		hint = fmt.Sprintf(", did you mean %q?", near[0])
+	}
+	return usageErrorf(cmd, "unknown command %q%s", args[0], hint)
+}
+
+// noArgs is the Args of commands that take flags only.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usageErrorf(cmd, "unexpected argument %q", args[0])
+	}
+	return nil
+}
+
+// count is a flag's number of at least one; 0 means that it was not given.
+type count int
+
+const maxCount = 1 << 16
+
+func (c *count) String() string {
+	if *c == 0 {
+		return ""
+	}
+	return strconv.Itoa(int(*c))
+}
+
+func (c *count) Set(s string) error {
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 || n > maxCount {
+		return fmt.Errorf("want a whole number from 1 to %d", maxCount)
+	}
+	*c = count(n)
+	return nil
+}
+
+func (c *count) Type() string { return "n" }
+
+// or is c, or a default when c was not given.
+func (c count) or(n int) int {
+	if c == 0 {
+		return n
+	}
+	return int(c)
+}
+
+// defaultBatch keeps GPUs busy and is small enough that progress shows, and
+// that little is lost on an interrupt.
+const defaultBatch = 16
+
+// options are the flags as options of clip.Load and clip.New.
+func (g *globals) options(batch int) []clip.Option {
+	return []clip.Option{clip.WithGPU(gpu.Options{Adapter: g.device}), clip.WithMaxBatch(batch)}
+}

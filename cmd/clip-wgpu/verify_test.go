@@ -1,0 +1,83 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+const oracle = "../../tests/testdata/oracle"
+
+// runVerify runs the command on cases that need no device.
+func runVerify(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	var out, errs bytes.Buffer
+	code = run(t.Context(), append([]string{"verify"}, args...), strings.NewReader(""), &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+// wrongCase is a case with one wrong decoded string.
+func wrongCase(t *testing.T) string {
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "meta.json"), []byte(`{"kind": "tokenizer"}`), 0o666))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "decode.jsonl"), []byte(`{"ids": [320], "decoded": "b "}`), 0o666))
+	return dir
+}
+
+func TestVerifyExitCodes(t *testing.T) {
+	good, wrong, broken := filepath.Join(oracle, "pos_embed_resize"), wrongCase(t), t.TempDir()
+	for name, c := range map[string]struct {
+		args []string
+		code int
+		says string // on stderr
+	}{
+		"all right":        {[]string{good}, exitOK, ""},
+		"beyond tolerance": {[]string{good, wrong}, exitFailure, "1 of 2 cases beyond"},
+		"cannot run":       {[]string{broken, good}, exitUsage, "meta.json: no such file"},
+		"wrong and cannot": {[]string{broken, wrong}, exitFailure, "1 of 2 cases beyond"},
+		"no case":          {nil, exitUsage, "which case"},
+		"no such folder":   {[]string{"nothing-there"}, exitUsage, "nothing-there"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			code, _, stderr := runVerify(t, c.args...)
+			assert.Equal(t, c.code, code)
+			assert.Contains(t, stderr, c.says)
+			if c.says == "" {
+				assert.Empty(t, stderr)
+			}
+		})
+	}
+}
+
+func TestVerifyTable(t *testing.T) {
+	_, out, _ := runVerify(t, filepath.Join(oracle, "pos_embed_resize"))
+	assert.Regexp(t, `(?m)^case +tensor +max abs error +tolerance +result`, out)
+	assert.Regexp(t, `(?m)^pos_embed_resize +image\.0\.out\.7x7 +\S+ +1e-05 +ok`, out)
+	assert.Regexp(t, `(?m)^pos_embed_resize +lr_schedules\.json +- +- +not built`, out)
+	_, out, _ = runVerify(t, "--quiet", filepath.Join(oracle, "pos_embed_resize"))
+	assert.Equal(t, "ok         pos_embed_resize: 10 ok, 0 FAIL, 1 not built\n", out)
+}
+
+func TestVerifyJSON(t *testing.T) {
+	_, out, _ := runVerify(t, "--json", filepath.Join(oracle, "pos_embed_resize"), wrongCase(t))
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	require.Len(t, lines, 12)
+	statuses := map[string]int{}
+	for _, line := range lines {
+		var row verifyLine
+		require.NoError(t, json.Unmarshal([]byte(line), &row))
+		statuses[row.Status]++
+		assert.Equal(t, row.Status == "not built", row.Tolerance == nil)
+	}
+	assert.Equal(t, map[string]int{"ok": 10, "not built": 1, "FAIL": 1}, statuses)
+	_, out, _ = runVerify(t, "--json", "--quiet", t.TempDir())
+	var s verifySummary
+	require.NoError(t, json.Unmarshal([]byte(out), &s))
+	assert.Equal(t, "cannot run", s.Status)
+	assert.Contains(t, s.Error, "meta.json")
+}

@@ -1,0 +1,94 @@
+package graph
+
+import "slices"
+
+// fuse drops the nodes that are not live and lets every Op.Fuse take in the
+// only reader of its output. It returns the nodes that remain, in order, and
+// outs as they are named among them.
+func (g *Graph) fuse(live []bool, outs []Tensor) ([]*Node, []Tensor) {
+	f := fuser{renamed: map[Tensor]Tensor{}, readers: map[Tensor]int{}}
+	for id, n := range g.nodes {
+		if live[id] {
+			for _, t := range n.In {
+				f.readers[t]++
+			}
+		}
+	}
+	for _, t := range outs {
+		f.readers[t] += 2 // an output must be made as it is
+	}
+	for id, n := range g.nodes {
+		if live[id] {
+			f.add(n)
+		}
+	}
+	outs = slices.Clone(outs)
+	for i, t := range outs {
+		outs[i] = f.rename(t)
+	}
+	return f.nodes, outs
+}
+
+type fuser struct {
+	nodes   []*Node
+	renamed map[Tensor]Tensor // of rewritten nodes
+	readers map[Tensor]int    // how many inputs and outputs a tensor is, under its new name
+}
+
+// rename gives t's newest name.
+func (f *fuser) rename(t Tensor) Tensor {
+	for {
+		to, ok := f.renamed[t]
+		if !ok {
+			return t
+		}
+		t = to
+	}
+}
+
+// add appends n with its inputs renamed, fused with the producer of one of
+// them where that is possible.
+func (f *fuser) add(n *Node) {
+	in := slices.Clone(n.In)
+	for i, t := range in {
+		in[i] = f.rename(t)
+	}
+	if !slices.Equal(in, n.In) {
+		n = f.replace(n, &Node{Op: n.Op, In: in, Out: n.Out, Attr: n.Attr, Scope: n.Scope})
+	}
+	for _, t := range in {
+		if t.Valid() && f.readers[t] == 1 && t.node.Op.Fuse != nil && f.movable(t.node) {
+			if fused := t.node.Op.Fuse(t.node, n); fused != nil {
+				f.nodes = slices.DeleteFunc(f.nodes, func(m *Node) bool { return m == t.node })
+				n = f.replace(n, fused)
+				break
+			}
+		}
+	}
+	f.nodes = append(f.nodes, n)
+}
+
+// replace makes to stand for n.
+func (f *fuser) replace(n, to *Node) *Node {
+	to.g, to.id = n.g, n.id
+	if to.Scope == "" {
+		to.Scope = n.Scope
+	}
+	for i := range n.Out {
+		old, name := Tensor{n, i}, Tensor{to, i}
+		f.readers[name] = f.readers[old]
+		f.renamed[old] = name
+	}
+	return to
+}
+
+// movable reports whether n may run later, where its reader is: no state has
+// been assigned since.
+func (f *fuser) movable(n *Node) bool {
+	for i := len(f.nodes) - 1; i >= 0 && f.nodes[i] != n; i-- {
+		if f.nodes[i].Op == assignOp {
+			return false
+		}
+	}
+	return true
+}
