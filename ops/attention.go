@@ -57,33 +57,18 @@ func (s attentionDims) v() strides     { return s.part(2, s.lk, s.dv) }
 func (s attentionDims) y() strides     { return heads(s.lq, s.h, s.dv) }
 func (s attentionDims) probs() strides { return headMaps(s.h, s.lq, s.lk) }
 
-// attentionOp works in three passes: scores, their softmax in place, values.
-// Output 1 is the probabilities [B, Heads, Lq, Lk].
+// attentionOp works in three passes or in one. Output 1 is the probabilities
+// [B, Heads, Lq, Lk], which only three passes make.
 var attentionOp = &graph.Op{
 	Name:  "attention",
 	Infer: inferAttention,
 	Lower: func(n *graph.Node) []graph.Launch {
-		s, c := dimsOf(n), n.Attr.(AttentionConfig)
-		maskRows := 0
-		if mask := n.In[3]; mask.Valid() {
-			maskRows = mask.Dim(0) * s.lq
+		s := dimsOf(n)
+		class := fmt.Sprintf("attention %d×%d head %d", s.lq, s.lk, s.d)
+		if !n.Used(1) && n.Variant(class, "three passes", "one pass") == "one pass" {
+			return []graph.Launch{onePass(n, s)}
 		}
-		scores := s.product(s.lq, s.lk, s.d)
-		scores.a, scores.b, scores.c, scores.alpha = s.q(), s.k().t(), s.probs(), c.Scale
-		values := s.product(s.lq, s.dv, s.lk)
-		values.a, values.b, values.c = s.probs(), s.v(), s.y()
-		rows := s.b * s.h * s.lq
-		q, k, v := s.parts(graph.In)
-		return []graph.Launch{
-			scores.launch(q, k, graph.None(), graph.Out(1)),
-			{
-				Kernel: "softmax",
-				Params: []uint32{uint32(rows), uint32(s.lk), flag(true), flag(c.Causal), uint32(s.lq), uint32(s.h), uint32(maskRows)},
-				Args:   []graph.Arg{graph.None(), graph.In(3), graph.Out(1)},
-				Groups: rows,
-			},
-			values.launch(graph.Out(1), v, graph.None(), graph.Out(0)),
-		}
+		return threePasses(n, s)
 	},
 	VJP: func(g *graph.Graph, n *graph.Node, dy []graph.Tensor) []graph.Tensor {
 		d := g.Apply(attentionGradOp, n.Attr, n.In[0], n.In[1], n.In[2], n.Output(1), dy[0])
@@ -93,6 +78,54 @@ var attentionOp = &graph.Op{
 		return append(d[:min(3, len(d))], graph.Tensor{})
 	},
 	Ref: refAttention,
+}
+
+// maskRows is how many rows the mask has, 0 without one.
+func (s attentionDims) maskRows(n *graph.Node) int {
+	if mask := n.In[3]; mask.Valid() {
+		return mask.Dim(0) * s.lq
+	}
+	return 0
+}
+
+// threePasses makes the scores, their softmax in place, and the values.
+func threePasses(n *graph.Node, s attentionDims) []graph.Launch {
+	c := n.Attr.(AttentionConfig)
+	scores := s.product(s.lq, s.lk, s.d)
+	scores.a, scores.b, scores.c, scores.alpha = s.q(), s.k().t(), s.probs(), c.Scale
+	values := s.product(s.lq, s.dv, s.lk)
+	values.a, values.b, values.c = s.probs(), s.v(), s.y()
+	rows := s.b * s.h * s.lq
+	q, k, v := s.parts(graph.In)
+	return []graph.Launch{
+		scores.launch(q, k, graph.None(), graph.Out(1)),
+		{
+			Kernel: "softmax",
+			Params: []uint32{uint32(rows), uint32(s.lk), flag(true), flag(c.Causal), uint32(s.lq), uint32(s.h), uint32(s.maskRows(n))},
+			Args:   []graph.Arg{graph.None(), graph.In(3), graph.Out(1)},
+			Groups: rows,
+		},
+		values.launch(graph.Out(1), v, graph.None(), graph.Out(0)),
+	}
+}
+
+// onePassRows is how many queries one workgroup of attention.wgsl takes.
+const onePassRows = 32
+
+// onePass stores no probabilities.
+func onePass(n *graph.Node, s attentionDims) graph.Launch {
+	c := n.Attr.(AttentionConfig)
+	params := []uint32{uint32(s.b * s.h), uint32(s.h), uint32(s.lq), uint32(s.lk), uint32(s.d), uint32(s.dv)}
+	for _, x := range []strides{s.q(), s.k(), s.v(), s.y()} {
+		params = append(params, uint32(x.base), uint32(x.batch), uint32(x.head), uint32(x.row))
+	}
+	q, k, v := s.parts(graph.In)
+	return graph.Launch{
+		Kernel: fmt.Sprintf("attention QUADS=%du", graph.Ceil(max(s.d, s.dv), 4)),
+		Params: append(params, bits(c.Scale), flag(c.Causal), uint32(s.maskRows(n))),
+		Args:   []graph.Arg{q, k, v, graph.In(3), graph.Out(0)},
+		Groups: s.b * s.h * graph.Ceil(s.lq, onePassRows),
+	}
 }
 
 func inferAttention(n *graph.Node) ([]graph.Spec, error) {

@@ -16,10 +16,11 @@ const module = "github.com/clip-wgpu/clip-wgpu/"
 // differentiated and planned without any device.
 var mayImport = map[string][]string{
 	"shaders":         {},
-	"graph":           {"shaders"},
+	"internal/half":   {},
+	"graph":           {"shaders", "internal/half"},
 	"ops":             {"graph"},
 	"layers":          {"graph", "ops"},
-	"weights":         {"graph"},
+	"weights":         {"graph", "internal/half"},
 	"gpu":             {"graph", "shaders"},
 	"clip/tokenizer":  {},
 	"clip/preprocess": {},

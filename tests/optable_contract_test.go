@@ -94,8 +94,20 @@ type attentionCase struct {
 	mask                       func(i int) float64
 }
 
-func TestAttention(t *testing.T) {
-	var cases []opCase
+func TestAttention(t *testing.T) { runOpCases(t, attentionCases()) }
+
+// One pass over the keys stores no probabilities, so it serves the forward
+// pass only.
+func TestAttentionInOnePass(t *testing.T) {
+	cases := attentionCases()
+	for i := range cases {
+		cases[i].variant = "one pass"
+		cases[i].noGrad = []string{"q", "k", "v", "mask"}
+	}
+	runOpCases(t, cases)
+}
+
+func attentionCases() (cases []opCase) {
 	for _, width := range []int{64, 72, 80, 88, 104, 112} {
 		cases = append(cases, attentionCase{batch: 1, heads: 2, lq: 7, lk: 7, d: width, v: width}.row())
 	}
@@ -122,7 +134,7 @@ func TestAttention(t *testing.T) {
 	} {
 		cases = append(cases, c.row())
 	}
-	runOpCases(t, cases)
+	return cases
 }
 
 // Packed queries, keys and values are the same attention.

@@ -33,6 +33,8 @@ type opCase struct {
 	tol    float64  // of the kernels, see closeRows
 	noGrad []string // inputs without gradient
 	kink   bool     // the function has a kink at these inputs: no finite differences
+
+	variant string // the kernel to take wherever it is a candidate
 }
 
 // runOpCases asks every case the table's questions.
@@ -73,6 +75,7 @@ func newOpRun(t *testing.T, c opCase) *opRun {
 		state:  map[*graph.State][]float64{},
 		rng:    rand.New(rand.NewPCG(1, 2)),
 	}
+	r.g.Variants = func(string, []string) string { return c.variant }
 	in := map[string]graph.Tensor{}
 	for _, spec := range c.inputs {
 		in[spec.name] = r.input(spec)

@@ -1,0 +1,62 @@
+// What the kernels of linear share: the weight's layout (graph.Layout) and what becomes of a sum.
+// x comes in groups of four along what is summed over, y in groups of four columns. W is [N, K]: forward, y's columns
+// are W's rows from 4·first on and the sum is over k; BACKWARD, which takes dy for x to dx for y, the other way round.
+//!use weight
+//!use function
+struct Params {
+    m: u32,      // rows of x and y
+    n: u32,      // columns of y
+    inner: u32,  // groups of four in a row of x
+    blocks: u32, depth: u32, first: u32,  // of W: blocks along N, rows of blocks in a panel, the first block along N
+    has_bias: u32, has_residual: u32
+}
+
+const PANEL = 64u;
+
+// block_at(n, k) is where W's block n along N and k along K lies.
+fn block_at(n: u32, k: u32) -> u32 {
+    let panel = n / PANEL * PANEL;
+    return panel * p.depth + k * min(PANEL, p.blocks - panel) + n % PANEL;
+}
+
+// factors(col, i)[j] takes number j of x's group i to the four of y's group col.
+fn factors(col: u32, i: u32) -> mat4x4<f32> {
+    if BACKWARD {
+        return transpose(load_w(block_at(p.first + i, col)));
+    }
+    return load_w(block_at(p.first + col, i));
+}
+
+// left(row, i) is x's group i of a row. Rows past the end read the last one.
+fn left(row: u32, i: u32) -> vec4<f32> {
+    let v = x[min(row, p.m - 1u) * p.inner + i];
+    if BACKWARD {
+        return v * scale_w(block_at(p.first + i, p.depth - 1u));
+    }
+    return v;
+}
+
+// finish stores y's group col of a row, which may lie past the end.
+fn finish(row: u32, col: u32, sum: vec4<f32>) {
+    if row >= p.m {
+        return;
+    }
+    var v = sum;
+    if !BACKWARD {
+        v = sum * scale_w(block_at(p.first + col, p.depth - 1u));
+    }
+    for (var j = 0u; j < 4u; j++) {
+        let n = 4u * col + j;
+        if n < p.n {
+            var result = v[j];
+            if p.has_bias != 0u {
+                result += bias[4u * p.first + n];
+            }
+            result = apply(ACT, result);
+            if p.has_residual != 0u {
+                result += residual[row * p.n + n];
+            }
+            y[row * p.n + n] = result;
+        }
+    }
+}
