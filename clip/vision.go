@@ -78,9 +78,13 @@ func sinCos2D(width, side int) []float32 {
 // blocks runs the tower up to the output of its first depth blocks, each
 // [batch, 1 + grid, width], from an image [batch, 3, height, width].
 func (t *VisionTransformer) blocks(g *graph.Graph, image graph.Tensor, depth int) []graph.Tensor {
-	x := g.Module("conv1", func() graph.Tensor { return t.Conv1.Forward(g, image) })
-	class := ops.Expand(g, g.Reshape(g.Param(t.ClassEmbedding), 1, t.cfg.Width), image.Dim(0))
-	x = ops.AddBroadcast(g, ops.Concat(g, 1, class, x), g.Param(t.PositionalEmbedding), 1)
+	end := g.Scope("conv1")
+	x := t.Conv1.Forward(g, image, 1)
+	g.Tap(ops.Split(g, x, 1, 1, x.Dim(1)-1)[1])
+	end()
+	// The class token is zero so far: what it and the positions add is one table.
+	table := ops.AddPrefix(g, g.Param(t.PositionalEmbedding), g.Param(t.ClassEmbedding))
+	x = ops.AddBroadcast(g, x, table, 1)
 	x = g.Module("ln_pre", func() graph.Tensor { return t.LnPre.Forward(g, x) })
 	defer g.Scope("transformer")()
 	return t.Transformer.Forward(g, x, layers.Mask{}, depth)

@@ -100,10 +100,10 @@ func NewPatchEmbed(width, patchHeight, patchWidth int) *PatchEmbed {
 	return &PatchEmbed{NewParam(kaimingUniform(3*patchHeight*patchWidth), width, 3, patchHeight, patchWidth)}
 }
 
-// Forward maps an image [batch, 3, height, width] to tokens in row-major order
-// of the patch grid.
-func (p *PatchEmbed) Forward(g *graph.Graph, image graph.Tensor) graph.Tensor {
+// Forward maps an image [batch, 3, height, width] to [batch, lead + patches,
+// width]: lead tokens of zeros, then one for each patch in row-major order.
+func (p *PatchEmbed) Forward(g *graph.Graph, image graph.Tensor, lead int) graph.Tensor {
 	s := p.Weight.Shape
-	patches := ops.Patchify(g, image, s[2], s[3])
+	patches := ops.Patchify(g, image, s[2], s[3], lead)
 	return ops.Linear(g, patches, g.Reshape(g.Param(p.Weight), s[0], s[1]*s[2]*s[3]), graph.Tensor{})
 }

@@ -65,9 +65,9 @@ func TestElementwiseMisuse(t *testing.T) {
 			[]string{"gather", "f32[7×9]", "f32[3]", "i32"}},
 		"gather from a vector": {func(g *graph.Graph) graph.Tensor { return Gather(g, f(g, "table", 7), ids(g, 3)) },
 			[]string{"f32[7]", "i32[3]"}},
-		"patchify, patch too large": {func(g *graph.Graph) graph.Tensor { return Patchify(g, f(g, "image", 1, 3, 8, 7), 8, 8) },
+		"patchify, patch too large": {func(g *graph.Graph) graph.Tensor { return Patchify(g, f(g, "image", 1, 3, 8, 7), 8, 8, 0) },
 			[]string{"patchify", "f32[1×3×8×7]", "8×8"}},
-		"patchify, no batch": {func(g *graph.Graph) graph.Tensor { return Patchify(g, f(g, "image", 3, 8, 8), 4, 4) },
+		"patchify, no batch": {func(g *graph.Graph) graph.Tensor { return Patchify(g, f(g, "image", 3, 8, 8), 4, 4, 0) },
 			[]string{"f32[3×8×8]", "[batch, channels, height, width]"}},
 		"adamw, moments": {func(g *graph.Graph) graph.Tensor {
 			_, _, v := AdamW(g, f(g, "p", 7), f(g, "grad", 7), f(g, "m", 7), f(g, "v", 8), f(g, "hyper", 7), true)
@@ -172,7 +172,7 @@ func TestPatchifyOrder(t *testing.T) {
 	for i := range x {
 		x[i] = float64(i)
 	}
-	y := Patchify(g, g.Input("x", graph.Shape{1, 2, 3, 5}, graph.F32), 2, 2)
+	y := Patchify(g, g.Input("x", graph.Shape{1, 2, 3, 5}, graph.F32), 2, 2, 0)
 	assert.Equal(t, graph.Shape{1, 2, 8}, y.Shape())
 	assert.Equal(t, []float64{0, 1, 5, 6, 15, 16, 20, 21, 2, 3, 7, 8, 17, 18, 22, 23}, evaluate(t, g, x, y))
 }

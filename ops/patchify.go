@@ -6,7 +6,9 @@ import (
 	"github.com/clip-wgpu/clip-wgpu/graph"
 )
 
-type patchSize struct{ h, w int }
+// patchSize is a patch's height and width, and how many rows of zeros come
+// before an image's patches.
+type patchSize struct{ h, w, lead int }
 
 var patchifyOp = &graph.Op{
 	Name: "patchify",
@@ -15,11 +17,11 @@ var patchifyOp = &graph.Op{
 		if len(x.Shape) != 4 || x.DType != graph.F32 {
 			return nil, fmt.Errorf("image %v: want f32 [batch, channels, height, width]", x)
 		}
-		if p.h <= 0 || p.w <= 0 || p.h > x.Shape[2] || p.w > x.Shape[3] {
+		if p.lead < 0 || p.h <= 0 || p.w <= 0 || p.h > x.Shape[2] || p.w > x.Shape[3] {
 			return nil, fmt.Errorf("image %v, patches of %d×%d: want at least one whole patch", x, p.h, p.w)
 		}
 		s := x.Shape
-		return []graph.Spec{{Shape: graph.Shape{s[0], (s[2] / p.h) * (s[3] / p.w), s[1] * p.h * p.w}}}, nil
+		return []graph.Spec{{Shape: graph.Shape{s[0], p.lead + (s[2]/p.h)*(s[3]/p.w), s[1] * p.h * p.w}}}, nil
 	},
 	Lower: func(n *graph.Node) []graph.Launch {
 		params := patchParams(n.In[0].Shape(), n.Attr.(patchSize))
@@ -34,7 +36,7 @@ var patchifyOp = &graph.Op{
 }
 
 func patchParams(image graph.Shape, p patchSize) []uint32 {
-	return []uint32{uint32(image[1]), uint32(image[2]), uint32(image[3]), uint32(p.h), uint32(p.w)}
+	return []uint32{uint32(image[1]), uint32(image[2]), uint32(image[3]), uint32(p.h), uint32(p.w), uint32(p.lead)}
 }
 
 // eachPixel calls f with every place in the patches, in order, and the place
@@ -42,12 +44,14 @@ func patchParams(image graph.Shape, p patchSize) []uint32 {
 func eachPixel(image graph.Shape, p patchSize, f func(i, pixel int)) {
 	channels, height, width := image[1], image[2], image[3]
 	rows, cols := height/p.h, width/p.w
-	for i := range image[0] * rows * cols * channels * p.h * p.w {
-		x, y, c := i%p.w, i/p.w%p.h, i/(p.w*p.h)%channels
-		patch := i / (p.w * p.h * channels)
-		x += patch % cols * p.w
-		y += patch / cols % rows * p.h
-		f(i, ((patch/(cols*rows)*channels+c)*height+y)*width+x)
+	size := channels * p.h * p.w
+	for b := range image[0] {
+		for patch := range rows * cols {
+			for e := range size {
+				c, y, x := e/(p.w*p.h), patch/cols*p.h+e/p.w%p.h, patch%cols*p.w+e%p.w
+				f((b*(p.lead+rows*cols)+p.lead+patch)*size+e, ((b*channels+c)*height+y)*width+x)
+			}
+		}
 	}
 }
 
@@ -74,10 +78,11 @@ var patchifyGradOp = &graph.Op{
 }
 
 // Patchify cuts an image [batch, channels, height, width] into its whole
-// patches, row by row: [batch, patches, channels·patchH·patchW], each in the
+// patches, row by row: [batch, lead + patches, channels·patchH·patchW], each in the
 // order of an OIHW convolution weight, so that a Linear of the flattened weight
 // is the convolution whose stride is its kernel. Pixels beyond the last whole
-// patch are dropped.
-func Patchify(g *graph.Graph, image graph.Tensor, patchH, patchW int) graph.Tensor {
-	return g.Apply(patchifyOp, patchSize{patchH, patchW}, image)[0]
+// patch are dropped. lead rows of zeros before the patches of each image leave
+// room for tokens that stand in front of them.
+func Patchify(g *graph.Graph, image graph.Tensor, patchH, patchW, lead int) graph.Tensor {
+	return g.Apply(patchifyOp, patchSize{patchH, patchW, lead}, image)[0]
 }

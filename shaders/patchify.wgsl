@@ -1,11 +1,12 @@
-// y[b, gy·gw + gx, (c·patch_h + v)·patch_w + u] = x[b, c, gy·patch_h + v, gx·patch_w + u]
-// x: an image; y: its whole patches, each flattened as an OIHW convolution weight is; gw = width / patch_w.
+// y[b, lead + gy·gw + gx, (c·patch_h + v)·patch_w + u] = x[b, c, gy·patch_h + v, gx·patch_w + u]
+// x: an image; y: its whole patches, each flattened as an OIHW convolution weight is; gw = width / patch_w. The first lead rows of
+// each image in y are zeros.
 // One invocation makes one of the n elements of y, one workgroup WG of them.
 //!use fold
-struct Params { n: u32, channels: u32, height: u32, width: u32, patch_h: u32, patch_w: u32 }
+struct Params { n: u32, channels: u32, height: u32, width: u32, patch_h: u32, patch_w: u32, lead: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;        // [batch, channels, height, width]
-@group(0) @binding(2) var<storage, read_write> y: array<f32>;  // [batch, gh·gw, channels·patch_h·patch_w]
+@group(0) @binding(2) var<storage, read_write> y: array<f32>;  // [batch, lead + gh·gw, channels·patch_h·patch_w]
 
 const WG = 64u;
 
@@ -21,8 +22,14 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
     let v = i / p.patch_w % p.patch_h;
     let area = p.patch_h * p.patch_w;
     let c = i / area % p.channels;
+    let tokens = p.lead + gh * gw;
     let token = i / (area * p.channels);
-    let row = token / gw % gh * p.patch_h + v;
-    let col = token % gw * p.patch_w + u;
-    y[i] = x[((token / (gh * gw) * p.channels + c) * p.height + row) * p.width + col];
+    if token % tokens < p.lead {
+        y[i] = 0.0;
+        return;
+    }
+    let cell = token % tokens - p.lead;
+    let row = cell / gw * p.patch_h + v;
+    let col = cell % gw * p.patch_w + u;
+    y[i] = x[((token / tokens * p.channels + c) * p.height + row) * p.width + col];
 }

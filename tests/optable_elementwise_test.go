@@ -204,21 +204,32 @@ func TestGather(t *testing.T) {
 	})
 }
 
+func TestAddPrefix(t *testing.T) {
+	var cases []opCase
+	for _, n := range [][2]int{{65, 1}, {197, 65}, {63, 63}} {
+		cases = append(cases, opCase{
+			name: fmt.Sprint(n), tol: tolUlp, inputs: []opInput{param("x", n[0]), param("b", n[1])},
+			build: one(func(g *graph.Graph, in tensors) graph.Tensor { return ops.AddPrefix(g, in["x"], in["b"]) }),
+		})
+	}
+	runOpCases(t, cases)
+}
+
 func TestPatchify(t *testing.T) {
 	var cases []opCase
 	for _, c := range []struct {
-		image graph.Shape
-		h, w  int
+		image      graph.Shape
+		h, w, lead int
 	}{
-		{graph.Shape{2, 3, 8, 12}, 4, 4},
-		{graph.Shape{2, 3, 9, 11}, 4, 3}, // a row and two columns of pixels are left over
-		{graph.Shape{1, 1, 7, 63}, 7, 9},
-		{graph.Shape{3, 2, 5, 5}, 5, 5},
-		{graph.Shape{1, 2, 3, 5}, 1, 1},
+		{graph.Shape{2, 3, 8, 12}, 4, 4, 0},
+		{graph.Shape{2, 3, 9, 11}, 4, 3, 1}, // a row and two columns of pixels are left over
+		{graph.Shape{1, 1, 7, 63}, 7, 9, 0},
+		{graph.Shape{3, 2, 5, 5}, 5, 5, 2},
+		{graph.Shape{1, 2, 3, 5}, 1, 1, 0},
 	} {
 		cases = append(cases, opCase{
-			name: fmt.Sprintf("%v in %d×%d", c.image, c.h, c.w), tol: tolMove, inputs: []opInput{{name: "image", shape: c.image}},
-			build: one(func(g *graph.Graph, in tensors) graph.Tensor { return ops.Patchify(g, in["image"], c.h, c.w) }),
+			name: fmt.Sprintf("%v in %d×%d after %d", c.image, c.h, c.w, c.lead), tol: tolMove, inputs: []opInput{{name: "image", shape: c.image}},
+			build: one(func(g *graph.Graph, in tensors) graph.Tensor { return ops.Patchify(g, in["image"], c.h, c.w, c.lead) }),
 		})
 	}
 	runOpCases(t, cases)

@@ -124,10 +124,13 @@ func (c *testCase) loadWith(ctx context.Context, use func(name string) bool) (cl
 	if _, ok := extra["logit_bias"]; ok && cfg != nil && cfg.InitLogitBias == nil {
 		cfg.InitLogitBias = new(float64)
 	}
-	merged, err := c.temporary() // it stays open while the model is
+	f, err := os.CreateTemp("", "clip-wgpu-verify-*.safetensors")
 	if err != nil {
 		return nil, err
 	}
+	merged := f.Name()
+	defer c.discard(merged)
+	f.Close()
 	if err := c.merge(merged, source, extra); err != nil {
 		return nil, err
 	}

@@ -41,9 +41,9 @@ type Row struct {
 
 // Verifier runs cases on one device. It is not safe for concurrent use.
 type Verifier struct {
-	options gpu.Options
-	device  *gpu.Device // opened by the first case that needs it
-	scratch string      // a folder for weights put together here, made when needed
+	options   gpu.Options
+	device    *gpu.Device // opened by the first case that needs it
+	temporary []string    // files that could not be removed while they were open
 }
 
 // New returns a Verifier for the device that o chooses.
@@ -55,8 +55,8 @@ func (v *Verifier) Close() error {
 	if v.device != nil {
 		errs = append(errs, v.device.Close())
 	}
-	if v.scratch != "" {
-		errs = append(errs, os.RemoveAll(v.scratch))
+	for _, path := range v.temporary {
+		errs = append(errs, os.Remove(path))
 	}
 	return errors.Join(errs...)
 }
@@ -112,20 +112,11 @@ func (v *Verifier) openDevice() (*gpu.Device, error) {
 	return v.device, err
 }
 
-// temporary returns the path of a new file, to be removed by Close.
-func (v *Verifier) temporary() (string, error) {
-	if v.scratch == "" {
-		dir, err := os.MkdirTemp("", "clip-wgpu-verify-")
-		if err != nil {
-			return "", err
-		}
-		v.scratch = dir
+// discard removes a temporary file, at the latest in Close.
+func (v *Verifier) discard(path string) {
+	if os.Remove(path) != nil { // Windows keeps files that are open
+		v.temporary = append(v.temporary, path)
 	}
-	f, err := os.CreateTemp(v.scratch, "*.safetensors")
-	if err != nil {
-		return "", err
-	}
-	return f.Name(), f.Close()
 }
 
 // add makes the row of a comparison with the given largest error.

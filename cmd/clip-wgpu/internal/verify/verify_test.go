@@ -262,12 +262,11 @@ func TestCannotRun(t *testing.T) {
 }
 
 func TestTemporaryFilesAreRemoved(t *testing.T) {
-	v := New(gpu.Options{})
-	path, err := v.temporary()
-	require.NoError(t, err)
+	v, path := New(gpu.Options{}), filepath.Join(t.TempDir(), "weights")
+	v.discard(path) // which is not there yet: as one that cannot be removed
+	require.NoError(t, os.WriteFile(path, nil, 0o666))
 	require.NoError(t, v.Close())
 	assert.NoFileExists(t, path)
-	assert.NoDirExists(t, filepath.Dir(path))
 }
 
 func TestOutputGroup(t *testing.T) {
