@@ -261,22 +261,32 @@ func (e *engine) Forward(ctx context.Context, images *Tensor, texts [][]int32) (
 // Programs lowers the towers for a batch without loading them: what the device
 // would replay for EncodeImage and EncodeText.
 func (e *engine) Programs(batch int) (image, text *graph.Program, err error) {
-	image, err = compile(task{build: func(g *graph.Graph, batch int) []graph.Tensor {
-		return []graph.Tensor{unit(g, e.imageTower(g, batch), true)}
-	}}, batch)
-	if err != nil {
+	if image, err = e.compile(e.imageTask(), batch, e.tuning.Choose); err != nil {
 		return nil, nil, err
 	}
-	text, err = compile(task{build: func(g *graph.Graph, batch int) []graph.Tensor {
-		return []graph.Tensor{unit(g, e.textTower(g, e.text.inputs(g, batch, e.text.ContextLength)), true)}
-	}}, batch)
+	text, err = e.compile(e.textTask(e.text.ContextLength), batch, e.tuning.Choose)
 	return image, text, err
+}
+
+// imageTask is EncodeImage of unit features, but for its images.
+func (e *engine) imageTask() task {
+	return task{key: "image", build: func(g *graph.Graph, batch int) []graph.Tensor {
+		return []graph.Tensor{unit(g, e.imageTower(g, batch), true)}
+	}}
+}
+
+// textTask is EncodeText of unit features for rows of length tokens, but for them.
+func (e *engine) textTask(length int) task {
+	return task{key: "text", build: func(g *graph.Graph, batch int) []graph.Tensor {
+		return []graph.Tensor{unit(g, e.textTower(g, e.text.inputs(g, batch, length)), true)}
+	}}
 }
 
 // Record appends both towers to g for batch pairs of an image and a text of
 // length tokens, and returns their unit features [batch, embed_dim]. Feed gives
 // the values of the inputs it declares.
 func (e *engine) Record(g *graph.Graph, batch, length int) (imageFeatures, textFeatures graph.Tensor) {
+	g.Variants = e.tuning.Choose
 	image := unit(g, e.imageTower(g, batch), true)
 	return image, unit(g, e.textTower(g, e.text.inputs(g, batch, length)), true)
 }

@@ -106,6 +106,9 @@ func (c *checkpoint) readConfig(o *options) error {
 		if c.config, ppJSON, err = ParseConfig(data); err == nil && ppJSON != nil {
 			err = json.Unmarshal(ppJSON, &pp)
 		}
+		if err == nil {
+			err = pp.Validate()
+		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", file, err)
 		}

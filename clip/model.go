@@ -53,6 +53,9 @@ type Model interface {
 	Trace(ctx context.Context, images *Tensor, texts [][]int32, modules ...string) (map[string]Tensor, error)
 	// Programs lowers both towers for a batch without loading them.
 	Programs(batch int) (image, text *graph.Program, err error)
+	// Tune measures the kernels that the towers can choose among for batches, so
+	// that Save on the result makes later runs take the fastest.
+	Tune(ctx context.Context, batches []int, progress func(done, total int)) (*gpu.Tuning, error)
 	// Record appends the towers to a graph, to be trained; Feed gives its inputs.
 	Record(g *graph.Graph, batch, length int) (imageFeatures, textFeatures graph.Tensor)
 	Feed(images Tensor, texts [][]int32) (map[string]any, error)
@@ -157,6 +160,7 @@ type engine struct {
 	warnings  []string
 
 	dev      *gpu.Device
+	tuning   *gpu.Tuning // what the user's cache holds for the device, or nil
 	store    *gpu.Store
 	programs *programCache
 	source   *weights.File // kept open while weights stream
@@ -183,7 +187,7 @@ func newEngine(cfg Config) *engine {
 // open puts the model on a device.
 func (e *engine) open(opts []Option) error {
 	o := newOptions(opts)
-	err := e.prepare()
+	err := errors.Join(e.cast(o.castDType), e.prepare())
 	if err != nil {
 		return err
 	}
@@ -194,6 +198,9 @@ func (e *engine) open(opts []Option) error {
 	}
 	if err != nil {
 		return err
+	}
+	if e.tuning, err = e.dev.LoadTuning(); err != nil {
+		return errors.Join(err, e.dev.Close())
 	}
 	e.store = e.dev.NewStore()
 	e.programs = newProgramCache(o.maxBatch)
@@ -293,13 +300,14 @@ type options struct {
 	gpu       gpu.Options
 	device    *gpu.Device
 	maxBatch  int
+	castDType CastDType
 	config    *Config
 	imageSize *Size
 	context   int
 }
 
 func newOptions(opts []Option) *options {
-	o := &options{maxBatch: 32}
+	o := &options{maxBatch: 32, castDType: F32}
 	for _, opt := range opts {
 		opt(o)
 	}

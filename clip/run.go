@@ -2,6 +2,7 @@ package clip
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -65,7 +66,7 @@ type programCache struct {
 	mu       sync.Mutex
 	idle     sync.Cond // signalled when a program is released
 	programs map[string]*program
-	limits   map[string]int // the largest batch that fits the device, by task
+	limits   map[string]int // the largest batch that may fit the device, by task's key, where one did not
 	maxBatch int
 	clock    int
 	closed   bool
@@ -104,21 +105,43 @@ func newProgramCache(maxBatch int) *programCache {
 // two, that n items fill and the device holds. A caller whose context ends
 // leaves; the loading, which may take seconds, goes on for the next one.
 func (c *programCache) acquire(ctx context.Context, e *engine, t task, n int) (*program, error) {
-	p, err := c.find(e, t, n)
-	if err != nil {
-		return nil, err
-	}
-	select {
-	case <-p.loaded:
-		err = p.err
-	case <-ctx.Done():
-		err = ctx.Err()
-	}
-	if err != nil {
+	for {
+		p, err := c.find(e, t, n)
+		if err != nil {
+			return nil, err
+		}
+		select {
+		case <-p.loaded:
+			err = p.err
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+		if err == nil {
+			return p, nil
+		}
 		c.release(p)
-		return nil, err
+		if p.batch == 1 || !tooLarge(err) {
+			return nil, err
+		}
+		c.limit(t, p.batch/2)
 	}
-	return p, nil
+}
+
+// tooLarge reports whether a smaller batch may not meet err.
+func tooLarge(err error) bool {
+	var size *graph.SizeError
+	var limit *gpu.LimitError
+	var memory *gpu.MemoryError
+	return errors.As(err, &size) || errors.As(err, &limit) || errors.As(err, &memory)
+}
+
+// limit keeps t's batches to at most batch.
+func (c *programCache) limit(t task, batch int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if old, ok := c.limits[t.key]; !ok || batch < old {
+		c.limits[t.key] = batch
+	}
 }
 
 // find returns a program that is loaded or about to be.
@@ -140,14 +163,14 @@ func (c *programCache) find(e *engine, t task, n int) (*program, error) {
 		key := fmt.Sprintf("%s batch %d", t.key, batch)
 		p := c.programs[key]
 		if p == nil {
-			prog, err := compile(t, batch)
-			if err != nil {
-				return nil, err
-			}
-			if batch > 1 && widest(prog) > e.dev.Info().MaxBindingBytes {
+			prog, err := e.compile(t, batch, e.tuning.Choose)
+			if batch > 1 && tooLarge(err) {
 				batch /= 2
 				c.limits[t.key] = batch
 				continue
+			}
+			if err != nil {
+				return nil, err
 			}
 			p = &program{loaded: make(chan struct{}), inputs: prog.Inputs, outputs: prog.Outputs, batch: batch, users: 1}
 			c.programs[key] = p
@@ -155,14 +178,21 @@ func (c *programCache) find(e *engine, t task, n int) (*program, error) {
 		}
 		c.clock++
 		p.users, p.used = p.users+1, c.clock
-		c.evict()
+		c.evict(maxPrograms)
 		return p, nil
 	}
 }
 
-// load makes p, which it uses meanwhile, ready to run.
+// load makes p, which it uses meanwhile, ready to run, in the place of the
+// programs that nobody uses where memory is short.
 func (c *programCache) load(e *engine, prog *graph.Program, p *program, key string) {
 	session, err := e.dev.Load(prog, e.store)
+	if refused := (*gpu.MemoryError)(nil); errors.As(err, &refused) {
+		c.mu.Lock()
+		c.evict(0)
+		c.mu.Unlock()
+		session, err = e.dev.Load(prog, e.store)
+	}
 	c.mu.Lock()
 	p.session, p.err = session, err
 	if err != nil {
@@ -173,24 +203,17 @@ func (c *programCache) load(e *engine, prog *graph.Program, p *program, key stri
 	c.release(p)
 }
 
-func compile(t task, batch int) (*graph.Program, error) {
+func (e *engine) compile(t task, batch int, variants func(string, []string) string) (*graph.Program, error) {
 	g := graph.New()
+	g.Variants = variants
 	outs := t.build(g, batch)
 	return g.Build(outs...)
 }
 
-// widest is the size of the largest activation or input that a step binds.
-func widest(p *graph.Program) int64 {
-	size := slices.Max(append([]int64{0}, p.Arena...))
-	for _, in := range p.Inputs {
-		size = max(size, in.Bytes())
-	}
-	return size
-}
-
-// evict closes the least recently used programs beyond the bound.
-func (c *programCache) evict() {
-	for len(c.programs) > maxPrograms {
+// evict closes the least recently used of more than bound programs, those in
+// use excepted.
+func (c *programCache) evict(bound int) {
+	for len(c.programs) > bound {
 		oldest := ""
 		for key, p := range c.programs {
 			if p.users == 0 && (oldest == "" || p.used < c.programs[oldest].used) {

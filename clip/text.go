@@ -59,7 +59,7 @@ func newTextTransformer(c *Config) *TextTransformer {
 		x.TextProjectionBias.Weight.Source = layers.Normal(attn)
 		x.TextProjectionBias.Bias.Source = layers.Constant(0)
 	default:
-		x.TextProjection = layers.NewParam(layers.Normal(attn), t.Width, c.EmbedDim)
+		x.TextProjection = layers.NewProjection(layers.Normal(attn), t.Width, c.EmbedDim)
 	}
 	return x
 }
@@ -174,7 +174,7 @@ func (t *TextTransformer) head(g *graph.Graph, in textInputs, blocks []graph.Ten
 	case t.TextProjectionBias != nil:
 		return t.TextProjectionBias.Forward(g, x)
 	case t.TextProjection != nil:
-		return project(g, x, t.TextProjection)
+		return ops.Project(g, x, g.Param(t.TextProjection))
 	}
 	return x
 }

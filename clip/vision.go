@@ -52,7 +52,7 @@ func newVisionTransformer(c *Config) *VisionTransformer {
 		t.AttnPoolContrastive = layers.NewAttentionalPooler(pooled, v.Width, v.AttnPoolerHeads, 1)
 	}
 	t.LnPost = layers.NewLayerNorm(pooled, v.NormKwargs.eps())
-	t.Proj = layers.NewParam(layers.Normal(scale), pooled, c.EmbedDim)
+	t.Proj = layers.NewProjection(layers.Normal(scale), pooled, c.EmbedDim)
 	return t
 }
 
@@ -141,17 +141,5 @@ func (t *VisionTransformer) forward(g *graph.Graph, image graph.Tensor) graph.Te
 
 func (t *VisionTransformer) head(g *graph.Graph, blocks []graph.Tensor) graph.Tensor {
 	pooled, _ := t.pool(g, blocks[len(blocks)-1])
-	return project(g, pooled, t.Proj)
-}
-
-// project is x·P over the last dimension.
-func project(g *graph.Graph, x graph.Tensor, p *graph.Param) graph.Tensor {
-	s := x.Shape()
-	if len(s) == 0 {
-		return x
-	}
-	rows := s.Elems() / s[len(s)-1]
-	y := ops.MatMul(g, g.Reshape(x, rows, s[len(s)-1]), g.Param(p), false, false)
-	out := append(append([]int{}, s[:len(s)-1]...), p.Shape[1])
-	return g.Reshape(y, out...)
+	return ops.Project(g, pooled, g.Param(t.Proj))
 }

@@ -34,8 +34,10 @@ func (c *core) checkProgram(p *graph.Program) error {
 		}
 	}
 	for _, st := range p.States {
-		if err := c.checkSize("state "+st.Name, st.Bytes(), c.info.MaxBindingBytes); err != nil {
-			return err
+		for _, n := range st.Buffers() {
+			if err := c.checkSize("state "+st.Name, n, c.info.MaxBufferBytes-c.guard()); err != nil {
+				return err
+			}
 		}
 	}
 	for i := range p.Steps {
@@ -44,11 +46,18 @@ func (c *core) checkProgram(p *graph.Program) error {
 		}
 	}
 	for i, out := range p.Outputs {
-		if out.Slot.Space == graph.SpaceNone || out.Slot.Bytes != out.Bytes() {
-			return fmt.Errorf("output %d %v lies in %d bytes of %v", i, out.Spec, out.Slot.Bytes, out.Slot)
+		var bytes int64
+		for _, slot := range out.Slots {
+			if slot.Space == graph.SpaceNone {
+				return fmt.Errorf("output %d %v is absent", i, out.Spec)
+			}
+			if err := c.checkSlot(p, slot, shaders.Read); err != nil {
+				return fmt.Errorf("output %d %v: %w", i, out.Spec, err)
+			}
+			bytes += slot.Bytes
 		}
-		if err := c.checkSlot(p, out.Slot, shaders.Read); err != nil {
-			return fmt.Errorf("output %d %v: %w", i, out.Spec, err)
+		if bytes != out.Bytes() {
+			return fmt.Errorf("output %d %v lies in %d bytes", i, out.Spec, bytes)
 		}
 	}
 	return nil
@@ -114,7 +123,7 @@ func (c *core) checkSlot(p *graph.Program, slot graph.Slot, access shaders.Acces
 	if slot.Space == graph.SpaceNone {
 		return nil
 	}
-	size, err := capacity(p, slot)
+	end, err := capacity(p, slot)
 	switch {
 	case err != nil:
 		return err
@@ -122,15 +131,16 @@ func (c *core) checkSlot(p *graph.Program, slot graph.Slot, access shaders.Acces
 		return &LimitError{"bytes of a binding", slot.Bytes, c.info.MaxBindingBytes}
 	case slot.Offset < 0 || slot.Offset%paramsBytes != 0:
 		return fmt.Errorf("%v does not begin at a multiple of %d", slot, paramsBytes)
-	case slot.Bytes > size-slot.Offset || slot.Bytes%4 != 0:
-		return fmt.Errorf("%d bytes of %v, which has %d", slot.Bytes, slot, size-slot.Offset)
+	case slot.Bytes > end-slot.Offset || slot.Bytes%4 != 0:
+		return fmt.Errorf("%d bytes of %v, which has %d", slot.Bytes, slot, end-slot.Offset)
 	case slot.Space == graph.SpaceInput && access == shaders.ReadWrite:
 		return fmt.Errorf("writes input %v", slot)
 	}
 	return nil
 }
 
-// capacity is how many bytes there are where slot lies.
+// capacity is how many bytes there are where slot lies, up to the end of the
+// buffer that holds its first.
 func capacity(p *graph.Program, slot graph.Slot) (int64, error) {
 	sizes := map[graph.Space]int{
 		graph.SpaceArena: len(p.Arena),
@@ -144,7 +154,13 @@ func capacity(p *graph.Program, slot graph.Slot) (int64, error) {
 	case graph.SpaceInput:
 		return p.Inputs[slot.Index].Bytes(), nil
 	case graph.SpaceState:
-		return p.States[slot.Index].Bytes(), nil
+		var end int64
+		for _, n := range p.States[slot.Index].Buffers() {
+			if end += n; slot.Offset < end {
+				break
+			}
+		}
+		return end, nil
 	}
 	return p.Arena[slot.Index], nil
 }

@@ -197,19 +197,20 @@ var cases = map[string]func(t *testing.T){
 			"y: a0+100 does not begin at a multiple of 256":                    changed(func(_ *graph.Program, st *graph.Step) { st.Slots[0].Offset = 100 }),
 			"y: a0 does not begin at":                                          changed(func(_ *graph.Program, st *graph.Step) { st.Slots[0].Offset = -256 }),
 			"y: 256 bytes of a0+256, which has 0":                              changed(func(_ *graph.Program, st *graph.Step) { st.Slots[0].Offset = 256 }),
-			"output 0 f32[64]: 256 bytes of a0+256, which has 0":               changed(func(p *graph.Program, _ *graph.Step) { p.Outputs[0].Slot.Offset = 256 }),
-			"output 0 f32[64]: a0 does not begin at":                           changed(func(p *graph.Program, _ *graph.Step) { p.Outputs[0].Slot.Offset = -256 }),
+			"output 0 f32[64]: 256 bytes of a0+256, which has 0":               changed(func(p *graph.Program, _ *graph.Step) { p.Outputs[0].Slots[0].Offset = 256 }),
+			"output 0 f32[64]: a0 does not begin at":                           changed(func(p *graph.Program, _ *graph.Step) { p.Outputs[0].Slots[0].Offset = -256 }),
 			"activation buffer 1: 0":                                           changed(func(p *graph.Program, _ *graph.Step) { p.Arena = append(p.Arena, 0) }),
 			"activation buffer 1: -4":                                          changed(func(p *graph.Program, _ *graph.Step) { p.Arena = append(p.Arena, -4) }),
 			"activation buffer 1: 268435460, the device allows 1 to 268435456": changed(func(p *graph.Program, _ *graph.Step) { p.Arena = append(p.Arena, 256<<20+4) }),
 			"bytes of a binding: 134217732, the device allows 1 to 134217728":  changed(func(p *graph.Program, st *graph.Step) { p.Arena[0], st.Slots[0].Bytes = 256<<20, 128<<20+4 }),
-			"output 0 f32[64]: the program has no a3":                          changed(func(p *graph.Program, _ *graph.Step) { p.Outputs[0].Slot.Index = 3 }),
-			"output 0 f32[64] lies in 256 bytes of -":                          changed(func(p *graph.Program, _ *graph.Step) { p.Outputs[0].Slot = graph.Slot{Bytes: 256} }),
+			"output 0 f32[64]: the program has no a3":                          changed(func(p *graph.Program, _ *graph.Step) { p.Outputs[0].Slots[0].Index = 3 }),
+			"output 0 f32[64] is absent":                                       changed(func(p *graph.Program, _ *graph.Step) { p.Outputs[0].Slots[0].Space = graph.SpaceNone }),
+			"output 0 f32[64] lies in 0 bytes":                                 changed(func(p *graph.Program, _ *graph.Step) { p.Outputs[0].Slots = nil }),
 			"bytes of input x: 0": changed(func(p *graph.Program, _ *graph.Step) {
 				p.Inputs = []graph.Binding{{Name: "x", Spec: graph.Spec{Shape: graph.Shape{0}}}}
 			}),
-			"bytes of state table: 151781376, the device allows 1 to 134217728": changed(func(p *graph.Program, _ *graph.Step) {
-				p.States = []*graph.State{{Name: "table", Spec: graph.Spec{Shape: graph.Shape{49408 * 768}}}}
+			"bytes of state table: 400000000, the device allows 1 to 268435456": changed(func(p *graph.Program, _ *graph.Step) {
+				p.States = []*graph.State{{Name: "table", Spec: graph.Spec{Shape: graph.Shape{1, 100e6}}}}
 			}),
 		} {
 			refused(t, p, message)

@@ -63,8 +63,13 @@ type core struct {
 func (c *core) open() error {
 	var descriptor wgpu.DeviceDescriptor
 	limits := wgpu.DefaultLimits()
-	if !c.options.DefaultLimits {
+	if c.options.DefaultLimits {
+		c.info.Timestamps = false
+	} else {
 		limits = c.adapter.GetLimits().Limits
+	}
+	if c.info.Timestamps {
+		descriptor.RequiredFeatures = []wgpu.FeatureName{wgpu.FeatureName_TimestampQuery}
 	}
 	descriptor.RequiredLimits = &wgpu.RequiredLimits{Limits: limits}
 	device, err := c.adapter.RequestDevice(&descriptor)
@@ -140,6 +145,16 @@ func (d *Device) Info() Info {
 		return Info{}
 	}
 	return d.core.info
+}
+
+// MemoryInUse is how many bytes all buffers take: what Options.MaxMemory bounds.
+func (d *Device) MemoryInUse() int64 {
+	if d == nil {
+		return 0
+	}
+	d.core.calls.lock()
+	defer d.core.calls.unlock()
+	return d.core.used
 }
 
 // Retain returns another handle of the same GPU, to be closed by whoever got it.

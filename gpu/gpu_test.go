@@ -71,7 +71,7 @@ func handmade(k *shaders.Kernel, n int, groups uint32, params ...uint32) *graph.
 	return &graph.Program{
 		Steps:   []graph.Step{{Scope: "test", Op: "op", Kernel: k, Params: params, Slots: []graph.Slot{out}, Groups: [2]uint32{groups, 1}}},
 		Arena:   []int64{spec.Bytes()},
-		Outputs: []graph.Binding{{Spec: spec, Slot: out}},
+		Outputs: []graph.Binding{{Spec: spec, Slots: []graph.Slot{out}}},
 	}
 }
 

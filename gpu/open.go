@@ -20,7 +20,7 @@ import (
 // Options choose and limit a device. The zero value takes the best adapter.
 type Options struct {
 	Adapter       string // index, or part of a name in any case; "" is the best
-	DefaultLimits bool   // WebGPU's default limits instead of the adapter's own: what every GPU can do
+	DefaultLimits bool   // WebGPU's default limits, and no features, instead of the adapter's own: what every GPU can do
 	MaxMemory     int64  // bytes of device memory that may be in use at once; 0 is no limit
 
 	// Check fills activations with NaN before every run and fails a run in
@@ -37,6 +37,7 @@ type Info struct {
 	MaxStorageBuffers             int   // that one kernel binds
 	MaxSharedBytes                int   // of workgroup memory
 	MaxInvocations, MaxWorkgroups int   // of a workgroup; of a dispatch in each dimension
+	Timestamps                    bool  // the GPU's own clock is there for Session.Profile
 }
 
 func (i Info) withLimits(l wgpu.Limits) Info {
@@ -86,11 +87,12 @@ func driverHint() string {
 func describe(index int, a *wgpu.Adapter) Info {
 	p := a.GetProperties()
 	return Info{
-		Index:   index,
-		Name:    p.Name,
-		Driver:  p.DriverDescription,
-		Backend: p.BackendType.String(),
-		Type:    p.AdapterType.String(),
+		Index:      index,
+		Name:       p.Name,
+		Driver:     p.DriverDescription,
+		Backend:    p.BackendType.String(),
+		Type:       p.AdapterType.String(),
+		Timestamps: a.HasFeature(wgpu.FeatureName_TimestampQuery),
 	}.withLimits(a.GetLimits().Limits)
 }
 

@@ -51,7 +51,8 @@ func (s *Session) guards(i int) []transfer {
 	first := len(st.Kernel.Bindings) - len(st.Slots)
 	for j, slot := range st.Slots {
 		if st.Kernel.Bindings[first+j].Access == shaders.ReadWrite && s.guarded(slot) > 0 {
-			guards = append(guards, transfer{s.buffer(slot), slot.Offset + slot.Bytes, make([]byte, guardBytes)})
+			b, offset := s.place(slot)
+			guards = append(guards, transfer{b, offset + slot.Bytes, make([]byte, guardBytes)})
 		}
 	}
 	return guards
@@ -60,8 +61,14 @@ func (s *Session) guards(i int) []transfer {
 // guarded is how many bytes behind slot nothing else uses. They are bound with
 // it: a store beyond a binding is dropped, and would not show.
 func (s *Session) guarded(slot graph.Slot) int64 {
-	free := slot.Space == graph.SpaceState ||
-		slot.Space == graph.SpaceArena && (s.program.Guard >= guardBytes || slot.Offset+slot.Bytes == s.program.Arena[slot.Index])
+	free := false
+	switch slot.Space {
+	case graph.SpaceState:
+		m, offset := s.store.states[s.program.States[slot.Index]].at(slot.Offset)
+		free = offset+slot.Bytes == m.bytes
+	case graph.SpaceArena:
+		free = s.program.Guard >= guardBytes || slot.Offset+slot.Bytes == s.program.Arena[slot.Index]
+	}
 	if !free {
 		return 0
 	}

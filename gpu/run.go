@@ -22,11 +22,24 @@ type IO struct {
 // between them, and drivers reset a GPU that is busy for seconds.
 const maxSubmission = 200 * time.Millisecond
 
+// maxSteps is the most steps of one submission, so that Profile has a query for each.
+const maxSteps = 4096
+
 // Run replays the Program once. Everything in io is checked before the GPU sees
 // any of it. When ctx ends, Run returns its error within the time of a
 // submission and no State has changed; once a State's new value is on its way,
 // the run goes on to its end. After an error Outputs may be partly filled.
 func (s *Session) Run(ctx context.Context, io IO) error {
+	return s.run(ctx, io, func(ctx context.Context, reads [][]transfer) error {
+		if s.core.options.Check {
+			return s.replay(ctx, s.checked, reads)
+		}
+		return s.replay(ctx, s.submit, reads)
+	})
+}
+
+// run does what belongs around a replay.
+func (s *Session) run(ctx context.Context, io IO, replay func(ctx context.Context, reads [][]transfer) error) error {
 	if s == nil {
 		return ErrClosed
 	}
@@ -43,7 +56,7 @@ func (s *Session) Run(ctx context.Context, io IO) error {
 	if err := s.write(ctx, io.Inputs); err != nil {
 		return err
 	}
-	return s.replay(ctx, batches(s.reads(io.Outputs)))
+	return replay(ctx, batches(s.reads(io.Outputs)))
 }
 
 func (s *Session) checkIO(io IO) error {
@@ -93,7 +106,7 @@ func (s *Session) write(ctx context.Context, inputs map[string]any) error {
 			return err
 		}
 	}
-	for _, in := range s.program.Inputs {
+	for i, in := range s.program.Inputs {
 		var data []byte
 		switch v := inputs[in.Name].(type) {
 		case []float32:
@@ -101,27 +114,26 @@ func (s *Session) write(ctx context.Context, inputs map[string]any) error {
 		case []int32:
 			data = bytesOf(v)
 		}
-		if err := u.write(ctx, s.buffer(in.Slot), 0, data); err != nil {
+		if err := u.write(ctx, s.memory[len(s.program.Arena)+i], 0, data); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// submitter gives steps lo to hi, then reads, to the GPU.
+type submitter func(ctx context.Context, lo, hi int, reads []transfer) error
+
 // replay submits all steps, the first reads together with the last of them. No
 // end of ctx counts any more once a State is being written.
-func (s *Session) replay(ctx context.Context, reads [][]transfer) error {
-	send := s.submit
-	if s.core.options.Check {
-		send = s.checked
-	}
+func (s *Session) replay(ctx context.Context, submit submitter, reads [][]transfer) error {
 	for lo, hi := 0, 0; lo < len(s.steps); lo = hi {
 		hi = s.cut(lo)
 		var first []transfer
 		if hi == len(s.steps) && len(reads) > 0 {
 			first, reads = reads[0], reads[1:]
 		}
-		if err := send(ctx, lo, hi, first); err != nil {
+		if err := submit(ctx, lo, hi, first); err != nil {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
@@ -146,14 +158,14 @@ func (s *Session) cut(lo int) int {
 	if cost == 0 || s.core.options.Check {
 		return hi
 	}
-	for hi < len(s.steps) && s.steps[hi].cost > 0 && cost+s.steps[hi].cost <= maxSubmission {
+	for hi < min(len(s.steps), lo+maxSteps) && s.steps[hi].cost > 0 && cost+s.steps[hi].cost <= maxSubmission {
 		cost += s.steps[hi].cost
 		hi++
 	}
 	return hi
 }
 
-// submit gives steps lo to hi, then reads, to the GPU.
+// submit is Run's submitter.
 func (s *Session) submit(ctx context.Context, lo, hi int, reads []transfer) error {
 	record := func(e *wgpu.CommandEncoder) error { return s.dispatch(e, s.steps[lo:hi]) }
 	return s.core.send(ctx, record, reads, func(elapsed time.Duration) error {
@@ -193,9 +205,14 @@ func (s *Session) learn(steps []step, elapsed time.Duration) {
 func (s *Session) reads(outputs [][]float32) []transfer {
 	var ts []transfer
 	for i, dst := range outputs {
-		if dst != nil {
-			slot := s.program.Outputs[i].Slot
-			ts = append(ts, transfer{s.buffer(slot), slot.Offset, bytesOf(dst)})
+		if dst == nil {
+			continue
+		}
+		data := bytesOf(dst)
+		for _, slot := range s.program.Outputs[i].Slots {
+			b, offset := s.place(slot)
+			ts = append(ts, transfer{b, offset, data[:slot.Bytes]})
+			data = data[slot.Bytes:]
 		}
 	}
 	return ts

@@ -96,7 +96,7 @@ func (s *Session) allocate() error {
 	picked, missing := c.pick(sizes)
 	for _, st := range p.States {
 		if s.store.states[st] == nil {
-			missing += st.Bytes() + c.guard()
+			missing += c.stateBytes(st)
 		}
 	}
 	params := int64(len(p.Steps)) * paramsBytes
@@ -136,7 +136,7 @@ func (s *Session) upload() error {
 		if s.store.states[st] != nil {
 			continue
 		}
-		b, err := s.store.state(st)
+		m, err := s.store.state(st)
 		if err != nil {
 			return err
 		}
@@ -144,7 +144,7 @@ func (s *Session) upload() error {
 		if param == nil {
 			continue
 		}
-		if err := s.stream(&u, b, param); err != nil {
+		if err := s.stream(&u, m, param); err != nil {
 			s.store.forget(st)
 			return fmt.Errorf("parameter %s: %w", param.Name, err)
 		}
@@ -154,9 +154,15 @@ func (s *Session) upload() error {
 
 // stream uploads a parameter piece by piece. Its source is read without holding
 // a lock that others wait for.
-func (s *Session) stream(u *uploader, b *buffer, p *graph.Param) error {
+func (s *Session) stream(u *uploader, m extents, p *graph.Param) error {
 	if p.Source == nil {
 		return errors.New("it has no source and was not written")
+	}
+	write := func(offset int64, data []byte) error {
+		return u.alone(func(ctx context.Context) error { return u.fill(ctx, m, offset, data) })
+	}
+	if p.Packed() {
+		return p.Pack(p.Source.ReadF32, func(offset int64, words []uint32) error { return write(offset, bytesOf(words)) })
 	}
 	const piece = 4 << 20 // elements
 	n := p.Shape.Elems()
@@ -166,8 +172,7 @@ func (s *Session) stream(u *uploader, b *buffer, p *graph.Param) error {
 		if err := p.Source.ReadF32(values, at); err != nil {
 			return err
 		}
-		err := u.alone(func(ctx context.Context) error { return u.write(ctx, b, 4*int64(at), bytesOf(values)) })
-		if err != nil {
+		if err := write(4*int64(at), bytesOf(values)); err != nil {
 			return err
 		}
 	}
@@ -192,7 +197,8 @@ func (s *Session) prepare(i int) error {
 		write := st.Kernel.Bindings[first+j].Access == shaders.ReadWrite
 		switch {
 		case slot.Space != graph.SpaceNone:
-			*e = wgpu.BindGroupEntry{Buffer: s.buffer(slot).Buffer, Offset: uint64(slot.Offset), Size: uint64(slot.Bytes + s.guarded(slot))}
+			b, offset := s.place(slot)
+			*e = wgpu.BindGroupEntry{Buffer: b.Buffer, Offset: uint64(offset), Size: uint64(slot.Bytes + s.guarded(slot))}
 		case write:
 			*e = wgpu.BindGroupEntry{Buffer: s.core.unwritten.Buffer, Offset: absent, Size: absentBytes}
 			absent += absentBytes
@@ -212,15 +218,16 @@ func (s *Session) prepare(i int) error {
 	return nil
 }
 
-// buffer is where a slot lies.
-func (s *Session) buffer(slot graph.Slot) *buffer {
+// place is where a slot lies.
+func (s *Session) place(slot graph.Slot) (b *buffer, offset int64) {
 	switch slot.Space {
 	case graph.SpaceInput:
-		return s.memory[len(s.program.Arena)+slot.Index]
+		return s.memory[len(s.program.Arena)+slot.Index], slot.Offset
 	case graph.SpaceState:
-		return s.store.states[s.program.States[slot.Index]]
+		e, offset := s.store.states[s.program.States[slot.Index]].at(slot.Offset)
+		return e.buffer, offset
 	}
-	return s.memory[slot.Index]
+	return s.memory[slot.Index], slot.Offset
 }
 
 // Close frees what the session alone uses, after a run in progress. A second

@@ -2,6 +2,7 @@ package gpu
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/clip-wgpu/clip-wgpu/graph"
@@ -12,7 +13,7 @@ import (
 type Store struct {
 	core   *core // nil if the device was closed
 	load   lock  // around states; taken before run
-	states map[*graph.State]*buffer
+	states map[*graph.State]extents
 	users  int  // the owner and the sessions; under calls
 	closed bool // under calls
 }
@@ -22,7 +23,7 @@ func (d *Device) NewStore() *Store {
 	if d.retain() != nil {
 		return &Store{}
 	}
-	return &Store{core: d.core, load: newLock(), states: map[*graph.State]*buffer{}, users: 1}
+	return &Store{core: d.core, load: newLock(), states: map[*graph.State]extents{}, users: 1}
 }
 
 // retain adds a session that uses the store.
@@ -48,8 +49,8 @@ func (s *Store) drop() {
 	if s.users--; s.users > 0 {
 		return
 	}
-	for _, b := range s.states {
-		s.core.freeBuffer(b)
+	for _, m := range s.states {
+		s.core.freeState(m)
 	}
 	s.states = nil
 	s.core.drop()
@@ -81,6 +82,8 @@ func (s *Store) use(ctx context.Context, st *graph.State, n int) (done func(), e
 		return nil, fmt.Errorf("nil state")
 	case st.DType != graph.F32:
 		return nil, fmt.Errorf("state %s is %v, want f32", st.Name, st.Spec)
+	case st.Check() != nil:
+		return nil, st.Check()
 	case n != st.Shape.Elems():
 		return nil, fmt.Errorf("state %s %v takes %d values, got %d", st.Name, st.Spec, st.Shape.Elems(), n)
 	}
@@ -112,16 +115,19 @@ func (s *Store) Write(ctx context.Context, st *graph.State, data []float32) erro
 		return err
 	}
 	defer done()
-	b, err := s.state(st)
+	m, err := s.state(st)
 	if err != nil {
 		return err
 	}
 	u := uploader{core: s.core}
 	ctx = context.WithoutCancel(ctx)
-	if err := u.write(ctx, b, 0, bytesOf(data)); err != nil {
-		return err
+	if st.Packed() {
+		read := func(dst []float32, offset int) error { copy(dst, data[offset:]); return nil }
+		err = st.Pack(read, func(offset int64, words []uint32) error { return u.fill(ctx, m, offset, bytesOf(words)) })
+	} else {
+		err = u.fill(ctx, m, 0, bytesOf(data))
 	}
-	return u.flush(ctx)
+	return errors.Join(err, u.flush(ctx))
 }
 
 // Read fills dst with a state's values, row-major.
@@ -131,31 +137,34 @@ func (s *Store) Read(ctx context.Context, st *graph.State, dst []float32) error 
 		return err
 	}
 	defer done()
-	b := s.states[st]
-	if b == nil {
+	m := s.states[st]
+	if m == nil {
 		return fmt.Errorf("state %s is not in the store", st.Name)
 	}
-	return s.core.readback(ctx, []transfer{{b, 0, bytesOf(dst)}})
+	if st.Packed() {
+		read := func(words []uint32, offset int64) error {
+			return s.core.readback(ctx, m.cut(offset, bytesOf(words)))
+		}
+		return st.Unpack(read, func(offset int, values []float32) error { copy(dst[offset:], values); return nil })
+	}
+	return s.core.readback(ctx, m.cut(0, bytesOf(dst)))
 }
 
 // state returns st's memory, zeros when it is new.
-func (s *Store) state(st *graph.State) (b *buffer, err error) {
-	if b = s.states[st]; b != nil {
-		return b, nil
+func (s *Store) state(st *graph.State) (extents, error) {
+	if m := s.states[st]; m != nil {
+		return m, nil
 	}
-	size := st.Bytes()
-	if limit := s.core.info.MaxBindingBytes; size <= 0 || size > limit {
-		return nil, &LimitError{"bytes of state " + st.Name, size, limit}
-	}
-	err = s.core.call(context.Background(), func() error {
-		b, err = s.core.newBuffer("state "+st.Name, size+s.core.guard(), storageUsage)
+	var m extents
+	err := s.core.call(context.Background(), func() (err error) {
+		m, err = s.core.newState(st)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	s.states[st] = b
-	return b, nil
+	s.states[st] = m
+	return m, nil
 }
 
 // forget frees a state that could not be filled. The caller holds load.
@@ -164,6 +173,6 @@ func (s *Store) forget(st *graph.State) {
 	defer s.core.release()
 	s.core.calls.lock()
 	defer s.core.calls.unlock()
-	s.core.freeBuffer(s.states[st])
+	s.core.freeState(s.states[st])
 	delete(s.states, st)
 }

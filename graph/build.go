@@ -20,6 +20,11 @@ func (g *Graph) Build(outs ...Tensor) (*Program, error) {
 	if err := g.checkStale(live); err != nil {
 		return nil, err
 	}
+	for i, t := range outs {
+		if s := t.State(); s != nil && s.Packed() {
+			return nil, fmt.Errorf("output %d is %s, which is packed as %v", i, s.Name, s.Layout)
+		}
+	}
 	nodes, outs := g.fuse(live, outs)
 	markUsed(nodes, outs)
 	b := &builder{
@@ -27,7 +32,7 @@ func (g *Graph) Build(outs ...Tensor) (*Program, error) {
 		prog:   &Program{Params: map[*State]*Param{}, Guard: g.Guard},
 		fixed:  map[Tensor]Slot{},
 		states: map[*State]int{},
-		arena:  map[Tensor]int{},
+		arena:  map[piece]int{},
 	}
 	for _, n := range nodes {
 		if err := b.node(n); err != nil {
@@ -94,9 +99,9 @@ type builder struct {
 	prog     *Program
 	fixed    map[Tensor]Slot // inputs and states
 	states   map[*State]int
-	arena    map[Tensor]int // activations, by their place in the planner
+	arena    map[piece]int // activations, by their place in the planner
 	planner  planner
-	operands [][]Tensor // by step and binding: the root tensor, zero where absent
+	operands [][]piece // by step and binding: of the root tensor, zero where absent
 }
 
 func (b *builder) node(n *Node) error {
@@ -106,7 +111,7 @@ func (b *builder) node(n *Node) error {
 	case inputOp:
 		s := Slot{Space: SpaceInput, Index: len(b.prog.Inputs), Bytes: n.Out[0].Bytes()}
 		b.fixed[Tensor{n, 0}] = s
-		b.prog.Inputs = append(b.prog.Inputs, Binding{n.Attr.(string), n.Out[0], s})
+		b.prog.Inputs = append(b.prog.Inputs, Binding{n.Attr.(string), n.Out[0], []Slot{s}})
 		return nil
 	case stateOp, assignOp:
 		b.fixed[Tensor{n, 0}] = b.state(n.Attr.(*State))
@@ -151,14 +156,17 @@ func (b *builder) launch(n *Node, l Launch) error {
 	if l.Groups <= 0 || l.Groups > fold*65535 {
 		return fmt.Errorf("%d workgroups", l.Groups)
 	}
-	s := Step{Scope: n.Scope, Op: n.Op.Name, Kernel: k, Params: l.Params, Groups: [2]uint32{uint32(l.Groups), 1}}
+	s := Step{Scope: n.Scope, Op: n.Op.Name, Class: n.class, Kernel: k, Params: l.Params, Groups: [2]uint32{uint32(l.Groups), 1}, FLOPs: l.FLOPs}
 	if l.Groups > fold {
 		s.Groups = [2]uint32{fold, uint32(Ceil(l.Groups, fold))}
 	}
-	operands := make([]Tensor, len(l.Args))
+	operands := make([]piece, len(l.Args))
 	var touches []touch
 	for i, a := range l.Args {
-		t := n.operand(a)
+		t, err := b.piece(n.operand(a), l.chunk)
+		if err != nil {
+			return err
+		}
 		if !t.Valid() {
 			continue
 		}
@@ -167,7 +175,7 @@ func (b *builder) launch(n *Node, l Launch) error {
 		if write && a.kind == argIn {
 			return fmt.Errorf("input %d is bound to %s, which the kernel writes", a.index, k.Bindings[first+i].Name)
 		}
-		if _, ok := b.fixed[t]; !ok {
+		if _, ok := b.fixed[t.Tensor]; !ok {
 			a, err := b.touch(t, write)
 			if err != nil {
 				return err
@@ -193,7 +201,7 @@ func (n *Node) operand(a Arg) Tensor {
 }
 
 // touch notes that the next step binds activation t.
-func (b *builder) touch(t Tensor, write bool) (int, error) {
+func (b *builder) touch(t piece, write bool) (int, error) {
 	step := len(b.prog.Steps)
 	i, ok := b.arena[t]
 	if !ok {
@@ -201,7 +209,7 @@ func (b *builder) touch(t Tensor, write bool) (int, error) {
 			return 0, fmt.Errorf("reads output %d of %s before anything has written it", t.out, t.node.Op.Name)
 		}
 		i = len(b.planner.activations)
-		size := (t.Spec().Bytes() + b.g.Guard + alignment - 1) / alignment * alignment
+		size := (b.bytes(t) + b.g.Guard + alignment - 1) / alignment * alignment
 		b.planner.activations = append(b.planner.activations, activation{size: size, first: step})
 		b.arena[t] = i
 	}
@@ -212,8 +220,10 @@ func (b *builder) touch(t Tensor, write bool) (int, error) {
 // finish plans the memory and fills in where everything lies.
 func (b *builder) finish(outs []Tensor) (*Program, error) {
 	for _, t := range outs {
-		if i, ok := b.arena[root(t)]; ok {
-			b.planner.activations[i].last = len(b.prog.Steps)
+		for _, c := range b.chunks(root(t)) {
+			if i, ok := b.arena[piece{root(t), c}]; ok {
+				b.planner.activations[i].last = len(b.prog.Steps)
+			}
 		}
 	}
 	var err error
@@ -227,18 +237,22 @@ func (b *builder) finish(outs []Tensor) (*Program, error) {
 		}
 	}
 	for _, t := range outs {
-		b.prog.Outputs = append(b.prog.Outputs, Binding{Spec: t.Spec(), Slot: b.slot(root(t))})
+		out := Binding{Spec: t.Spec()}
+		for _, c := range b.chunks(root(t)) {
+			out.Slots = append(out.Slots, b.slot(piece{root(t), c}))
+		}
+		b.prog.Outputs = append(b.prog.Outputs, out)
 	}
 	return b.prog, nil
 }
 
-func (b *builder) slot(t Tensor) Slot {
-	if !t.Valid() {
+func (b *builder) slot(p piece) Slot {
+	if !p.Valid() {
 		return Slot{}
 	}
-	if s, ok := b.fixed[t]; ok {
-		return s
+	if s, ok := b.fixed[p.Tensor]; ok {
+		return Slot{Space: s.Space, Index: s.Index, Offset: p.offset(), Bytes: b.bytes(p)}
 	}
-	a := b.planner.activations[b.arena[t]]
-	return Slot{Space: SpaceArena, Index: a.arena, Offset: a.offset, Bytes: t.Spec().Bytes()}
+	a := b.planner.activations[b.arena[p]]
+	return Slot{Space: SpaceArena, Index: a.arena, Offset: a.offset, Bytes: b.bytes(p)}
 }

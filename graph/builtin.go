@@ -19,11 +19,19 @@ var assignOp = &Op{
 		if x := n.In[0].Spec(); !n.In[0].Valid() || x.DType != dst.DType || !slices.Equal(x.Shape, dst.Shape) {
 			return nil, fmt.Errorf("%v into %s %v", x, dst.Name, dst.Spec)
 		}
+		if err := dst.Trainable(); err != nil {
+			return nil, err
+		}
 		return []Spec{dst.Spec}, nil
 	},
 	Lower: func(n *Node) []Launch {
-		count := n.Out[0].Shape.Elems()
-		return []Launch{{Kernel: "copy", Params: []uint32{uint32(count)}, Args: []Arg{In(0), Out(0)}, Groups: Ceil(count, 64)}}
+		if dst := n.Attr.(*State); dst.Packed() {
+			count := dst.Shape.Elems()
+			return []Launch{{Kernel: "pack", Params: append([]uint32{uint32(count)}, dst.Places()...), Args: []Arg{In(0), Out(0)}, Groups: Ceil(count, 64)}}
+		}
+		return n.PerChunk(n.Out[0], func(c Chunk) Launch {
+			return Launch{Kernel: "copy", Params: []uint32{uint32(c.Elems)}, Args: []Arg{In(0), Out(0)}, Groups: Ceil(c.Elems, 64)}
+		})
 	},
 	Ref: func(_ *Node, in, out [][]float64) { copy(out[0], in[0]) },
 }
@@ -58,13 +66,10 @@ var fillOp = &Op{
 	Name:  "fill",
 	Infer: func(n *Node) ([]Spec, error) { return []Spec{{n.Attr.(fillAttr).shape, F32}}, nil },
 	Lower: func(n *Node) []Launch {
-		count := n.Out[0].Shape.Elems()
-		return []Launch{{
-			Kernel: "fill",
-			Params: []uint32{uint32(count), math.Float32bits(float32(n.Attr.(fillAttr).value))},
-			Args:   []Arg{Out(0)},
-			Groups: Ceil(count, 64),
-		}}
+		value := math.Float32bits(float32(n.Attr.(fillAttr).value))
+		return n.PerChunk(n.Out[0], func(c Chunk) Launch {
+			return Launch{Kernel: "fill", Params: []uint32{uint32(c.Elems), value}, Args: []Arg{Out(0)}, Groups: Ceil(c.Elems, 64)}
+		})
 	},
 	VJP: func(*Graph, *Node, []Tensor) []Tensor { return nil },
 	Ref: func(n *Node, _, out [][]float64) {
@@ -94,13 +99,15 @@ var addOp = &Op{
 		return []Spec{a}, nil
 	},
 	Lower: func(n *Node) []Launch {
-		count := n.Out[0].Shape.Elems()
-		return []Launch{{
-			Kernel: "binary OP=0u",
-			Params: []uint32{uint32(count), uint32(count), 1},
-			Args:   []Arg{In(0), In(1), Out(0)},
-			Groups: Ceil(count, 64),
-		}}
+		return n.PerChunk(n.Out[0], func(c Chunk) Launch {
+			count := uint32(c.Elems)
+			return Launch{
+				Kernel: "binary OP=0u",
+				Params: []uint32{count, count, 1},
+				Args:   []Arg{In(0), In(1), Out(0)},
+				Groups: Ceil(c.Elems, 64),
+			}
+		})
 	},
 	VJP: func(_ *Graph, _ *Node, dy []Tensor) []Tensor { return []Tensor{dy[0], dy[0]} },
 	Ref: func(_ *Node, in, out [][]float64) {

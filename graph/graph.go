@@ -64,6 +64,14 @@ func (t Tensor) Spec() Spec {
 	return t.node.Out[t.out]
 }
 
+// State returns the state that t is a handle of, or nil.
+func (t Tensor) State() *State {
+	if t.node == nil || t.node.Op != stateOp {
+		return nil
+	}
+	return t.node.Attr.(*State)
+}
+
 // Shape returns t's dimensions.
 func (t Tensor) Shape() Shape { return t.Spec().Shape }
 
@@ -89,9 +97,10 @@ type Node struct {
 	Attr  any // the op's own attributes
 	Scope string
 
-	g    *Graph
-	id   int // place in the tape
-	used []bool
+	g     *Graph
+	id    int // place in the tape
+	used  []bool
+	class string // of the last Variant asked for
 }
 
 // Used reports, while lowering, whether anything reads output i; a kernel whose
@@ -101,6 +110,7 @@ func (n *Node) Used(i int) bool { return n.used[i] }
 // Variant chooses one of several kernels that compute the same, for a class of
 // problems: what Graph.Variants says, or else the first.
 func (n *Node) Variant(class string, candidates ...string) string {
+	n.class = class
 	if n.g != nil && n.g.Variants != nil {
 		if v := n.g.Variants(class, candidates); slices.Contains(candidates, v) {
 			return v
@@ -117,6 +127,8 @@ type Op struct {
 	Name string
 	// Infer gives the outputs' shapes and dtypes, or says what is wrong with the inputs.
 	Infer func(n *Node) ([]Spec, error)
+	// Packed lists the inputs that may be packed States; any other is refused.
+	Packed []int
 	// Lower gives the kernels that compute the outputs, in order. It alone knows their files.
 	Lower func(n *Node) []Launch
 	// Fuse returns a node that computes what user does from n's inputs, when user
@@ -136,6 +148,9 @@ type Launch struct {
 	Params []uint32 // the fields of the kernel's Params, floats by math.Float32bits
 	Args   []Arg    // what each storage binding is, in binding order
 	Groups int      // workgroups, one-dimensional; folded where they pass the limit
+	FLOPs  int64    // twice the multiplications of a matrix product, 0 for other kernels
+
+	chunk Chunk // of the tensors that have several, see PerChunk
 }
 
 // Arg is one storage binding of a Launch.
@@ -166,6 +181,8 @@ func None() Arg { return Arg{} }
 type State struct {
 	Name string
 	Spec
+	Layout     Layout // on the device; only ops that say so (Op.Packed) read a packed one
+	Transposed bool   // packed as P [K, N] of x·P instead of W [N, K …] of x·Wᵀ
 }
 
 // Source gives a parameter's values, piece by piece, so that weights stream to
@@ -191,6 +208,9 @@ type Graph struct {
 	// Guard is how many bytes to leave free behind every activation, so that a
 	// test can see what a kernel writes beyond its tensors.
 	Guard int64
+	// MaxBinding replaces the constant of this name unless it is zero, so that a
+	// test can cut small tensors into chunks.
+	MaxBinding int64
 
 	nodes  []*Node
 	scope  []string
@@ -280,6 +300,9 @@ func (g *Graph) infer(n *Node) ([]Spec, error) {
 		if t.Valid() && t.node.g != g {
 			return nil, fmt.Errorf("input %d belongs to another graph", i)
 		}
+		if s := t.State(); s != nil && s.Packed() && !slices.Contains(n.Op.Packed, i) {
+			return nil, fmt.Errorf("input %d is %s, which is packed as %v", i, s.Name, s.Layout)
+		}
 	}
 	out, err := n.Op.Infer(n)
 	if err != nil {
@@ -309,6 +332,9 @@ func (g *Graph) Input(name string, shape Shape, dtype DType) Tensor {
 func (g *Graph) State(s *State) Tensor {
 	if t, ok := g.states[s]; ok {
 		return t
+	}
+	if err := s.Check(); err != nil {
+		g.Fail("%w", err)
 	}
 	t := g.leaf(stateOp, s, s.Spec)
 	g.states[s] = t

@@ -64,7 +64,7 @@ func checkByReplay(t *testing.T, g *Graph, p *Program, outs []Tensor, name strin
 		for i := range v {
 			v[i] = value[in.Name]
 		}
-		inputs[in.Name], memory[Slot{Space: SpaceInput, Index: in.Slot.Index}] = v, v
+		inputs[in.Name], memory[Slot{Space: SpaceInput, Index: in.Slots[0].Index}] = v, v
 	}
 	for i, n := range p.Arena {
 		memory[Slot{Space: SpaceArena, Index: i}] = make([]float64, n/4)
@@ -81,7 +81,7 @@ func checkByReplay(t *testing.T, g *Graph, p *Program, outs []Tensor, name strin
 	want, err := g.Eval(inputs, nil, outs...)
 	require.NoError(t, err)
 	for i, o := range p.Outputs {
-		require.Equal(t, want[i], at(o.Slot), name)
+		require.Equal(t, want[i], at(o.Slots[0]), name)
 	}
 }
 
@@ -114,7 +114,7 @@ func recomputeBound(p *Program) (bound int64) {
 		slots := step.Slots
 		if s == len(p.Steps) { // the outputs are read at the end
 			for _, o := range p.Outputs {
-				slots = append(slots, o.Slot)
+				slots = append(slots, o.Slots...)
 			}
 		}
 		for i, slot := range slots {

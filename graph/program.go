@@ -25,17 +25,19 @@ type Program struct {
 type Binding struct {
 	Name string // of an input; an output is known by its place
 	Spec
-	Slot Slot
+	Slots []Slot // one after the other; of an output longer than MaxBinding, several
 }
 
 // Step is one dispatch.
 type Step struct {
 	Scope  string // the layer that recorded it
 	Op     string
+	Class  string // of the problem that a variant was chosen for; "" where there is one kernel only
 	Kernel *shaders.Kernel
 	Params []uint32
 	Slots  []Slot    // what each storage binding, from number 1 on or 0 without Params, is
 	Groups [2]uint32 // workgroups in x and y; see the kernels' group_index
+	FLOPs  int64     // twice the multiplications of a matrix product, 0 for other kernels
 }
 
 // Space says which memory a Slot lies in.
@@ -75,6 +77,16 @@ func (p *Program) ArenaBytes() int64 {
 	return sum
 }
 
+// FLOPs counts what the matrix products compute, as model profiles do: two for a
+// multiplication and its addition, attention in full where a mask hides part of it.
+func (p *Program) FLOPs() int64 {
+	var sum int64
+	for _, s := range p.Steps {
+		sum += s.FLOPs
+	}
+	return sum
+}
+
 // String lists the program, one line a step: what it binds (a: activation,
 // i: input, s: state), the kernel, its workgroups and the layer it came from.
 func (p *Program) String() string {
@@ -84,7 +96,11 @@ func (p *Program) String() string {
 		fmt.Fprintf(&b, "i%d = %s %v\n", i, in.Name, in.Spec)
 	}
 	for i, s := range p.States {
-		fmt.Fprintf(&b, "s%d = %s %v\n", i, s.Name, s.Spec)
+		fmt.Fprintf(&b, "s%d = %s %v", i, s.Name, s.Spec)
+		if s.Packed() {
+			fmt.Fprintf(&b, " packed as %v", s.Layout)
+		}
+		b.WriteString("\n")
 	}
 	for i, s := range p.Steps {
 		slots := make([]string, len(s.Slots))
@@ -94,7 +110,7 @@ func (p *Program) String() string {
 		fmt.Fprintf(&b, "%4d %-44s %-28s %4d×%d  %s.%s\n", i, s.Kernel.Name, strings.Join(slots, " "), s.Groups[0], s.Groups[1], s.Scope, s.Op)
 	}
 	for i, out := range p.Outputs {
-		fmt.Fprintf(&b, "output %d = %v %v\n", i, out.Slot, out.Spec)
+		fmt.Fprintf(&b, "output %d = %s %v\n", i, strings.Trim(fmt.Sprint(out.Slots), "[]"), out.Spec)
 	}
 	return b.String()
 }

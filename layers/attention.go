@@ -39,12 +39,15 @@ func NewAttention(width, heads, contextWidth int) *Attention {
 	}
 	a.OutProj.Bias.Source = Constant(0)
 	if contextWidth == width {
-		a.InProjWeight = NewParam(xavierUniform(3*width, width), 3*width, width)
+		a.InProjWeight = NewWeight(xavierUniform(3*width, width), 3*width, width)
+		if width%4 != 0 { // the keys' rows would begin within a block
+			a.InProjWeight.Layout = graph.RowMajor
+		}
 		return a
 	}
-	a.QProjWeight = NewParam(xavierUniform(width, width), width, width)
-	a.KProjWeight = NewParam(xavierUniform(width, contextWidth), width, contextWidth)
-	a.VProjWeight = NewParam(xavierUniform(width, contextWidth), width, contextWidth)
+	a.QProjWeight = NewWeight(xavierUniform(width, width), width, width)
+	a.KProjWeight = NewWeight(xavierUniform(width, contextWidth), width, contextWidth)
+	a.VProjWeight = NewWeight(xavierUniform(width, contextWidth), width, contextWidth)
 	return a
 }
 
@@ -99,14 +102,15 @@ func (a *Attention) project(g *graph.Graph, x, context graph.Tensor) (q, k, v gr
 	if !context.Valid() {
 		context = x
 	}
-	b := ops.Split(g, g.Param(a.InProjBias), 0, width, width, width)
-	var w []graph.Tensor
+	bias := g.Param(a.InProjBias)
 	if a.InProjWeight != nil {
-		w = ops.Split(g, g.Param(a.InProjWeight), 0, width, width, width)
-	} else {
-		w = []graph.Tensor{g.Param(a.QProjWeight), g.Param(a.KProjWeight), g.Param(a.VProjWeight)}
+		w := g.Param(a.InProjWeight)
+		return ops.LinearRows(g, x, w, bias, 0, width),
+			ops.LinearRows(g, context, w, bias, width, width), ops.LinearRows(g, context, w, bias, 2*width, width)
 	}
-	return ops.Linear(g, x, w[0], b[0]), ops.Linear(g, context, w[1], b[1]), ops.Linear(g, context, w[2], b[2])
+	b := ops.Split(g, bias, 0, width, width, width)
+	return ops.Linear(g, x, g.Param(a.QProjWeight), b[0]),
+		ops.Linear(g, context, g.Param(a.KProjWeight), b[1]), ops.Linear(g, context, g.Param(a.VProjWeight), b[2])
 }
 
 // AttentionalPooler attends from learned queries to a sequence (AttentionalPooler

@@ -17,7 +17,7 @@ type Linear struct {
 
 // NewLinear returns a Linear with torch's default initialisation.
 func NewLinear(in, out int, bias bool) *Linear {
-	l := &Linear{Weight: NewParam(kaimingUniform(in), out, in)}
+	l := &Linear{Weight: NewWeight(kaimingUniform(in), out, in)}
 	if bias {
 		l.Bias = NewParam(kaimingUniform(in), out)
 	}
@@ -97,7 +97,7 @@ type PatchEmbed struct {
 
 // NewPatchEmbed returns a PatchEmbed with torch's default initialisation.
 func NewPatchEmbed(width, patchHeight, patchWidth int) *PatchEmbed {
-	return &PatchEmbed{NewParam(kaimingUniform(3*patchHeight*patchWidth), width, 3, patchHeight, patchWidth)}
+	return &PatchEmbed{NewWeight(kaimingUniform(3*patchHeight*patchWidth), width, 3, patchHeight, patchWidth)}
 }
 
 // Forward maps an image [batch, 3, height, width] to [batch, lead + patches,
@@ -105,5 +105,5 @@ func NewPatchEmbed(width, patchHeight, patchWidth int) *PatchEmbed {
 func (p *PatchEmbed) Forward(g *graph.Graph, image graph.Tensor, lead int) graph.Tensor {
 	s := p.Weight.Shape
 	patches := ops.Patchify(g, image, s[2], s[3], lead)
-	return ops.Linear(g, patches, g.Reshape(g.Param(p.Weight), s[0], s[1]*s[2]*s[3]), graph.Tensor{})
+	return ops.Linear(g, patches, g.Param(p.Weight), graph.Tensor{})
 }

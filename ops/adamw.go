@@ -12,7 +12,8 @@ import (
 const hyperSize = 7
 
 var adamWOp = &graph.Op{
-	Name: "adamw",
+	Name:   "adamw",
+	Packed: []int{0},
 	Infer: func(n *graph.Node) ([]graph.Spec, error) {
 		p, hyper := n.In[0].Spec(), n.In[4].Spec()
 		for _, t := range n.In[:4] {
@@ -23,6 +24,11 @@ var adamWOp = &graph.Op{
 		if hyper.DType != graph.F32 || !slices.Equal(hyper.Shape, graph.Shape{hyperSize}) {
 			return nil, fmt.Errorf("hyper %v: want f32 [%d]", hyper, hyperSize)
 		}
+		if s := n.In[0].State(); s != nil {
+			if err := s.Trainable(); err != nil {
+				return nil, err
+			}
+		}
 		return []graph.Spec{p, p, p}, nil
 	},
 	Lower: func(n *graph.Node) []graph.Launch {
@@ -30,7 +36,9 @@ var adamWOp = &graph.Op{
 			graph.In(0), graph.In(1), graph.In(2), graph.In(3), graph.In(4),
 			graph.Out(0), graph.Out(1), graph.Out(2),
 		}
-		return []graph.Launch{elementwise("adamw", n.Out[0].Shape.Elems(), args, flag(n.Attr.(bool)))}
+		return n.PerChunk(n.Out[0], func(c graph.Chunk) graph.Launch {
+			return elementwise("adamw", c.Elems, args, append([]uint32{flag(n.Attr.(bool))}, n.In[0].State().Places()...)...)
+		})
 	},
 	Ref: func(n *graph.Node, in, out [][]float64) {
 		h := in[4]
@@ -54,7 +62,7 @@ var adamWOp = &graph.Op{
 // (Kingma & Ba, 2015). hyper, f32 [7], holds the learning rate, 1 − β₁,
 // 1 − β₂ (small numbers that f32 holds better than their complements), ε, the
 // weight decay, 1 − β₁ᵗ and 1 − β₂ᵗ for step t ≥ 1, so that one program serves
-// every step. Without decay the weight decay counts as 0. No gradient flows.
+// every step. p may be a packed State in f32; all else is row-major. Without decay the weight decay counts as 0. No gradient flows.
 func AdamW(g *graph.Graph, p, grad, m, v, hyper graph.Tensor, decay bool) (p2, m2, v2 graph.Tensor) {
 	out := outputs(g.Apply(adamWOp, decay, p, grad, m, v, hyper), 3)
 	return out[0], out[1], out[2]

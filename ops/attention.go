@@ -58,14 +58,16 @@ func (s attentionDims) y() strides     { return heads(s.lq, s.h, s.dv) }
 func (s attentionDims) probs() strides { return headMaps(s.h, s.lq, s.lk) }
 
 // attentionOp works in three passes or in one. Output 1 is the probabilities
-// [B, Heads, Lq, Lk], which only three passes make.
+// [B, Heads, Lq, Lk], which only three passes make. Where those of one item are
+// too long to bind, one pass it is; more items are for the caller to split.
 var attentionOp = &graph.Op{
 	Name:  "attention",
 	Infer: inferAttention,
 	Lower: func(n *graph.Node) []graph.Launch {
 		s := dimsOf(n)
 		class := fmt.Sprintf("attention %d×%d head %d", s.lq, s.lk, s.d)
-		if !n.Used(1) && n.Variant(class, "three passes", "one pass") == "one pass" {
+		tooLong := s.b == 1 && !n.Binds(n.Out[1])
+		if !n.Used(1) && (tooLong || n.Variant(class, "three passes", "one pass") == "one pass") {
 			return []graph.Launch{onePass(n, s)}
 		}
 		return threePasses(n, s)
@@ -125,6 +127,7 @@ func onePass(n *graph.Node, s attentionDims) graph.Launch {
 		Params: append(params, bits(c.Scale), flag(c.Causal), uint32(s.maskRows(n))),
 		Args:   []graph.Arg{q, k, v, graph.In(3), graph.Out(0)},
 		Groups: s.b * s.h * graph.Ceil(s.lq, onePassRows),
+		FLOPs:  2 * int64(s.b*s.h) * int64(s.lq) * int64(s.lk) * int64(s.d+s.dv),
 	}
 }
 

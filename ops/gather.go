@@ -17,9 +17,11 @@ var gatherOp = &graph.Op{
 		return []graph.Spec{{Shape: append(slices.Clone(ids.Shape), table.Shape[1])}}, nil
 	},
 	Lower: func(n *graph.Node) []graph.Launch {
-		table := n.In[0].Shape()
+		count, table := n.Out[0].Shape.Elems(), n.In[0].Spec()
 		args := []graph.Arg{graph.In(0), graph.In(1), graph.Out(0)}
-		return []graph.Launch{elementwise("gather", n.Out[0].Shape.Elems(), args, uint32(table[0]), uint32(table[1]))}
+		return n.PerChunk(table, func(c graph.Chunk) graph.Launch {
+			return elementwise("gather", count, args, tableParams(table.Shape, c)...)
+		})
 	},
 	VJP: func(g *graph.Graph, n *graph.Node, dy []graph.Tensor) []graph.Tensor {
 		return []graph.Tensor{g.Apply(gatherGradOp, n.In[0].Shape(), n.In[1], dy[0])[0], {}}
@@ -31,6 +33,11 @@ var gatherOp = &graph.Op{
 			copy(out[0][r*width:], in[0][at:at+width])
 		}
 	},
+}
+
+// tableParams tell a kernel which rows of a table it has.
+func tableParams(table graph.Shape, c graph.Chunk) []uint32 {
+	return []uint32{uint32(table[0]), uint32(table[1]), uint32(c.Row), uint32(c.Rows)}
 }
 
 // nearestRow keeps an id inside the table.
@@ -46,14 +53,15 @@ var gatherGradOp = &graph.Op{
 		return []graph.Spec{{Shape: n.Attr.(graph.Shape)}, chain, chain}, nil
 	},
 	Lower: func(n *graph.Node) []graph.Launch {
-		ids, dy, table := n.In[0].Shape().Elems(), n.In[1].Shape().Elems(), n.Attr.(graph.Shape)
-		rows, width := uint32(table[0]), uint32(table[1])
-		id, next, first := graph.In(0), graph.Out(1), graph.Out(2)
-		return []graph.Launch{
-			elementwise("fill", table.Elems(), []graph.Arg{graph.Out(0)}, bits(0)),
-			elementwise("gather_links", ids, []graph.Arg{id, next, first}, rows),
-			elementwise("gather_grad", dy, []graph.Arg{id, next, first, graph.In(1), graph.Out(0)}, rows, width),
-		}
+		ids, dy, table := n.In[0].Shape().Elems(), n.In[1].Shape().Elems(), n.Out[0]
+		id, next, start := graph.In(0), graph.Out(1), graph.Out(2)
+		launches := n.PerChunk(table, func(c graph.Chunk) graph.Launch {
+			return elementwise("fill", c.Elems, []graph.Arg{graph.Out(0)}, bits(0))
+		})
+		launches = append(launches, elementwise("gather_links", ids, []graph.Arg{id, next, start}, uint32(table.Shape[0])))
+		return append(launches, n.PerChunk(table, func(c graph.Chunk) graph.Launch {
+			return elementwise("gather_grad", dy, []graph.Arg{id, next, start, graph.In(1), graph.Out(0)}, tableParams(table.Shape, c)...)
+		})...)
 	},
 	Ref: func(n *graph.Node, in, out [][]float64) {
 		table := n.Attr.(graph.Shape)

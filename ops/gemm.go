@@ -61,5 +61,6 @@ func (p gemm) launch(a, b, bias, c graph.Arg) graph.Launch {
 		Params: append(params, bits(p.alpha), flag(p.hasBias)),
 		Args:   []graph.Arg{a, b, bias, c},
 		Groups: groups * graph.Ceil(p.m, tileRows) * graph.Ceil(p.n, tileCols),
+		FLOPs:  2 * int64(groups) * int64(p.m) * int64(p.n) * int64(p.k),
 	}
 }

@@ -7,62 +7,204 @@ import (
 	"github.com/clip-wgpu/clip-wgpu/graph"
 )
 
+// linearAttr says which linear map it is.
+type linearAttr struct {
+	project     bool     // w is P [in, out] of x·P instead of W [out, in …] of x·Wᵀ
+	first, rows int      // the rows of W, and elements of the bias, that take part
+	act         Function // applied before the residual is added, or none
+}
+
+// none is no Function.
+const none = Function(len(functions))
+
+// linearOp takes x, w, bias and residual, the last two optional, to y; where a
+// packed w wants x in whole groups of four, output 1 is x padded with zeros.
 var linearOp = &graph.Op{
-	Name: "linear",
-	Infer: func(n *graph.Node) ([]graph.Spec, error) {
-		x, w, bias := n.In[0], n.In[1], n.In[2]
-		if err := wantF32(n.In...); err != nil {
-			return nil, err
-		}
-		if len(x.Shape()) < 1 || len(w.Shape()) != 2 || x.Dim(-1) != w.Dim(1) {
-			return nil, fmt.Errorf("x %v, weight %v: want [..., in] and [out, in]", x.Spec(), w.Spec())
-		}
-		if bias.Valid() && !slices.Equal(bias.Shape(), graph.Shape{w.Dim(0)}) {
-			return nil, fmt.Errorf("weight %v, bias %v: want [out, in] and [out]", w.Spec(), bias.Spec())
-		}
-		shape := slices.Clone(x.Shape())
-		shape[len(shape)-1] = w.Dim(0)
-		return []graph.Spec{{Shape: shape}}, nil
-	},
+	Name:   "linear",
+	Packed: []int{1},
+	Infer:  inferLinear,
 	Lower: func(n *graph.Node) []graph.Launch {
+		attr := n.Attr.(linearAttr)
 		rows, in := rowsOf(n.In[0].Shape())
-		out := n.In[1].Dim(0)
+		if w := n.In[1].State(); w != nil && w.Packed() {
+			p := packedLinear{w: w, m: rows, n: attr.rows, k: in, first: attr.first, act: attr.act}
+			return p.launches(n, n.In[2].Valid(), n.In[3].Valid())
+		}
+		b := matrices(attr.rows, in).t()
+		if attr.project {
+			b = matrices(in, attr.rows)
+		}
 		return []graph.Launch{gemm{
-			m: rows, n: out, k: in, batches: 1, heads: 1,
-			a: matrices(rows, in), b: matrices(out, in).t(), c: matrices(rows, out),
+			m: rows, n: attr.rows, k: in, batches: 1, heads: 1,
+			a: matrices(rows, in), b: b, c: matrices(rows, attr.rows),
 			alpha: 1, hasBias: n.In[2].Valid(),
 		}.launch(graph.In(0), graph.In(1), graph.In(2), graph.Out(0))}
 	},
+	Fuse: fuseLinear,
 	VJP: func(g *graph.Graph, n *graph.Node, dy []graph.Tensor) []graph.Tensor {
-		x, w := n.In[0], n.In[1]
+		x, w, attr := n.In[0], n.In[1], n.Attr.(linearAttr)
 		rows, in := rowsOf(x.Shape())
-		flow := g.Reshape(dy[0], rows, w.Dim(0))
-		return []graph.Tensor{
-			g.Reshape(MatMul(g, flow, w, false, false), x.Shape()...),
-			MatMul(g, flow, g.Reshape(x, rows, in), true, false),
-			SumAxis(g, flow, 0),
+		flow := g.Reshape(dy[0], rows, attr.rows)
+		x2 := g.Reshape(x, rows, in)
+		dx := g.Reshape(linearGrad(g, flow, w, in, attr), x.Shape()...)
+		if attr.project {
+			return []graph.Tensor{dx, MatMul(g, x2, flow, true, false), SumAxis(g, flow, 0), {}}
 		}
+		dw := g.Reshape(MatMul(g, flow, x2, true, false), append([]int{attr.rows}, w.Shape()[1:]...)...)
+		db := SumAxis(g, flow, 0)
+		return []graph.Tensor{dx, widen(g, dw, attr.first, w.Dim(0)), widen(g, db, attr.first, w.Dim(0)), {}}
 	},
 	Ref: func(n *graph.Node, in, out [][]float64) {
+		attr := n.Attr.(linearAttr)
 		rows, width := rowsOf(n.In[0].Shape())
-		outs := n.In[1].Dim(0)
-		for r := range rows {
-			for o := range outs {
-				sum := 0.0
-				for k := range width {
-					sum += in[0][r*width+k] * in[1][o*width+k]
-				}
-				if in[2] != nil {
-					sum += in[2][o]
-				}
-				out[0][r*outs+o] = sum
+		for i := range rows * attr.rows {
+			r, o := i/attr.rows, i%attr.rows
+			sum := 0.0
+			for k := range width {
+				sum += in[0][r*width+k] * in[1][attr.at(width, o, k)]
 			}
+			if in[2] != nil {
+				sum += in[2][attr.first+o]
+			}
+			if attr.act != none {
+				sum = functions[attr.act].at(sum)
+			}
+			if in[3] != nil {
+				sum += in[3][i]
+			}
+			out[0][i] = sum
 		}
 	},
 }
 
-// Linear records x · wᵀ + bias (torch.nn.Linear): x [..., in], w [out, in] and,
-// unless it is the zero Tensor, bias [out] give [..., out].
+// at is where w, of width inputs, holds the factor from input k to output o.
+func (a linearAttr) at(width, o, k int) int {
+	if a.project {
+		return k*a.rows + o
+	}
+	return (a.first+o)*width + k
+}
+
+func inferLinear(n *graph.Node) ([]graph.Spec, error) {
+	x, w, bias, attr := n.In[0], n.In[1], n.In[2], n.Attr.(linearAttr)
+	if err := wantF32(n.In...); err != nil {
+		return nil, err
+	}
+	shape := w.Shape()
+	if len(x.Shape()) < 1 || len(shape) < 2 || x.Dim(-1)*w.Dim(attr.outAxis()) != shape.Elems() || attr.project && len(shape) != 2 {
+		return nil, fmt.Errorf("x %v, weight %v: want [..., in] and %s", x.Spec(), w.Spec(), attr.want())
+	}
+	if bias.Valid() && !slices.Equal(bias.Shape(), graph.Shape{w.Dim(attr.outAxis())}) {
+		return nil, fmt.Errorf("weight %v, bias %v: want %s and [out]", w.Spec(), bias.Spec(), attr.want())
+	}
+	if attr.first < 0 || attr.rows < 1 || attr.first+attr.rows > w.Dim(attr.outAxis()) {
+		return nil, fmt.Errorf("rows %d to %d of weight %v", attr.first, attr.first+attr.rows-1, w.Spec())
+	}
+	y := graph.Spec{Shape: slices.Clone(x.Shape())}
+	y.Shape[len(y.Shape)-1] = attr.rows
+	if r := n.In[3]; r.Valid() && !slices.Equal(r.Shape(), y.Shape) {
+		return nil, fmt.Errorf("residual %v: want %v", r.Spec(), y)
+	}
+	return withPadded(y, x.Shape(), w, attr)
+}
+
+// outAxis is the dimension of w that is y's last.
+func (a linearAttr) outAxis() int {
+	if a.project {
+		return 1
+	}
+	return 0
+}
+
+func (a linearAttr) want() string {
+	if a.project {
+		return "[in, out]"
+	}
+	return "[out, in …]"
+}
+
+// fuseLinear takes a Function or an addition into the launch of a packed weight.
+func fuseLinear(n, user *graph.Node) *graph.Node {
+	w, attr := n.In[1].State(), n.Attr.(linearAttr)
+	if w == nil || !w.Packed() || n.In[3].Valid() {
+		return nil
+	}
+	in := slices.Clone(n.In)
+	y := n.Output(0)
+	switch {
+	case user.Op == mapOp && attr.act == none:
+		attr.act = user.Attr.(Function)
+	case user.Op.Name == "add" && user.In[0] == y:
+		in[3] = user.In[1]
+	case user.Op.Name == "add" && user.In[1] == y:
+		in[3] = user.In[0]
+	default:
+		return nil
+	}
+	return &graph.Node{Op: n.Op, In: in, Out: n.Out, Attr: attr, Scope: user.Scope}
+}
+
+// linearGrad is the gradient of x [rows, in] from that of y [rows, out].
+func linearGrad(g *graph.Graph, dy, w graph.Tensor, in int, attr linearAttr) graph.Tensor {
+	if s := w.State(); s != nil && s.Packed() {
+		return g.Apply(linearGradOp, attr, dy, w)[0]
+	}
+	return MatMul(g, dy, g.Reshape(w, w.Shape().Elems()/w.Dim(-1), w.Dim(-1)), false, attr.project)
+}
+
+// widen puts x among zeros: it becomes the elements from first on of count
+// along the first dimension.
+func widen(g *graph.Graph, x graph.Tensor, first, count int) graph.Tensor {
+	var parts []graph.Tensor
+	zeros := func(n int) {
+		if n > 0 {
+			parts = append(parts, g.Fill(0, append([]int{n}, x.Shape()[1:]...)...))
+		}
+	}
+	zeros(first)
+	parts = append(parts, x)
+	zeros(count - first - x.Dim(0))
+	if len(parts) == 1 {
+		return x
+	}
+	return Concat(g, 0, parts...)
+}
+
+// cut takes count elements along the first dimension, from first on.
+func cut(g *graph.Graph, x graph.Tensor, first, count int) graph.Tensor {
+	sizes, part := []int{count}, 0
+	if first > 0 {
+		sizes, part = []int{first, count}, 1
+	}
+	if rest := x.Dim(0) - first - count; rest > 0 {
+		sizes = append(sizes, rest)
+	}
+	return Split(g, x, 0, sizes...)[part]
+}
+
+// Linear records x · wᵀ + bias (torch.nn.Linear): x [..., in], w [out, in …],
+// its dimensions but the first taken as one, and, unless it is the zero Tensor,
+// bias [out] give [..., out].
 func Linear(g *graph.Graph, x, w, bias graph.Tensor) graph.Tensor {
-	return g.Apply(linearOp, nil, x, w, bias)[0]
+	return LinearRows(g, x, w, bias, 0, w.Dim(0))
+}
+
+// LinearRows is Linear by count rows of w and elements of the bias, from first
+// on, which is a multiple of 4 where w is a packed State.
+func LinearRows(g *graph.Graph, x, w, bias graph.Tensor, first, count int) graph.Tensor {
+	if s := w.State(); count != w.Dim(0) && (s == nil || !s.Packed()) {
+		rows := func(t graph.Tensor) graph.Tensor {
+			if !t.Valid() {
+				return t
+			}
+			return cut(g, t, first, count)
+		}
+		return LinearRows(g, x, rows(w), rows(bias), 0, count)
+	}
+	return g.Apply(linearOp, linearAttr{first: first, rows: count, act: none}, x, w, bias, graph.Tensor{})[0]
+}
+
+// Project records x · p: x [..., in] and p [in, out] give [..., out].
+func Project(g *graph.Graph, x, p graph.Tensor) graph.Tensor {
+	return g.Apply(linearOp, linearAttr{project: true, rows: p.Dim(-1), act: none}, x, p, graph.Tensor{}, graph.Tensor{})[0]
 }

@@ -2,9 +2,10 @@
 // One step of AdamW; hyper holds lr, rate1 = 1 − β1, rate2 = 1 − β2, eps, decay, bias1 = 1 − β1ᵗ, bias2 = 1 − β2ᵗ; decay counts where has_decay.
 // One invocation makes one element of each result, one workgroup WG of them.
 //!use fold
-struct Params { n: u32, has_decay: u32 }
+//!use packed
+struct Params { n: u32, has_decay: u32, cols: u32, transposed: u32, blocks: u32, depth: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> w: array<f32>;         // [n]
+@group(0) @binding(1) var<storage, read> w: array<f32>;         // [n], packed unless blocks is 0
 @group(0) @binding(2) var<storage, read> grad: array<f32>;      // [n]
 @group(0) @binding(3) var<storage, read> m: array<f32>;         // [n]
 @group(0) @binding(4) var<storage, read> v: array<f32>;         // [n]
@@ -30,5 +31,5 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
     m2[i] = first;
     v2[i] = second;
     let width = sqrt(second) / sqrt(hyper[6u]) + eps;
-    w2[i] = w[i] * (1.0 - lr * decay) - lr / hyper[5u] * first / width;
+    w2[i] = w[place(i, p.cols, p.transposed, p.blocks, p.depth)] * (1.0 - lr * decay) - lr / hyper[5u] * first / width;
 }

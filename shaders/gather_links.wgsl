@@ -1,4 +1,4 @@
-// next[r] = the least s > r with id_s = id_r, or n; first[r] = 1 where no s < r has id_s = id_r, else 0
+// next[r] = the least s > r with id_s = id_r, or n; start[r] = 1 where no s < r has id_s = id_r, else 0
 // Chains the occurrences of each id, so that a sum over them has one order. Ids are clamped as in gather.
 // One invocation makes one element of both, one workgroup WG of them.
 //!use fold
@@ -6,7 +6,7 @@ struct Params { n: u32, rows: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> id: array<i32>;           // [n]
 @group(0) @binding(2) var<storage, read_write> next: array<u32>;   // [n]
-@group(0) @binding(3) var<storage, read_write> first: array<u32>;  // [n]
+@group(0) @binding(3) var<storage, read_write> start: array<u32>;  // [n]
 
 const WG = 64u;
 
@@ -28,5 +28,5 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
     while row(s) != own {  // ends at i
         s += 1u;
     }
-    first[i] = select(0u, 1u, s == i);
+    start[i] = select(0u, 1u, s == i);
 }

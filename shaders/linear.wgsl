@@ -1,6 +1,6 @@
 // y = f(x · Wᵀ + bias) + residual, and x · W with BACKWARD
-// One invocation makes ROWS × 8 results, one workgroup ROWS rows × 8·WG columns: the groups of four columns lane and
-// WG + lane. Loads from x are the same for the whole workgroup, each block of W is used ROWS times.
+// One invocation makes ROWS rows × GROUPS groups of four columns, WG apart; one workgroup ROWS rows × 4·GROUPS·WG
+// columns. Loads from x are the same for the whole workgroup, each block of W is used ROWS times.
 //!use fold
 //!use linear
 @group(0) @binding(0) var<uniform> p: Params;
@@ -10,8 +10,9 @@
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;      // [m, n]
 
 const WG = 32u;
-const ROWS = 8u;  //!tune 4 8 12
-const ACT = 9u;   // f, as in lib/function.wgsl
+const ROWS = 8u;    //!tune 1 4 6 8
+const GROUPS = 2u;  //!tune 2 3
+const ACT = 9u;     // f, as in lib/function.wgsl
 const BACKWARD = false;
 
 @compute @workgroup_size(WG)
@@ -21,33 +22,31 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
     let groups_n = (p.n + 3u) / 4u;
     let group = group_index(wg);
     let row = group % tiles_m * ROWS;
-    let col0 = group / tiles_m * 2u * WG + lane;
-    if col0 >= groups_n {
+    let col = group / tiles_m * GROUPS * WG + lane;
+    if col >= groups_n {
         return;
     }
-    let col1 = min(col0 + WG, groups_n - 1u);
 
-    var sum0: array<vec4<f32>, ROWS>;
-    var sum1: array<vec4<f32>, ROWS>;
+    var sum: array<vec4<f32>, ROWS * GROUPS>;
     for (var i = 0u; i < p.inner; i++) {
-        let w0 = factors(col0, i);
-        let w1 = factors(col1, i);
+        var w: array<mat4x4<f32>, GROUPS>;
+        for (var g = 0u; g < GROUPS; g++) {
+            w[g] = factors(min(col + g * WG, groups_n - 1u), i);
+        }
         for (var r = 0u; r < ROWS; r++) {
             let v = left(row + r, i);
-            sum0[r] = fma(vec4<f32>(v.x), w0[0], sum0[r]);
-            sum0[r] = fma(vec4<f32>(v.y), w0[1], sum0[r]);
-            sum0[r] = fma(vec4<f32>(v.z), w0[2], sum0[r]);
-            sum0[r] = fma(vec4<f32>(v.w), w0[3], sum0[r]);
-            sum1[r] = fma(vec4<f32>(v.x), w1[0], sum1[r]);
-            sum1[r] = fma(vec4<f32>(v.y), w1[1], sum1[r]);
-            sum1[r] = fma(vec4<f32>(v.z), w1[2], sum1[r]);
-            sum1[r] = fma(vec4<f32>(v.w), w1[3], sum1[r]);
+            for (var g = 0u; g < GROUPS; g++) {
+                let s = r * GROUPS + g;
+                sum[s] = fma(vec4<f32>(v.x), w[g][0], sum[s]);
+                sum[s] = fma(vec4<f32>(v.y), w[g][1], sum[s]);
+                sum[s] = fma(vec4<f32>(v.z), w[g][2], sum[s]);
+                sum[s] = fma(vec4<f32>(v.w), w[g][3], sum[s]);
+            }
         }
     }
     for (var r = 0u; r < ROWS; r++) {
-        finish(row + r, col0, sum0[r]);
-        if col0 + WG < groups_n {
-            finish(row + r, col1, sum1[r]);
+        for (var g = 0u; g < GROUPS; g++) {
+            finish(row + r, col + g * WG, sum[r * GROUPS + g]);
         }
     }
 }

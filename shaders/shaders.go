@@ -11,6 +11,7 @@
 package shaders
 
 import (
+	"crypto/sha256"
 	"embed"
 	"fmt"
 	"io/fs"
@@ -127,3 +128,20 @@ func parse(name, src string, consts map[string]string) (*Kernel, error) {
 	}
 	return reflect(name, lines)
 }
+
+// Digest identifies the kernels: it changes when any of their files does.
+var Digest = sync.OnceValue(func() string {
+	h := sha256.New()
+	err := fs.WalkDir(files, ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		text, err := files.ReadFile(path)
+		fmt.Fprintf(h, "%s %d\n%s", path, len(text), text)
+		return err
+	})
+	if err != nil {
+		panic(err) // what is embedded can be read
+	}
+	return fmt.Sprintf("%.6x", h.Sum(nil))
+})

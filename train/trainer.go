@@ -57,6 +57,9 @@ func New(m clip.Model, c Config) (*Trainer, error) {
 	}
 	t := &Trainer{model: x, cfg: c, moments: map[*graph.Param][2]*graph.State{}, sessions: map[[2]int]*gpu.Session{}}
 	for _, p := range x.trainable {
+		if err := p.Trainable(); err != nil {
+			return nil, fmt.Errorf("%w: %w", clip.ErrInput, err)
+		}
 		t.moments[p] = [2]*graph.State{
 			{Name: "adamw.exp_avg." + p.Name, Spec: p.Spec},
 			{Name: "adamw.exp_avg_sq." + p.Name, Spec: p.Spec},

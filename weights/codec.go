@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"math"
 	"unsafe"
+
+	"github.com/clip-wgpu/clip-wgpu/internal/half"
 )
 
 var (
@@ -31,11 +33,11 @@ func decodeF32(dst []float32, raw []byte, d DType) bool {
 		}
 	case F16:
 		for i := range dst {
-			dst[i] = F16ToF32(le.Uint16(raw[2*i:]))
+			dst[i] = half.F16ToF32(le.Uint16(raw[2*i:]))
 		}
 	case BF16:
 		for i := range dst {
-			dst[i] = BF16ToF32(le.Uint16(raw[2*i:]))
+			dst[i] = half.BF16ToF32(le.Uint16(raw[2*i:]))
 		}
 	case F64:
 		for i := range dst {
@@ -82,11 +84,11 @@ func encodeF32(raw []byte, src []float32, d DType) []byte {
 	switch d {
 	case F16:
 		for _, v := range src {
-			raw = le.AppendUint16(raw, F32ToF16(v))
+			raw = le.AppendUint16(raw, half.F32ToF16(v))
 		}
 	case BF16:
 		for _, v := range src {
-			raw = le.AppendUint16(raw, F32ToBF16(v))
+			raw = le.AppendUint16(raw, half.F32ToBF16(v))
 		}
 	default:
 		if littleEndian {

@@ -13,6 +13,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/clip-wgpu/clip-wgpu/internal/half"
 )
 
 // Saving what the reference implementation wrote gives its bytes again.
@@ -72,10 +74,10 @@ func TestSaveRoundTrip(t *testing.T) {
 	want := make([]float32, n)
 	wave(want, 0)
 	assert.Equal(t, want, values(t, f, records[2].Name))
-	half, brain := values(t, f, "half"), values(t, f, "brain")
+	f16, bf16 := values(t, f, "half"), values(t, f, "brain")
 	for i, v := range want {
-		require.Equal(t, F16ToF32(F32ToF16(v)), half[i])
-		require.Equal(t, BF16ToF32(F32ToBF16(v)), brain[i])
+		require.Equal(t, half.F16ToF32(half.F32ToF16(v)), f16[i])
+		require.Equal(t, half.BF16ToF32(half.F32ToBF16(v)), bf16[i])
 	}
 	none, _ := f.Tensor("none")
 	assert.Equal(t, []int{0, 7}, none.Shape)

@@ -123,6 +123,8 @@ func TestUsageErrors(t *testing.T) {
 		"batch -1":               {[]string{"embed", image, "-o", "x.npy", "--batch", "-1"}, []string{"--batch", `"-1"`}},
 		"batch abc":              {[]string{"embed", image, "-o", "x.npy", "--batch", "abc"}, []string{"--batch", `"abc"`}},
 		"batch too large":        {[]string{"classify", image, "--batch", "9223372036854775807"}, []string{"--batch", "65536"}},
+		"no memory":              {[]string{"classify", image, "--max-gpu-mem", "0"}, []string{"--max-gpu-mem", `"0"`}},
+		"memory of no unit":      {[]string{"bench", "--max-gpu-mem", "64X"}, []string{"--max-gpu-mem", `"64X"`}},
 		"batch list":             {[]string{"bench", "--batch", "1,3"}, []string{"--batch", `"3"`}},
 		"top 0":                  {[]string{"classify", image, "--labels", "a", "--top", "0"}, []string{"--top"}},
 		"classify nothing":       {[]string{"classify", "--labels", "a"}, []string{"no images"}},

@@ -32,6 +32,7 @@ Exit codes:
 type globals struct {
 	model, device string
 	batch         count
+	maxMemory     size
 	force         bool
 	skipErrors    bool
 	json, quiet   bool
@@ -58,13 +59,14 @@ func newRootCommand() *cobra.Command {
 	f.StringVar(&g.model, "model", "", "model `folder` or safetensors file (default: the embedded "+clip.Embedded+")")
 	f.StringVar(&g.device, "device", "", "GPU by `index` or part of its name, see clip-wgpu devices (default: the best)")
 	f.Var(&g.batch, "batch", "inputs that go to the GPU at once (default 16)")
+	f.Var(&g.maxMemory, "max-gpu-mem", "most GPU memory to use, such as 512M or 2G (default: no limit)")
 	f.BoolVar(&g.force, "force", false, "replace files that exist")
 	f.BoolVar(&g.skipErrors, "skip-errors", false, "list inputs that cannot be read on stderr and go on; exit code 3")
 	f.BoolVar(&g.json, "json", false, "write JSON lines")
 	f.BoolVar(&g.quiet, "quiet", false, "write results and errors only")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageErrorf(cmd, "%v", err) })
 	root.AddCommand(newClassifyCommand(g), newEmbedCommand(g), newTokenizeCommand(g), newVerifyCommand(g),
-		newDevicesCommand(g), newProgramCommand(g), newBenchCommand(g), newVersionCommand())
+		newDevicesCommand(g), newProgramCommand(g), newBenchCommand(g), newTuneCommand(g), newVersionCommand())
 	return root
 }
 
@@ -123,7 +125,12 @@ func (c count) or(n int) int {
 // that little is lost on an interrupt.
 const defaultBatch = 16
 
+// gpu are the flags as options of gpu.Open.
+func (g *globals) gpu() gpu.Options {
+	return gpu.Options{Adapter: g.device, MaxMemory: int64(g.maxMemory)}
+}
+
 // options are the flags as options of clip.Load and clip.New.
 func (g *globals) options(batch int) []clip.Option {
-	return []clip.Option{clip.WithGPU(gpu.Options{Adapter: g.device}), clip.WithMaxBatch(batch)}
+	return []clip.Option{clip.WithGPU(g.gpu()), clip.WithMaxBatch(batch)}
 }

@@ -7,7 +7,6 @@ import (
 	"text/tabwriter"
 
 	"github.com/clip-wgpu/clip-wgpu/cmd/clip-wgpu/internal/verify"
-	"github.com/clip-wgpu/clip-wgpu/gpu"
 	"github.com/spf13/cobra"
 )
 
@@ -40,7 +39,7 @@ func newVerifyCommand(g *globals) *cobra.Command {
 }
 
 func verifyCases(cmd *cobra.Command, g *globals, cases []string) error {
-	v := verify.New(gpu.Options{Adapter: g.device})
+	v := verify.New(g.gpu())
 	defer func() {
 		if cmd.Context().Err() == nil { // else a case may still be running
 			v.Close()

@@ -2,6 +2,7 @@
 // x comes in groups of four along what is summed over, y in groups of four columns. W is [N, K]: forward, y's columns
 // are W's rows from 4·first on and the sum is over k; BACKWARD, which takes dy for x to dx for y, the other way round.
 //!use weight
+//!use packed
 //!use function
 struct Params {
     m: u32,      // rows of x and y
@@ -11,27 +12,19 @@ struct Params {
     has_bias: u32, has_residual: u32
 }
 
-const PANEL = 64u;
-
-// block_at(n, k) is where W's block n along N and k along K lies.
-fn block_at(n: u32, k: u32) -> u32 {
-    let panel = n / PANEL * PANEL;
-    return panel * p.depth + k * min(PANEL, p.blocks - panel) + n % PANEL;
-}
-
 // factors(col, i)[j] takes number j of x's group i to the four of y's group col.
 fn factors(col: u32, i: u32) -> mat4x4<f32> {
     if BACKWARD {
-        return transpose(load_w(block_at(p.first + i, col)));
+        return transpose(load_w(block_at(p.first + i, col, p.blocks, p.depth)));
     }
-    return load_w(block_at(p.first + col, i));
+    return load_w(block_at(p.first + col, i, p.blocks, p.depth));
 }
 
 // left(row, i) is x's group i of a row. Rows past the end read the last one.
 fn left(row: u32, i: u32) -> vec4<f32> {
     let v = x[min(row, p.m - 1u) * p.inner + i];
     if BACKWARD {
-        return v * scale_w(block_at(p.first + i, p.depth - 1u));
+        return v * scale_w(block_at(p.first + i, p.depth - 1u, p.blocks, p.depth));
     }
     return v;
 }
@@ -43,7 +36,7 @@ fn finish(row: u32, col: u32, sum: vec4<f32>) {
     }
     var v = sum;
     if !BACKWARD {
-        v = sum * scale_w(block_at(p.first + col, p.depth - 1u));
+        v = sum * scale_w(block_at(p.first + col, p.depth - 1u, p.blocks, p.depth));
     }
     for (var j = 0u; j < 4u; j++) {
         let n = 4u * col + j;

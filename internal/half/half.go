@@ -1,4 +1,5 @@
-package weights
+// Package half converts between float32 and the two 16-bit floats.
+package half
 
 import "math"
 

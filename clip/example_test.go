@@ -1,0 +1,190 @@
+package clip_test
+
+import (
+	"context"
+	"fmt"
+	"image"
+	"image/png"
+	"log"
+	"os"
+
+	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
+)
+
+// picture reads one of the pictures that come with the embedded model.
+func picture(name string) image.Image {
+	f, err := os.Open("emoji-clip/examples/" + name)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer f.Close()
+	img, err := png.Decode(f)
+	if err != nil {
+		log.Fatal(err)
+	}
+	return img
+}
+
+// The main job: which of some labels fits a picture best? The embedded model
+// knows emoji and icons; give Load a folder in open_clip's layout for photographs.
+func Example() {
+	ctx := context.Background()
+	model, err := clip.Load(ctx, "")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer model.Close()
+
+	labels := []string{"pizza", "rocket", "red apple"}
+	images, err := model.EncodeImages(ctx, []image.Image{picture("rocket.png"), picture("pizza.png")})
+	if err != nil {
+		log.Fatal(err)
+	}
+	texts, err := model.EncodeTexts(ctx, labels)
+	if err != nil {
+		log.Fatal(err)
+	}
+	logits, err := model.Similarity(ctx, images, texts)
+	if err != nil {
+		log.Fatal(err)
+	}
+	clip.Probabilities(model, logits)
+	for i, name := range []string{"rocket.png", "pizza.png"} {
+		for j, label := range labels {
+			fmt.Printf("%s is a %s: %.1f%%\n", name, label, 100*logits.Data[i*len(labels)+j])
+		}
+	}
+	// Output:
+	// rocket.png is a pizza: 0.0%
+	// rocket.png is a rocket: 100.0%
+	// rocket.png is a red apple: 0.0%
+	// pizza.png is a pizza: 100.0%
+	// pizza.png is a rocket: 0.0%
+	// pizza.png is a red apple: 0.0%
+}
+
+// A classifier is made once from labels and templates, and used for any number
+// of pictures.
+func ExampleZeroShotClassifier() {
+	ctx := context.Background()
+	model, err := clip.Load(ctx, clip.Embedded)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer model.Close()
+
+	labels := []string{"rose", "guitar", "sailboat", "snowman"}
+	classifier, err := clip.ZeroShotClassifier(ctx, model, labels, []string{"{}", "a picture of a {}", "the {} emoji"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(classifier.Shape)
+	for _, name := range []string{"snowman.png", "guitar.png"} {
+		features, err := model.EncodeImages(ctx, []image.Image{picture(name)})
+		if err != nil {
+			log.Fatal(err)
+		}
+		logits, err := model.Similarity(ctx, features, classifier)
+		if err != nil {
+			log.Fatal(err)
+		}
+		best := 0
+		for i, v := range logits.Data {
+			if v > logits.Data[best] {
+				best = i
+			}
+		}
+		fmt.Println(name, "→", labels[best])
+	}
+	// Output:
+	// [4 128]
+	// snowman.png → snowman
+	// guitar.png → guitar
+}
+
+// Texts can also be searched by a picture, or pictures by a text: features are
+// unit vectors, so their dot product says how well two fit.
+func ExampleModel_encodeTexts() {
+	ctx := context.Background()
+	model, err := clip.Load(ctx, "")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer model.Close()
+
+	texts, err := model.EncodeTexts(ctx, []string{"umbrella", "closed umbrella", "bicycle"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	dot := func(i, j int) (sum float32) {
+		for k := range texts.Shape[1] {
+			sum += texts.Data[i*texts.Shape[1]+k] * texts.Data[j*texts.Shape[1]+k]
+		}
+		return sum
+	}
+	fmt.Println("features:", texts.Shape)
+	fmt.Println("umbrellas are alike:", dot(0, 1) > dot(0, 2))
+	// Output:
+	// features: [3 128]
+	// umbrellas are alike: true
+}
+
+// Modules are named as in open_clip's state dict.
+func ExampleModel_trace() {
+	ctx := context.Background()
+	model, err := clip.Load(ctx, "")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer model.Close()
+
+	x, err := model.Preprocess().Apply(preprocess.FromImage(picture("rose.png")))
+	if err != nil {
+		log.Fatal(err)
+	}
+	images := clip.Tensor{Shape: []int{1, 3, 64, 64}, Data: x}
+	texts := model.Tokenizer().Tokenize([]string{"rose"}, model.Config().TextCfg.ContextLength)
+	modules := []string{"visual.conv1", "visual.transformer.resblocks.3.attn", "ln_final"}
+	outputs, err := model.Trace(ctx, &images, texts, modules...)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, name := range modules {
+		fmt.Println(name, outputs[name].Shape)
+	}
+	// Output:
+	// visual.conv1 [1 128 4 4]
+	// visual.transformer.resblocks.3.attn [1 17 128]
+	// ln_final [1 16 128]
+}
+
+func ExampleModel_forwardIntermediates() {
+	ctx := context.Background()
+	model, err := clip.Load(ctx, "")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer model.Close()
+
+	x, err := model.Preprocess().Apply(preprocess.FromImage(picture("rose.png")))
+	if err != nil {
+		log.Fatal(err)
+	}
+	images := clip.Tensor{Shape: []int{1, 3, 64, 64}, Data: x}
+	out, err := model.ForwardIntermediates(ctx, &images, nil, clip.IntermediatesOptions{
+		ImageIndices:           clip.LastN(2),
+		ImageOutputExtraTokens: true,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for i, t := range out.ImageIntermediates {
+		fmt.Println("block", 2+i, "patches", t.Shape, "class token", out.ImageIntermediatesPrefix[i].Shape)
+	}
+	fmt.Println("features", out.ImageFeatures.Shape)
+	// Output:
+	// block 2 patches [1 128 4 4] class token [1 1 128]
+	// block 3 patches [1 128 4 4] class token [1 1 128]
+	// features [1 128]
+}

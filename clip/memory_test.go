@@ -1,0 +1,98 @@
+package clip
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/clip-wgpu/clip-wgpu/gpu"
+)
+
+// openOwn makes a model of the tiny config on a device of its own.
+func openOwn(t *testing.T, o gpu.Options, members string, opts ...Option) (Model, *programCache) {
+	t.Helper()
+	o.DefaultLimits = true
+	dev, err := gpu.Open(o)
+	require.NoError(t, err)
+	m := newModel(t, members, append(opts, WithDevice(dev))...)
+	require.NoError(t, dev.Close())
+	return m, m.(*CLIP).programs
+}
+
+// All batch sizes together need little more than the largest: an activation has
+// a buffer of the largest size, those of the sizes half, a quarter … before, and
+// each program its parameters.
+func TestBatchSizesShareMemory(t *testing.T) {
+	m, _ := openOwn(t, gpu.Options{}, `{}`)
+	images := randomImages(m, 33)
+	use := func(n int) int64 {
+		_, err := m.EncodeImage(t.Context(), images.rows(0, n), true)
+		require.NoError(t, err)
+		return m.Device().MemoryInUse()
+	}
+	first := use(1)
+	var all int64
+	for n := 1; n <= 33; n++ {
+		all = use(n)
+	}
+	for n := 33; n > 0; n-- {
+		require.Equal(t, all, use(n), "batch %d", n)
+	}
+	image, _, err := m.Programs(32)
+	require.NoError(t, err)
+	largest := image.ArenaBytes() + image.Inputs[0].Bytes()
+	assert.Less(t, all-first, 2*largest+6*256*int64(len(image.Steps)))
+}
+
+func TestBatchesAreSplitToFitTheBudget(t *testing.T) {
+	free, _ := openOwn(t, gpu.Options{}, `{}`)
+	images := randomImages(free, 32)
+	encode := func(m Model, n int) (Tensor, error) { return m.EncodeImage(t.Context(), images.rows(0, n), true) }
+	_, err := encode(free, 4)
+	require.NoError(t, err)
+	budget := free.Device().MemoryInUse()
+	want, err := encode(free, 32)
+	require.NoError(t, err)
+	require.Greater(t, free.Device().MemoryInUse(), budget+1000)
+
+	tight, programs := openOwn(t, gpu.Options{MaxMemory: budget + 1000}, `{}`)
+	for range 2 {
+		got, err := encode(tight, 32)
+		require.NoError(t, err)
+		require.Equal(t, want.Shape, got.Shape)
+		assert.InDeltaSlice(t, want.Data, got.Data, 1e-5)
+	}
+	assert.LessOrEqual(t, tight.Device().MemoryInUse(), budget+1000)
+	for _, limit := range programs.limits {
+		assert.Equal(t, 4, limit)
+	}
+	_, err = tight.EncodeText(t.Context(), randomTexts(tight, 4), true)
+	require.NoError(t, err, "programs that nobody uses make room")
+
+	roomy, programs := openOwn(t, gpu.Options{MaxMemory: free.Device().MemoryInUse()}, `{}`)
+	_, err = encode(roomy, 32)
+	require.NoError(t, err)
+	assert.Empty(t, programs.limits)
+
+	poor, _ := openOwn(t, gpu.Options{MaxMemory: 4<<20 + 100_000}, `{}`)
+	_, err = encode(poor, 32)
+	var refused *gpu.MemoryError
+	require.ErrorAs(t, err, &refused)
+	assert.Greater(t, refused.Used+refused.Needed, refused.Allowed)
+}
+
+// 64 images of 3 MiB are more than one binding.
+func TestBatchesAreSplitToFitABinding(t *testing.T) {
+	m, programs := openOwn(t, gpu.Options{}, `{"vision_cfg": {"image_size": 512, "layers": 1, "width": 24, "head_width": 12, "patch_size": 256}}`, WithMaxBatch(64))
+	images := randomImages(m, 64)
+	got, err := m.EncodeImage(t.Context(), images, true)
+	require.NoError(t, err)
+	for _, limit := range programs.limits {
+		assert.Equal(t, 32, limit)
+	}
+	assert.Len(t, programs.limits, 1)
+	one, err := m.EncodeImage(t.Context(), images.rows(40, 41), true)
+	require.NoError(t, err)
+	assert.InDeltaSlice(t, one.Data, got.rows(40, 41).Data, 1e-5)
+}

@@ -1,0 +1,151 @@
+package clip
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/weights"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+// shapes lists m's parameters, sorted, a line each.
+func shapes(m Model) (lines []string, elems int) {
+	for name, p := range m.Parameters() {
+		lines = append(lines, fmt.Sprintf("%s %v\n", name, []int(p.Shape)))
+		elems += p.Shape.Elems()
+	}
+	slices.Sort(lines)
+	return lines, elems
+}
+
+// Names and shapes of every checkpoint that open_clip wrote for the tests.
+func TestParametersAreTheStateDict(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(oracle, "*", "model.safetensors"))
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	for _, file := range files {
+		data, err := os.ReadFile(filepath.Join(filepath.Dir(file), "config.json"))
+		require.NoError(t, err)
+		m, _, err := build(parse(t, data))
+		require.NoError(t, err)
+		f, err := weights.Open(file)
+		require.NoError(t, err)
+		var want []string
+		for _, x := range f.Tensors() {
+			want = append(want, fmt.Sprintf("%s %v\n", x.Name, x.Shape))
+		}
+		slices.Sort(want)
+		require.NoError(t, f.Close())
+		got, _ := shapes(m)
+		assert.Equal(t, want, got, file)
+	}
+}
+
+// The state dicts of open_clip's published configurations with native towers,
+// by their digest.
+func TestPublishedModelsHaveOpenCLIPsParameters(t *testing.T) {
+	data, err := os.ReadFile("testdata/published.json")
+	require.NoError(t, err)
+	var models map[string]struct {
+		Config              json.RawMessage
+		Tensors, Parameters int
+		SHA256              string
+	}
+	require.NoError(t, json.Unmarshal(data, &models))
+	require.NotEmpty(t, models)
+	for name, want := range models {
+		m, _, err := build(parse(t, want.Config))
+		require.NoError(t, err, name)
+		lines, elems := shapes(m)
+		sum := sha256.Sum256([]byte(strings.Join(lines, "")))
+		assert.Len(t, lines, want.Tensors, name)
+		assert.Equal(t, want.Parameters, elems, name)
+		assert.Equal(t, want.SHA256, hex.EncodeToString(sum[:]), name)
+	}
+}
+
+// Every combination of options that may meet becomes a program.
+func TestOptionsCombine(t *testing.T) {
+	built := 0
+	check := func(c Config) {
+		m, _, err := build(c)
+		require.NoError(t, err)
+		for _, batch := range []int{1, 3} {
+			image, text, err := m.Programs(batch)
+			require.NoError(t, err, "%+v", c)
+			assert.Equal(t, batch, image.Outputs[0].Shape[0])
+			assert.Equal(t, batch, text.Outputs[0].Shape[0])
+		}
+		built++
+	}
+	base := parse(t, with(t, "vision_cfg", `{"width": 20, "head_width": 10, "attn_pooler_heads": 4, "attn_pooler_queries": 3}`))
+	for _, pool := range []AttentionalPool{PoolerNone, PoolerSingle, PoolerParallel, PoolerCascade} {
+		for _, poolType := range []string{"tok", "avg", "none"} {
+			for flags := range 8 {
+				c := base
+				v := &c.VisionCfg
+				v.AttentionalPool, v.PoolType = pool, poolType
+				v.NoLnPre, v.FinalLnAfterPool, v.ScaleAttn = flags&1 > 0, flags&2 > 0, flags&4 > 0
+				check(c)
+			}
+		}
+	}
+	for _, poolType := range []string{"argmax", "first", "last", "eos", "none"} {
+		for flags := range 64 {
+			c := base
+			x := &c.TextCfg
+			eos := 2
+			x.PoolType, x.EosID = poolType, &eos
+			x.ProjBias, x.NoCausalMask, x.QKNorm = flags&1 > 0, flags&2 > 0, flags&4 > 0
+			c.CustomText, c.QuickGELU = flags&8 > 0, flags&16 > 0
+			x.EmbedCls = c.CustomText && flags&32 > 0
+			check(c)
+		}
+	}
+	for _, headWidth := range []int{64, 72, 80, 88, 104, 112} {
+		for _, size := range []Size{{28, 28}, {30, 45}, {14, 70}} {
+			for _, patch := range []Size{{14, 14}, {7, 9}, {1, 13}} {
+				c := base
+				v, x := &c.VisionCfg, &c.TextCfg
+				v.Width, v.HeadWidth, v.ImageSize, v.PatchSize, v.MLPRatio = 2*headWidth, headWidth, size, patch, 3.7362
+				x.Width, x.Heads = 3*headWidth, 3
+				check(c)
+			}
+		}
+	}
+	assert.Equal(t, 4*3*8+5*64+6*3*3, built)
+}
+
+// The programs of the embedded model as the listing that "clip-wgpu program"
+// prints: what a change does to the plan shows in review. Run the test with
+// -update to accept it.
+func TestListingsOfTheEmbeddedModel(t *testing.T) {
+	c, err := openCheckpoint(Embedded, newOptions(nil))
+	require.NoError(t, err)
+	m, _, err := build(c.config)
+	require.NoError(t, err)
+	image, text, err := m.Programs(1)
+	require.NoError(t, err)
+	for name, p := range map[string]*graph.Program{"image": image, "text": text} {
+		file := filepath.Join("testdata", "emoji-clip-"+name+".golden")
+		if *update {
+			require.NoError(t, os.WriteFile(file, []byte(p.String()), 0o644))
+		}
+		want, err := os.ReadFile(file)
+		require.NoError(t, err)
+		assert.Equal(t, string(want), p.String(), "%s; run go test ./clip -update if the change is meant", file)
+	}
+}

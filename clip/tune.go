@@ -1,0 +1,98 @@
+package clip
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/clip-wgpu/clip-wgpu/gpu"
+	"github.com/clip-wgpu/clip-wgpu/graph"
+)
+
+// Tune measures, for every class of problems in the towers at the given
+// batches, all kernels that can solve it. Round k runs the towers with
+// everybody's k-th candidate, so the rounds are as many as the most candidates
+// that a class has. progress, where given, is told after each run.
+func (e *engine) Tune(ctx context.Context, batches []int, progress func(done, total int)) (*gpu.Tuning, error) {
+	tuning := e.dev.NewTuning()
+	rounds, done := 1, 0
+	for round := 0; round < rounds; round++ {
+		for _, batch := range batches {
+			for _, tower := range []func(context.Context, int, *tuneRound) error{e.tuneImage, e.tuneText} {
+				r := &tuneRound{round: round, tuning: tuning, taken: map[string]string{}}
+				if err := tower(ctx, batch, r); err != nil {
+					return nil, err
+				}
+				rounds = max(rounds, r.most)
+				if done++; progress != nil {
+					progress(done, rounds*len(batches)*2)
+				}
+			}
+		}
+	}
+	return tuning, nil
+}
+
+// tuneRound runs towers with the round-th candidate of every class.
+type tuneRound struct {
+	round  int
+	tuning *gpu.Tuning
+	taken  map[string]string // candidate by class
+	most   int               // candidates of one class
+}
+
+func (r *tuneRound) choose(class string, candidates []string) string {
+	r.most = max(r.most, len(candidates))
+	r.taken[class] = candidates[min(r.round, len(candidates)-1)]
+	return r.taken[class]
+}
+
+func (e *engine) tuneImage(ctx context.Context, batch int, r *tuneRound) error {
+	s := e.cfg.VisionCfg.ImageSize
+	feed := map[string]any{"image": make([]float32, batch*3*s[0]*s[1])}
+	return e.tune(ctx, e.imageTask(), batch, feed, r)
+}
+
+func (e *engine) tuneText(ctx context.Context, batch int, r *tuneRound) error {
+	rows := slices.Repeat([][]int32{make([]int32, e.text.ContextLength)}, batch)
+	return e.tune(ctx, e.textTask(e.text.ContextLength), batch, e.text.feed(rows), r)
+}
+
+// tuneRuns are timed after one that lets the driver compile.
+const tuneRuns = 3
+
+func (e *engine) tune(ctx context.Context, t task, batch int, feed map[string]any, r *tuneRound) error {
+	prog, err := e.compile(t, batch, r.choose)
+	if err != nil {
+		return err
+	}
+	session, err := e.dev.Load(prog, e.store)
+	if err != nil {
+		return err
+	}
+	defer session.Close()
+	io := gpu.IO{Inputs: feed}
+	if err := session.Run(ctx, io); err != nil {
+		return err
+	}
+	for range tuneRuns {
+		timings, err := session.Profile(ctx, io)
+		if err != nil {
+			return err
+		}
+		for class, d := range sumByClass(prog, timings) {
+			r.tuning.Add(class, r.taken[class], d.Seconds())
+		}
+	}
+	return nil
+}
+
+func sumByClass(p *graph.Program, timings []gpu.Timing) map[string]time.Duration {
+	sums := map[string]time.Duration{}
+	for i, s := range p.Steps {
+		if s.Class != "" {
+			sums[s.Class] += timings[i].Duration
+		}
+	}
+	return sums
+}

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/clip-wgpu/clip-wgpu/gpu"
+	"github.com/spf13/cobra"
+)
+
+func newTuneCommand(g *globals) *cobra.Command {
+	batches := batchList{1, 8}
+	dryRun := false
+	cmd := &cobra.Command{
+		Use:   "tune [MODEL]",
+		Short: "Measure which kernels are fastest on this device",
+		Long: `tune times every kernel that could do each part of a model's towers, for each
+--batch, prints the times and keeps them in the user's cache folder, for this
+adapter, driver and version of the kernels. Later runs take the fastest; without
+tune they take what is usually good. A run never times anything by itself.
+
+MODEL is a folder, a safetensors file, the embedded model (default), or an
+architecture by its name.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			source := g.model
+			if len(args) == 1 {
+				source = args[0]
+			}
+			m, err := openAny(cmd.Context(), source, g.options(batches.largest()))
+			if err != nil {
+				return err
+			}
+			defer m.Close()
+			console := newConsole(cmd.ErrOrStderr(), g.quiet)
+			tuning, err := m.Tune(cmd.Context(), batches, func(done, total int) { console.update("run %d of %d", done, total) })
+			console.clear()
+			if err != nil {
+				return err
+			}
+			fmt.Fprint(cmd.OutOrStdout(), tuningTable(tuning))
+			if dryRun {
+				return nil
+			}
+			path, err := tuning.Save()
+			if err == nil {
+				console.note("kept in %s", path)
+			}
+			return err
+		},
+	}
+	cmd.Flags().Var(&batches, "batch", "batch sizes, powers of two, with commas between")
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print the times and keep nothing")
+	return cmd
+}
+
+// tuningTable lists each class with its candidates, the fastest first and how
+// much slower the others are: why each won.
+func tuningTable(t *gpu.Tuning) string {
+	var b strings.Builder
+	for _, class := range t.Classes() {
+		times := t.Seconds[class]
+		names := slices.SortedFunc(maps.Keys(times), func(x, y string) int {
+			return cmp.Or(cmp.Compare(times[x], times[y]), cmp.Compare(x, y))
+		})
+		fmt.Fprintln(&b, class)
+		for i, name := range names {
+			note := fmt.Sprintf("%5.2f×", times[name]/times[names[0]])
+			if i == 0 {
+				note = "fastest"
+			}
+			fmt.Fprintf(&b, "  %10.3f ms  %-8s %s\n", 1e3*times[name], note, name)
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,79 @@
+package gpu
+
+import (
+	"context"
+
+	"github.com/clip-wgpu/clip-wgpu/graph"
+)
+
+// extents are where a State lies: in one buffer, or in several where it is longer
+// than what one kernel binds.
+type extents []extent
+
+// extent is one buffer's part of a State; behind it lies the guard, if any.
+type extent struct {
+	*buffer
+	bytes int64
+}
+
+// newState allocates zeros for st. The caller is inside call.
+func (c *core) newState(st *graph.State) (extents, error) {
+	var m extents
+	for _, n := range st.Buffers() {
+		b, err := c.newBuffer("state "+st.Name, n+c.guard(), storageUsage)
+		if err != nil {
+			c.freeState(m)
+			return nil, err
+		}
+		m = append(m, extent{b, n})
+	}
+	return m, nil
+}
+
+// freeState wants the GPU to be done with m. The caller is inside call.
+func (c *core) freeState(m extents) {
+	for _, e := range m {
+		c.freeBuffer(e.buffer)
+	}
+}
+
+// stateBytes is what newState allocates.
+func (c *core) stateBytes(st *graph.State) (sum int64) {
+	for _, n := range st.Buffers() {
+		sum += n + c.guard()
+	}
+	return sum
+}
+
+// at finds the buffer that holds byte offset, and where in it.
+func (m extents) at(offset int64) (extent, int64) {
+	for _, e := range m[:len(m)-1] {
+		if offset < e.bytes {
+			return e, offset
+		}
+		offset -= e.bytes
+	}
+	return m[len(m)-1], offset
+}
+
+// cut says which bytes of buffers those of data, from offset on, stand for.
+func (m extents) cut(offset int64, data []byte) []transfer {
+	var parts []transfer
+	for len(data) > 0 {
+		e, at := m.at(offset)
+		n := min(e.bytes-at, int64(len(data)))
+		parts = append(parts, transfer{e.buffer, at, data[:n]})
+		offset, data = offset+n, data[n:]
+	}
+	return parts
+}
+
+// fill is write for a State.
+func (u *uploader) fill(ctx context.Context, m extents, offset int64, data []byte) error {
+	for _, part := range m.cut(offset, data) {
+		if err := u.write(ctx, part.src, part.offset, part.dst); err != nil {
+			return err
+		}
+	}
+	return nil
+}

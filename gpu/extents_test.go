@@ -1,0 +1,55 @@
+package gpu
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/clip-wgpu/clip-wgpu/graph"
+)
+
+func TestExtents(t *testing.T) {
+	a, b := &buffer{size: 300}, &buffer{size: 50}
+	m := extents{{a, 256}, {b, 44}}
+	data := make([]byte, 100)
+	for _, c := range []struct {
+		offset int64
+		want   []transfer
+	}{
+		{0, []transfer{{a, 0, data}}},
+		{156, []transfer{{a, 156, data}}},
+		{200, []transfer{{a, 200, data[:56]}, {b, 0, data[56:]}}},
+	} {
+		assert.Equal(t, c.want, m.cut(c.offset, data), "at %d", c.offset)
+	}
+	e, offset := m.at(256)
+	assert.Same(t, b, e.buffer)
+	assert.Zero(t, offset)
+}
+
+// A state longer than a binding, of several buffers, is one to its users.
+func TestLongState(t *testing.T) {
+	d := open(t, Options{Check: true, MaxMemory: 600 << 20})
+	w := d.NewStore()
+	defer w.Close()
+	st := &graph.State{Name: "table", Spec: graph.Spec{Shape: graph.Shape{49408, 768}}}
+	require.Len(t, st.Buffers(), 2)
+	values := count(st.Shape.Elems())
+	require.NoError(t, w.Write(t.Context(), st, values))
+	g := graph.New()
+	s := load(t, d, build(t, g, g.Add(g.State(st), g.Fill(1, st.Shape...))), w)
+	got := make([]float32, len(values))
+	require.NoError(t, s.Run(t.Context(), IO{Outputs: [][]float32{got}}))
+	for i, v := range got {
+		if v != values[i]+1 {
+			require.Failf(t, "wrong sum", "element %d: %v + 1 = %v", i, values[i], v)
+		}
+	}
+	require.NoError(t, w.Read(t.Context(), st, got))
+	for i, v := range got {
+		if v != values[i] {
+			require.Failf(t, "wrong value", "element %d: %v, not %v", i, v, values[i])
+		}
+	}
+}

@@ -1,0 +1,154 @@
+package gpu
+
+import (
+	"context"
+	"encoding/binary"
+	"time"
+
+	"github.com/rajveermalviya/go-webgpu/wgpu"
+)
+
+// Timing is how long one step of a Program took.
+type Timing struct {
+	Scope, Op, Kernel string // as the Program's Step has them
+	Duration          time.Duration
+}
+
+// Profile is Run that also measures: it returns a Timing for every step, in the
+// Program's order. What they add up to is the wall time of the submissions,
+// which is more than Run's, as every step has a pass of its own. The GPU's clock
+// shares it out among the steps; where Info.Timestamps says that there is none,
+// every step is submitted alone, and a short one shows little but the way to the
+// GPU and back. A kernel's first dispatch includes the driver's compiling, so
+// let a Run go before.
+func (s *Session) Profile(ctx context.Context, io IO) ([]Timing, error) {
+	var timings []Timing
+	err := s.run(ctx, io, func(ctx context.Context, reads [][]transfer) error {
+		p, err := s.newProfiler()
+		if err != nil {
+			return err
+		}
+		defer p.release()
+		if err := s.replay(ctx, p.submit, reads); err != nil {
+			return err
+		}
+		timings = p.timings()
+		return nil
+	})
+	return timings, err
+}
+
+// profiler measures one replay of a session. It learns the steps' costs.
+type profiler struct {
+	*Session
+	queries *wgpu.QuerySet // nil without timestamps
+	ticks   *buffer        // what the queries of a submission found, 8 bytes each
+}
+
+// newProfiler wants run held, and nothing in flight.
+func (s *Session) newProfiler() (*profiler, error) {
+	p := &profiler{Session: s}
+	if !s.core.info.Timestamps {
+		for i := range s.steps {
+			s.steps[i].cost = 0 // a step of unknown cost goes alone
+		}
+		return p, nil
+	}
+	err := s.core.call(context.Background(), func() (err error) {
+		n := min(len(s.steps), maxSteps) + 1
+		p.ticks, err = s.core.newBuffer("timestamps", 8*int64(n), wgpu.BufferUsage_QueryResolve|wgpu.BufferUsage_CopySrc)
+		if err != nil {
+			return err
+		}
+		p.queries, err = s.core.device.CreateQuerySet(&wgpu.QuerySetDescriptor{Type: wgpu.QueryType_Timestamp, Count: uint32(n)})
+		return err
+	})
+	if err != nil {
+		p.release()
+		return nil, err
+	}
+	return p, nil
+}
+
+// release wants nothing in flight that submit has submitted.
+func (p *profiler) release() {
+	p.core.calls.lock()
+	defer p.core.calls.unlock()
+	p.core.freeBuffer(p.ticks)
+	if p.queries != nil && p.core.lost == nil {
+		p.queries.Release()
+	}
+}
+
+// submit is Profile's submitter. It returns when the steps are done.
+func (p *profiler) submit(ctx context.Context, lo, hi int, reads []transfer) error {
+	var elapsed time.Duration
+	record := func(e *wgpu.CommandEncoder) error { return p.record(e, lo, hi) }
+	done := func(d time.Duration) error { elapsed = d; return nil }
+	if err := p.core.send(ctx, record, reads, done); err != nil {
+		return err
+	}
+	var queries []transfer
+	ticks := make([]byte, 8*(hi-lo+1))
+	if p.queries != nil {
+		queries = []transfer{{p.ticks, 0, ticks}}
+	}
+	// Nobody may free the queries before the GPU is done with them.
+	if err := p.core.readback(context.WithoutCancel(ctx), queries); err != nil {
+		return err
+	}
+	p.share(lo, hi, elapsed, ticks)
+	return nil
+}
+
+// record encodes steps lo to hi with a timestamp before each and after the last.
+func (p *profiler) record(e *wgpu.CommandEncoder, lo, hi int) error {
+	if p.queries == nil {
+		return p.dispatch(e, p.steps[lo:hi])
+	}
+	for i := lo; i < hi; i++ {
+		if err := e.WriteTimestamp(p.queries, uint32(i-lo)); err != nil {
+			return err
+		}
+		if err := p.dispatch(e, p.steps[i:i+1]); err != nil {
+			return err
+		}
+	}
+	n := uint32(hi - lo)
+	if err := e.WriteTimestamp(p.queries, n); err != nil {
+		return err
+	}
+	return e.ResolveQuerySet(p.queries, 0, n+1, p.ticks.Buffer, 0)
+}
+
+// share divides elapsed among steps lo to hi as the ticks between them say. The
+// binding does not tell how long a tick is, so only their proportions count;
+// where there are none, the shares are equal.
+func (p *profiler) share(lo, hi int, elapsed time.Duration, ticks []byte) {
+	counts := make([]float64, hi-lo)
+	sum := 0.0
+	for i := range counts {
+		from, to := binary.LittleEndian.Uint64(ticks[8*i:]), binary.LittleEndian.Uint64(ticks[8*i+8:])
+		if to > from {
+			counts[i] = float64(to - from)
+		}
+		sum += counts[i]
+	}
+	for i, n := range counts {
+		part := 1 / float64(len(counts))
+		if sum > 0 {
+			part = n / sum
+		}
+		p.steps[lo+i].cost = time.Duration(part * float64(elapsed))
+	}
+}
+
+// timings are the costs that submit has found.
+func (p *profiler) timings() []Timing {
+	timings := make([]Timing, len(p.steps))
+	for i, st := range p.program.Steps {
+		timings[i] = Timing{Scope: st.Scope, Op: st.Op, Kernel: st.Kernel.Name, Duration: p.steps[i].cost}
+		p.steps[i].cost = max(p.steps[i].cost, time.Microsecond)
+	}
+	return timings
+}

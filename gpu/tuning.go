@@ -1,0 +1,118 @@
+package gpu
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/clip-wgpu/clip-wgpu/shaders"
+)
+
+// Tuning is what was measured of kernels that compute the same: seconds by
+// class of problem and candidate. It belongs to one adapter, driver and set of
+// kernels. A nil Tuning knows nothing.
+type Tuning struct {
+	Key     string                        `json:"key"`
+	Seconds map[string]map[string]float64 `json:"seconds"`
+}
+
+// NewTuning returns an empty Tuning for the device.
+func (d *Device) NewTuning() *Tuning {
+	i := d.Info()
+	return &Tuning{
+		Key:     fmt.Sprintf("%s, %s, %s, kernels %s", i.Name, i.Driver, i.Backend, shaders.Digest()),
+		Seconds: map[string]map[string]float64{},
+	}
+}
+
+// LoadTuning reads what the device's Save has kept in the user's cache folder.
+// Nothing kept, or kept for another driver or other kernels, gives nil.
+func (d *Device) LoadTuning() (*Tuning, error) {
+	t := d.NewTuning()
+	path, err := t.path()
+	if err != nil {
+		return nil, nil // a user without a cache folder has kept nothing
+	}
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var kept Tuning
+	if err := json.Unmarshal(data, &kept); err != nil || kept.Key != t.Key {
+		return nil, nil // of another version, or damaged: as good as nothing
+	}
+	return &kept, nil
+}
+
+// Add notes what a candidate took for a class; of several times the least counts.
+func (t *Tuning) Add(class, candidate string, seconds float64) {
+	if t.Seconds[class] == nil {
+		t.Seconds[class] = map[string]float64{}
+	}
+	if old, ok := t.Seconds[class][candidate]; !ok || seconds < old {
+		t.Seconds[class][candidate] = seconds
+	}
+}
+
+// Choose returns the fastest of the candidates that were measured for the
+// class, or "" when none was: it is a graph.Graph's Variants.
+func (t *Tuning) Choose(class string, candidates []string) string {
+	if t == nil {
+		return ""
+	}
+	best := ""
+	for _, c := range candidates {
+		if s, ok := t.Seconds[class][c]; ok && (best == "" || s < t.Seconds[class][best]) {
+			best = c
+		}
+	}
+	return best
+}
+
+// Classes lists what was measured, in ascending order.
+func (t *Tuning) Classes() []string { return slices.Sorted(maps.Keys(t.Seconds)) }
+
+// Save keeps t in the user's cache folder and returns the file.
+func (t *Tuning) Save() (path string, err error) {
+	if path, err = t.path(); err != nil {
+		return "", err
+	}
+	data, err := json.MarshalIndent(t, "", " ")
+	if err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return "", err
+	}
+	temp, err := os.CreateTemp(filepath.Dir(path), "tuning-*.tmp")
+	if err != nil {
+		return "", err
+	}
+	_, err = temp.Write(append(data, '\n'))
+	if err = errors.Join(err, temp.Close()); err == nil {
+		err = os.Rename(temp.Name(), path)
+	}
+	if err != nil {
+		return "", errors.Join(err, os.Remove(temp.Name()))
+	}
+	return path, nil
+}
+
+// path is a file for each key, so that one machine's adapters do not displace
+// one another's.
+func (t *Tuning) path() (string, error) {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(dir, "clip-wgpu", fmt.Sprintf("tuning-%.8x.json", sha256.Sum256([]byte(t.Key)))), nil
+}

@@ -1,0 +1,263 @@
+package graph
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/clip-wgpu/clip-wgpu/internal/half"
+)
+
+// Layout is how a State lies on the device. It follows from the State's role and
+// the model's choice of precision, never from a kernel or a batch, so that all
+// programs share one copy.
+//
+// The packed layouts are for a weight W [N, K …] of a linear map y = x·Wᵀ, its
+// dimensions but the first flattened, or, where State.Transposed, for P [K, N] of
+// y = x·P. W is padded with zeros to multiples of 4 and cut into blocks of 4 × 4;
+// within a block element (n, k) comes at 4·k + n, so that the four n of one k
+// are a vec4. 64 blocks side by side in n (or as many as are left) make a panel,
+// which holds its blocks k by k, the neighbours in n side by side: invocations
+// that make neighbouring columns read neighbouring memory. A panel is also what
+// streams from a Source: 256 whole rows of W.
+type Layout uint8
+
+const (
+	RowMajor   Layout = iota // f32 or i32, one row after the other
+	PackedF32                // blocks of 64 bytes
+	PackedF16                // blocks of 32 bytes, IEEE 754 binary16, rounded to nearest
+	PackedBF16               // blocks of 32 bytes, bfloat16, rounded to nearest
+	PackedQ8                 // blocks of 16 bytes: n·scale/127 for integers -127 … 127, where a row n of W has its own scale, its largest magnitude; a panel ends with its scales
+)
+
+func (l Layout) String() string {
+	return [...]string{"row-major", "f32", "f16", "bf16", "q8"}[l]
+}
+
+// PanelBlocks is how many blocks lie side by side in a panel, but for the last.
+const PanelBlocks = 64
+
+// blockWords is the length of a packed block in 32-bit words.
+var blockWords = [...]int{PackedF32: 16, PackedF16: 8, PackedBF16: 8, PackedQ8: 4}
+
+// Packed tells whether s lies in blocks.
+func (s *State) Packed() bool { return s.Layout != RowMajor }
+
+// Matrix gives the sizes of the linear map y [N] = f(x [K]) that s, of at least
+// one dimension, is the weight of.
+func (s *State) Matrix() (n, k int) {
+	if s.Transposed {
+		return s.Shape[len(s.Shape)-1], s.Shape[:len(s.Shape)-1].Elems()
+	}
+	return s.Shape[0], s.Shape[1:].Elems()
+}
+
+// Depth is how many rows of blocks a panel holds: those along k and, in
+// PackedQ8, that of the scales.
+func (s *State) Depth() int {
+	_, k := s.Matrix()
+	depth := Ceil(k, 4)
+	if s.Layout == PackedQ8 {
+		depth++
+	}
+	return depth
+}
+
+// Bytes is the size on the device.
+func (s *State) Bytes() int64 {
+	if !s.Packed() {
+		return s.Spec.Bytes()
+	}
+	n, _ := s.Matrix()
+	return 4 * int64(Ceil(n, 4)) * int64(s.Depth()) * int64(blockWords[s.Layout])
+}
+
+// Places are the parameters that lib/packed.wgsl's place takes to find the
+// elements of s, row-major or PackedF32.
+func (s *State) Places() []uint32 {
+	if s == nil || !s.Packed() {
+		return make([]uint32, 4)
+	}
+	n, cols := s.Matrix()
+	transposed := uint32(0)
+	if s.Transposed {
+		cols, transposed = n, 1
+	}
+	return []uint32{uint32(cols), transposed, uint32(Ceil(n, 4)), uint32(s.Depth())}
+}
+
+// Trainable refuses a State whose layout rounds what is assigned.
+func (s *State) Trainable() error {
+	if s.Packed() && s.Layout != PackedF32 {
+		return fmt.Errorf("%s is stored as %v: training wants its weights in f32", s.Name, s.Layout)
+	}
+	return nil
+}
+
+// panel is a panel of s: its first row of W, how many, and its place in words.
+type panel struct{ row, rows, at, words int }
+
+func (s *State) panels() []panel {
+	n, _ := s.Matrix()
+	var all []panel
+	at := 0
+	for row := 0; row < n; row += 4 * PanelBlocks {
+		rows := min(4*PanelBlocks, n-row)
+		words := Ceil(rows, 4) * s.Depth() * blockWords[s.Layout]
+		all = append(all, panel{row, rows, at, words})
+		at += words
+	}
+	return all
+}
+
+// Pack reads a packed State's values, row-major, and writes what the device
+// holds, a panel at a time: words to be stored at an offset in bytes, valid
+// until write returns. It returns the first error of either.
+func (s *State) Pack(read func(dst []float32, offset int) error, write func(offset int64, words []uint32) error) error {
+	_, k := s.Matrix()
+	var values []float32
+	var words []uint32
+	for _, p := range s.panels() {
+		values, words = room(values, p.rows*k), room(words, p.words)
+		if err := s.move(p, values, read); err != nil {
+			return err
+		}
+		s.encode(p, values, words)
+		if err := write(4*int64(p.at), words); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Unpack is Pack's way back: it reads what the device holds and writes the
+// values, row-major.
+func (s *State) Unpack(read func(words []uint32, offset int64) error, write func(offset int, values []float32) error) error {
+	_, k := s.Matrix()
+	var values []float32
+	var words []uint32
+	for _, p := range s.panels() {
+		values, words = room(values, p.rows*k), room(words, p.words)
+		if err := read(words, 4*int64(p.at)); err != nil {
+			return err
+		}
+		s.decode(p, words, values)
+		err := s.move(p, values, func(part []float32, offset int) error { return write(offset, part) })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// room is a slice of length n, in the memory of s where that is enough.
+func room[T any](s []T, n int) []T {
+	if cap(s) < n {
+		return make([]T, n)
+	}
+	return s[:n]
+}
+
+// move hands the parts of a panel's values to f with their offsets in the whole:
+// rows of W in one piece, or k columns of rows.
+func (s *State) move(p panel, values []float32, f func(part []float32, offset int) error) error {
+	n, k := s.Matrix()
+	if !s.Transposed {
+		return f(values, p.row*k)
+	}
+	for i := range k {
+		if err := f(values[i*p.rows:(i+1)*p.rows], i*n+p.row); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// strides are the distances of neighbours in n and k within a panel's values.
+func (s *State) strides(p panel) (n, k int) {
+	if s.Transposed {
+		return 1, p.rows
+	}
+	_, width := s.Matrix()
+	return width, 1
+}
+
+func (s *State) encode(p panel, values []float32, words []uint32) {
+	clear(words)
+	_, depth := s.Matrix()
+	byRow, byK := s.strides(p)
+	width, size := Ceil(p.rows, 4), blockWords[s.Layout]
+	for row := range p.rows {
+		toInt := float32(0)
+		if s.Layout == PackedQ8 {
+			scale := largest(values[row*byRow:], byK, depth)
+			words[(len(words)/4-width+row/4)*4+row%4] = math.Float32bits(scale)
+			if scale > 0 {
+				toInt = 127 / scale
+			}
+		}
+		at := values[row*byRow:]
+		for k := range depth {
+			s.Layout.put(words[(k/4*width+row/4)*size:][:size], k%4*4+row%4, at[k*byK], toInt)
+		}
+	}
+}
+
+// put stores v as element i of a zero block. toInt takes it to PackedQ8's integers.
+func (l Layout) put(block []uint32, i int, v, toInt float32) {
+	switch l {
+	case PackedF32:
+		block[i] = math.Float32bits(v)
+	case PackedF16:
+		block[i/2] |= uint32(half.F32ToF16(v)) << (i % 2 * 16)
+	case PackedBF16:
+		block[i/2] |= uint32(half.F32ToBF16(v)) << (i % 2 * 16)
+	case PackedQ8:
+		q := int32(math.RoundToEven(float64(v * toInt)))
+		block[i/4] |= uint32(uint8(q)) << (i % 4 * 8)
+	}
+}
+
+// largest is the largest magnitude of count values, stride apart.
+func largest(values []float32, stride, count int) float32 {
+	m := float32(0)
+	for i := range count {
+		m = max(m, float32(math.Abs(float64(values[i*stride]))))
+	}
+	return m
+}
+
+func (s *State) decode(p panel, words []uint32, values []float32) {
+	_, depth := s.Matrix()
+	byRow, byK := s.strides(p)
+	width, size := Ceil(p.rows, 4), blockWords[s.Layout]
+	for row := range p.rows {
+		scale := float32(1)
+		if s.Layout == PackedQ8 {
+			scale = math.Float32frombits(words[(len(words)/4-width+row/4)*4+row%4])
+		}
+		for k := range depth {
+			values[row*byRow+k*byK] = scale * s.Layout.get(words[(k/4*width+row/4)*size:][:size], k%4*4+row%4)
+		}
+	}
+}
+
+// get is element i of a block, before PackedQ8's scale.
+func (l Layout) get(block []uint32, i int) float32 {
+	switch l {
+	case PackedF16:
+		return half.F16ToF32(uint16(block[i/2] >> (i % 2 * 16)))
+	case PackedBF16:
+		return half.BF16ToF32(uint16(block[i/2] >> (i % 2 * 16)))
+	case PackedQ8:
+		return float32(int8(block[i/4]>>(i%4*8))) / 127
+	}
+	return math.Float32frombits(block[i])
+}
+
+// Check refuses a State that its layout cannot hold.
+func (s *State) Check() error {
+	if int(s.Layout) >= len(blockWords) || s.Packed() && (len(s.Shape) < 2 || s.DType != F32) {
+		return fmt.Errorf("state %s %v cannot be packed: want f32 of two dimensions or more", s.Name, s.Spec)
+	}
+	return nil
+}

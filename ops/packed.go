@@ -1,0 +1,148 @@
+package ops
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/clip-wgpu/clip-wgpu/graph"
+)
+
+// packedLinear is one product with a packed weight W [N, K], made by one of
+// several kernels: y [m, n] = x [m, k] · W[first: first + n]ᵀ or, backward,
+// x [m, k] · W[first: first + k].
+type packedLinear struct {
+	w        *graph.State
+	m, n, k  int
+	first    int
+	act      Function
+	backward bool
+}
+
+// linearTiles are the kernels: the rows and the groups of four columns of y that
+// one workgroup makes.
+var linearTiles = map[string]struct{ rows, groups int }{
+	"linear ROWS=1 GROUPS=2": {1, 64},
+	"linear ROWS=4 GROUPS=2": {4, 64},
+	"linear ROWS=6 GROUPS=2": {6, 64},
+	"linear ROWS=8 GROUPS=2": {8, 64},
+	"linear ROWS=6 GROUPS=3": {6, 96},
+	"linear_split ROWS=1":    {1, 8},
+	"linear_split ROWS=4":    {4, 8},
+	"linear_tile":            {64, 16},
+}
+
+// candidates are the kernels, first the one to take unmeasured: what is fastest
+// on Mesa's software driver, but for very few rows, where a GPU would idle.
+func (p packedLinear) candidates() []string {
+	wide := graph.Ceil(p.n, 4)
+	first := "linear ROWS=8 GROUPS=2"
+	switch {
+	case p.m <= 2:
+		first = "linear_split ROWS=1"
+	case p.m <= 4:
+		first = "linear_split ROWS=4"
+	case p.w.Layout == graph.PackedF32:
+		first = "linear ROWS=6 GROUPS=2"
+	case graph.Ceil(wide, 96)*96 <= graph.Ceil(wide, 64)*64:
+		first = "linear ROWS=6 GROUPS=3"
+	}
+	all := slices.Sorted(maps.Keys(linearTiles))
+	return append([]string{first}, slices.DeleteFunc(all, func(name string) bool { return name == first })...)
+}
+
+// class names problems that one kernel suits: m counts to the next power of two.
+func (p packedLinear) class() string {
+	m := 1
+	for m < p.m {
+		m *= 2
+	}
+	way := "linear"
+	if p.backward {
+		way = "linear_grad"
+	}
+	return fmt.Sprintf("%s %v %d×%d×%d", way, p.w.Layout, m, p.n, p.k)
+}
+
+// launches make output 0 of node from inputs 0 and 1. In output 1 they first
+// pad input 0, where its rows are no whole groups of four.
+func (p packedLinear) launches(node *graph.Node, hasBias, hasResidual bool) []graph.Launch {
+	x, inner := graph.In(0), graph.Ceil(p.k, 4)
+	var launches []graph.Launch
+	if p.k%4 != 0 {
+		x = graph.Out(1)
+		rows := slice{outer: p.m, length: p.k, inner: 1, x: place{0, p.k}, xStep: 1, y: place{0, 4 * inner}}
+		launches = append(launches,
+			elementwise("fill", p.m*inner*4, []graph.Arg{x}, bits(0)),
+			rows.launch(graph.In(0), x))
+	}
+	bias, residual := graph.None(), graph.None()
+	if hasBias {
+		bias = graph.In(2)
+	}
+	if hasResidual {
+		residual = graph.In(3)
+	}
+	name := node.Variant(p.class(), p.candidates()...)
+	tile := linearTiles[name]
+	rowsOfW, _ := p.w.Matrix()
+	return append(launches, graph.Launch{
+		Kernel: fmt.Sprintf("%s weight=%v ACT=%d BACKWARD=%t", name, p.w.Layout, p.act, p.backward),
+		Params: []uint32{
+			uint32(p.m), uint32(p.n), uint32(inner),
+			uint32(graph.Ceil(rowsOfW, 4)), uint32(p.w.Depth()), uint32(p.first / 4),
+			flag(hasBias), flag(hasResidual),
+		},
+		Args:   []graph.Arg{x, graph.In(1), bias, residual, graph.Out(0)},
+		Groups: graph.Ceil(p.m, tile.rows) * graph.Ceil(graph.Ceil(p.n, 4), tile.groups),
+		FLOPs:  2 * int64(p.m) * int64(p.n) * int64(p.k),
+	})
+}
+
+// withPadded are the outputs of a linear op: y and, where the weight is packed
+// and x's rows are no whole groups of four, x padded. It refuses a State that is
+// packed for the other role or cut within a block.
+func withPadded(y graph.Spec, x graph.Shape, w graph.Tensor, attr linearAttr) ([]graph.Spec, error) {
+	s := w.State()
+	if s == nil || !s.Packed() {
+		return []graph.Spec{y}, nil
+	}
+	if s.Transposed != attr.project {
+		return nil, fmt.Errorf("weight %s is packed (transposed: %t), want %s", s.Name, s.Transposed, attr.want())
+	}
+	if attr.first%4 != 0 {
+		return nil, fmt.Errorf("rows from %d on of the packed weight %s: want a multiple of 4", attr.first, s.Name)
+	}
+	rows, k := rowsOf(x)
+	if k%4 == 0 {
+		return []graph.Spec{y}, nil
+	}
+	return []graph.Spec{y, {Shape: graph.Shape{rows, 4 * graph.Ceil(k, 4)}}}, nil
+}
+
+// linearGradOp takes dy [rows, out] and a packed w to dx [rows, in].
+var linearGradOp = &graph.Op{
+	Name:   "linear_grad",
+	Packed: []int{1},
+	Infer: func(n *graph.Node) ([]graph.Spec, error) {
+		dy := n.In[0].Shape()
+		_, in := n.In[1].State().Matrix()
+		return withPadded(graph.Spec{Shape: graph.Shape{dy[0], in}}, dy, n.In[1], n.Attr.(linearAttr))
+	},
+	Lower: func(n *graph.Node) []graph.Launch {
+		dy, attr := n.In[0].Shape(), n.Attr.(linearAttr)
+		w := n.In[1].State()
+		_, in := w.Matrix()
+		p := packedLinear{w: w, m: dy[0], n: in, k: dy[1], first: attr.first, act: none, backward: true}
+		return p.launches(n, false, false)
+	},
+	Ref: func(n *graph.Node, in, out [][]float64) {
+		attr := n.Attr.(linearAttr)
+		dy, width := n.In[0].Shape(), n.Out[0].Shape[1]
+		for i := range out[0] {
+			for o := range dy[1] {
+				out[0][i] += in[0][i/width*dy[1]+o] * in[1][attr.at(width, o, i%width)]
+			}
+		}
+	},
+}

@@ -1,0 +1,26 @@
+// Where a packed weight's elements lie (graph.Layout): blocks of 4 k × 4 n, 64 of them side by side in n a panel.
+const PANEL = 64u;
+
+// block_at(n, k, blocks, depth) is where block n along N and k along K lies, of a weight of so many blocks along N and
+// rows of blocks in a panel.
+fn block_at(n: u32, k: u32, blocks: u32, depth: u32) -> u32 {
+    let panel = n / PANEL * PANEL;
+    return panel * depth + k * min(PANEL, blocks - panel) + n % PANEL;
+}
+
+// element_at(n, k, blocks, depth) is where element n along N and k along K of a weight in float32 lies.
+fn element_at(n: u32, k: u32, blocks: u32, depth: u32) -> u32 {
+    return 16u * block_at(n / 4u, k / 4u, blocks, depth) + k % 4u * 4u + n % 4u;
+}
+
+// place(i, cols, transposed, blocks, depth) is where element i of a row-major [N, K] of so many columns lies, or of
+// [K, N]. With 0 blocks nothing is packed.
+fn place(i: u32, cols: u32, transposed: u32, blocks: u32, depth: u32) -> u32 {
+    if blocks == 0u {
+        return i;
+    }
+    if transposed != 0u {
+        return element_at(i % cols, i / cols, blocks, depth);
+    }
+    return element_at(i / cols, i % cols, blocks, depth);
+}

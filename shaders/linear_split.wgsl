@@ -1,0 +1,52 @@
+// y = f(x · Wᵀ + bias) + residual, and x · W with BACKWARD
+// For few rows, where no other kernel has work for a whole GPU: one workgroup makes ROWS rows × 4·GROUPS columns, and
+// SLICES invocations share each of these sums, every SLICES-th term each.
+//!use fold
+//!use linear
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;      // [m, inner]
+@group(0) @binding(3) var<storage, read> bias: array<f32>;         // absent unless has_bias
+@group(0) @binding(4) var<storage, read> residual: array<f32>;     // [m, n], absent unless has_residual
+@group(0) @binding(5) var<storage, read_write> y: array<f32>;      // [m, n]
+
+const ROWS = 4u;  //!tune 1 4
+const GROUPS = 8u;
+const SLICES = 8u;
+const_assert ROWS <= SLICES;
+const ACT = 9u;   // f, as in lib/function.wgsl
+const BACKWARD = false;
+
+var<workgroup> partial: array<vec4<f32>, SLICES * ROWS * GROUPS>;
+
+@compute @workgroup_size(GROUPS * SLICES)
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let tiles_m = (p.m + ROWS - 1u) / ROWS;
+    let groups_n = (p.n + 3u) / 4u;
+    let group = group_index(wg);
+    let row = group % tiles_m * ROWS;
+    let col = group / tiles_m * GROUPS + lane % GROUPS;
+    let slice = lane / GROUPS;
+
+    var sum: array<vec4<f32>, ROWS>;
+    for (var i = slice; i < p.inner; i += SLICES) {
+        let w = factors(min(col, groups_n - 1u), i);
+        for (var r = 0u; r < ROWS; r++) {
+            let v = left(row + r, i);
+            sum[r] = fma(vec4<f32>(v.x), w[0], sum[r]);
+            sum[r] = fma(vec4<f32>(v.y), w[1], sum[r]);
+            sum[r] = fma(vec4<f32>(v.z), w[2], sum[r]);
+            sum[r] = fma(vec4<f32>(v.w), w[3], sum[r]);
+        }
+    }
+    for (var r = 0u; r < ROWS; r++) {
+        partial[(slice * ROWS + r) * GROUPS + lane % GROUPS] = sum[r];
+    }
+    workgroupBarrier();
+    if slice < ROWS {
+        var total = vec4<f32>(0.0);
+        for (var s = 0u; s < SLICES; s++) {
+            total += partial[(s * ROWS + slice) * GROUPS + lane % GROUPS];
+        }
+        finish(row + slice, col, total);
+    }
+}
