@@ -5,7 +5,7 @@
 export XDG_RUNTIME_DIR ?= /tmp
 PICTURES := clip/emoji-clip/examples
 
-.PHONY: check build demo test race bench verify program
+.PHONY: check build demo test race bench verify program profile
 
 check:
 	go vet ./...
@@ -32,3 +32,6 @@ verify: build
 
 program: build
 	./clip-wgpu program $(MODEL)
+
+profile: build
+	./clip-wgpu profile $(MODEL) --force --svg profile.svg

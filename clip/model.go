@@ -187,7 +187,7 @@ func newEngine(cfg Config) *engine {
 // open puts the model on a device.
 func (e *engine) open(opts []Option) error {
 	o := newOptions(opts)
-	err := errors.Join(e.cast(o.castDType), e.prepare())
+	err := firstError(e.cast(o.castDType), e.prepare())
 	if err != nil {
 		return err
 	}

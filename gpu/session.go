@@ -122,63 +122,6 @@ func (s *Session) allocate() error {
 	return err
 }
 
-// upload fills the params and the parameters that the store lacks.
-func (s *Session) upload() error {
-	params := make([]uint32, len(s.program.Steps)*paramsBytes/4)
-	for i, st := range s.program.Steps {
-		copy(params[i*paramsBytes/4:], st.Params)
-	}
-	u := uploader{core: s.core}
-	if err := u.alone(func(ctx context.Context) error { return u.write(ctx, s.params, 0, bytesOf(params)) }); err != nil {
-		return err
-	}
-	for _, st := range s.program.States {
-		if s.store.states[st] != nil {
-			continue
-		}
-		m, err := s.store.state(st)
-		if err != nil {
-			return err
-		}
-		param := s.program.Params[st]
-		if param == nil {
-			continue
-		}
-		if err := s.stream(&u, m, param); err != nil {
-			s.store.forget(st)
-			return fmt.Errorf("parameter %s: %w", param.Name, err)
-		}
-	}
-	return u.alone(u.flush)
-}
-
-// stream uploads a parameter piece by piece. Its source is read without holding
-// a lock that others wait for.
-func (s *Session) stream(u *uploader, m extents, p *graph.Param) error {
-	if p.Source == nil {
-		return errors.New("it has no source and was not written")
-	}
-	write := func(offset int64, data []byte) error {
-		return u.alone(func(ctx context.Context) error { return u.fill(ctx, m, offset, data) })
-	}
-	if p.Packed() {
-		return p.Pack(p.Source.ReadF32, func(offset int64, words []uint32) error { return write(offset, bytesOf(words)) })
-	}
-	const piece = 4 << 20 // elements
-	n := p.Shape.Elems()
-	values := make([]float32, min(n, piece))
-	for at := 0; at < n; at += len(values) {
-		values = values[:min(len(values), n-at)]
-		if err := p.Source.ReadF32(values, at); err != nil {
-			return err
-		}
-		if err := write(4*int64(at), bytesOf(values)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // prepare makes step i dispatchable. The caller is inside call.
 func (s *Session) prepare(i int) error {
 	st := s.program.Steps[i]

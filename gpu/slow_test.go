@@ -76,11 +76,14 @@ func TestLongSubmission(t *testing.T) {
 	}
 	d := open(t, Options{})
 	n := rounds(t, d, 6*time.Second)
-	s := load(t, d, handmade(slow, 64, 1, n), nil)
 	out := make([]float32, 64)
-	start := time.Now()
-	require.NoError(t, s.Run(t.Context(), IO{Outputs: [][]float32{out}}))
-	require.Greater(t, time.Since(start), 5*time.Second, "not the test it should be")
+	for took := time.Duration(0); took <= 5*time.Second; n *= 2 { // again where the device has become faster
+		s := load(t, d, handmade(slow, 64, 1, n), nil)
+		start := time.Now()
+		require.NoError(t, s.Run(t.Context(), IO{Outputs: [][]float32{out}}))
+		took = time.Since(start)
+	}
+	n /= 2
 	for i, v := range out {
 		require.Equal(t, slowValue(uint32(i), n), v)
 	}
@@ -219,18 +222,23 @@ func TestCancelKeepsStatesWhole(t *testing.T) {
 // TestSubmissionsAreShort: what runs learn of a step's cost splits the program.
 func TestSubmissionsAreShort(t *testing.T) {
 	d := open(t, Options{})
-	n := rounds(t, d, 60*time.Millisecond)
+	n := rounds(t, d, 200*time.Millisecond)
 	s := load(t, d, repeated(handmade(slow, 64, 1, n), 10), nil)
 	require.Equal(t, 1, s.cut(0), "a step that nobody has timed goes alone")
 	for range 3 {
 		require.NoError(t, s.Run(t.Context(), IO{}))
 	}
-	assert.LessOrEqual(t, s.cut(0), 5)
+	var cost time.Duration
+	for _, st := range s.steps[1:s.cut(0)] {
+		cost += st.cost
+	}
+	assert.LessOrEqual(t, cost, maxSubmission)
+	assert.Less(t, s.cut(0), len(s.steps))
 }
 
 func TestMemoryStaysFlat(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes 3 s")
+	if testing.Short() || race {
+		t.Skip("takes 3 s, and the race detector's own memory grows")
 	}
 	d := open(t, Options{})
 	s := load(t, d, plus(t, 3*224*224, 1), nil)

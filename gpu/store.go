@@ -167,12 +167,14 @@ func (s *Store) state(st *graph.State) (extents, error) {
 	return m, nil
 }
 
-// forget frees a state that could not be filled. The caller holds load.
-func (s *Store) forget(st *graph.State) {
+// forget frees parameters that were not all filled. The caller holds load.
+func (s *Store) forget(params []*graph.Param) {
 	s.core.settle()
 	defer s.core.release()
 	s.core.calls.lock()
 	defer s.core.calls.unlock()
-	s.core.freeState(s.states[st])
-	delete(s.states, st)
+	for _, p := range params {
+		s.core.freeState(s.states[&p.State])
+		delete(s.states, &p.State)
+	}
 }

@@ -188,7 +188,8 @@ type State struct {
 // Source gives a parameter's values, piece by piece, so that weights stream to
 // the device without a second copy on the host.
 type Source interface {
-	// ReadF32 fills dst with the elements from offset on, row-major.
+	// ReadF32 fills dst with the elements from offset on, row-major. It may be
+	// called while other parameters' sources are read.
 	ReadF32(dst []float32, offset int) error
 }
 

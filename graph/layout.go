@@ -181,39 +181,66 @@ func (s *State) strides(p panel) (n, k int) {
 	return width, 1
 }
 
+// block is 4 × 4 elements of W, those of one k side by side.
+type block [16]float32
+
+// encode makes the words of a panel from its values.
 func (s *State) encode(p panel, values []float32, words []uint32) {
-	clear(words)
 	_, depth := s.Matrix()
 	byRow, byK := s.strides(p)
 	width, size := Ceil(p.rows, 4), blockWords[s.Layout]
-	for row := range p.rows {
-		toInt := float32(0)
+	scales := words[len(words)-4*width:]
+	for row := 0; row < p.rows; row += 4 {
+		rows := min(4, p.rows-row)
+		var toInt [4]float32
 		if s.Layout == PackedQ8 {
-			scale := largest(values[row*byRow:], byK, depth)
-			words[(len(words)/4-width+row/4)*4+row%4] = math.Float32bits(scale)
-			if scale > 0 {
-				toInt = 127 / scale
+			for j := range 4 {
+				scale := float32(0)
+				if j < rows {
+					scale = largest(values[(row+j)*byRow:], byK, depth)
+				}
+				scales[row+j] = math.Float32bits(scale)
+				if scale > 0 {
+					toInt[j] = 127 / scale
+				}
 			}
 		}
-		at := values[row*byRow:]
-		for k := range depth {
-			s.Layout.put(words[(k/4*width+row/4)*size:][:size], k%4*4+row%4, at[k*byK], toInt)
+		for k := 0; k < depth; k += 4 {
+			var b block
+			for i := range min(4, depth-k) {
+				at := values[row*byRow+(k+i)*byK:]
+				for j := range rows {
+					b[4*i+j] = at[j*byRow]
+				}
+			}
+			s.Layout.put(words[(k/4*width+row/4)*size:][:size], &b, &toInt)
 		}
 	}
 }
 
-// put stores v as element i of a zero block. toInt takes it to PackedQ8's integers.
-func (l Layout) put(block []uint32, i int, v, toInt float32) {
+// put stores b. toInt takes the elements of each of four rows to PackedQ8's integers.
+func (l Layout) put(words []uint32, b *block, toInt *[4]float32) {
 	switch l {
 	case PackedF32:
-		block[i] = math.Float32bits(v)
+		for i, v := range b {
+			words[i] = math.Float32bits(v)
+		}
 	case PackedF16:
-		block[i/2] |= uint32(half.F32ToF16(v)) << (i % 2 * 16)
+		for i := range words {
+			words[i] = uint32(half.F32ToF16(b[2*i])) | uint32(half.F32ToF16(b[2*i+1]))<<16
+		}
 	case PackedBF16:
-		block[i/2] |= uint32(half.F32ToBF16(v)) << (i % 2 * 16)
+		for i := range words {
+			words[i] = uint32(half.F32ToBF16(b[2*i])) | uint32(half.F32ToBF16(b[2*i+1]))<<16
+		}
 	case PackedQ8:
-		q := int32(math.RoundToEven(float64(v * toInt)))
-		block[i/4] |= uint32(uint8(q)) << (i % 4 * 8)
+		for i := range words {
+			words[i] = 0
+			for j, f := range toInt {
+				q := int8(math.RoundToEven(float64(b[4*i+j] * f)))
+				words[i] |= uint32(uint8(q)) << (8 * j)
+			}
+		}
 	}
 }
 
@@ -226,32 +253,45 @@ func largest(values []float32, stride, count int) float32 {
 	return m
 }
 
+// decode makes a panel's values from its words.
 func (s *State) decode(p panel, words []uint32, values []float32) {
 	_, depth := s.Matrix()
 	byRow, byK := s.strides(p)
 	width, size := Ceil(p.rows, 4), blockWords[s.Layout]
-	for row := range p.rows {
-		scale := float32(1)
-		if s.Layout == PackedQ8 {
-			scale = math.Float32frombits(words[(len(words)/4-width+row/4)*4+row%4])
-		}
-		for k := range depth {
-			values[row*byRow+k*byK] = scale * s.Layout.get(words[(k/4*width+row/4)*size:][:size], k%4*4+row%4)
+	scales := words[len(words)-4*width:]
+	for row := 0; row < p.rows; row += 4 {
+		rows := min(4, p.rows-row)
+		for k := 0; k < depth; k += 4 {
+			b := s.Layout.get(words[(k/4*width+row/4)*size:][:size])
+			for i := range min(4, depth-k) {
+				at := values[row*byRow+(k+i)*byK:]
+				for j := range rows {
+					v := b[4*i+j]
+					if s.Layout == PackedQ8 {
+						v *= math.Float32frombits(scales[row+j])
+					}
+					at[j*byRow] = v
+				}
+			}
 		}
 	}
 }
 
-// get is element i of a block, before PackedQ8's scale.
-func (l Layout) get(block []uint32, i int) float32 {
-	switch l {
-	case PackedF16:
-		return half.F16ToF32(uint16(block[i/2] >> (i % 2 * 16)))
-	case PackedBF16:
-		return half.BF16ToF32(uint16(block[i/2] >> (i % 2 * 16)))
-	case PackedQ8:
-		return float32(int8(block[i/4]>>(i%4*8))) / 127
+// get is a block, before PackedQ8's scales.
+func (l Layout) get(words []uint32) (b block) {
+	for i := range b {
+		switch l {
+		case PackedF32:
+			b[i] = math.Float32frombits(words[i])
+		case PackedF16:
+			b[i] = half.F16ToF32(uint16(words[i/2] >> (i % 2 * 16)))
+		case PackedBF16:
+			b[i] = half.BF16ToF32(uint16(words[i/2] >> (i % 2 * 16)))
+		case PackedQ8:
+			b[i] = float32(int8(words[i/4]>>(i%4*8))) / 127
+		}
 	}
-	return math.Float32frombits(block[i])
+	return b
 }
 
 // Check refuses a State that its layout cannot hold.

@@ -12,6 +12,9 @@ import (
 func TestMisuse(t *testing.T) {
 	f := func(g *graph.Graph, name string, shape ...int) graph.Tensor { return g.Input(name, shape, graph.F32) }
 	ids := func(g *graph.Graph, shape ...int) graph.Tensor { return g.Input("ids", shape, graph.I32) }
+	packed := func(g *graph.Graph, transposed bool, shape ...int) graph.Tensor {
+		return g.State(&graph.State{Name: "w", Spec: graph.Spec{Shape: shape}, Layout: graph.PackedF32, Transposed: transposed})
+	}
 	none := graph.Tensor{}
 	two := AttentionConfig{Heads: 2, Scale: 1}
 	for name, c := range map[string]struct {
@@ -30,6 +33,24 @@ func TestMisuse(t *testing.T) {
 		"linear without a weight": {func(g *graph.Graph) graph.Tensor {
 			return Linear(g, f(g, "x", 7, 64), none, none)
 		}, []string{"x f32[7×64]", "weight f32[]"}},
+		"project, widths differ": {func(g *graph.Graph) graph.Tensor {
+			return Project(g, f(g, "x", 7, 64), f(g, "p", 63, 32))
+		}, []string{"linear", "f32[7×64]", "f32[63×32]", "[in, out]"}},
+		"linear by rows that are not there": {func(g *graph.Graph) graph.Tensor {
+			return LinearRows(g, f(g, "x", 7, 64), packed(g, false, 12, 64), none, 8, 5)
+		}, []string{"linear", "rows 8 to 12", "f32[12×64]"}},
+		"linear by rows from within a block": {func(g *graph.Graph) graph.Tensor {
+			return LinearRows(g, f(g, "x", 7, 64), packed(g, false, 12, 64), none, 2, 4)
+		}, []string{"linear", "rows from 2 on", "w", "multiple of 4"}},
+		"linear by a packed projection": {func(g *graph.Graph) graph.Tensor {
+			return Linear(g, f(g, "x", 7, 64), packed(g, true, 64, 64), none)
+		}, []string{"linear", "w", "transposed: true"}},
+		"project by a packed weight": {func(g *graph.Graph) graph.Tensor {
+			return Project(g, f(g, "x", 7, 64), packed(g, false, 64, 64))
+		}, []string{"linear", "w", "transposed: false"}},
+		"matmul by a packed weight": {func(g *graph.Graph) graph.Tensor {
+			return MatMul(g, f(g, "x", 7, 64), packed(g, false, 64, 64), false, false)
+		}, []string{"matmul", "input 1 is w", "packed"}},
 		"matmul, inner dimensions": {func(g *graph.Graph) graph.Tensor {
 			return MatMul(g, f(g, "a", 2, 3), f(g, "b", 2, 3), false, false)
 		}, []string{"matmul", "a f32[2×3]", "b f32[2×3]", "3 and 2"}},

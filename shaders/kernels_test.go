@@ -122,4 +122,21 @@ func translate(t *testing.T, naga string, k *Kernel) {
 		msg, err := exec.Command(naga, in, filepath.Join(dir, out)).CombinedOutput()
 		require.NoError(t, err, "%s to %s: %s", k.Name, out, msg)
 	}
+	parseHLSL(t, k, filepath.Join(dir, "kernel.hlsl"))
+}
+
+// zeroArray is how naga writes a zeroed array, which glslang's grammar alone does not take.
+var zeroArray = regexp.MustCompile(` = \(\w+(\[\d+\])+\)0`)
+
+// parseHLSL has glslang, a compiler of its own, read what naga wrote, where it is installed.
+func parseHLSL(t *testing.T, k *Kernel, path string) {
+	glslang, err := exec.LookPath("glslangValidator")
+	if err != nil {
+		return
+	}
+	src, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(path, zeroArray.ReplaceAll(src, nil), 0o600))
+	msg, err := exec.Command(glslang, "-D", "-V", "-S", "comp", "-e", "main", "-o", os.DevNull, path).CombinedOutput()
+	require.NoError(t, err, "%s as HLSL: %s", k.Name, msg)
 }

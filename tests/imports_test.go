@@ -17,6 +17,7 @@ const module = "github.com/clip-wgpu/clip-wgpu/"
 var mayImport = map[string][]string{
 	"shaders":         {},
 	"internal/half":   {},
+	"internal/usage":  {},
 	"graph":           {"shaders", "internal/half"},
 	"ops":             {"graph"},
 	"layers":          {"graph", "ops"},

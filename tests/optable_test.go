@@ -2,6 +2,7 @@
 package tests
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -21,6 +22,9 @@ type opInput struct {
 	shape graph.Shape
 	ints  int                 // > 0: i32 ids in [0, ints)
 	gen   func(i int) float64 // the value of element i; nil: random
+
+	layout     graph.Layout // of the parameter on the device, to which its values are rounded
+	transposed bool
 }
 
 // opCase is one row of the op table. It is asked three questions: does the VJP
@@ -66,7 +70,7 @@ type opRun struct {
 	rng    *rand.Rand
 }
 
-func newOpRun(t *testing.T, c opCase) *opRun {
+func newOpRun(t testing.TB, c opCase) *opRun {
 	t.Helper()
 	r := &opRun{
 		c:      c,
@@ -108,13 +112,41 @@ func (r *opRun) input(in opInput) graph.Tensor {
 		r.inputs[in.name] = v
 		return r.g.Input(in.name, in.shape, graph.I32)
 	}
-	p := &graph.Param{State: graph.State{Name: in.name, Spec: graph.Spec{Shape: in.shape}}, Source: memory(v)}
+	p := &graph.Param{
+		State:  graph.State{Name: in.name, Spec: graph.Spec{Shape: in.shape}, Layout: in.layout, Transposed: in.transposed},
+		Source: memory(v),
+	}
+	if p.Packed() {
+		round(&p.State, v)
+	}
 	r.params = append(r.params, p)
 	r.state[&p.State] = v
 	if !slices.Contains(r.c.noGrad, in.name) {
 		r.wrt = append(r.wrt, p)
 	}
 	return r.g.Param(p)
+}
+
+// round gives v the values that the device's layout of s can hold.
+func round(s *graph.State, v []float64) {
+	device := make([]uint32, s.Bytes()/4)
+	err := errors.Join(
+		s.Pack(memory(v).ReadF32, func(offset int64, words []uint32) error {
+			copy(device[offset/4:], words)
+			return nil
+		}),
+		s.Unpack(func(words []uint32, offset int64) error {
+			copy(words, device[offset/4:])
+			return nil
+		}, func(offset int, values []float32) error {
+			for i, x := range values {
+				v[offset+i] = float64(x)
+			}
+			return nil
+		}))
+	if err != nil {
+		panic(err) // neither end of the way can fail
+	}
 }
 
 // weigh records Σ out·r over all f32 outputs.

@@ -3,46 +3,63 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
-	"math/rand/v2"
+	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/clip-wgpu/clip-wgpu/gpu"
+	"github.com/clip-wgpu/clip-wgpu/internal/usage"
 	"github.com/spf13/cobra"
 )
 
 // measurement is one line of bench.
 type measurement struct {
-	Model        string  `json:"model"`
-	Tower        string  `json:"tower"`
-	Batch        int     `json:"batch"`
-	ItemsPerS    float64 `json:"items_per_s"`
-	CPUMsPerItem float64 `json:"cpu_ms_per_item"` // of the whole process
-	Dispatches   int     `json:"dispatches"`      // a batch
-	ArenaBytes   int64   `json:"arena_bytes"`     // activations of a batch
-	LoadMs       float64 `json:"load_ms"`         // to open device and model
-	FirstRunMs   float64 `json:"first_run_ms"`    // with the weights' upload and the driver's compiling
-	Device       string  `json:"device"`
+	Model        string         `json:"model"`
+	Tower        string         `json:"tower"`
+	Batch        int            `json:"batch"`
+	Weights      clip.CastDType `json:"weights"`
+	ItemsPerS    float64        `json:"items_per_s"`
+	GFLOPS       float64        `json:"gflops"`          // a second, of matrix products
+	CPUMsPerItem float64        `json:"cpu_ms_per_item"` // of the whole process
+	Dispatches   int            `json:"dispatches"`      // a batch
+	ArenaBytes   int64          `json:"arena_bytes"`     // activations of a batch
+	LoadMs       float64        `json:"load_ms"`         // to open the device and bring model and weights to it
+	FirstRunMs   float64        `json:"first_run_ms"`    // with the driver's compiling
+	AnonPeakMB   float64        `json:"anon_peak_mb"`    // most anonymous memory of the process while loading and at the first run, less what it had before; 0 where the system does not tell
+	Device       string         `json:"device"`
 }
+
+const benchHelp = `bench measures how many inputs a second a tower encodes, for each of --weights
+and --batch, and writes JSON lines. All are measured in turns, --rounds times,
+and the medians count. cpu_ms_per_item is process CPU time, which on a software
+driver, or where others use the machine, says more than wall time. load_ms
+includes making the weights where they are random.
+
+--compare prints, instead, a table beside other programs' measurements: JSON
+lines with system, model (b32, b16, l14 or our names), tower, batch, items_per_s
+and, where known, ep (execution provider) and cpu_ms_per_run of a whole batch.
+
+--model takes ` + modelHelp + `.`
 
 type bench struct {
 	tower   string
 	batches batchList
+	weights weightsList
 	seconds float64
+	rounds  count
+	compare string
 }
 
 func newBenchCommand(g *globals) *cobra.Command {
-	b := &bench{batches: batchList{1, 8}}
+	b := &bench{batches: batchList{1, 8}, weights: weightsList{clip.F32}, rounds: 3}
 	cmd := &cobra.Command{
-		Use:   "bench",
-		Short: "Measure how many inputs a second a tower encodes",
-		Long: `bench measures how many inputs a second a tower encodes, for each --batch, and
-writes JSON lines. cpu_ms_per_item is process CPU time, which on a software
-driver says more than wall time. --model also takes an architecture by its name,
-with random weights: ` + architectureNames() + `.`,
-		Example: "  clip-wgpu bench --model ViT-B-32 --tower text --batch 1,8",
+		Use:     "bench",
+		Short:   "Measure how many inputs a second a tower encodes",
+		Long:    benchHelp,
+		Example: "  clip-wgpu bench --model ViT-B-32 --tower text --batch 1,8 --weights f32,f16",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if b.seconds <= 0 || b.seconds > 3600 {
 				return usageErrorf(cmd, "--seconds %v: want more than 0 and at most 3600", b.seconds)
@@ -52,65 +69,143 @@ with random weights: ` + architectureNames() + `.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return b.command(cmd, g) },
 	}
 	addTowerFlag(cmd, &b.tower)
-	cmd.Flags().Var(&b.batches, "batch", "batch sizes, powers of two, with commas between")
-	cmd.Flags().Float64Var(&b.seconds, "seconds", 3, "least `time` to measure each batch size for")
+	f := cmd.Flags()
+	f.Var(&b.batches, "batch", "batch sizes, powers of two, with commas between")
+	f.Var(&b.weights, "weights", "how the device stores weights: f32, f16, bf16, q8, with commas between")
+	f.Float64Var(&b.seconds, "seconds", 3, "least `time` to measure each batch size for, in all rounds together")
+	f.Var(&b.rounds, "rounds", "turns of measuring")
+	f.StringVar(&b.compare, "compare", "", "print a table beside the measurements in this `file`")
 	return cmd
 }
 
-func (b *bench) command(cmd *cobra.Command, g *globals) error {
-	ctx := cmd.Context()
-	start := time.Now()
-	m, err := openAny(ctx, g.model, g.options(b.batches.largest()))
-	if err != nil {
-		return err
+func (b *bench) command(cmd *cobra.Command, g *globals) (err error) {
+	var peers []peer
+	if b.compare != "" {
+		if peers, err = readPeers(b.compare); err != nil {
+			return err
+		}
 	}
-	load := time.Since(start)
+	ctx := cmd.Context()
 	console := newConsole(cmd.ErrOrStderr(), g.quiet)
 	console.expectResult()
 	defer console.settled()
-	for _, batch := range b.batches {
-		r, err := b.measure(ctx, m, batch)
-		if err != nil {
-			return err
+	defer console.clear()
+	subjects, closeAll, err := b.open(ctx, g)
+	defer func() {
+		if ctx.Err() == nil { // else a run may still be going on
+			err = errors.Join(err, closeAll())
 		}
-		console.settled()
-		r.LoadMs = milliseconds(load)
-		if r.Model = g.model; r.Model == "" {
-			r.Model = clip.Embedded
+	}()
+	if err != nil {
+		return err
+	}
+	console.settled()
+	for round := range int(b.rounds) {
+		for i, s := range subjects {
+			console.update("round %d of %d, %d of %d", round+1, b.rounds, i+1, len(subjects))
+			if err := s.round(b.seconds / float64(b.rounds)); err != nil {
+				return err
+			}
 		}
-		if err := newJSONLines(cmd.OutOrStdout()).Encode(r); err != nil {
+	}
+	console.clear()
+	var lines []measurement
+	for _, s := range subjects {
+		lines = append(lines, s.result())
+	}
+	if b.compare != "" {
+		_, err := fmt.Fprint(cmd.OutOrStdout(), compareTable(lines, peers))
+		return err
+	}
+	out := newJSONLines(cmd.OutOrStdout())
+	for _, line := range lines {
+		if err := out.Encode(line); err != nil {
 			return err
 		}
 	}
-	return m.Close()
+	return nil
 }
 
-func (b *bench) measure(ctx context.Context, m clip.Model, batch int) (measurement, error) {
+// subject is one thing to measure: a model in one storage of weights, and a batch size.
+type subject struct {
+	line       measurement
+	flops      float64 // an item
+	encode     func() error
+	speed, cpu []float64 // items a second and CPU milliseconds an item, by round
+}
+
+// open loads a model for each storage of weights, and runs every batch once.
+func (b *bench) open(ctx context.Context, g *globals) (subjects []*subject, closeAll func() error, err error) {
+	var models []clip.Model
+	closeAll = func() error {
+		var errs []error
+		for _, m := range models {
+			errs = append(errs, m.Close())
+		}
+		return errors.Join(errs...)
+	}
+	for _, weights := range b.weights {
+		var m clip.Model
+		var load time.Duration
+		before := usage.Anonymous()
+		for _, batch := range b.batches {
+			var s *subject
+			peak, err := usage.PeakAnonymous(func() (err error) {
+				if m == nil {
+					start := time.Now()
+					m, err = openAny(ctx, g.model, append(g.options(b.batches.largest()), clip.WithCastDType(weights)))
+					if err != nil {
+						return err
+					}
+					models = append(models, m)
+					if err := b.upload(ctx, m, batch); err != nil {
+						return err
+					}
+					load = time.Since(start)
+				}
+				s, err = b.subject(ctx, m, batch)
+				return err
+			})
+			if err != nil {
+				return nil, closeAll, err
+			}
+			s.line.Model, s.line.Weights = modelName(g.model), weights
+			s.line.LoadMs, s.line.AnonPeakMB = milliseconds(load), significant(float64(max(0, peak-before))/1e6)
+			subjects = append(subjects, s)
+		}
+	}
+	return subjects, closeAll, nil
+}
+
+// upload brings the weights of b's tower to the device.
+func (b *bench) upload(ctx context.Context, m clip.Model, batch int) error {
 	p, err := towerProgram(m, b.tower, batch)
 	if err != nil {
-		return measurement{}, err
+		return err
 	}
-	encode := b.encoder(ctx, m, batch)
+	session, err := await(ctx, func() (*gpu.Session, error) { return m.Device().Load(p, m.Store()) })
+	if err != nil {
+		return err
+	}
+	return session.Close()
+}
+
+// subject encodes a batch for the first time.
+func (b *bench) subject(ctx context.Context, m clip.Model, batch int) (*subject, error) {
+	p, err := towerProgram(m, b.tower, batch)
+	if err != nil {
+		return nil, err
+	}
+	s := &subject{flops: float64(p.FLOPs()) / float64(batch), encode: b.encoder(ctx, m, batch)}
 	start := time.Now()
-	if err := encode(); err != nil {
-		return measurement{}, err
+	if err := s.encode(); err != nil {
+		return nil, err
 	}
-	r := measurement{
+	s.line = measurement{
 		Tower: b.tower, Batch: batch, Dispatches: len(p.Steps), ArenaBytes: p.ArenaBytes(),
 		FirstRunMs: milliseconds(time.Since(start)), Device: m.Device().Info().Name,
 	}
-	var items float64
-	start = time.Now()
-	cpu := processCPU()
-	for items == 0 || time.Since(start).Seconds() < b.seconds {
-		if err := encode(); err != nil {
-			return measurement{}, err
-		}
-		items += float64(batch)
-	}
-	r.CPUMsPerItem = milliseconds(processCPU()-cpu) / items
-	r.ItemsPerS = items / time.Since(start).Seconds()
-	return r, nil
+	return s, nil
 }
 
 // encoder returns a function that encodes a batch of made-up inputs.
@@ -129,59 +224,41 @@ func (b *bench) encoder(ctx context.Context, m clip.Model, batch int) func() err
 	}
 }
 
-// captions are the tokens of a batch of short texts.
-func captions(m clip.Model, batch int) [][]int32 {
-	texts := make([]string, batch)
-	for i := range texts {
-		texts[i] = fmt.Sprintf("a photo of number %d", i)
-	}
-	return m.Tokenizer().Tokenize(texts, m.Config().TextCfg.ContextLength)
-}
-
-// noise is a batch of preprocessed images of random pixels.
-func noise(m clip.Model, batch int) clip.Tensor {
-	size := m.Config().VisionCfg.ImageSize
-	x := clip.Tensor{Shape: []int{batch, 3, size[0], size[1]}, Data: make([]float32, batch*3*size[0]*size[1])}
-	r := rand.New(rand.NewPCG(1, 2))
-	for i := range x.Data {
-		x.Data[i] = float32(r.NormFloat64())
-	}
-	return x
-}
-
-func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-
-// batchList is a flag's list of batch sizes: powers of two, as larger batches
-// are split into such.
-type batchList []int
-
-func (l batchList) largest() int {
-	n := 0
-	for _, batch := range l {
-		n = max(n, batch)
-	}
-	return n
-}
-
-func (l *batchList) String() string {
-	sizes := make([]string, len(*l))
-	for i, batch := range *l {
-		sizes[i] = strconv.Itoa(batch)
-	}
-	return strings.Join(sizes, ",")
-}
-
-func (l *batchList) Set(s string) error {
-	var list batchList
-	for item := range strings.SplitSeq(s, ",") {
-		var n count
-		if err := n.Set(item); err != nil || n&(n-1) != 0 {
-			return fmt.Errorf("%q: want powers of two from 1 to %d", item, maxCount)
+// round encodes batches for at least so many seconds, and at least one.
+func (s *subject) round(seconds float64) error {
+	items := 0.0
+	start, cpu := time.Now(), usage.CPU()
+	for items == 0 || time.Since(start).Seconds() < seconds {
+		if err := s.encode(); err != nil {
+			return err
 		}
-		list = append(list, int(n))
+		items += float64(s.line.Batch)
 	}
-	*l = list
+	s.cpu = append(s.cpu, milliseconds(usage.CPU()-cpu)/items)
+	s.speed = append(s.speed, items/time.Since(start).Seconds())
 	return nil
 }
 
-func (l *batchList) Type() string { return "list" }
+func (s *subject) result() measurement {
+	line := s.line
+	line.ItemsPerS, line.CPUMsPerItem = significant(median(s.speed)), significant(median(s.cpu))
+	line.GFLOPS = significant(s.flops * line.ItemsPerS / 1e9)
+	return line
+}
+
+// significant leaves v the digits that a measurement may claim.
+func significant(v float64) float64 {
+	rounded, err := strconv.ParseFloat(strconv.FormatFloat(v, 'g', 4, 64), 64)
+	if err != nil {
+		return v
+	}
+	return rounded
+}
+
+// median sorts a copy of at least one value.
+func median[T float64 | time.Duration](values []T) T {
+	v := slices.Sorted(slices.Values(values))
+	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

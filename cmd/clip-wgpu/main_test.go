@@ -140,6 +140,10 @@ func TestUsageErrors(t *testing.T) {
 		"tower":                  {[]string{"program", "--tower", "audio"}, []string{`"audio"`, "image or text"}},
 		"devices with argument":  {[]string{"devices", "x"}, []string{`"x"`}},
 		"bench without time":     {[]string{"bench", "--seconds", "0"}, []string{"--seconds"}},
+		"bench of odd weights":   {[]string{"bench", "--weights", "f32,f8"}, []string{"--weights", "f32,f8", "bf16"}},
+		"weights":                {[]string{"classify", image, "--weights", "int4"}, []string{"--weights", `"int4"`, "q8"}},
+		"profile of two models":  {[]string{"profile", "a", "b"}, []string{"one model"}},
+		"profile of a tower":     {[]string{"profile", "--tower", "audio"}, []string{`"audio"`, "image or text"}},
 	} {
 		t.Run(name, func(t *testing.T) { program(t, c.args...).requireFailure(t, exitUsage, c.names...) })
 	}
@@ -207,21 +211,4 @@ func TestProgramListing(t *testing.T) {
 	assert.Contains(t, o.stdout, "2×16", "the tokens of two rows")
 	assert.Contains(t, o.stdout, "text_projection")
 	assert.NotContains(t, o.stdout, "visual.")
-}
-
-func TestBench(t *testing.T) {
-	for _, tower := range towers {
-		o := program(t, "bench", "--tower", tower, "--batch", "1,2", "--seconds", "0.01")
-		o.requireDone(t)
-		lines := decodeLines[measurement](t, o.stdout)
-		require.Len(t, lines, 2)
-		for i, m := range lines {
-			assert.Equal(t, []any{"emoji-clip", tower, i + 1}, []any{m.Model, m.Tower, m.Batch})
-			for _, v := range []float64{m.ItemsPerS, m.CPUMsPerItem, float64(m.Dispatches), float64(m.ArenaBytes), m.LoadMs, m.FirstRunMs} {
-				assert.Positive(t, v)
-			}
-		}
-		assert.Equal(t, lines[0].Dispatches, lines[1].Dispatches)
-		assert.Greater(t, lines[1].ArenaBytes, lines[0].ArenaBytes)
-	}
 }

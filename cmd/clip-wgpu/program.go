@@ -1,9 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 
-	"github.com/clip-wgpu/clip-wgpu/clip"
 	"github.com/spf13/cobra"
 )
 
@@ -15,21 +15,13 @@ func newProgramCommand(g *globals) *cobra.Command {
 		Long: `program lists what the GPU replays for a batch (--batch, default 1): one line a
 dispatch with its buffers, kernel, workgroups and layer.
 
-MODEL is a folder, a safetensors file, ` + clip.Embedded + ` (default), or an
-architecture by its name: ` + architectureNames() + `.`,
+MODEL is ` + modelHelp + `.`,
 		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 1 {
-				return usageErrorf(cmd, "one model expected, %d given", len(args))
-			}
-			return checkTower(cmd, tower)
+			return cmp.Or(oneModelArg(cmd, args), checkTower(cmd, tower))
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			source := g.model
-			if len(args) == 1 {
-				source = args[0]
-			}
 			batch := g.batch.or(1)
-			m, err := openAny(cmd.Context(), source, g.options(batch))
+			m, err := openAny(cmd.Context(), g.oneModel(args), g.options(batch))
 			if err != nil {
 				return err
 			}

@@ -33,13 +33,14 @@ type globals struct {
 	model, device string
 	batch         count
 	maxMemory     size
+	weights       weightsFlag
 	force         bool
 	skipErrors    bool
 	json, quiet   bool
 }
 
 func newRootCommand() *cobra.Command {
-	g := &globals{}
+	g := &globals{weights: weightsFlag(clip.F32)}
 	root := &cobra.Command{
 		Use:           "clip-wgpu",
 		Short:         "CLIP on the GPU",
@@ -60,13 +61,14 @@ func newRootCommand() *cobra.Command {
 	f.StringVar(&g.device, "device", "", "GPU by `index` or part of its name, see clip-wgpu devices (default: the best)")
 	f.Var(&g.batch, "batch", "inputs that go to the GPU at once (default 16)")
 	f.Var(&g.maxMemory, "max-gpu-mem", "most GPU memory to use, such as 512M or 2G (default: no limit)")
+	f.Var(&g.weights, "weights", "how the device stores weights: f32, f16, bf16 or q8")
 	f.BoolVar(&g.force, "force", false, "replace files that exist")
 	f.BoolVar(&g.skipErrors, "skip-errors", false, "list inputs that cannot be read on stderr and go on; exit code 3")
 	f.BoolVar(&g.json, "json", false, "write JSON lines")
 	f.BoolVar(&g.quiet, "quiet", false, "write results and errors only")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageErrorf(cmd, "%v", err) })
 	root.AddCommand(newClassifyCommand(g), newEmbedCommand(g), newTokenizeCommand(g), newVerifyCommand(g),
-		newDevicesCommand(g), newProgramCommand(g), newBenchCommand(g), newTuneCommand(g), newVersionCommand())
+		newDevicesCommand(g), newProgramCommand(g), newBenchCommand(g), newProfileCommand(g), newTuneCommand(g), newVersionCommand())
 	return root
 }
 
@@ -132,5 +134,5 @@ func (g *globals) gpu() gpu.Options {
 
 // options are the flags as options of clip.Load and clip.New.
 func (g *globals) options(batch int) []clip.Option {
-	return []clip.Option{clip.WithGPU(g.gpu()), clip.WithMaxBatch(batch)}
+	return []clip.Option{clip.WithGPU(g.gpu()), clip.WithMaxBatch(batch), clip.WithCastDType(clip.CastDType(g.weights))}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/clip-wgpu/clip-wgpu/clip"
 	"github.com/spf13/cobra"
 )
 
@@ -28,6 +29,9 @@ the ids with the zeros up to the model's context length.`,
 
 func tokenize(cmd *cobra.Command, g *globals, s *session, texts []string) error {
 	t, w := s.model.Tokenizer(), cmd.OutOrStdout()
+	if t == nil {
+		return fmt.Errorf("%s: its config names a tokenizer that is %w", s.model.Name(), clip.ErrUnsupported)
+	}
 	jsonLines := newJSONLines(w)
 	for i, ids := range t.Tokenize(texts, s.model.Config().TextCfg.ContextLength) {
 		var tokens []string

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"strings"
@@ -34,46 +35,9 @@ func checkTower(cmd *cobra.Command, tower string) error {
 	return nil
 }
 
-// towerProgram is what the device replays for a batch.
-func towerProgram(m clip.Model, tower string, batch int) (*graph.Program, error) {
-	image, text, err := m.Programs(batch)
-	if tower == textTower {
-		return text, err
-	}
-	return image, err
-}
-
-// architecture holds the sizes in which open_clip's ViT configs differ.
-type architecture struct {
-	name                     string
-	embedDim                 int
-	layers, width, patch     int // vision
-	textWidth, heads, blocks int
-}
-
-// architectures are models of open_clip whose speed and programs are worth a
-// look; they need no weights for it.
-var architectures = []architecture{
-	{"ViT-S-32", 384, 12, 384, 32, 384, 6, 12},
-	{"ViT-B-32", 512, 12, 768, 32, 512, 8, 12},
-	{"ViT-B-16", 512, 12, 768, 16, 512, 8, 12},
-	{"ViT-L-14", 768, 24, 1024, 14, 768, 12, 12},
-}
-
-func (a architecture) config() clip.Config {
-	c := clip.Config{EmbedDim: a.embedDim, VisionCfg: clip.DefaultVisionConfig(), TextCfg: clip.DefaultTextConfig()}
-	c.VisionCfg.Layers, c.VisionCfg.Width, c.VisionCfg.PatchSize = clip.Layers{a.layers}, a.width, clip.Size{a.patch, a.patch}
-	c.TextCfg.Width, c.TextCfg.Heads, c.TextCfg.Layers = a.textWidth, a.heads, a.blocks
-	return c
-}
-
-func architectureNames() string {
-	names := make([]string, len(architectures))
-	for i, a := range architectures {
-		names[i] = a.name
-	}
-	return strings.Join(names, ", ")
-}
+// modelHelp says what openAny takes.
+const modelHelp = `a folder, a safetensors file, ` + clip.Embedded + ` (default) or open_clip's name of
+an architecture, such as ViT-B-32, which gets random weights`
 
 // openAny opens a model, or one with random weights by the name of its
 // architecture where no file has that name.
@@ -83,11 +47,80 @@ func openAny(ctx context.Context, source string, opts []clip.Option) (clip.Model
 		if source == "" || source == clip.Embedded || !errors.Is(err, fs.ErrNotExist) {
 			return clip.Load(ctx, source, opts...)
 		}
-		for _, a := range architectures {
-			if strings.EqualFold(a.name, source) {
-				return clip.New(a.config(), 0, opts...)
-			}
+		config, err := clip.ModelConfig(source)
+		if err != nil {
+			return nil, fmt.Errorf("model %s: no such folder or file, and %w", source, err)
 		}
-		return nil, fmt.Errorf("model %s: no such folder or file, and none of the names %s, %s", source, clip.Embedded, architectureNames())
+		return clip.New(config, 0, opts...)
 	})
+}
+
+// oneModel is the model that a command's argument or, failing that, --model names.
+func (g *globals) oneModel(args []string) string {
+	if len(args) > 0 {
+		return args[0]
+	}
+	return g.model
+}
+
+// oneModelArg is the Args of commands for one model.
+func oneModelArg(cmd *cobra.Command, args []string) error {
+	if len(args) > 1 {
+		return usageErrorf(cmd, "one model expected, %d given", len(args))
+	}
+	return nil
+}
+
+// modelName is source as results name it.
+func modelName(source string) string {
+	if source == "" {
+		return clip.Embedded
+	}
+	return source
+}
+
+// towerProgram is what the device replays for a batch.
+func towerProgram(m clip.Model, tower string, batch int) (*graph.Program, error) {
+	image, text, err := m.Programs(batch)
+	if tower == textTower {
+		return text, err
+	}
+	return image, err
+}
+
+// made-up inputs
+
+// noise is a batch of preprocessed images of random pixels.
+func noise(m clip.Model, batch int) clip.Tensor {
+	size := m.Config().VisionCfg.ImageSize
+	x := clip.Tensor{Shape: []int{batch, 3, size[0], size[1]}, Data: make([]float32, batch*3*size[0]*size[1])}
+	r := rand.New(rand.NewPCG(1, 2))
+	for i := range x.Data {
+		x.Data[i] = float32(r.NormFloat64())
+	}
+	return x
+}
+
+// captions are the tokens of a batch of short texts or, where the model's
+// tokenizer is not supported, rows of low token ids with the highest at the end.
+func captions(m clip.Model, batch int) [][]int32 {
+	c := m.Config().TextCfg
+	texts, rows := make([]string, batch), make([][]int32, batch)
+	for i := range batch {
+		texts[i] = fmt.Sprintf("a photo of number %d", i)
+		rows[i] = make([]int32, c.ContextLength)
+		for j := range rows[i] {
+			rows[i][j] = int32(j % c.VocabSize)
+		}
+		rows[i][c.ContextLength-1] = int32(c.VocabSize - 1)
+	}
+	if t := m.Tokenizer(); t != nil {
+		return t.Tokenize(texts, c.ContextLength)
+	}
+	if c.EosID != nil {
+		for i := range rows {
+			rows[i][c.ContextLength-1] = int32(*c.EosID)
+		}
+	}
+	return rows
 }

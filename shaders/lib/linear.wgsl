@@ -31,7 +31,7 @@ fn left(row: u32, i: u32) -> vec4<f32> {
 
 // finish stores y's group col of a row, which may lie past the end.
 fn finish(row: u32, col: u32, sum: vec4<f32>) {
-    if row >= p.m {
+    if row >= p.m || 4u * col >= p.n {
         return;
     }
     var v = sum;

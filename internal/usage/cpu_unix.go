@@ -1,6 +1,6 @@
 //go:build unix
 
-package main
+package usage
 
 import (
 	"time"
@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// processCPU is the CPU time that all threads of the process have used.
-func processCPU() time.Duration {
+// CPU is the CPU time that all threads of the process have used.
+func CPU() time.Duration {
 	var u unix.Rusage
 	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
 		return 0

@@ -1,4 +1,4 @@
-package main
+package usage
 
 import (
 	"time"
@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// processCPU is the CPU time that all threads of the process have used.
-func processCPU() time.Duration {
+// CPU is the CPU time that all threads of the process have used.
+func CPU() time.Duration {
 	var created, exited, kernel, user windows.Filetime
 	if err := windows.GetProcessTimes(windows.CurrentProcess(), &created, &exited, &kernel, &user); err != nil {
 		return 0

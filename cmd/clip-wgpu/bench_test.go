@@ -1,0 +1,75 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/clip-wgpu/clip-wgpu/clip"
+)
+
+func TestBench(t *testing.T) {
+	for _, tower := range towers {
+		o := program(t, "bench", "--tower", tower, "--batch", "1,2", "--weights", "f32,q8", "--seconds", "0.01", "--rounds", "2")
+		o.requireDone(t)
+		lines := decodeLines[measurement](t, o.stdout)
+		require.Len(t, lines, 4)
+		for i, m := range lines {
+			assert.Equal(t, []any{"emoji-clip", tower, 1 + i%2}, []any{m.Model, m.Tower, m.Batch})
+			assert.Equal(t, []clip.CastDType{clip.F32, clip.Q8}[i/2], m.Weights)
+			for _, v := range []float64{m.ItemsPerS, m.GFLOPS, m.CPUMsPerItem, float64(m.Dispatches), float64(m.ArenaBytes), m.LoadMs, m.FirstRunMs} {
+				assert.Positive(t, v)
+			}
+			assert.InEpsilon(t, lines[0].GFLOPS/lines[0].ItemsPerS, m.GFLOPS/m.ItemsPerS, 2e-3, "the work of an item")
+			if runtime.GOOS == "linux" && i == 0 {
+				assert.Positive(t, m.AnonPeakMB)
+			}
+		}
+		assert.Equal(t, lines[0].Dispatches, lines[1].Dispatches)
+		assert.Greater(t, lines[1].ArenaBytes, lines[0].ArenaBytes)
+	}
+}
+
+func TestBenchOfAnUnknownModel(t *testing.T) {
+	program(t, "bench", "--model", "ViT-B-33").requireFailure(t, exitFailure, "ViT-B-33", "ViT-B-32")
+	program(t, "bench", "--compare", "no-file").requireFailure(t, exitFailure, "no-file")
+}
+
+const peerLines = `{"system":"runtime-1.0","ep":"gpu","model":"b32","tower":"image","batch":8,"median_ms":4000,"cpu_ms_per_run":16000,"items_per_s":0.5,"gflops":4.4}
+{"system":"runtime-1.0","ep":"cpu","model":"b32","tower":"image","batch":8,"items_per_s":20,"gflops":176.5}
+{"system":"runtime-1.0","ep":"gpu","model":"b32","tower":"image","batch":8,"cpu_ms_per_run":12000,"items_per_s":0.4,"gflops":3.5}
+{"system":"cpp","file":"b32-f16.gguf","tower":"image","batch":8,"cpu_ms_per_run":4000,"items_per_s":3,"gflops":26.4}
+{"system":"runtime-1.0","ep":"gpu","model":"b32","tower":"text","batch":8,"items_per_s":1}
+{"system":"product","shape":[1024,1024,1024],"gflops":3.5}
+`
+
+func TestCompareTable(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "peers.jsonl")
+	require.NoError(t, os.WriteFile(path, []byte(peerLines), 0o666))
+	peers, err := readPeers(path)
+	require.NoError(t, err)
+	ours := []measurement{
+		{Model: "ViT-B-32", Tower: "image", Batch: 1, Weights: clip.F32, ItemsPerS: 3.5, GFLOPS: 30.86, CPUMsPerItem: 500},
+		{Model: "ViT-B-32", Tower: "image", Batch: 8, Weights: clip.F32, ItemsPerS: 4, GFLOPS: 35.27, CPUMsPerItem: 400},
+		{Model: "ViT-B-32", Tower: "image", Batch: 8, Weights: clip.Q8, ItemsPerS: 8, GFLOPS: 70.54, CPUMsPerItem: 200},
+	}
+	assert.Equal(t, `| model | tower | batch | system | CPU ms/item | items/s | GFLOP/s | CPU time, ours = 1 |
+|---|---|---:|---|---:|---:|---:|---:|
+| ViT-B-32 | image | 1 | **clip-wgpu**, f32 weights | 500 | 3.50 | 30.9 | 1.00 |
+| ViT-B-32 | image | 8 | **clip-wgpu**, f32 weights | 400 | 4.00 | 35.3 | 1.00 |
+| ViT-B-32 | image | 8 | **clip-wgpu**, q8 weights | 200 | 8.00 | 70.5 | 0.50 |
+| ViT-B-32 | image | 8 | runtime-1.0 gpu | 1500 | 0.40 | 3.5 | 3.75 |
+| ViT-B-32 | image | 8 | runtime-1.0 cpu |  | 20.00 | 176.5 |  |
+| ViT-B-32 | image | 8 | cpp b32-f16.gguf | 500 | 3.00 | 26.4 | 1.25 |
+`, compareTable(ours, peers))
+}
+
+func TestPeersThatAreNoJSONLines(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "peers.jsonl")
+	require.NoError(t, os.WriteFile(path, []byte(peerLines+"system: x\n"), 0o666))
+	program(t, "bench", "--compare", path).requireFailure(t, exitFailure, path, "value 7", "JSON lines")
+}

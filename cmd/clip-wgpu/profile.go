@@ -1,0 +1,257 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/clip-wgpu/clip-wgpu/gpu"
+	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/spf13/cobra"
+)
+
+const profileHelp = `profile tells where the GPU's time goes when a tower encodes a batch (--batch,
+default 1): a table by kernel and one by layer, the same layers of all blocks
+together; with --json a line for every dispatch, and with --svg a picture. Of
+--runs runs each dispatch's median counts.
+
+The times are the GPU's own where it has timestamps. Every dispatch is measured
+by itself, so that all together take somewhat longer than in a normal run.
+
+MODEL is ` + modelHelp + `.`
+
+type profile struct {
+	tower     string
+	svg       string
+	top, runs count
+}
+
+func newProfileCommand(g *globals) *cobra.Command {
+	p := &profile{top: 12, runs: 5}
+	cmd := &cobra.Command{
+		Use:     "profile [MODEL]",
+		Short:   "Show where the GPU's time goes",
+		Long:    profileHelp,
+		Example: "  clip-wgpu profile ViT-B-32 --tower text --svg text.svg",
+		Args: func(cmd *cobra.Command, args []string) error {
+			return cmp.Or(oneModelArg(cmd, args), checkTower(cmd, p.tower))
+		},
+		RunE: func(cmd *cobra.Command, args []string) error { return p.command(cmd, g, g.oneModel(args)) },
+	}
+	addTowerFlag(cmd, &p.tower)
+	cmd.Flags().StringVar(&p.svg, "svg", "", "draw a picture into this `file`")
+	cmd.Flags().Var(&p.top, "top", "rows of each table")
+	cmd.Flags().Var(&p.runs, "runs", "runs to measure")
+	return cmd
+}
+
+func (p *profile) command(cmd *cobra.Command, g *globals, source string) error {
+	var picture *pendingFile
+	if p.svg != "" {
+		var err error
+		if picture, err = createPending(p.svg, g.force); err != nil {
+			return err
+		}
+		defer picture.discard()
+	}
+	console := newConsole(cmd.ErrOrStderr(), g.quiet)
+	console.expectResult()
+	defer console.settled()
+	batch := g.batch.or(1)
+	m, err := openAny(cmd.Context(), source, g.options(batch))
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if cmd.Context().Err() == nil { // else a run may still be going on
+			m.Close()
+		}
+	}()
+	steps, err := await(cmd.Context(), func() (steps, error) { return p.measure(cmd.Context(), m, batch) })
+	if err != nil {
+		return err
+	}
+	console.settled()
+	info := m.Device().Info()
+	if !info.Timestamps {
+		console.note("%s has no timestamps: each time is that of a submission, which is 0.1 ms or more for the shortest", info.Name)
+	}
+	title := fmt.Sprintf("%s, %s tower, batch %d, %s weights on %s", modelName(source), p.tower, batch, g.weights.String(), info.Name)
+	if picture != nil {
+		if err := writeFlame(picture, title, steps); err != nil {
+			return err
+		}
+		if err := picture.commit(); err != nil {
+			return err
+		}
+	}
+	if g.json {
+		return steps.writeJSON(cmd.OutOrStdout())
+	}
+	return steps.write(cmd.OutOrStdout(), title, int(p.top))
+}
+
+// measure runs the tower and returns the median of each step.
+func (p *profile) measure(ctx context.Context, m clip.Model, batch int) (steps, error) {
+	program, err := towerProgram(m, p.tower, batch)
+	if err != nil {
+		return nil, err
+	}
+	all, err := m.Feed(noise(m, batch), captions(m, batch))
+	if err != nil {
+		return nil, err
+	}
+	io := gpu.IO{Inputs: map[string]any{}}
+	for _, in := range program.Inputs {
+		io.Inputs[in.Name] = all[in.Name]
+	}
+	session, err := m.Device().Load(program, m.Store())
+	if err != nil {
+		return nil, err
+	}
+	defer session.Close()
+	for range 2 { // in the first the driver compiles, from the second the session learns what a step costs
+		if err := session.Run(ctx, io); err != nil {
+			return nil, err
+		}
+	}
+	durations := make([][]time.Duration, len(program.Steps))
+	for range int(p.runs) {
+		timings, err := session.Profile(ctx, io)
+		if err != nil {
+			return nil, err
+		}
+		for i, t := range timings {
+			durations[i] = append(durations[i], t.Duration)
+		}
+	}
+	return newSteps(program, durations), nil
+}
+
+// timedStep is a dispatch and the GPU's time for it.
+type timedStep struct {
+	scope, op, kernel string
+	flops             int64
+	duration          time.Duration
+}
+
+type steps []timedStep
+
+func newSteps(p *graph.Program, durations [][]time.Duration) steps {
+	all := make(steps, len(p.Steps))
+	for i, s := range p.Steps {
+		all[i] = timedStep{s.Scope, s.Op, s.Kernel.Name, s.FLOPs, median(durations[i])}
+	}
+	return all
+}
+
+// layer names the step's layer without its block's number.
+func (s timedStep) layer() string {
+	return blockNumber.ReplaceAllString(strings.TrimPrefix(s.scope+"."+s.op, "."), ".*.")
+}
+
+var blockNumber = regexp.MustCompile(`\.\d+\.`)
+
+// share is what some steps took together.
+type share struct {
+	name     string
+	calls    int
+	flops    int64
+	duration time.Duration
+}
+
+// by adds up the steps of the same name, the longest first.
+func (s steps) by(name func(timedStep) string) []share {
+	place := map[string]int{}
+	var shares []share
+	for _, step := range s {
+		n := name(step)
+		i, ok := place[n]
+		if !ok {
+			i = len(shares)
+			place[n] = i
+			shares = append(shares, share{name: n})
+		}
+		shares[i].calls++
+		shares[i].flops += step.flops
+		shares[i].duration += step.duration
+	}
+	slices.SortStableFunc(shares, func(a, b share) int { return cmp.Compare(b.duration, a.duration) })
+	return shares
+}
+
+func (s steps) total() share {
+	var sum share
+	for _, step := range s {
+		sum.calls++
+		sum.flops += step.flops
+		sum.duration += step.duration
+	}
+	return sum
+}
+
+// gflops is a rate in GFLOP/s.
+func (s share) gflops() float64 { return float64(s.flops) / max(1, float64(s.duration)) }
+
+func (s share) rate() string {
+	if s.flops == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.1f", s.gflops())
+}
+
+func (s steps) write(w io.Writer, title string, top int) error {
+	total := s.total()
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n%.1f ms in %d dispatches, %.1f GFLOP/s\n", title, milliseconds(total.duration), total.calls, total.gflops())
+	for _, table := range []struct {
+		heading string
+		name    func(timedStep) string
+	}{{"kernel", func(s timedStep) string { return s.kernel }}, {"layer", timedStep.layer}} {
+		shares := s.by(table.name)
+		rest := share{}
+		for _, r := range shares[min(top, len(shares)):] {
+			rest.calls, rest.flops, rest.duration = rest.calls+r.calls, rest.flops+r.flops, rest.duration+r.duration
+		}
+		if shares = shares[:min(top, len(shares))]; rest.calls > 0 {
+			rest.name = "all others"
+			shares = append(shares, rest)
+		}
+		width := len(table.heading)
+		for _, r := range shares {
+			width = max(width, utf8.RuneCountInString(r.name))
+		}
+		fmt.Fprintf(&b, "\n%-*s %10s %6s %6s %8s\n", width, table.heading, "ms", "%", "calls", "GFLOP/s")
+		for _, r := range shares {
+			percent := 100 * float64(r.duration) / max(1, float64(total.duration))
+			line := fmt.Sprintf("%-*s %10.3f %6.1f %6d %8s", width, r.name, milliseconds(r.duration), percent, r.calls, r.rate())
+			fmt.Fprintln(&b, strings.TrimRight(line, " "))
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (s steps) writeJSON(w io.Writer) error {
+	out := newJSONLines(w)
+	for i, step := range s {
+		if err := out.Encode(struct {
+			Step   int     `json:"step"`
+			Scope  string  `json:"scope"`
+			Op     string  `json:"op"`
+			Kernel string  `json:"kernel"`
+			FLOPs  int64   `json:"flops"`
+			Ms     float64 `json:"ms"`
+		}{i, step.scope, step.op, step.kernel, step.flops, milliseconds(step.duration)}); err != nil {
+			return err
+		}
+	}
+	return nil
+}

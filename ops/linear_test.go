@@ -1,0 +1,75 @@
+package ops
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/clip-wgpu/clip-wgpu/graph"
+)
+
+// TestLinearFuses: what follows a packed linear map is made by its kernel where that gives the same.
+func TestLinearFuses(t *testing.T) {
+	linear := func(g *graph.Graph, l graph.Layout) graph.Tensor {
+		w := g.State(&graph.State{Name: "w", Spec: graph.Spec{Shape: graph.Shape{4, 8}}, Layout: l})
+		return Linear(g, g.Input("x", graph.Shape{3, 8}, graph.F32), w, graph.Tensor{})
+	}
+	r := func(g *graph.Graph) graph.Tensor { return g.Input("r", graph.Shape{3, 4}, graph.F32) }
+	for name, c := range map[string]struct {
+		build func(g *graph.Graph) []graph.Tensor
+		want  []string
+	}{
+		"function": {func(g *graph.Graph) []graph.Tensor {
+			return []graph.Tensor{Map(g, linear(g, graph.PackedF32), QuickGELU)}
+		}, []string{"linear ACT=2"}},
+		"function, then sum": {func(g *graph.Graph) []graph.Tensor {
+			return []graph.Tensor{g.Add(r(g), Map(g, linear(g, graph.PackedQ8), GELU))}
+		}, []string{"linear ACT=0 residual"}},
+		"sum, either way round": {func(g *graph.Graph) []graph.Tensor {
+			return []graph.Tensor{g.Add(linear(g, graph.PackedF16), r(g))}
+		}, []string{"linear ACT=9 residual"}},
+		"sum, then function": {func(g *graph.Graph) []graph.Tensor {
+			return []graph.Tensor{Map(g, g.Add(r(g), linear(g, graph.PackedF32)), ReLU)}
+		}, []string{"linear ACT=9 residual", "map"}},
+		"two functions": {func(g *graph.Graph) []graph.Tensor {
+			return []graph.Tensor{Map(g, Map(g, linear(g, graph.PackedF32), ReLU), Exp)}
+		}, []string{"linear ACT=3", "map"}},
+		"two sums": {func(g *graph.Graph) []graph.Tensor {
+			x := r(g)
+			return []graph.Tensor{g.Add(x, g.Add(x, linear(g, graph.PackedF32)))}
+		}, []string{"linear ACT=9 residual", "add"}},
+		"sum with itself": {func(g *graph.Graph) []graph.Tensor {
+			y := linear(g, graph.PackedF32)
+			return []graph.Tensor{g.Add(y, y)}
+		}, []string{"linear ACT=9", "add"}},
+		"also an output": {func(g *graph.Graph) []graph.Tensor {
+			y := linear(g, graph.PackedF32)
+			return []graph.Tensor{y, Map(g, y, ReLU)}
+		}, []string{"linear ACT=9", "map"}},
+		"not packed": {func(g *graph.Graph) []graph.Tensor {
+			return []graph.Tensor{g.Add(r(g), Map(g, linear(g, graph.RowMajor), ReLU))}
+		}, []string{"linear", "map", "add"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := graph.New()
+			p, err := g.Build(c.build(g)...)
+			require.NoError(t, err)
+			var got []string
+			for _, s := range p.Steps {
+				step := s.Op
+				for _, field := range strings.Fields(s.Kernel.Name) {
+					if strings.HasPrefix(field, "ACT=") {
+						step += " " + field
+					}
+				}
+				if s.Op == "linear" && len(s.Slots) == 5 && s.Slots[3].Space != graph.SpaceNone {
+					step += " residual"
+				}
+				got = append(got, step)
+			}
+			assert.Equal(t, c.want, got)
+		})
+	}
+}
