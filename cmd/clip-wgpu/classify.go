@@ -22,12 +22,15 @@ type classifier struct {
 	templates []string
 	top       int
 	answers   answerWriter
+	show      bool
+	slides    *slideshow // with show
 }
 
 func newClassifyCommand(g *globals) *cobra.Command {
 	var labels string
 	var templates []string
 	var top count
+	var show bool
 	cmd := &cobra.Command{
 		Use:   "classify IMAGE|DIR|-... --labels a,b,c|FILE",
 		Short: "Tell which of some labels fits each image best",
@@ -42,12 +45,16 @@ are averaged.
 
 Of a folder, the images in and below it are taken; - reads paths from stdin.
 --json writes {"image":..., "model":..., "results":[{"label":..., "probability":...}, ...]}
-for each image, with "activation":"sigmoid" where the model has a logit bias.`,
+for each image, with "activation":"sigmoid" where the model has a logit bias.
+
+--show then opens a window with an image and its probabilities at a time: space
+or the right arrow for the next one, the left arrow for the one before, escape
+to end. Programs built with -tags glfw have it.`,
 		Example: `  clip-wgpu classify clip/emoji-clip/examples --labels clip/emoji-clip/examples/labels.txt
   clip-wgpu classify cat.jpg dog.jpg --model ./ViT-B-32 --labels cat,dog --template "a photo of a {}"`,
 		DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c := &classifier{templates: templates, top: top.or(3)}
+			c := &classifier{templates: templates, top: top.or(3), show: show}
 			if g.json {
 				c.top = top.or(math.MaxInt)
 			}
@@ -57,12 +64,16 @@ for each image, with "activation":"sigmoid" where the model has a logit bias.`,
 	cmd.Flags().StringVar(&labels, "labels", "", "labels with commas between, or a `file` with one a line (- is stdin)")
 	cmd.Flags().StringArrayVar(&templates, "template", nil, "`text` around a label, with {} for it; may be given several times")
 	cmd.Flags().Var(&top, "top", "labels to show of each image (default 3, with --json all)")
+	cmd.Flags().BoolVar(&show, "show", false, "then show the images in a window")
 	return cmd
 }
 
 func (c *classifier) command(cmd *cobra.Command, g *globals, args []string, labels string) error {
 	if len(args) == 0 {
 		return usageErrorf(cmd, "no images given")
+	}
+	if c.show && !canShow {
+		return usageErrorf(cmd, "--show: this program is built without a window, go build -tags glfw ./cmd/clip-wgpu builds it with one")
 	}
 	for _, t := range c.templates {
 		if !strings.Contains(t, "{}") {
@@ -92,6 +103,10 @@ func (c *classifier) command(cmd *cobra.Command, g *globals, args []string, labe
 			c.answers = newJSONAnswers(cmd.OutOrStdout(), s.model)
 		} else {
 			c.answers = newTable(cmd.OutOrStdout(), s.model, paths, c.labels)
+		}
+		if c.show {
+			c.slides = &slideshow{answerWriter: c.answers}
+			c.answers = c.slides
 		}
 		return c.run(ctx, paths)
 	})
@@ -142,6 +157,11 @@ func (c *classifier) run(ctx context.Context, paths []string) error {
 	})
 	if err != nil {
 		return err
+	}
+	if c.slides != nil {
+		if err := c.slides.show(ctx, c.model.Device()); err != nil {
+			return err
+		}
 	}
 	return c.result(len(paths))
 }

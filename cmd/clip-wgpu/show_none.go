@@ -1,0 +1,17 @@
+//go:build !glfw
+
+package main
+
+import (
+	"context"
+
+	"github.com/clip-wgpu/clip-wgpu/gpu"
+)
+
+// canShow tells whether the program has a window. Building one takes headers of
+// X11 and OpenGL, which nothing else here needs.
+const canShow = false
+
+type slideshow struct{ answerWriter }
+
+func (*slideshow) show(context.Context, *gpu.Device) error { return nil }

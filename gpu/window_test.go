@@ -1,0 +1,223 @@
+//go:build glfw
+
+package gpu
+
+import (
+	"context"
+	"errors"
+	"image"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/go-gl/glfw/v3.3/glfw"
+	"github.com/rajveermalviya/go-webgpu/wgpu"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// noise is an opaque image of random colours.
+func noise(size image.Point) *image.RGBA {
+	img := image.NewRGBA(image.Rectangle{Max: size})
+	r := rand.New(rand.NewPCG(1, uint64(size.X)))
+	for i := range img.Pix {
+		img.Pix[i] = byte(r.Uint32()) | byte(i%4/3*255)
+	}
+	return img
+}
+
+// painted is what a painter makes of img, read back from the GPU.
+func painted(t *testing.T, c *core, img *image.RGBA) []byte {
+	t.Helper()
+	ctx := t.Context()
+	require.NoError(t, c.acquire(ctx))
+	defer c.release()
+	size := img.Rect.Size()
+	row := (4*size.X + 255) &^ 255 // as copies to buffers want it
+	extent := wgpu.Extent3D{Width: uint32(size.X), Height: uint32(size.Y), DepthOrArrayLayers: 1}
+	var p *painter
+	var target *wgpu.Texture
+	var view *wgpu.TextureView
+	var copied *buffer
+	require.NoError(t, c.call(ctx, func() (err error) {
+		if p, err = c.newPainter(wgpu.TextureFormat_RGBA8Unorm); err != nil {
+			return err
+		}
+		target, err = c.device.CreateTexture(&wgpu.TextureDescriptor{
+			Usage:         wgpu.TextureUsage_RenderAttachment | wgpu.TextureUsage_CopySrc,
+			Dimension:     wgpu.TextureDimension_2D,
+			Size:          extent,
+			Format:        p.format,
+			MipLevelCount: 1,
+			SampleCount:   1,
+		})
+		if err != nil {
+			return err
+		}
+		if view, err = target.CreateView(nil); err != nil {
+			return err
+		}
+		copied, err = c.newBuffer("painted", int64(row*size.Y), storageUsage)
+		return err
+	}))
+	pic, err := p.upload(ctx, img)
+	require.NoError(t, err)
+	require.NoError(t, c.send(ctx, func(e *wgpu.CommandEncoder) error {
+		if err := p.paint(e, pic, view); err != nil {
+			return err
+		}
+		return e.CopyTextureToBuffer(target.AsImageCopy(), &wgpu.ImageCopyBuffer{
+			Buffer: copied.Buffer,
+			Layout: wgpu.TextureDataLayout{BytesPerRow: uint32(row), RowsPerImage: extent.Height},
+		}, &extent)
+	}, nil, nil))
+	rows := make([]byte, row*size.Y)
+	require.NoError(t, c.readback(ctx, []transfer{{src: copied, dst: rows}}))
+	pic.release()
+	require.NoError(t, c.call(ctx, func() error {
+		c.freeBuffer(copied)
+		view.Release()
+		target.Release()
+		p.release()
+		return nil
+	}))
+	var pixels []byte
+	for y := range size.Y {
+		pixels = append(pixels, rows[y*row:][:4*size.X]...)
+	}
+	return pixels
+}
+
+func TestPaintKeepsEveryPixel(t *testing.T) {
+	d := open(t, Options{})
+	used := d.core.used
+	for _, size := range []image.Point{{1, 1}, {7, 3}, {65, 197}, {256, 64}} {
+		img := noise(size)
+		assert.Equal(t, img.Pix, painted(t, d.core, img), "%v", size)
+	}
+	assert.Equal(t, used, d.core.used, "all memory given back")
+}
+
+func TestPaintKeepsToTheBudget(t *testing.T) {
+	d := open(t, Options{MaxMemory: 6 << 20})
+	var p *painter
+	require.NoError(t, d.core.call(t.Context(), func() (err error) {
+		p, err = d.core.newPainter(wgpu.TextureFormat_RGBA8Unorm)
+		return err
+	}))
+	_, err := p.upload(t.Context(), noise(image.Pt(1024, 1024)))
+	var memory *MemoryError
+	require.ErrorAs(t, err, &memory)
+	assert.EqualValues(t, 4<<20, memory.Needed)
+	_, err = p.upload(t.Context(), noise(image.Pt(10000, 1)))
+	require.ErrorContains(t, err, "8192", "wider than the device allows")
+	require.NoError(t, d.core.call(t.Context(), func() error { p.release(); return nil }))
+}
+
+// display skips where no window can be opened by a test.
+func display(t *testing.T) {
+	t.Helper()
+	if runtime.GOOS == "darwin" {
+		t.Skip("tests do not run on the main thread")
+	}
+	if runtime.GOOS != "windows" && os.Getenv("DISPLAY") == "" {
+		t.Skip("no DISPLAY")
+	}
+}
+
+// script opens a window that gets the keys one by one, each when a frame is
+// asked for, and returns the frames that were.
+func script(t *testing.T, d *Device, n int, keys ...glfw.Key) []int {
+	t.Helper()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var seen []int
+	var w *window
+	w, err := d.core.openWindow(n, func(i int, size image.Point) (*image.RGBA, string, error) {
+		seen = append(seen, i)
+		w.key(nil, keys[0], 0, glfw.Press, 0)
+		w.key(nil, keys[0], 0, glfw.Release, 0)
+		keys = keys[1:]
+		return noise(size), "frame", nil
+	})
+	require.NoError(t, err)
+	defer w.close()
+	require.NoError(t, w.run(t.Context()))
+	return seen
+}
+
+func TestKeysTurnFrames(t *testing.T) {
+	display(t)
+	d := open(t, Options{})
+	used := d.core.used
+	for range 2 { // a window can follow another
+		seen := script(t, d, 3, glfw.KeyRight, glfw.KeySpace, glfw.KeyLeft, glfw.KeyLeft, glfw.KeySpace, glfw.KeyEscape)
+		assert.Equal(t, []int{0, 1, 2, 1, 0, 1}, seen)
+	}
+	assert.Equal(t, used, d.core.used, "all memory given back")
+}
+
+func TestFramesFollowTheWindowsSize(t *testing.T) {
+	display(t)
+	d := open(t, Options{})
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	want := []image.Point{{300, 200}, {640, 480}, {301, 77}}
+	var w *window
+	w, err := d.core.openWindow(1, func(_ int, size image.Point) (*image.RGBA, string, error) {
+		if size == want[0] {
+			want = want[1:]
+		}
+		if len(want) == 0 {
+			w.SetShouldClose(true)
+		} else {
+			w.SetSize(want[0].X, want[0].Y) // so this frame is out of date when it gets there
+		}
+		return noise(size), "", nil
+	})
+	require.NoError(t, err)
+	defer w.close()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	require.NoError(t, w.run(ctx))
+}
+
+func TestShowEndsWithErrors(t *testing.T) {
+	display(t)
+	d := open(t, Options{})
+	broken := errors.New("broken")
+	err := d.Show(t.Context(), 1, func(int, image.Point) (*image.RGBA, string, error) { return nil, "", broken })
+	require.ErrorIs(t, err, broken)
+	err = d.Show(t.Context(), 1, func(int, image.Point) (*image.RGBA, string, error) {
+		return noise(image.Pt(2, 2)), "", nil
+	})
+	require.ErrorContains(t, err, "(2,2)")
+	ctx, cancel := context.WithCancel(t.Context())
+	err = d.Show(ctx, 1, func(_ int, size image.Point) (*image.RGBA, string, error) {
+		cancel()
+		return noise(size), "", nil
+	})
+	require.ErrorIs(t, err, context.Canceled)
+	require.Error(t, d.Show(t.Context(), 0, nil))
+	closed, err := d.Retain()
+	require.NoError(t, err)
+	require.NoError(t, closed.Close())
+	require.ErrorIs(t, closed.Show(t.Context(), 1, nil), ErrClosed)
+}
+
+func TestNoDisplay(t *testing.T) {
+	if runtime.GOOS == "darwin" || runtime.GOOS == "windows" {
+		t.Skip("there is always one")
+	}
+	d := open(t, Options{})
+	for name, value := range map[string]string{"unset": "", "nobody there": ":98765"} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("DISPLAY", value)
+			err := d.Show(t.Context(), 1, nil)
+			require.ErrorContains(t, err, "cannot open a window: X11")
+			assert.ErrorContains(t, err, value)
+		})
+	}
+}
