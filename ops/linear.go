@@ -28,7 +28,7 @@ var linearOp = &graph.Op{
 		rows, in := rowsOf(n.In[0].Shape())
 		if w := n.In[1].State(); w != nil && w.Packed() {
 			p := packedLinear{w: w, m: rows, n: attr.rows, k: in, first: attr.first, act: attr.act}
-			return p.launches(n, n.In[2].Valid(), n.In[3].Valid())
+			return p.launches(n, n.In[2].Valid(), attr.residualRows(n.In[3]))
 		}
 		b := matrices(attr.rows, in).t()
 		if attr.project {
@@ -70,7 +70,7 @@ var linearOp = &graph.Op{
 				sum = functions[attr.act].at(sum)
 			}
 			if in[3] != nil {
-				sum += in[3][i]
+				sum += in[3][i%len(in[3])]
 			}
 			out[0][i] = sum
 		}
@@ -102,10 +102,15 @@ func inferLinear(n *graph.Node) ([]graph.Spec, error) {
 	}
 	y := graph.Spec{Shape: slices.Clone(x.Shape())}
 	y.Shape[len(y.Shape)-1] = attr.rows
-	if r := n.In[3]; r.Valid() && !slices.Equal(r.Shape(), y.Shape) {
-		return nil, fmt.Errorf("residual %v: want %v", r.Spec(), y)
-	}
 	return withPadded(y, x.Shape(), w, attr)
+}
+
+// residualRows is how many rows of y the residual has; they repeat. 0 is none.
+func (a linearAttr) residualRows(residual graph.Tensor) int {
+	if !residual.Valid() {
+		return 0
+	}
+	return residual.Shape().Elems() / a.rows
 }
 
 // outAxis is the dimension of w that is y's last.
@@ -138,6 +143,8 @@ func fuseLinear(n, user *graph.Node) *graph.Node {
 		in[3] = user.In[1]
 	case user.Op.Name == "add" && user.In[1] == y:
 		in[3] = user.In[0]
+	case user.Op == addBroadcastOp && user.In[0] == y && user.Attr.(int) == 1 && user.In[1].Shape().Elems()%attr.rows == 0:
+		in[3] = user.In[1]
 	default:
 		return nil
 	}

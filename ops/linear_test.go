@@ -36,6 +36,15 @@ func TestLinearFuses(t *testing.T) {
 		"two functions": {func(g *graph.Graph) []graph.Tensor {
 			return []graph.Tensor{Map(g, Map(g, linear(g, graph.PackedF32), ReLU), Exp)}
 		}, []string{"linear ACT=3", "map"}},
+		"sum with a table that repeats": {func(g *graph.Graph) []graph.Tensor {
+			return []graph.Tensor{AddBroadcast(g, linear(g, graph.PackedF32), g.Input("t", graph.Shape{1, 4}, graph.F32), 1)}
+		}, []string{"linear ACT=9 residual"}},
+		"sum with less than a row": {func(g *graph.Graph) []graph.Tensor {
+			return []graph.Tensor{AddBroadcast(g, linear(g, graph.PackedF32), g.Input("t", graph.Shape{2}, graph.F32), 1)}
+		}, []string{"linear ACT=9", "add_broadcast"}},
+		"sum with one for several columns": {func(g *graph.Graph) []graph.Tensor {
+			return []graph.Tensor{AddBroadcast(g, linear(g, graph.PackedF32), g.Input("t", graph.Shape{4}, graph.F32), 3)}
+		}, []string{"linear ACT=9", "add_broadcast"}},
 		"two sums": {func(g *graph.Graph) []graph.Tensor {
 			x := r(g)
 			return []graph.Tensor{g.Add(x, g.Add(x, linear(g, graph.PackedF32)))}

@@ -66,7 +66,7 @@ func (p packedLinear) class() string {
 
 // launches make output 0 of node from inputs 0 and 1. In output 1 they first
 // pad input 0, where its rows are no whole groups of four.
-func (p packedLinear) launches(node *graph.Node, hasBias, hasResidual bool) []graph.Launch {
+func (p packedLinear) launches(node *graph.Node, hasBias bool, residualRows int) []graph.Launch {
 	x, inner := graph.In(0), graph.Ceil(p.k, 4)
 	var launches []graph.Launch
 	if p.k%4 != 0 {
@@ -80,7 +80,7 @@ func (p packedLinear) launches(node *graph.Node, hasBias, hasResidual bool) []gr
 	if hasBias {
 		bias = graph.In(2)
 	}
-	if hasResidual {
+	if residualRows > 0 {
 		residual = graph.In(3)
 	}
 	name := node.Variant(p.class(), p.candidates()...)
@@ -91,7 +91,7 @@ func (p packedLinear) launches(node *graph.Node, hasBias, hasResidual bool) []gr
 		Params: []uint32{
 			uint32(p.m), uint32(p.n), uint32(inner),
 			uint32(graph.Ceil(rowsOfW, 4)), uint32(p.w.Depth()), uint32(p.first / 4),
-			flag(hasBias), flag(hasResidual),
+			flag(hasBias), uint32(residualRows),
 		},
 		Args:   []graph.Arg{x, graph.In(1), bias, residual, graph.Out(0)},
 		Groups: graph.Ceil(p.m, tile.rows) * graph.Ceil(graph.Ceil(p.n, 4), tile.groups),
@@ -134,7 +134,7 @@ var linearGradOp = &graph.Op{
 		w := n.In[1].State()
 		_, in := w.Matrix()
 		p := packedLinear{w: w, m: dy[0], n: in, k: dy[1], first: attr.first, act: none, backward: true}
-		return p.launches(n, false, false)
+		return p.launches(n, false, 0)
 	},
 	Ref: func(n *graph.Node, in, out [][]float64) {
 		attr := n.Attr.(linearAttr)

@@ -101,17 +101,18 @@ func TestTranslate(t *testing.T) {
 	}
 }
 
-// nagaPath finds naga 0.13 by the environment variable NAGA or in PATH; the test is skipped where there is none.
+// nagaPath finds naga 0.13, the version inside wgpu-native 0.17, by the
+// environment variable NAGA or in PATH; the test is skipped where there is none.
 func nagaPath(t *testing.T) string {
 	naga := os.Getenv("NAGA")
 	if naga == "" {
 		naga = "naga"
 	}
-	path, err := exec.LookPath(naga)
-	if err != nil {
-		t.Skip("naga is not installed: `cargo install naga-cli@0.13` and put it in PATH or name it in NAGA")
+	version, err := exec.Command(naga, "--version").Output()
+	if err != nil || !strings.Contains(string(version), "0.13.") {
+		t.Skipf("%s is not naga 0.13: `cargo install naga-cli@0.13.0` and name it in NAGA", naga)
 	}
-	return path
+	return naga
 }
 
 func translate(t *testing.T, naga string, k *Kernel) {

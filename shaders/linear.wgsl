@@ -6,7 +6,7 @@
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;      // [m, inner]
 @group(0) @binding(3) var<storage, read> bias: array<f32>;         // absent unless has_bias
-@group(0) @binding(4) var<storage, read> residual: array<f32>;     // [m, n], absent unless has_residual
+@group(0) @binding(4) var<storage, read> residual: array<f32>;     // [residual_rows, n], absent if 0
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;      // [m, n]
 
 const WG = 32u;

@@ -9,7 +9,8 @@ struct Params {
     n: u32,      // columns of y
     inner: u32,  // groups of four in a row of x
     blocks: u32, depth: u32, first: u32,  // of W: blocks along N, rows of blocks in a panel, the first block along N
-    has_bias: u32, has_residual: u32
+    has_bias: u32,
+    residual_rows: u32  // which repeat, 0 without a residual
 }
 
 // factors(col, i)[j] takes number j of x's group i to the four of y's group col.
@@ -46,8 +47,8 @@ fn finish(row: u32, col: u32, sum: vec4<f32>) {
                 result += bias[4u * p.first + n];
             }
             result = apply(ACT, result);
-            if p.has_residual != 0u {
-                result += residual[row * p.n + n];
+            if p.residual_rows != 0u {
+                result += residual[row % p.residual_rows * p.n + n];
             }
             y[row * p.n + n] = result;
         }
