@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"testing"
 	"time"
@@ -247,10 +248,10 @@ func TestMemoryStaysFlat(t *testing.T) {
 		for range n {
 			require.NoError(t, s.Run(t.Context(), io))
 		}
-		runtime.GC()
+		debug.FreeOSMemory() // what other tests have left would go at any time
 	}
 	run(200)
 	before := memory(t, "VmRSS")
 	run(800)
-	assert.InDelta(t, before, memory(t, "VmRSS"), 20<<20)
+	assert.LessOrEqual(t, memory(t, "VmRSS"), before+20<<20)
 }
