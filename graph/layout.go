@@ -26,8 +26,14 @@ const (
 	PackedF32                // blocks of 64 bytes
 	PackedF16                // blocks of 32 bytes, IEEE 754 binary16, rounded to nearest
 	PackedBF16               // blocks of 32 bytes, bfloat16, rounded to nearest
-	PackedQ8                 // blocks of 16 bytes: n·scale/127 for integers -127 … 127, where a row n of W has its own scale, its largest magnitude; a panel ends with its scales
+	PackedQ8                 // blocks of 16 bytes, see below; a panel ends with its scales
 )
+
+// In PackedQ8 a row n of W has its own scale, its largest magnitude. An element
+// is its byte, a signed integer, and the bytes below that in its word, a
+// fraction, times scale/127: a shift and a conversion decode it, and since the
+// fraction is known when the integer is chosen, the element is still within half
+// a step.
 
 func (l Layout) String() string {
 	return [...]string{"row-major", "f32", "f16", "bf16", "q8"}[l]
@@ -237,7 +243,8 @@ func (l Layout) put(words []uint32, b *block, toInt *[4]float32) {
 		for i := range words {
 			words[i] = 0
 			for j, f := range toInt {
-				q := int8(math.RoundToEven(float64(b[4*i+j] * f)))
+				fraction := float64(words[i]) / float64(uint32(1)<<(8*j))
+				q := int8(math.RoundToEven(float64(b[4*i+j]*f) - fraction))
 				words[i] |= uint32(uint8(q)) << (8 * j)
 			}
 		}
@@ -288,7 +295,7 @@ func (l Layout) get(words []uint32) (b block) {
 		case PackedBF16:
 			b[i] = half.BF16ToF32(uint16(words[i/2] >> (i % 2 * 16)))
 		case PackedQ8:
-			b[i] = float32(int8(words[i/4]>>(i%4*8))) / 127
+			b[i] = float32(int32(words[i/4]<<(24-i%4*8))) / (127 << 24)
 		}
 	}
 	return b

@@ -178,6 +178,7 @@ func TestPackedStore(t *testing.T) {
 				for i := range want {
 					want[i] = float64(float32(math.Sin(float64(i))))
 				}
+				written := narrow(graph.F32, want).([]float32)
 				if p.Packed() {
 					round(&p.State, want)
 				}
@@ -189,7 +190,7 @@ func TestPackedStore(t *testing.T) {
 					return widenAll(v)
 				}
 
-				require.NoError(t, store.Write(ctx, &p.State, narrow(graph.F32, want).([]float32)))
+				require.NoError(t, store.Write(ctx, &p.State, written))
 				require.Equal(t, want, read(), "written")
 				if p.Trainable() != nil {
 					return

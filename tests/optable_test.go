@@ -114,7 +114,7 @@ func (r *opRun) input(in opInput) graph.Tensor {
 	}
 	p := &graph.Param{
 		State:  graph.State{Name: in.name, Spec: graph.Spec{Shape: in.shape}, Layout: in.layout, Transposed: in.transposed},
-		Source: memory(v),
+		Source: memory(slices.Clone(v)),
 	}
 	if p.Packed() {
 		round(&p.State, v)
