@@ -68,7 +68,7 @@ func newRootCommand() *cobra.Command {
 	f.BoolVar(&g.quiet, "quiet", false, "write results and errors only")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageErrorf(cmd, "%v", err) })
 	root.AddCommand(newClassifyCommand(g), newEmbedCommand(g), newTokenizeCommand(g), newVerifyCommand(g),
-		newDevicesCommand(g), newProgramCommand(g), newBenchCommand(g), newProfileCommand(g), newTuneCommand(g), newVersionCommand())
+		newDevicesCommand(g), newModelsCommand(g), newProgramCommand(g), newBenchCommand(g), newProfileCommand(g), newTuneCommand(g), newVersionCommand())
 	return root
 }
 

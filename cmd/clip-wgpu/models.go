@@ -1,0 +1,181 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/spf13/cobra"
+)
+
+func newModelsCommand(g *globals) *cobra.Command {
+	var coverage, shapes bool
+	cmd := &cobra.Command{
+		Use:   "models [NAME]",
+		Short: "List open_clip's models and which of them run here",
+		Long: `models lists the models that open_clip has by name: their family, number of
+parameters, image size, whether they run here or what is missing, and the tags
+of their published weights: --model NAME:TAG downloads and uses those.
+
+--coverage counts, by family, the models of images and text that run here.
+NAME --shapes lists the tensors of that model's state dict and nothing else, a
+line each: name and dimensions with blanks between, a scalar its name alone.`,
+		Example: `  clip-wgpu models ViT-B-32
+  clip-wgpu models --coverage`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case len(args) > 1:
+				return usageErrorf(cmd, "one NAME expected, %d given", len(args))
+			case shapes && len(args) == 0:
+				return usageErrorf(cmd, "--shapes wants the NAME of a model")
+			case coverage && (shapes || len(args) > 0):
+				return usageErrorf(cmd, "--coverage is about all models")
+			case shapes && g.json:
+				return usageErrorf(cmd, "--shapes writes lines, not --json")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if shapes {
+				return writeShapes(cmd.OutOrStdout(), args[0])
+			}
+			list, err := listModels(args)
+			switch {
+			case err != nil:
+				return err
+			case coverage:
+				return writeCoverage(cmd.OutOrStdout(), list, g.json)
+			case g.json:
+				return writeModelLines(cmd.OutOrStdout(), list)
+			}
+			return writeModels(cmd.OutOrStdout(), list)
+		},
+	}
+	cmd.Flags().BoolVar(&coverage, "coverage", false, "count the models that run here, by family")
+	cmd.Flags().BoolVar(&shapes, "shapes", false, "list the state dict of one model")
+	return cmd
+}
+
+func listModels(names []string) ([]clip.ModelInfo, error) {
+	if len(names) == 0 {
+		return clip.Models()
+	}
+	m, err := clip.ModelByName(names[0])
+	return []clip.ModelInfo{m}, err
+}
+
+func writeShapes(w io.Writer, name string) error {
+	config, err := clip.ModelConfig(name)
+	if err != nil {
+		return err
+	}
+	list, err := clip.Shapes(config)
+	if err != nil {
+		return err
+	}
+	b := bufio.NewWriter(w)
+	for _, s := range list {
+		b.WriteString(s.Name)
+		for _, n := range s.Shape {
+			b.WriteString(" " + strconv.Itoa(n))
+		}
+		b.WriteByte('\n')
+	}
+	return b.Flush()
+}
+
+func writeModelLines(w io.Writer, list []clip.ModelInfo) error {
+	lines := newJSONLines(w)
+	for _, m := range list {
+		if err := lines.Encode(m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func writeModels(w io.Writer, list []clip.ModelInfo) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "NAME\tFAMILY\tPARAMETERS\tIMAGE\tRUNS\tTAGS AND WHAT IS MISSING")
+	for _, m := range list {
+		parameters, image, runs := "?", "-", "no"
+		if m.Parameters > 0 {
+			parameters = fmt.Sprintf("%.1fM", float64(m.Parameters)/1e6)
+		}
+		if m.ImageText {
+			image = imageSize(m.ImageSize)
+		}
+		notes := slices.Sorted(maps.Keys(m.Pretrained))
+		if m.Supported {
+			runs = "yes"
+		} else {
+			notes = append(notes, "(missing: "+m.Missing+")")
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", m.Name, m.Family, parameters, image, runs, strings.Join(notes, " "))
+	}
+	return t.Flush()
+}
+
+func imageSize(s clip.Size) string {
+	if s[0] == s[1] {
+		return strconv.Itoa(s[0])
+	}
+	return fmt.Sprintf("%d×%d", s[0], s[1])
+}
+
+// coverage is a row of the table.
+type coverage struct {
+	Family    string `json:"family"`
+	Supported int    `json:"supported"`
+	Models    int    `json:"models"`
+}
+
+func writeCoverage(w io.Writer, list []clip.ModelInfo, asJSON bool) error {
+	counts := map[string]*coverage{}
+	total := coverage{Family: "all"}
+	for _, m := range list {
+		if !m.ImageText {
+			continue
+		}
+		if counts[m.Family] == nil {
+			counts[m.Family] = &coverage{Family: m.Family}
+		}
+		for _, c := range []*coverage{counts[m.Family], &total} {
+			c.Models++
+			if m.Supported {
+				c.Supported++
+			}
+		}
+	}
+	var rows []coverage
+	for _, family := range clip.Families() {
+		if c := counts[family]; c != nil {
+			rows = append(rows, *c)
+		}
+	}
+	if asJSON {
+		lines := newJSONLines(w)
+		for _, row := range append(rows, total) {
+			if err := lines.Encode(row); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "FAMILY\tRUN\tMODELS")
+	for _, row := range rows {
+		fmt.Fprintf(t, "%s\t%d\t%d\n", row.Family, row.Supported, row.Models)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "%d of %d\n", total.Supported, total.Models)
+	return err
+}

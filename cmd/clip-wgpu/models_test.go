@@ -1,0 +1,72 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/clip-wgpu/clip-wgpu/clip"
+)
+
+func TestModels(t *testing.T) {
+	o := program(t, "models")
+	o.requireDone(t)
+	lines := strings.Split(strings.TrimSuffix(o.stdout, "\n"), "\n")
+	require.Len(t, lines, 1+181)
+	row := func(name string) []string {
+		for _, line := range lines {
+			if fields := strings.Fields(line); fields[0] == name {
+				return fields
+			}
+		}
+		require.Fail(t, "no line", name)
+		return nil
+	}
+	assert.Equal(t, []string{"ViT", "151.3M", "224", "yes"}, row("ViT-B-32")[1:5])
+	assert.Contains(t, row("ViT-B-32"), "laion2b_s34b_b79k")
+	assert.Equal(t, []string{"EVA", "149.7M", "224", "no"}, row("EVA02-B-16")[1:5])
+	assert.Contains(t, strings.Join(row("EVA02-B-16"), " "), `missing: timm_model_name "eva02_base_patch16_clip_224"`)
+	assert.Equal(t, []string{"CLAP", "?", "-", "no"}, row("CLAP-HTSAT-tiny")[1:5])
+
+	o = program(t, "models", "vit-b/32", "--json")
+	o.requireDone(t)
+	one := decodeLines[clip.ModelInfo](t, o.stdout)
+	require.Len(t, one, 1)
+	assert.Equal(t, "ViT-B-32", one[0].Name)
+	assert.True(t, one[0].Supported)
+	assert.Equal(t, "timm/vit_base_patch32_clip_224.openai/", one[0].Pretrained["openai"].HFHub)
+}
+
+func TestModelCoverage(t *testing.T) {
+	o := program(t, "models", "--coverage")
+	o.requireDone(t)
+	assert.Regexp(t, `(?m)^ModifiedResNet +\d+ +10$`, o.stdout)
+	assert.Regexp(t, `\n\d+ of 154\n$`, o.stdout)
+	o = program(t, "models", "--coverage", "--json")
+	o.requireDone(t)
+	rows := decodeLines[coverage](t, o.stdout)
+	sum := coverage{Family: "all"}
+	for _, row := range rows[:len(rows)-1] {
+		sum.Models += row.Models
+		sum.Supported += row.Supported
+	}
+	assert.Equal(t, sum, rows[len(rows)-1])
+	assert.Equal(t, 154, sum.Models)
+}
+
+func TestModelShapes(t *testing.T) {
+	o := program(t, "models", "ViT-B-32", "--shapes")
+	o.requireDone(t)
+	lines := strings.Split(strings.TrimSuffix(o.stdout, "\n"), "\n")
+	assert.Len(t, lines, 302)
+	for _, want := range []string{"logit_scale", "token_embedding.weight 49408 512", "visual.conv1.weight 768 3 32 32"} {
+		assert.Contains(t, lines, want)
+	}
+	program(t, "models", "EVA02-B-16", "--shapes").requireFailure(t, exitFailure, "EVA02-B-16", "eva02_base_patch16_clip_224")
+	program(t, "models", "ViT-B-33", "--shapes").requireFailure(t, exitFailure, `"ViT-B-33"`, "ViT-B-32")
+	program(t, "models", "--shapes").requireFailure(t, exitUsage, "NAME")
+	program(t, "models", "--coverage", "ViT-B-32").requireFailure(t, exitUsage, "--coverage")
+	program(t, "models", "a", "b").requireFailure(t, exitUsage, "one NAME")
+}
