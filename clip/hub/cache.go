@@ -1,0 +1,120 @@
+package hub
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// repoDir is a repository's folder in the cache: blobs/ETAG holds the contents,
+// snapshots/COMMIT/FILE are links to them, refs/REVISION hold commits.
+func (h *Hub) repoDir(r Ref) string {
+	return filepath.Join(h.CacheDir, "models--"+strings.ReplaceAll(r.Repo, "/", "--"))
+}
+
+func (h *Hub) snapshotDir(r Ref, commit string) string {
+	return filepath.Join(h.repoDir(r), "snapshots", commit)
+}
+
+func (h *Hub) refPath(r Ref) string {
+	return filepath.Join(h.repoDir(r), "refs", filepath.FromSlash(r.Revision))
+}
+
+// cachedCommit is the commit that the cache has for a revision, or empty.
+func (h *Hub) cachedCommit(r Ref) string {
+	if commitPattern.MatchString(r.Revision) {
+		return r.Revision
+	}
+	data, err := os.ReadFile(h.refPath(r))
+	if commit := strings.TrimSpace(string(data)); err == nil && commitPattern.MatchString(commit) {
+		return commit
+	}
+	return ""
+}
+
+// keepCommit records what a revision is.
+func (h *Hub) keepCommit(r Ref, commit string) error {
+	if h.cachedCommit(r) == commit {
+		return nil
+	}
+	path := h.refPath(r)
+	if err := h.makeDir(filepath.Dir(path)); err != nil {
+		return err
+	}
+	temp, err := os.CreateTemp(filepath.Dir(path), ".ref-*")
+	if err != nil {
+		return h.cacheError(err)
+	}
+	_, err = temp.WriteString(commit)
+	if err = errors.Join(err, temp.Chmod(0o644), temp.Close()); err == nil {
+		err = os.Rename(temp.Name(), path)
+	}
+	if err != nil {
+		os.Remove(temp.Name())
+		return h.cacheError(err)
+	}
+	return nil
+}
+
+// snapshotFiles lists the files of a snapshot that are there, by their path in
+// the repository.
+func (h *Hub) snapshotFiles(r Ref, commit string) []string {
+	var files []string
+	root := h.snapshotDir(r, commit)
+	filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return nil
+		}
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
+			if name, err := filepath.Rel(root, path); err == nil {
+				files = append(files, filepath.ToSlash(name))
+			}
+		}
+		return nil
+	})
+	return files
+}
+
+// link makes a blob appear as a file of a snapshot: by a relative symbolic
+// link, or where the system has none by moving it there.
+func (h *Hub) link(r Ref, commit, file, etag string) error {
+	path := filepath.Join(h.snapshotDir(r, commit), filepath.FromSlash(file))
+	blob := filepath.Join(h.repoDir(r), "blobs", etag)
+	if err := h.makeDir(filepath.Dir(path)); err != nil {
+		return err
+	}
+	target, err := filepath.Rel(filepath.Dir(path), blob)
+	if err != nil {
+		return err
+	}
+	err = os.Symlink(target, path)
+	if errors.Is(err, fs.ErrExist) {
+		if _, broken := os.Stat(path); broken == nil {
+			return nil // another process was faster
+		}
+		os.Remove(path)
+		err = os.Symlink(target, path)
+	}
+	if err != nil && os.Link(blob, path) != nil {
+		err = os.Rename(blob, path)
+	} else {
+		err = nil
+	}
+	return h.cacheError(err)
+}
+
+func (h *Hub) makeDir(path string) error { return h.cacheError(os.MkdirAll(path, 0o777)) }
+
+// cacheError says of an error of the file system what to do.
+func (h *Hub) cacheError(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case isFull(err):
+		return fmt.Errorf("hub cache %s: %w; free some space or set HF_HUB_CACHE to a folder on another disk", h.CacheDir, err)
+	}
+	return fmt.Errorf("hub cache %s cannot be written: %w; set HF_HUB_CACHE to a folder that can", h.CacheDir, err)
+}

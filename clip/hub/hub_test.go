@@ -1,0 +1,548 @@
+package hub
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/clip-wgpu/clip-wgpu/internal/hubtest"
+)
+
+const (
+	repo        = "org/model"
+	weightsFile = "open_clip_model.safetensors"
+)
+
+// weightBytes are contents of more than one read.
+var weightBytes = bytes.Repeat([]byte("0123456789abcde\n"), 1<<17)
+
+func files() map[string]map[string][]byte {
+	return map[string]map[string][]byte{repo: {
+		"README.md":             []byte("not wanted"),
+		"open_clip_config.json": []byte(`{"model_cfg": {}}`),
+		"merges.txt":            []byte("a b\n"),
+		weightsFile:             weightBytes,
+		"pytorch_model.bin":     []byte("not wanted"),
+	}}
+}
+
+// open starts a server and returns a hub that waits for next to nothing.
+func open(t *testing.T, change ...func(*Options)) (*hubtest.Server, *Hub) {
+	t.Helper()
+	s := hubtest.New(t, files())
+	s.Environment(t)
+	o := Options{Timeout: 5 * time.Second}
+	for _, f := range change {
+		f(&o)
+	}
+	h, err := New(o)
+	require.NoError(t, err)
+	h.backoff = time.Millisecond
+	return s, h
+}
+
+func (h *Hub) model(t *testing.T) (string, error) {
+	t.Helper()
+	r, err := ParseRef(repo)
+	require.NoError(t, err)
+	return h.Model(t.Context(), r, "")
+}
+
+func (h *Hub) requireModel(t *testing.T) string {
+	t.Helper()
+	path, err := h.model(t)
+	require.NoError(t, err)
+	data, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(weightBytes, data), "the weights")
+	return path
+}
+
+// requireNothingVisible checks that no blob and no file of the weights is there,
+// but what a later download goes on with.
+func (h *Hub) requireNothingVisible(t *testing.T) {
+	t.Helper()
+	etag := hubtest.ETag(weightsFile, weightBytes)
+	filepath.WalkDir(h.CacheDir, func(path string, d os.DirEntry, err error) error {
+		name := filepath.Base(path)
+		assert.NotEqual(t, weightsFile, name)
+		assert.NotEqual(t, etag, name)
+		return nil
+	})
+}
+
+func (h *Hub) blobPath() string {
+	return filepath.Join(h.CacheDir, "models--org--model", "blobs", hubtest.ETag(weightsFile, weightBytes))
+}
+
+// oneLine checks the manner of errors.
+func oneLine(t *testing.T, err error, is error, names ...string) {
+	t.Helper()
+	require.ErrorIs(t, err, is)
+	assert.NotContains(t, err.Error(), "\n")
+	assert.NotContains(t, err.Error(), "X-Signature")
+	for _, name := range names {
+		assert.ErrorContains(t, err, name)
+	}
+}
+
+func TestDownloadMakesTheCacheOfPythonsLibrary(t *testing.T) {
+	var done, total int64
+	s, h := open(t, func(o *Options) {
+		o.Progress = func(file string, d, n int64) {
+			if file == weightsFile {
+				done, total = d, n
+			}
+		}
+	})
+	path := h.requireModel(t)
+	assert.Equal(t, []int64{int64(len(weightBytes)), int64(len(weightBytes))}, []int64{done, total})
+	dir := filepath.Join(h.CacheDir, "models--org--model")
+	assert.Equal(t, filepath.Join(dir, "snapshots", hubtest.Commit, weightsFile), path)
+	target, err := os.Readlink(path)
+	require.NoError(t, err)
+	assert.Equal(t, filepath.Join("..", "..", "blobs", hubtest.ETag(weightsFile, weightBytes)), target)
+	ref, err := os.ReadFile(filepath.Join(dir, "refs", "main"))
+	require.NoError(t, err)
+	assert.Equal(t, hubtest.Commit, string(ref))
+	entries, err := os.ReadDir(filepath.Dir(path))
+	require.NoError(t, err)
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	assert.Equal(t, []string{"merges.txt", "open_clip_config.json", weightsFile}, names)
+	entries, err = os.ReadDir(filepath.Join(dir, "blobs"))
+	require.NoError(t, err)
+	assert.Len(t, entries, 3, "and nothing unfinished")
+
+	// What is there is not asked for again.
+	s.Take()
+	h.requireModel(t)
+	assert.Equal(t, []string{"GET /api/models/org/model/revision/main"}, s.Requests())
+	r, err := ParseRef(repo + "@" + hubtest.Commit)
+	require.NoError(t, err)
+	_, err = h.Model(t.Context(), r, "")
+	require.NoError(t, err)
+	assert.Empty(t, s.Requests(), "a commit that is there needs no network")
+}
+
+func TestTokenGoesToTheHubOnly(t *testing.T) {
+	s, h := open(t, func(o *Options) { o.Token = "hf_secret" })
+	h.requireModel(t)
+	stored := 0
+	for _, r := range s.Take() {
+		if strings.HasPrefix(r.URL.Path, "/storage/") {
+			stored++
+			assert.Empty(t, r.Header["Authorization"], r.URL.Path)
+		} else {
+			assert.Equal(t, "Bearer hf_secret", r.Header.Get("Authorization"), r.URL.Path)
+		}
+	}
+	assert.Equal(t, 1, stored)
+}
+
+func TestResume(t *testing.T) {
+	s, h := open(t)
+	require.NoError(t, os.MkdirAll(filepath.Dir(h.blobPath()), 0o777))
+	half := len(weightBytes) / 2
+	require.NoError(t, os.WriteFile(h.blobPath()+".incomplete", weightBytes[:half], 0o666))
+	h.requireModel(t)
+	var ranges []string
+	for _, r := range s.Take() {
+		if strings.HasPrefix(r.URL.Path, "/storage/") {
+			ranges = append(ranges, r.Header.Get("Range"))
+		}
+	}
+	assert.Equal(t, []string{fmt.Sprintf("bytes=%d-", half)}, ranges)
+}
+
+func TestResumeOfAnotherFilesBytesStartsAgain(t *testing.T) {
+	for name, rest := range map[string][]byte{
+		"other bytes": bytes.Repeat([]byte("x"), len(weightBytes)/3),
+		"too long":    bytes.Repeat([]byte("x"), len(weightBytes)+1),
+		"as long":     bytes.Repeat([]byte("x"), len(weightBytes)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, h := open(t)
+			require.NoError(t, os.MkdirAll(filepath.Dir(h.blobPath()), 0o777))
+			require.NoError(t, os.WriteFile(h.blobPath()+".incomplete", rest, 0o666))
+			h.requireModel(t)
+		})
+	}
+}
+
+func TestServerWithoutRanges(t *testing.T) {
+	s, h := open(t)
+	s.Fault = func(w http.ResponseWriter, r *http.Request) bool {
+		r.Header.Del("Range")
+		return false
+	}
+	require.NoError(t, os.MkdirAll(filepath.Dir(h.blobPath()), 0o777))
+	require.NoError(t, os.WriteFile(h.blobPath()+".incomplete", weightBytes[:99], 0o666))
+	h.requireModel(t)
+}
+
+// onStorage is a fault of the server of large files, for its first n requests.
+func onStorage(n int, f func(w http.ResponseWriter, r *http.Request)) func(http.ResponseWriter, *http.Request) bool {
+	return func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.HasPrefix(r.URL.Path, "/storage/") || n == 0 {
+			return false
+		}
+		n--
+		f(w, r)
+		return true
+	}
+}
+
+// hangUp ends a connection in the middle of a response.
+func hangUp(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Length", fmt.Sprint(len(weightBytes)))
+	w.Write(weightBytes[:len(weightBytes)/2])
+	panic(http.ErrAbortHandler)
+}
+
+func TestHalfAFileIsContinued(t *testing.T) {
+	s, h := open(t)
+	s.Fault = onStorage(1, hangUp)
+	h.requireModel(t)
+	var last string
+	for _, r := range s.Take() {
+		last = r.Header.Get("Range")
+	}
+	assert.NotEmpty(t, last)
+}
+
+func TestHalfAFileForEver(t *testing.T) {
+	s, h := open(t)
+	s.Fault = onStorage(-1, func(w http.ResponseWriter, r *http.Request) { // nothing says how long it is
+		w.(http.Flusher).Flush()
+		w.Write(weightBytes[:1000])
+	})
+	_, err := h.model(t)
+	oneLine(t, err, ErrServer, s.URL+"/org/model/resolve/", "1000 of 2097152 bytes", "again later")
+	h.requireNothingVisible(t)
+}
+
+func TestWrongLength(t *testing.T) {
+	for _, n := range []int{len(weightBytes) - 1, len(weightBytes) + 1} {
+		s, h := open(t)
+		s.Fault = onStorage(-1, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Length", fmt.Sprint(n))
+			w.Write(append(slices.Clone(weightBytes), 0)[:n])
+		})
+		_, err := h.model(t)
+		oneLine(t, err, ErrDamaged, s.URL+"/org/model/resolve/", fmt.Sprint(n), "2097152")
+		h.requireNothingVisible(t)
+		assert.NoFileExists(t, h.blobPath()+".incomplete")
+	}
+}
+
+func TestMoreThanWasSaid(t *testing.T) {
+	s, h := open(t)
+	s.Fault = onStorage(-1, func(w http.ResponseWriter, r *http.Request) {
+		w.(http.Flusher).Flush()
+		w.Write(append(slices.Clone(weightBytes), weightBytes...))
+	})
+	_, err := h.model(t)
+	oneLine(t, err, ErrDamaged, "more than the 2097152 bytes")
+	h.requireNothingVisible(t)
+}
+
+func TestWrongChecksum(t *testing.T) {
+	for _, file := range []string{weightsFile, "merges.txt"} { // SHA-256, git's SHA-1
+		s, h := open(t)
+		s.Fault = func(w http.ResponseWriter, r *http.Request) bool {
+			if r.Method != http.MethodGet || !strings.HasSuffix(r.URL.Path, file) || hubtest.IsLarge(file) && !strings.HasPrefix(r.URL.Path, "/storage/") {
+				return false
+			}
+			w.Write(bytes.Repeat([]byte("x"), len(s.Repos[repo][file])))
+			return true
+		}
+		_, err := h.model(t)
+		oneLine(t, err, ErrDamaged, "checksum", hubtest.ETag(file, s.Repos[repo][file]), file)
+		h.requireNothingVisible(t)
+	}
+}
+
+func TestRedirectLoop(t *testing.T) {
+	s, h := open(t)
+	s.Fault = func(w http.ResponseWriter, r *http.Request) bool {
+		http.Redirect(w, r, r.URL.Path, http.StatusTemporaryRedirect)
+		return true
+	}
+	_, err := h.model(t)
+	oneLine(t, err, ErrServer, s.URL, "redirects more than 10 times")
+	assert.Len(t, s.Take(), maxRedirects)
+}
+
+func TestRedirectsOfMovedRepositories(t *testing.T) {
+	s, h := open(t)
+	s.Repos["new/model"] = s.Repos[repo]
+	s.Fault = func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.Contains(r.URL.Path, "org/model") || strings.HasPrefix(r.URL.Path, "/storage/") {
+			return false
+		}
+		http.Redirect(w, r, strings.Replace(r.URL.Path, "org/model", "new/model", 1), http.StatusTemporaryRedirect)
+		return true
+	}
+	h.requireModel(t)
+}
+
+func TestRefusals(t *testing.T) {
+	answer := func(status int, code string) func(http.ResponseWriter, *http.Request) bool {
+		return func(w http.ResponseWriter, r *http.Request) bool {
+			w.Header().Set("X-Error-Code", code)
+			w.WriteHeader(status)
+			return true
+		}
+	}
+	for _, c := range []struct {
+		name   string
+		fault  func(http.ResponseWriter, *http.Request) bool
+		is     error
+		names  []string
+		number int // of requests
+	}{
+		{"401", answer(401, "RepoNotFound"), ErrDenied, []string{"hf-hub:org/model", "401", "HF_TOKEN"}, 1},
+		{"403 gated", answer(403, "GatedRepo"), ErrDenied, []string{"hf-hub:org/model", "403", "accept its terms", "/org/model"}, 1},
+		{"404", answer(404, "RepoNotFound"), ErrNotFound, []string{"hf-hub:org/model", "404"}, 1},
+		{"404 of a revision", answer(404, "RevisionNotFound"), ErrNotFound, []string{"hf-hub:org/model", `"main"`}, 1},
+		{"418", answer(418, ""), ErrServer, []string{"hf-hub:org/model", "418"}, 1},
+		{"500", answer(500, ""), ErrServer, []string{"hf-hub:org/model", "500", "5 attempts"}, maxAttempts},
+		{"429", answer(429, ""), ErrServer, []string{"hf-hub:org/model", "429", "5 attempts"}, maxAttempts},
+		{"a page", func(w http.ResponseWriter, r *http.Request) bool {
+			fmt.Fprint(w, "<html>Welcome to this hotel</html>")
+			return true
+		}, ErrServer, []string{"no listing", "HF_ENDPOINT"}, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s, h := open(t)
+			s.Fault = c.fault
+			_, err := h.model(t)
+			oneLine(t, err, c.is, c.names...)
+			assert.Len(t, s.Take(), c.number)
+			h.requireNothingVisible(t)
+		})
+	}
+}
+
+func TestMissingFiles(t *testing.T) {
+	s, h := open(t)
+	delete(s.Repos[repo], "pytorch_model.bin")
+	delete(s.Repos[repo], weightsFile)
+	_, err := h.model(t)
+	oneLine(t, err, ErrNotFound, "hf-hub:org/model", weightsFile)
+	s.Repos[repo][weightsFile] = weightBytes
+	delete(s.Repos[repo], "open_clip_config.json")
+	_, err = h.model(t)
+	oneLine(t, err, ErrNotFound, "open_clip_config.json")
+
+	// A file that is listed and not there.
+	s, h = open(t)
+	s.Fault = func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.HasSuffix(r.URL.Path, weightsFile) {
+			return false
+		}
+		w.Header().Set("X-Error-Code", "EntryNotFound")
+		w.WriteHeader(404)
+		return true
+	}
+	_, err = h.model(t)
+	oneLine(t, err, ErrNotFound, s.URL+"/org/model/resolve/"+hubtest.Commit+"/"+weightsFile)
+}
+
+func TestRetryAfter(t *testing.T) {
+	s, h := open(t)
+	waits, again := 0, "1"
+	s.Fault = func(w http.ResponseWriter, r *http.Request) bool {
+		if waits > 0 {
+			return false
+		}
+		waits++
+		w.Header().Set("Retry-After", again)
+		w.WriteHeader(http.StatusTooManyRequests)
+		return true
+	}
+	start := time.Now()
+	h.requireModel(t)
+	assert.GreaterOrEqual(t, time.Since(start), time.Second)
+
+	waits, again = 0, "86400"
+	_, err := h.Tokenizer(t.Context(), Ref{"org/other", "main"})
+	oneLine(t, err, ErrServer, "hf-hub:org/other", "try again in 24h0m0s")
+	header := http.Header{"Retry-After": {time.Now().Add(time.Hour).UTC().Format(http.TimeFormat)}}
+	assert.InDelta(t, time.Hour, retryAfter(header), float64(5*time.Second))
+	assert.Zero(t, retryAfter(http.Header{"Retry-After": {"soon"}}))
+}
+
+func TestErrorsOfTheServerPass(t *testing.T) {
+	s, h := open(t)
+	seen := map[string]bool{}
+	s.Fault = func(w http.ResponseWriter, r *http.Request) bool {
+		request := r.Method + r.URL.Path
+		if seen[request] {
+			return false
+		}
+		seen[request] = true
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return true
+	}
+	h.requireModel(t)
+}
+
+func TestServerThatStopsTalking(t *testing.T) {
+	for name, begin := range map[string]func(http.ResponseWriter){
+		"at once": func(http.ResponseWriter) {},
+		"midway":  func(w http.ResponseWriter) { w.Write(weightBytes[:4096]); w.(http.Flusher).Flush() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, h := open(t, func(o *Options) { o.Timeout = 50 * time.Millisecond })
+			s.Fault = onStorage(-1, func(w http.ResponseWriter, r *http.Request) {
+				begin(w)
+				<-r.Context().Done()
+			})
+			_, err := h.model(t)
+			oneLine(t, err, ErrServer, s.URL+"/org/model/resolve/", "stopped talking for 50ms", "again later")
+			h.requireNothingVisible(t)
+		})
+	}
+}
+
+func TestNobodyListens(t *testing.T) {
+	s, h := open(t)
+	h.requireModel(t)
+	s.Server.Close()
+	h.requireModel(t) // what is there is taken
+	require.NoError(t, os.RemoveAll(h.CacheDir))
+	_, err := h.model(t)
+	oneLine(t, err, ErrServer, s.URL, "refused")
+}
+
+func TestCancel(t *testing.T) {
+	s, h := open(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	s.Fault = onStorage(-1, func(w http.ResponseWriter, r *http.Request) {
+		w.Write(weightBytes[:1<<20])
+		w.(http.Flusher).Flush()
+		cancel()
+		<-r.Context().Done()
+	})
+	_, err := h.Model(ctx, Ref{repo, "main"}, "")
+	require.ErrorIs(t, err, context.Canceled)
+	h.requireNothingVisible(t)
+	s.Fault = nil
+	h.requireModel(t)
+}
+
+func TestOffline(t *testing.T) {
+	s, h := open(t)
+	h.Offline = true
+	_, err := h.model(t)
+	oneLine(t, err, ErrOffline, "hf-hub:org/model", h.CacheDir, "HF_HUB_OFFLINE")
+	assert.Empty(t, s.Take())
+	h.Offline = false
+	path := h.requireModel(t)
+	h.Offline = true
+	s.Take()
+	h.requireModel(t)
+	assert.Empty(t, s.Take())
+	require.NoError(t, os.Remove(path))
+	_, err = h.model(t)
+	oneLine(t, err, ErrOffline, "as a whole", weightsFile)
+}
+
+func TestShards(t *testing.T) {
+	s, h := open(t)
+	index := "open_clip_model.safetensors.index.json"
+	parts := []string{"m-00001-of-00002.safetensors", "m-00002-of-00002.safetensors"}
+	data, err := json.Marshal(map[string]any{"weight_map": map[string]string{"a": parts[0], "b": parts[1], "c": parts[0]}})
+	require.NoError(t, err)
+	delete(s.Repos[repo], weightsFile)
+	s.Repos[repo][index] = data
+	s.Repos[repo][parts[0]], s.Repos[repo][parts[1]] = []byte("one"), []byte("two")
+	path, err := h.model(t)
+	require.NoError(t, err)
+	assert.Equal(t, index, filepath.Base(path))
+	for _, p := range parts {
+		assert.FileExists(t, filepath.Join(filepath.Dir(path), p))
+	}
+	require.NoError(t, os.Remove(filepath.Join(filepath.Dir(path), parts[1])))
+	h.Offline = true
+	_, err = h.model(t)
+	oneLine(t, err, ErrOffline, parts[1])
+
+	h.Offline = false
+	for _, shard := range []string{"../../x.safetensors", "/etc/passwd", "a/b", `..\x`} {
+		s.Repos[repo][index] = fmt.Appendf(nil, `{"weight_map": {"a": %q}}`, shard)
+		require.NoError(t, os.RemoveAll(h.CacheDir))
+		_, err = h.model(t)
+		oneLine(t, err, ErrDamaged, fmt.Sprintf("%q", shard))
+	}
+}
+
+func TestWhichWeights(t *testing.T) {
+	s, h := open(t)
+	all := []string{"model.safetensors", "pytorch_model.bin", "open_clip_pytorch_model.bin", weightsFile}
+	for i, want := range all[:3] {
+		s.Repos[repo] = map[string][]byte{"config.json": []byte("{}")}
+		for _, f := range all[i : i+1] {
+			s.Repos[repo][f] = []byte(f)
+		}
+		require.NoError(t, os.RemoveAll(h.CacheDir))
+		path, err := h.model(t)
+		require.NoError(t, err)
+		assert.Equal(t, want, filepath.Base(path))
+	}
+	path, err := h.Model(t.Context(), Ref{repo, "main"}, "open_clip_pytorch_model.bin")
+	require.NoError(t, err)
+	assert.Equal(t, "open_clip_pytorch_model.bin", filepath.Base(path))
+}
+
+func TestServerWithoutListings(t *testing.T) {
+	s, h := open(t)
+	s.Fault = func(w http.ResponseWriter, r *http.Request) bool {
+		if strings.HasPrefix(r.URL.Path, "/api/") {
+			http.NotFound(w, r)
+			return true
+		}
+		return false
+	}
+	path := h.requireModel(t)
+	assert.FileExists(t, filepath.Join(filepath.Dir(path), "merges.txt"))
+	_, err := h.Model(t.Context(), Ref{"org/none", "main"}, "")
+	oneLine(t, err, ErrNotFound, "hf-hub:org/none")
+}
+
+func TestTwoAtOnce(t *testing.T) {
+	s, h := open(t)
+	errs := make(chan error)
+	for range 4 {
+		go func() {
+			_, err := h.Model(t.Context(), Ref{repo, "main"}, "")
+			errs <- err
+		}()
+	}
+	for range 4 {
+		require.NoError(t, <-errs)
+	}
+	stored := 0
+	for _, r := range s.Take() {
+		if strings.HasPrefix(r.URL.Path, "/storage/") {
+			stored++
+		}
+	}
+	assert.Equal(t, 1, stored, "the others wait for the first")
+	h.requireModel(t)
+}

@@ -1,0 +1,260 @@
+package hub
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// configFiles describe a model; one of them must be there.
+var configFiles = []string{"open_clip_config.json", "config.json"}
+
+// weightFiles hold a model's weights: the first that is there. An index names others.
+var weightFiles = []string{
+	"open_clip_model.safetensors", "open_clip_model.safetensors.index.json", "open_clip_pytorch_model.bin",
+	"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
+}
+
+// besideFiles go with the weights where they are there.
+var besideFiles = []string{"preprocessor_config.json"}
+
+// tokenizerFiles are what tokenizers are made of.
+var tokenizerFiles = []string{
+	"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+	"vocab.json", "merges.txt", "vocab.txt", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model",
+}
+
+// Model brings the files of a model here: its configuration, its weights and
+// its tokenizer. It returns the file of the weights, or the index of several;
+// the others lie beside it. With weights given, that file of the repository is
+// taken and a configuration is not asked for.
+func (h *Hub) Model(ctx context.Context, r Ref, weights string) (string, error) {
+	return h.snapshot(ctx, r, func(have func(string) bool) (main string, files []string, err error) {
+		config := slices.IndexFunc(configFiles, have)
+		candidates := weightFiles
+		if weights != "" {
+			candidates = []string{weights}
+		}
+		i := slices.IndexFunc(candidates, have)
+		switch {
+		case i < 0:
+			return "", nil, fmt.Errorf("%w: %s has none of %s", ErrNotFound, r, strings.Join(candidates, ", "))
+		case config < 0 && weights == "":
+			return "", nil, fmt.Errorf("%w: %s has none of %s", ErrNotFound, r, strings.Join(configFiles, ", "))
+		}
+		files = slices.Concat(configFiles, besideFiles, tokenizerFiles)
+		return candidates[i], append(slices.DeleteFunc(files, func(f string) bool { return !have(f) }), candidates[i]), nil
+	})
+}
+
+// Tokenizer brings the files of a tokenizer here and returns their folder.
+func (h *Hub) Tokenizer(ctx context.Context, r Ref) (string, error) {
+	file, err := h.snapshot(ctx, r, func(have func(string) bool) (string, []string, error) {
+		files := slices.DeleteFunc(slices.Clone(tokenizerFiles), func(f string) bool { return !have(f) })
+		if len(files) == 0 {
+			return "", nil, fmt.Errorf("%w: %s has no tokenizer (none of %s)", ErrNotFound, r, strings.Join(tokenizerFiles, ", "))
+		}
+		return files[0], files, nil
+	})
+	if err != nil {
+		return "", err
+	}
+	return filepath.Dir(file), nil
+}
+
+// choice picks of a repository the files that are wanted, and the main one.
+type choice func(have func(file string) bool) (main string, files []string, err error)
+
+// snapshot brings the chosen files here and returns the path of the main one.
+// A commit that is here as a whole needs no network, and where there is none
+// what is here does.
+func (h *Hub) snapshot(ctx context.Context, r Ref, choose choice) (string, error) {
+	if err := ctx.Err(); err != nil {
+		return "", err
+	}
+	if h.Offline || commitPattern.MatchString(r.Revision) {
+		path, err := h.cached(r, choose)
+		if err == nil {
+			return path, nil
+		}
+		if h.Offline {
+			return "", fmt.Errorf("%w and %w; unset HF_HUB_OFFLINE once to download it", ErrOffline, err)
+		}
+	}
+	path, err := h.download(ctx, r, choose)
+	var f *failure
+	if err != nil && ctx.Err() == nil && errors.As(err, &f) && f.again {
+		if path, missing := h.cached(r, choose); missing == nil {
+			return path, nil
+		}
+	}
+	return path, err
+}
+
+// cached finds the chosen files in the cache.
+func (h *Hub) cached(r Ref, choose choice) (string, error) {
+	commit := h.cachedCommit(r)
+	files := h.snapshotFiles(r, commit)
+	if commit == "" || len(files) == 0 {
+		return "", fmt.Errorf("%s is not in the cache %s", r, h.CacheDir)
+	}
+	main, _, err := choose(func(f string) bool { return slices.Contains(files, f) })
+	if err != nil {
+		return "", fmt.Errorf("%s is not in the cache %s as a whole: %w", r, h.CacheDir, err)
+	}
+	file := filepath.Join(h.snapshotDir(r, commit), filepath.FromSlash(main))
+	shards, err := shardsOf(file)
+	if err != nil {
+		return "", err
+	}
+	for _, s := range shards {
+		if !slices.Contains(files, path.Join(path.Dir(main), s)) {
+			return "", fmt.Errorf("%s is not in the cache %s as a whole: %s is missing", r, h.CacheDir, s)
+		}
+	}
+	return file, nil
+}
+
+// download brings the chosen files here that are not.
+func (h *Hub) download(ctx context.Context, r Ref, choose choice) (string, error) {
+	commit, files, err := h.list(ctx, r)
+	var without *unsaid
+	if errors.As(err, &without) {
+		commit, files, err = h.probe(ctx, r, choose, err)
+	}
+	if err != nil {
+		return "", err
+	}
+	main, wanted, err := choose(func(f string) bool { return slices.Contains(files, f) })
+	if err != nil {
+		return "", err
+	}
+	fixed := Ref{r.Repo, commit}
+	for _, f := range wanted {
+		if err := h.place(ctx, fixed, f); err != nil {
+			return "", err
+		}
+	}
+	file := filepath.Join(h.snapshotDir(r, commit), filepath.FromSlash(main))
+	shards, err := shardsOf(file)
+	if err != nil {
+		return "", err
+	}
+	for _, s := range shards {
+		if err := h.place(ctx, fixed, path.Join(path.Dir(main), s)); err != nil {
+			return "", err
+		}
+	}
+	if commitPattern.MatchString(r.Revision) {
+		return file, nil
+	}
+	return file, h.keepCommit(r, commit)
+}
+
+// place makes a file of a commit appear in its snapshot.
+func (h *Hub) place(ctx context.Context, r Ref, file string) error {
+	if isRegular(filepath.Join(h.snapshotDir(r, r.Revision), filepath.FromSlash(file))) {
+		return nil
+	}
+	b, _, err := h.lookUp(ctx, r, file)
+	if err != nil {
+		return err
+	}
+	if err := h.fetch(ctx, b); err != nil {
+		return err
+	}
+	return h.link(r, r.Revision, file, b.etag)
+}
+
+const maxListing = 64 << 20 // bytes
+
+// list asks which commit a revision is and which files it has.
+func (h *Hub) list(ctx context.Context, r Ref) (commit string, files []string, err error) {
+	u := h.url("api/models/"+r.Repo, "revision", r.Revision, "")
+	err = h.retry(ctx, func() (bool, error) {
+		a, err := h.send(ctx, http.MethodGet, u, nil, func(*http.Response) bool { return false })
+		if err != nil {
+			return false, err
+		}
+		defer a.Close()
+		if err := h.status(a.Response, r.String(), r); err != nil {
+			return false, err
+		}
+		data, err := io.ReadAll(io.LimitReader(a, maxListing))
+		if err != nil {
+			return false, transient(fmt.Errorf("%w: %s: %w", ErrServer, u.Redacted(), err))
+		}
+		var info struct {
+			SHA      string
+			Siblings []struct{ RFilename string }
+		}
+		if err := json.Unmarshal(data, &info); err != nil || !commitPattern.MatchString(info.SHA) {
+			return false, fmt.Errorf("%w: %s: no listing of a repository; check HF_ENDPOINT and proxies", ErrServer, u.Redacted())
+		}
+		commit, files = info.SHA, nil
+		for _, s := range info.Siblings {
+			files = append(files, s.RFilename)
+		}
+		return false, nil
+	})
+	return commit, files, err
+}
+
+// probe asks a server that lists nothing for each file that choose looks for;
+// unlisted is the error of the listing.
+func (h *Hub) probe(ctx context.Context, r Ref, choose choice, unlisted error) (commit string, files []string, err error) {
+	var candidates []string
+	choose(func(f string) bool { candidates = append(candidates, f); return false })
+	for _, list := range [][]string{configFiles, besideFiles, tokenizerFiles} {
+		candidates = append(candidates, list...)
+	}
+	slices.Sort(candidates)
+	for _, f := range slices.Compact(candidates) {
+		_, c, err := h.lookUp(ctx, r, f)
+		switch {
+		case errors.Is(err, ErrNotFound):
+			continue
+		case err != nil:
+			return "", nil, err
+		}
+		commit, files = c, append(files, f)
+	}
+	if files == nil {
+		return "", nil, unlisted
+	}
+	return commit, files, nil
+}
+
+// shardsOf lists the files that an index of weights names; none for weights.
+func shardsOf(file string) ([]string, error) {
+	if !strings.HasSuffix(file, ".index.json") {
+		return nil, nil
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	var index struct {
+		WeightMap map[string]string `json:"weight_map"`
+	}
+	if err := json.Unmarshal(data, &index); err != nil || len(index.WeightMap) == 0 {
+		return nil, fmt.Errorf("%w: %s: no index of weights", ErrDamaged, file)
+	}
+	seen := map[string]bool{}
+	for _, s := range index.WeightMap {
+		if !filepath.IsLocal(s) || s != path.Base(s) || strings.ContainsRune(s, '\\') {
+			return nil, fmt.Errorf("%w: %s: shard %q is not beside the index", ErrDamaged, file, s)
+		}
+		seen[s] = true
+	}
+	return slices.Sorted(maps.Keys(seen)), nil
+}
