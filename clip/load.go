@@ -1,6 +1,7 @@
 package clip
 
 import (
+	"cmp"
 	"context"
 	"embed"
 	"encoding/json"
@@ -26,16 +27,27 @@ var embedded embed.FS
 // photograph.
 const Embedded = "emoji-clip"
 
-// Load opens a model: a folder in open_clip's layout (open_clip_config.json,
-// weights and, where the model has its own, vocab.json and merges.txt), a
-// safetensors file with a config beside it, or, for "" and Embedded, the
-// embedded model. Weights that do not fit the config are an error that names
-// the tensors; NaN among them is a warning.
+// Load opens a model. The source is one of
+//
+//   - "" or Embedded, the embedded model;
+//   - a folder in open_clip's layout (open_clip_config.json, weights and, where
+//     the model has its own, vocab.json and merges.txt), also as local-dir:PATH;
+//   - a safetensors file with a config beside it;
+//   - hf-hub:ORG/NAME or hf-hub:ORG/NAME@REVISION, on the Hugging Face hub;
+//   - NAME:TAG, open_clip's name of a model and of its published weights.
+//
+// The last two are downloaded into the hub's cache, where they are not yet;
+// package hub tells how. Weights that do not fit the config are an error that
+// names the tensors; NaN among them is a warning.
 func Load(ctx context.Context, source string, opts ...Option) (Model, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	c, err := openCheckpoint(source, newOptions(opts))
+	o := newOptions(opts)
+	if err := o.find(ctx, source); err != nil {
+		return nil, err
+	}
+	c, err := openCheckpoint(o.origin.path, o)
 	if err != nil {
 		return nil, err
 	}
@@ -49,6 +61,7 @@ func Load(ctx context.Context, source string, opts ...Option) (Model, error) {
 // checkpoint is a model at rest.
 type checkpoint struct {
 	name      string
+	origin    origin
 	dir       fs.FS
 	config    Config
 	transform *preprocess.Transform
@@ -56,7 +69,7 @@ type checkpoint struct {
 }
 
 func openCheckpoint(source string, o *options) (*checkpoint, error) {
-	c := &checkpoint{name: source}
+	c := &checkpoint{name: source, origin: o.origin}
 	err := c.locate(source)
 	if err != nil {
 		return nil, err
@@ -95,6 +108,9 @@ func (c *checkpoint) locate(source string) (err error) {
 // readConfig reads the model and preprocessing configurations.
 func (c *checkpoint) readConfig(o *options) error {
 	pp := preprocess.DefaultConfig()
+	if o.origin.preprocess != nil {
+		pp = *o.origin.preprocess
+	}
 	if o.config != nil {
 		c.config = *o.config
 	} else {
@@ -162,7 +178,8 @@ func (c *checkpoint) load(ctx context.Context, opts []Option) (Model, error) {
 	if e.warnings, err = findNaN(ctx, src); err != nil {
 		return nil, err
 	}
-	e.name, e.source, e.transform = c.name, c.file, c.transform
+	e.warnings = append(e.warnings, c.origin.warnings...)
+	e.name, e.source, e.transform = cmp.Or(c.origin.name, c.name), c.file, c.transform
 	if err := e.open(opts); err != nil {
 		return nil, err
 	}
@@ -171,7 +188,11 @@ func (c *checkpoint) load(ctx context.Context, opts []Option) (Model, error) {
 
 // tokenizer is the one beside the weights, or nil.
 func (c *checkpoint) tokenizer() (*tokenizer.Tokenizer, error) {
-	t, err := tokenizer.Load(c.dir)
+	dir := c.dir
+	if c.origin.tokenizer != nil {
+		dir = c.origin.tokenizer
+	}
+	t, err := tokenizer.Load(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

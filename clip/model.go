@@ -77,7 +77,7 @@ type Model interface {
 	// is nil where the config names one that is not supported.
 	Tokenizer() *tokenizer.Tokenizer
 	Preprocess() *preprocess.Transform
-	// Name says which model it is: the embedded one's name or the path.
+	// Name says which model it is: the embedded one's name or the source.
 	Name() string
 	// Warnings lists what is odd about the weights, such as NaN.
 	Warnings() []string
@@ -302,6 +302,8 @@ type options struct {
 	maxBatch  int
 	castDType CastDType
 	config    *Config
+	origin    origin // as find leaves it
+	progress  func(file string, done, total int64)
 	imageSize *Size
 	context   int
 }
@@ -336,6 +338,12 @@ func WithMaxBatch(n int) Option { return func(o *options) { o.maxBatch = max(1, 
 
 // WithConfig supplies the model configuration that a lone weights file lacks.
 func WithConfig(c Config) Option { return func(o *options) { o.config = &c } }
+
+// WithProgress is told, while a file of a model is downloaded, how many of its
+// bytes are there. It should return soon.
+func WithProgress(f func(file string, done, total int64)) Option {
+	return func(o *options) { o.progress = f }
+}
 
 // WithImageSize changes the image size (open_clip's force_image_size); the
 // position embedding is resized on load.

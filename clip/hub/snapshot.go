@@ -24,13 +24,14 @@ var weightFiles = []string{
 	"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
 }
 
-// besideFiles go with the weights where they are there.
-var besideFiles = []string{"preprocessor_config.json"}
+// besideFiles go with the weights and the tokenizer where they are there.
+var besideFiles = []string{
+	"preprocessor_config.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+}
 
 // tokenizerFiles are what tokenizers are made of.
 var tokenizerFiles = []string{
-	"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-	"vocab.json", "merges.txt", "vocab.txt", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model",
+	"tokenizer.json", "vocab.json", "merges.txt", "vocab.txt", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model",
 }
 
 // Model brings the files of a model here: its configuration, its weights and
@@ -56,11 +57,28 @@ func (h *Hub) Model(ctx context.Context, r Ref, weights string) (string, error) 
 	})
 }
 
+// Config brings a model's configuration here and returns its file.
+func (h *Hub) Config(ctx context.Context, r Ref) (string, error) {
+	return h.snapshot(ctx, r, func(have func(string) bool) (string, []string, error) {
+		i := slices.IndexFunc(configFiles, have)
+		if i < 0 {
+			return "", nil, fmt.Errorf("%w: %s has none of %s", ErrNotFound, r, strings.Join(configFiles, ", "))
+		}
+		return configFiles[i], configFiles[i : i+1], nil
+	})
+}
+
+// HasTokenizer tells whether files of a tokenizer lie in a folder.
+func HasTokenizer(folder string) bool {
+	return slices.ContainsFunc(tokenizerFiles, func(f string) bool { return isRegular(filepath.Join(folder, f)) })
+}
+
 // Tokenizer brings the files of a tokenizer here and returns their folder.
 func (h *Hub) Tokenizer(ctx context.Context, r Ref) (string, error) {
 	file, err := h.snapshot(ctx, r, func(have func(string) bool) (string, []string, error) {
-		files := slices.DeleteFunc(slices.Clone(tokenizerFiles), func(f string) bool { return !have(f) })
-		if len(files) == 0 {
+		files := slices.Concat(tokenizerFiles, besideFiles)
+		files = slices.DeleteFunc(files, func(f string) bool { return !have(f) })
+		if len(files) == 0 || !slices.Contains(tokenizerFiles, files[0]) {
 			return "", nil, fmt.Errorf("%w: %s has no tokenizer (none of %s)", ErrNotFound, r, strings.Join(tokenizerFiles, ", "))
 		}
 		return files[0], files, nil

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"strconv"
+	"sync"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
 	"github.com/clip-wgpu/clip-wgpu/gpu"
@@ -13,9 +14,14 @@ const rootHelp = `clip-wgpu runs CLIP models on the GPU: how well images and wor
 
 Without --model the embedded model answers. It is small, knows emoji and icon
 drawings by their English names, and has never seen a photograph. --model takes
-a folder in open_clip's layout (open_clip_config.json and weights, and
-vocab.json with merges.txt where the model has its own) or a safetensors file
-in one.
+
+  a folder in open_clip's layout (open_clip_config.json and weights, and
+  vocab.json with merges.txt where the model has its own) or a safetensors
+  file in one;
+  NAME:TAG, open_clip's name of a model and of its weights (clip-wgpu models);
+  hf-hub:ORG/NAME, a model on the Hugging Face hub.
+
+The last two are downloaded once, see clip-wgpu pull --help.
 
 Images are read as open_clip reads them; in particular, transparency is dropped
 and EXIF orientation is ignored.
@@ -37,6 +43,8 @@ type globals struct {
 	force         bool
 	skipErrors    bool
 	json, quiet   bool
+
+	console func() *console // for what commands say before their session starts
 }
 
 func newRootCommand() *cobra.Command {
@@ -56,8 +64,9 @@ func newRootCommand() *cobra.Command {
 			return &exitError{code: exitUsage}
 		},
 	}
+	g.console = sync.OnceValue(func() *console { return newConsole(root.ErrOrStderr(), g.quiet) })
 	f := root.PersistentFlags()
-	f.StringVar(&g.model, "model", "", "model `folder` or safetensors file (default: the embedded "+clip.Embedded+")")
+	f.StringVar(&g.model, "model", "", "model `folder`, safetensors file, NAME:TAG or hf-hub:ORG/NAME (default: the embedded "+clip.Embedded+")")
 	f.StringVar(&g.device, "device", "", "GPU by `index` or part of its name, see clip-wgpu devices (default: the best)")
 	f.Var(&g.batch, "batch", "inputs that go to the GPU at once (default 16)")
 	f.Var(&g.maxMemory, "max-gpu-mem", "most GPU memory to use, such as 512M or 2G (default: no limit)")
@@ -68,7 +77,7 @@ func newRootCommand() *cobra.Command {
 	f.BoolVar(&g.quiet, "quiet", false, "write results and errors only")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageErrorf(cmd, "%v", err) })
 	root.AddCommand(newClassifyCommand(g), newEmbedCommand(g), newTokenizeCommand(g), newVerifyCommand(g),
-		newDevicesCommand(g), newModelsCommand(g), newProgramCommand(g), newBenchCommand(g), newProfileCommand(g), newTuneCommand(g), newVersionCommand())
+		newDevicesCommand(g), newModelsCommand(g), newPullCommand(g), newProgramCommand(g), newBenchCommand(g), newProfileCommand(g), newTuneCommand(g), newVersionCommand())
 	return root
 }
 
@@ -134,5 +143,6 @@ func (g *globals) gpu() gpu.Options {
 
 // options are the flags as options of clip.Load and clip.New.
 func (g *globals) options(batch int) []clip.Option {
-	return []clip.Option{clip.WithGPU(g.gpu()), clip.WithMaxBatch(batch), clip.WithCastDType(clip.CastDType(g.weights))}
+	return []clip.Option{clip.WithGPU(g.gpu()), clip.WithMaxBatch(batch), clip.WithCastDType(clip.CastDType(g.weights)),
+		clip.WithProgress(g.downloading)}
 }

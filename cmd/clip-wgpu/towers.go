@@ -36,15 +36,16 @@ func checkTower(cmd *cobra.Command, tower string) error {
 }
 
 // modelHelp says what openAny takes.
-const modelHelp = `a folder, a safetensors file, ` + clip.Embedded + ` (default) or open_clip's name of
-an architecture, such as ViT-B-32, which gets random weights`
+const modelHelp = `a folder, a safetensors file, ` + clip.Embedded + ` (default), NAME:TAG or
+hf-hub:ORG/NAME, or open_clip's name of an architecture, such as ViT-B-32, which
+gets random weights`
 
 // openAny opens a model, or one with random weights by the name of its
 // architecture where no file has that name.
 func openAny(ctx context.Context, source string, opts []clip.Option) (clip.Model, error) {
 	return await(ctx, func() (clip.Model, error) {
 		_, err := os.Stat(source)
-		if source == "" || source == clip.Embedded || !errors.Is(err, fs.ErrNotExist) {
+		if source == "" || source == clip.Embedded || strings.Contains(source, ":") || !errors.Is(err, fs.ErrNotExist) {
 			return clip.Load(ctx, source, opts...)
 		}
 		config, err := clip.ModelConfig(source)

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/spf13/cobra"
+)
+
+func newPullCommand(g *globals) *cobra.Command {
+	return &cobra.Command{
+		Use:   "pull MODEL",
+		Short: "Download a model from the Hugging Face hub",
+		Long: `pull downloads a model, where it is not here yet, and prints the folder that it
+lies in. MODEL is as for --model: hf-hub:ORG/NAME, with @REVISION where another
+than main is meant, or NAME:TAG, see clip-wgpu models.
+
+The folder is in the cache that Python's huggingface_hub uses, too. As there,
+HF_HOME or HF_HUB_CACHE say where it is, HF_TOKEN opens private and gated
+models, HF_ENDPOINT names a mirror, and with HF_HUB_OFFLINE=1 nothing is
+downloaded. A download that was stopped goes on where it was.`,
+		Example: `  clip-wgpu pull ViT-B-32:laion2b_s34b_b79k
+  clip-wgpu pull hf-hub:timm/vit_base_patch32_clip_224.openai`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usageErrorf(cmd, "one MODEL expected, %d given", len(args))
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := cmd.Context()
+			path, err := await(ctx, func() (string, error) {
+				return clip.Fetch(ctx, args[0], clip.WithProgress(g.downloading))
+			})
+			g.console().clear()
+			if err != nil {
+				return err
+			}
+			if path == "" || path == clip.Embedded {
+				return fmt.Errorf("%s is part of this program, there is nothing to download", clip.Embedded)
+			}
+			info, err := os.Stat(path)
+			if err != nil {
+				return loadHint(args[0], err)
+			}
+			folder := path
+			if !info.IsDir() {
+				folder = filepath.Dir(path)
+			}
+			if g.json {
+				return newJSONLines(cmd.OutOrStdout()).Encode(struct {
+					Model  string `json:"model"`
+					Folder string `json:"folder"`
+					Path   string `json:"path"`
+				}{args[0], folder, path})
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), folder)
+			return err
+		},
+	}
+}
+
+// downloading shows how much of a file is there.
+func (g *globals) downloading(file string, done, total int64) {
+	const mega = 1e6
+	if done == total {
+		g.console().clear()
+		return
+	}
+	g.console().update("downloading %s: %.1f of %.1f MB", file, float64(done)/mega, float64(total)/mega)
+}
