@@ -77,8 +77,8 @@ func (o *options) find(ctx context.Context, source string) error {
 	return o.download(ctx, source, repo, file, &config)
 }
 
-// download brings a repository's model here: its configuration first, so that
-// no weights are fetched for a model that cannot be built.
+// download brings a repository's model here, but no weights for a configuration
+// that cannot be built.
 func (o *options) download(ctx context.Context, source, id, weights string, config *Config) error {
 	ref, err := hub.ParseRef(id)
 	if err != nil {
@@ -91,13 +91,14 @@ func (o *options) download(ctx context.Context, source, id, weights string, conf
 	if o.config == nil {
 		o.config = config
 	}
-	if config == nil {
-		if config, err = readHubConfig(ctx, h, ref); err != nil {
-			return err
+	accept := func(file string) (err error) {
+		if config == nil && filepath.Base(file) == "open_clip_config.json" {
+			config, err = readConfig(ref, file)
 		}
+		return err
 	}
 	o.origin.name = source
-	if o.origin.path, err = h.Model(ctx, ref, weights); err != nil {
+	if o.origin.path, err = h.Model(ctx, ref, weights, accept); err != nil {
 		return err
 	}
 	if config == nil || config.TextCfg.HFTokenizerName == nil || hub.HasTokenizer(filepath.Dir(o.origin.path)) {
@@ -126,14 +127,9 @@ func (o *options) downloadTokenizer(ctx context.Context, h *hub.Hub, name string
 	return nil
 }
 
-// readHubConfig reads a repository's configuration in open_clip's form; nil
-// where it has another one, which is looked at with the weights.
-func readHubConfig(ctx context.Context, h *hub.Hub, ref hub.Ref) (*Config, error) {
-	path, err := h.Config(ctx, ref)
-	if err != nil || filepath.Base(path) != "open_clip_config.json" {
-		return nil, err
-	}
-	data, err := os.ReadFile(path)
+// readConfig reads the configuration of a repository's model.
+func readConfig(ref hub.Ref, file string) (*Config, error) {
+	data, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
 	}

@@ -114,6 +114,22 @@ func TestTagsSayWhatTheirFilesDoNot(t *testing.T) {
 	assert.FileExists(t, path)
 }
 
+func TestConfigAndPreprocessingOfATagWin(t *testing.T) {
+	plain, err := openCheckpoint(Embedded, newOptions(nil))
+	require.NoError(t, err)
+	require.NoError(t, plain.file.Close())
+	config, pp := plain.config, Pretrained{Mean: preprocess.Channels{1, 2, 3}, Std: preprocess.Channels{1, 1, 1}, Interpolation: "bilinear", ResizeMode: "squash"}.preprocess()
+	config.QuickGELU = true
+	o := newOptions(nil)
+	o.config, o.origin = &config, origin{path: Embedded, preprocess: &pp}
+	c, err := openCheckpoint(Embedded, o)
+	require.NoError(t, err)
+	require.NoError(t, c.file.Close())
+	assert.True(t, c.config.QuickGELU)
+	pp.Size = preprocess.Size(config.VisionCfg.ImageSize)
+	assert.Equal(t, pp, c.transform.Config())
+}
+
 // No weights are downloaded for a model that cannot be built.
 func TestUnsupportedModelsOnTheHub(t *testing.T) {
 	_, entry, err := findModel("EVA02-B-16")

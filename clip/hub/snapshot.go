@@ -37,9 +37,11 @@ var tokenizerFiles = []string{
 // Model brings the files of a model here: its configuration, its weights and
 // its tokenizer. It returns the file of the weights, or the index of several;
 // the others lie beside it. With weights given, that file of the repository is
-// taken and a configuration is not asked for.
-func (h *Hub) Model(ctx context.Context, r Ref, weights string) (string, error) {
-	return h.snapshot(ctx, r, func(have func(string) bool) (main string, files []string, err error) {
+// taken and a configuration is not asked for. Each file is passed to accept,
+// where given, when it is here; the weights come last, and after an error of
+// accept not at all.
+func (h *Hub) Model(ctx context.Context, r Ref, weights string, accept func(file string) error) (string, error) {
+	return h.snapshot(ctx, r, accept, func(have func(string) bool) (main string, files []string, err error) {
 		config := slices.IndexFunc(configFiles, have)
 		candidates := weightFiles
 		if weights != "" {
@@ -57,17 +59,6 @@ func (h *Hub) Model(ctx context.Context, r Ref, weights string) (string, error) 
 	})
 }
 
-// Config brings a model's configuration here and returns its file.
-func (h *Hub) Config(ctx context.Context, r Ref) (string, error) {
-	return h.snapshot(ctx, r, func(have func(string) bool) (string, []string, error) {
-		i := slices.IndexFunc(configFiles, have)
-		if i < 0 {
-			return "", nil, fmt.Errorf("%w: %s has none of %s", ErrNotFound, r, strings.Join(configFiles, ", "))
-		}
-		return configFiles[i], configFiles[i : i+1], nil
-	})
-}
-
 // HasTokenizer tells whether files of a tokenizer lie in a folder.
 func HasTokenizer(folder string) bool {
 	return slices.ContainsFunc(tokenizerFiles, func(f string) bool { return isRegular(filepath.Join(folder, f)) })
@@ -75,7 +66,7 @@ func HasTokenizer(folder string) bool {
 
 // Tokenizer brings the files of a tokenizer here and returns their folder.
 func (h *Hub) Tokenizer(ctx context.Context, r Ref) (string, error) {
-	file, err := h.snapshot(ctx, r, func(have func(string) bool) (string, []string, error) {
+	file, err := h.snapshot(ctx, r, nil, func(have func(string) bool) (string, []string, error) {
 		files := slices.Concat(tokenizerFiles, besideFiles)
 		files = slices.DeleteFunc(files, func(f string) bool { return !have(f) })
 		if len(files) == 0 || !slices.Contains(tokenizerFiles, files[0]) {
@@ -89,29 +80,29 @@ func (h *Hub) Tokenizer(ctx context.Context, r Ref) (string, error) {
 	return filepath.Dir(file), nil
 }
 
-// choice picks of a repository the files that are wanted, and the main one.
+// choice picks of a repository the files that are wanted, and the main one of them.
 type choice func(have func(file string) bool) (main string, files []string, err error)
 
 // snapshot brings the chosen files here and returns the path of the main one.
-// A commit that is here as a whole needs no network, and where there is none
-// what is here does.
-func (h *Hub) snapshot(ctx context.Context, r Ref, choose choice) (string, error) {
+// Where the hub cannot be asked, what is here does.
+func (h *Hub) snapshot(ctx context.Context, r Ref, accept func(string) error, choose choice) (string, error) {
 	if err := ctx.Err(); err != nil {
 		return "", err
 	}
-	if h.Offline || commitPattern.MatchString(r.Revision) {
-		path, err := h.cached(r, choose)
-		if err == nil {
-			return path, nil
-		}
-		if h.Offline {
-			return "", fmt.Errorf("%w and %w; unset HF_HUB_OFFLINE once to download it", ErrOffline, err)
-		}
+	if accept == nil {
+		accept = func(string) error { return nil }
 	}
-	path, err := h.download(ctx, r, choose)
+	if h.Offline {
+		path, err := h.cached(r, accept, choose)
+		if err != nil {
+			err = fmt.Errorf("%w and %w; unset HF_HUB_OFFLINE once to download it", ErrOffline, err)
+		}
+		return path, err
+	}
+	path, err := h.download(ctx, r, accept, choose)
 	var f *failure
 	if err != nil && ctx.Err() == nil && errors.As(err, &f) && f.again {
-		if path, missing := h.cached(r, choose); missing == nil {
+		if path, missing := h.cached(r, accept, choose); missing == nil {
 			return path, nil
 		}
 	}
@@ -119,31 +110,27 @@ func (h *Hub) snapshot(ctx context.Context, r Ref, choose choice) (string, error
 }
 
 // cached finds the chosen files in the cache.
-func (h *Hub) cached(r Ref, choose choice) (string, error) {
+func (h *Hub) cached(r Ref, accept func(string) error, choose choice) (string, error) {
 	commit := h.cachedCommit(r)
 	files := h.snapshotFiles(r, commit)
 	if commit == "" || len(files) == 0 {
 		return "", fmt.Errorf("%s is not in the cache %s", r, h.CacheDir)
 	}
-	main, _, err := choose(func(f string) bool { return slices.Contains(files, f) })
+	place := func(f string) error {
+		if !slices.Contains(files, f) {
+			return fmt.Errorf("%s is not in the cache %s as a whole: %s is missing", r, h.CacheDir, f)
+		}
+		return nil
+	}
+	main, wanted, err := choose(func(f string) bool { return slices.Contains(files, f) })
 	if err != nil {
 		return "", fmt.Errorf("%s is not in the cache %s as a whole: %w", r, h.CacheDir, err)
 	}
-	file := filepath.Join(h.snapshotDir(r, commit), filepath.FromSlash(main))
-	shards, err := shardsOf(file)
-	if err != nil {
-		return "", err
-	}
-	for _, s := range shards {
-		if !slices.Contains(files, path.Join(path.Dir(main), s)) {
-			return "", fmt.Errorf("%s is not in the cache %s as a whole: %s is missing", r, h.CacheDir, s)
-		}
-	}
-	return file, nil
+	return h.gather(Ref{r.Repo, commit}, main, wanted, place, accept)
 }
 
 // download brings the chosen files here that are not.
-func (h *Hub) download(ctx context.Context, r Ref, choose choice) (string, error) {
+func (h *Hub) download(ctx context.Context, r Ref, accept func(string) error, choose choice) (string, error) {
 	commit, files, err := h.list(ctx, r)
 	var without *unsaid
 	if errors.As(err, &without) {
@@ -157,25 +144,36 @@ func (h *Hub) download(ctx context.Context, r Ref, choose choice) (string, error
 		return "", err
 	}
 	fixed := Ref{r.Repo, commit}
+	file, err := h.gather(fixed, main, wanted, func(f string) error { return h.place(ctx, fixed, f) }, accept)
+	if err != nil || commitPattern.MatchString(r.Revision) {
+		return file, err
+	}
+	return file, h.keepCommit(r, commit)
+}
+
+// gather places the wanted files and those that an index among them names, and
+// returns the main one.
+func (h *Hub) gather(r Ref, main string, wanted []string, place, accept func(string) error) (string, error) {
+	local := func(f string) string { return filepath.Join(h.snapshotDir(r, r.Revision), filepath.FromSlash(f)) }
 	for _, f := range wanted {
-		if err := h.place(ctx, fixed, f); err != nil {
+		err := place(f)
+		if err == nil {
+			err = accept(local(f))
+		}
+		if err != nil {
 			return "", err
 		}
 	}
-	file := filepath.Join(h.snapshotDir(r, commit), filepath.FromSlash(main))
-	shards, err := shardsOf(file)
+	shards, err := shardsOf(local(main))
 	if err != nil {
 		return "", err
 	}
 	for _, s := range shards {
-		if err := h.place(ctx, fixed, path.Join(path.Dir(main), s)); err != nil {
+		if err := place(path.Join(path.Dir(main), s)); err != nil {
 			return "", err
 		}
 	}
-	if commitPattern.MatchString(r.Revision) {
-		return file, nil
-	}
-	return file, h.keepCommit(r, commit)
+	return local(main), nil
 }
 
 // place makes a file of a commit appear in its snapshot.
