@@ -1,7 +1,6 @@
 package clip
 
 import (
-	"cmp"
 	"context"
 	"embed"
 	"encoding/json"
@@ -44,14 +43,18 @@ func Load(ctx context.Context, source string, opts ...Option) (Model, error) {
 		return nil, err
 	}
 	o := newOptions(opts)
-	if err := o.find(ctx, source); err != nil {
-		return nil, err
-	}
-	c, err := openCheckpoint(o.origin.path, o)
+	from, err := o.find(ctx, source)
 	if err != nil {
 		return nil, err
 	}
-	m, err := c.load(ctx, opts)
+	c, err := openCheckpoint(from.path, o)
+	if err != nil {
+		return nil, err
+	}
+	var m Model
+	if err = c.comesFrom(from); err == nil {
+		m, err = c.load(ctx, opts)
+	}
 	if err != nil {
 		return nil, errors.Join(err, c.file.Close())
 	}
@@ -61,15 +64,15 @@ func Load(ctx context.Context, source string, opts ...Option) (Model, error) {
 // checkpoint is a model at rest.
 type checkpoint struct {
 	name      string
-	origin    origin
 	dir       fs.FS
 	config    Config
 	transform *preprocess.Transform
 	file      *weights.File
+	warnings  []string
 }
 
 func openCheckpoint(source string, o *options) (*checkpoint, error) {
-	c := &checkpoint{name: source, origin: o.origin}
+	c := &checkpoint{name: source}
 	err := c.locate(source)
 	if err != nil {
 		return nil, err
@@ -108,9 +111,6 @@ func (c *checkpoint) locate(source string) (err error) {
 // readConfig reads the model and preprocessing configurations.
 func (c *checkpoint) readConfig(o *options) error {
 	pp := preprocess.DefaultConfig()
-	if o.origin.preprocess != nil {
-		pp = *o.origin.preprocess
-	}
 	if o.config != nil {
 		c.config = *o.config
 	} else {
@@ -178,8 +178,8 @@ func (c *checkpoint) load(ctx context.Context, opts []Option) (Model, error) {
 	if e.warnings, err = findNaN(ctx, src); err != nil {
 		return nil, err
 	}
-	e.warnings = append(e.warnings, c.origin.warnings...)
-	e.name, e.source, e.transform = cmp.Or(c.origin.name, c.name), c.file, c.transform
+	e.warnings = append(e.warnings, c.warnings...)
+	e.name, e.source, e.transform = c.name, c.file, c.transform
 	if err := e.open(opts); err != nil {
 		return nil, err
 	}
@@ -188,11 +188,7 @@ func (c *checkpoint) load(ctx context.Context, opts []Option) (Model, error) {
 
 // tokenizer is the one beside the weights, or nil.
 func (c *checkpoint) tokenizer() (*tokenizer.Tokenizer, error) {
-	dir := c.dir
-	if c.origin.tokenizer != nil {
-		dir = c.origin.tokenizer
-	}
-	t, err := tokenizer.Load(dir)
+	t, err := tokenizer.Load(c.dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

@@ -302,7 +302,6 @@ type options struct {
 	maxBatch  int
 	castDType CastDType
 	config    *Config
-	origin    origin // as find leaves it
 	progress  func(file string, done, total int64)
 	imageSize *Size
 	context   int

@@ -22,74 +22,89 @@ const localPrefix = "local-dir:"
 type origin struct {
 	path       string             // the weights or their folder
 	name       string             // the source, where it is not the path
-	preprocess *preprocess.Config // in place of the one beside the weights
+	preprocess *preprocess.Config // for any size, in place of what is beside the weights
 	tokenizer  fs.FS              // likewise
 	warnings   []string
+}
+
+// comesFrom replaces what lies beside the weights by what the source says.
+func (c *checkpoint) comesFrom(from origin) error {
+	if from.name != "" {
+		c.name = from.name
+	}
+	if from.tokenizer != nil {
+		c.dir = from.tokenizer
+	}
+	c.warnings = append(c.warnings, from.warnings...)
+	if from.preprocess == nil {
+		return nil
+	}
+	pp := *from.preprocess
+	pp.Size = c.transform.Config().Size
+	var err error
+	c.transform, err = preprocess.New(pp)
+	return err
 }
 
 // Fetch brings the files of a source of Load here, without opening them, and
 // returns the weights or the folder that they lie in. Only the sources of the
 // hub need the network.
 func Fetch(ctx context.Context, source string, opts ...Option) (string, error) {
-	o := newOptions(opts)
-	err := o.find(ctx, source)
-	return o.origin.path, err
+	from, err := newOptions(opts).find(ctx, source)
+	return from.path, err
 }
 
-// find tells the kinds of sources apart, downloads what is not here and says
-// in o what there is.
-func (o *options) find(ctx context.Context, source string) error {
+// find tells the kinds of sources apart and downloads what is not here. A tag's
+// config becomes that of o, where o has none.
+func (o *options) find(ctx context.Context, source string) (origin, error) {
 	if id, ok := strings.CutPrefix(source, hub.Prefix); ok {
-		return o.download(ctx, source, id, "", nil)
+		return o.download(ctx, id, "", origin{name: source}, nil)
 	}
 	if folder, ok := strings.CutPrefix(source, localPrefix); ok {
 		info, err := os.Stat(folder)
 		if err == nil && !info.IsDir() {
 			err = fmt.Errorf("%s: is a file, want a folder", source)
 		}
-		o.origin.path = folder
-		return err
+		return origin{path: folder}, err
 	}
-	o.origin.path = source
 	if _, err := os.Stat(source); source == "" || source == Embedded || !errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return origin{path: source}, nil
 	}
 	name, tag, hasTag := strings.Cut(source, ":")
 	known, entry, err := findModel(name)
 	switch {
 	case err != nil && (!hasTag || strings.ContainsAny(name, `/\`) || len(name) < 2):
-		return nil // a path, and opening it says that it is not there
+		return origin{path: source}, nil // a path, and opening it says that it is not there
 	case err != nil:
-		return fmt.Errorf("%s: no such folder or file, and %w", source, err)
+		return origin{}, fmt.Errorf("%s: no such folder or file, and %w", source, err)
 	case !hasTag && len(entry.Pretrained) == 0:
-		return fmt.Errorf("%s: no such folder or file, and open_clip has no weights of model %s", source, known)
+		return origin{}, fmt.Errorf("%s: no such folder or file, and open_clip has no weights of model %s", source, known)
 	case !hasTag:
 		tags := slices.Sorted(maps.Keys(entry.Pretrained))
-		return fmt.Errorf("%s: no such folder or file; weights of model %s have a tag: %s:%s", source, known, known, strings.Join(tags, ", :"))
+		return origin{}, fmt.Errorf("%s: no such folder or file; weights of model %s have a tag: %s:%s", source, known, known, strings.Join(tags, ", :"))
 	}
 	config, pretrained, err := entry.pretrained(known, tag)
 	if err != nil {
-		return err
+		return origin{}, err
+	}
+	if o.config == nil {
+		o.config = &config
 	}
 	pp := pretrained.preprocess()
-	o.origin.preprocess = &pp
 	repo, file := pretrained.Repository()
-	return o.download(ctx, source, repo, file, &config)
+	return o.download(ctx, repo, file, origin{name: source, preprocess: &pp}, &config)
 }
 
 // download brings a repository's model here, but no weights for a configuration
 // that cannot be built.
-func (o *options) download(ctx context.Context, source, id, weights string, config *Config) error {
+func (o *options) download(ctx context.Context, id, weights string, from origin, config *Config) (origin, error) {
 	ref, err := hub.ParseRef(id)
 	if err != nil {
-		return err
+		return origin{}, err
 	}
 	h, err := hub.New(hub.Options{Progress: o.progress})
 	if err != nil {
-		return err
-	}
-	if o.config == nil {
-		o.config = config
+		return origin{}, err
 	}
 	accept := func(file string) (err error) {
 		if config == nil && filepath.Base(file) == "open_clip_config.json" {
@@ -97,20 +112,20 @@ func (o *options) download(ctx context.Context, source, id, weights string, conf
 		}
 		return err
 	}
-	o.origin.name = source
-	if o.origin.path, err = h.Model(ctx, ref, weights, accept); err != nil {
-		return err
+	if from.path, err = h.Model(ctx, ref, weights, accept); err != nil {
+		return origin{}, err
 	}
-	if config == nil || config.TextCfg.HFTokenizerName == nil || hub.HasTokenizer(filepath.Dir(o.origin.path)) {
-		return nil
+	if config == nil || config.TextCfg.HFTokenizerName == nil || hub.HasTokenizer(filepath.Dir(from.path)) {
+		return from, nil
 	}
-	return o.downloadTokenizer(ctx, h, *config.TextCfg.HFTokenizerName)
+	err = from.downloadTokenizer(ctx, h, *config.TextCfg.HFTokenizerName)
+	return from, err
 }
 
 // downloadTokenizer brings a tokenizer here that is not beside the weights: as
 // upstream, its name is that of a repository. Without one the model still takes
 // images and token ids.
-func (o *options) downloadTokenizer(ctx context.Context, h *hub.Hub, name string) error {
+func (from *origin) downloadTokenizer(ctx context.Context, h *hub.Hub, name string) error {
 	var folder string
 	ref, err := hub.ParseRef(name)
 	if err == nil {
@@ -120,9 +135,9 @@ func (o *options) downloadTokenizer(ctx context.Context, h *hub.Hub, name string
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case err != nil:
-		o.origin.warnings = append(o.origin.warnings, fmt.Sprintf("no tokenizer: %v", err))
+		from.warnings = append(from.warnings, fmt.Sprintf("no tokenizer: %v", err))
 	default:
-		o.origin.tokenizer = os.DirFS(folder)
+		from.tokenizer = os.DirFS(folder)
 	}
 	return nil
 }
