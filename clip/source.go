@@ -73,15 +73,15 @@ func (o *options) find(ctx context.Context, source string) (origin, error) {
 	name, tag, hasTag := strings.Cut(source, ":")
 	known, entry, err := findModel(name)
 	switch {
-	case err != nil && (!hasTag || strings.ContainsAny(name, `/\`) || len(name) < 2):
+	case err != nil && (strings.ContainsAny(name, `/\`) || !hasTag && !resemblesModel(name) || len(name) < 2):
 		return origin{path: source}, nil // a path, and opening it says that it is not there
 	case err != nil:
-		return origin{}, fmt.Errorf("%s: no such folder or file, and %w", source, err)
+		return origin{}, fmt.Errorf("%s: %w, and %w", source, fs.ErrNotExist, err)
 	case !hasTag && len(entry.Pretrained) == 0:
-		return origin{}, fmt.Errorf("%s: no such folder or file, and open_clip has no weights of model %s", source, known)
+		return origin{}, fmt.Errorf("%s: %w, and open_clip has no weights of model %s", source, fs.ErrNotExist, known)
 	case !hasTag:
 		tags := slices.Sorted(maps.Keys(entry.Pretrained))
-		return origin{}, fmt.Errorf("%s: no such folder or file; weights of model %s have a tag: %s:%s", source, known, known, strings.Join(tags, ", :"))
+		return origin{}, fmt.Errorf("%s: %w; weights of model %s have a tag: %s:%s", source, fs.ErrNotExist, known, known, strings.Join(tags, ", :"))
 	}
 	config, pretrained, err := entry.pretrained(known, tag)
 	if err != nil {
@@ -93,6 +93,13 @@ func (o *options) find(ctx context.Context, source string) (origin, error) {
 	pp := pretrained.preprocess()
 	repo, file := pretrained.Repository()
 	return o.download(ctx, repo, file, origin{name: source, preprocess: &pp}, &config)
+}
+
+// resemblesModel tells a mistyped name of a model from a path.
+func resemblesModel(name string) bool {
+	return slices.ContainsFunc(ModelNames(), func(known string) bool {
+		return editDistance(strings.ToLower(name), strings.ToLower(known)) <= 2
+	})
 }
 
 // download brings a repository's model here, but no weights for a configuration

@@ -1,6 +1,7 @@
 package clip
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -61,12 +62,15 @@ func TestPlainPathsDoNotAskTheHub(t *testing.T) {
 	m, err := Load(t.Context(), Embedded, WithDevice(device(t)))
 	require.NoError(t, err)
 	require.NoError(t, m.Close())
+	_, err = Load(t.Context(), "ViT-B-32")
+	require.ErrorIs(t, err, fs.ErrNotExist)
 	for source, names := range map[string][]string{
 		"no-model":                      {"no-model", "no such file"},
 		"./a:b":                         {"./a:b", "no such file"},
 		localPrefix + "no-folder":       {"no-folder"},
 		localPrefix + "load.go":         {"load.go", "want a folder"},
 		"ViT-B-33:openai":               {"ViT-B-33:openai", "ViT-B-32,"},
+		"ViT-B-33":                      {"ViT-B-33", "not exist", "ViT-B-32,"},
 		"ViT-B-32:openay":               {"ViT-B-32:openay", "openai"},
 		"ViT-M-32":                      {"ViT-M-32", "no weights"},
 		"vit-b/32":                      {"vit-b/32", "ViT-B-32:", ":openai"},

@@ -67,6 +67,9 @@ func TestEnvironment(t *testing.T) {
 	t.Setenv("HF_TOKEN", "hf_variable\n")
 	assert.Equal(t, "hf_variable", get().Token)
 
+	t.Setenv("HF_HUB_DOWNLOAD_TIMEOUT", "25")
+	assert.Equal(t, 25*time.Second, get().Timeout)
+	t.Setenv("HF_HUB_DOWNLOAD_TIMEOUT", "")
 	t.Setenv("HF_ENDPOINT", "https://mirror.example/hub/")
 	h, err := New(Options{})
 	require.NoError(t, err)

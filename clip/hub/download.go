@@ -31,7 +31,7 @@ var etagPattern = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
 // lookUp asks what a file is. The commit is the one that the hub answers for.
 func (h *Hub) lookUp(ctx context.Context, r Ref, file string) (b blob, commit string, err error) {
 	u := h.resolveURL(r, file)
-	err = h.retry(ctx, func() (bool, error) {
+	err = h.retry(ctx, maxAttempts, func() (bool, error) {
 		// The redirect to where large files lie says what they are.
 		isMetadata := func(a *http.Response) bool { return a.Header.Get("X-Linked-Etag") != "" }
 		a, err := h.send(ctx, http.MethodHead, u, nil, isMetadata)
@@ -140,7 +140,7 @@ func (h *Hub) fill(ctx context.Context, part *os.File, b blob) error {
 	if err != nil {
 		return h.cacheError(err)
 	}
-	err = h.retry(ctx, func() (bool, error) {
+	err = h.retry(ctx, maxAttempts, func() (bool, error) {
 		before, err := part.Seek(0, io.SeekEnd)
 		if err != nil {
 			return false, h.cacheError(err)

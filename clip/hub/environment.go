@@ -7,13 +7,14 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
 
 const (
 	defaultEndpoint = "https://huggingface.co"
-	defaultTimeout  = 30 * time.Second
+	defaultTimeout  = 10 * time.Second
 )
 
 // fromEnvironment fills in what o leaves open.
@@ -31,6 +32,9 @@ func (o *Options) fromEnvironment() error {
 	o.Offline = o.Offline || slices.Contains([]string{"1", "ON", "YES", "TRUE"}, strings.ToUpper(offline))
 	if o.Timeout == 0 {
 		o.Timeout = defaultTimeout
+		if n, err := strconv.Atoi(os.Getenv("HF_HUB_DOWNLOAD_TIMEOUT")); err == nil && n > 0 {
+			o.Timeout = time.Duration(min(n, 1<<30)) * time.Second
+		}
 	}
 	if o.Token = cleanToken(firstOf(o.Token, os.Getenv("HF_TOKEN"), os.Getenv("HUGGING_FACE_HUB_TOKEN"))); o.Token == "" {
 		o.Token, err = readToken(firstOf(expand(os.Getenv("HF_TOKEN_PATH")), filepath.Join(home, "token")))

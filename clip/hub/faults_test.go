@@ -246,7 +246,9 @@ func TestNobodyListens(t *testing.T) {
 	s, h := open(t)
 	h.requireModel(t)
 	s.Server.Close()
-	h.requireModel(t) // what is there is taken
+	h.backoff = time.Hour
+	h.requireModel(t) // what is there is taken, and at once
+	h.backoff = time.Millisecond
 	require.NoError(t, os.RemoveAll(h.CacheDir))
 	_, err := h.model(t)
 	oneLine(t, err, ErrServer, s.URL, "refused")

@@ -73,7 +73,8 @@ type Options struct {
 	Endpoint string // HF_ENDPOINT, else https://huggingface.co
 	Token    string // HF_TOKEN, else the file HF_TOKEN_PATH or token in HF_HOME
 	Offline  bool   // or HF_HUB_OFFLINE: what the cache has is all there is
-	// Timeout is how long a server may stay silent (30 s).
+	// Timeout is how long a server may stay silent: HF_HUB_DOWNLOAD_TIMEOUT in
+	// seconds, else 10 s.
 	Timeout time.Duration
 	// Progress is told while a file arrives how many of its bytes are there.
 	Progress func(file string, done, total int64)

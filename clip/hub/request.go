@@ -33,7 +33,7 @@ func transient(err error) error { return &failure{err: err, again: true} }
 
 // retry runs try until it succeeds, its error is final, or attempts are used
 // up. The result of try says whether it got further, which starts the count anew.
-func (h *Hub) retry(ctx context.Context, try func() (further bool, err error)) error {
+func (h *Hub) retry(ctx context.Context, attempts int, try func() (further bool, err error)) error {
 	wait := h.backoff
 	for attempt := 1; ; attempt++ {
 		further, err := try()
@@ -51,7 +51,7 @@ func (h *Hub) retry(ctx context.Context, try func() (further bool, err error)) e
 		if further {
 			attempt, wait = 0, h.backoff
 		}
-		if attempt >= maxAttempts {
+		if attempt >= attempts {
 			return fmt.Errorf("%w (%d attempts); try again later", err, attempt)
 		}
 		if err := sleep(ctx, max(wait, f.after)); err != nil {

@@ -92,19 +92,25 @@ func (h *Hub) snapshot(ctx context.Context, r Ref, accept func(string) error, ch
 	if accept == nil {
 		accept = func(string) error { return nil }
 	}
+	here, missing := h.cached(r, accept, choose)
+	var no *refusal
 	if h.Offline {
-		path, err := h.cached(r, accept, choose)
-		if err != nil {
-			err = fmt.Errorf("%w and %w; unset HF_HUB_OFFLINE once to download it", ErrOffline, err)
+		if errors.As(missing, &no) {
+			return "", no.error
 		}
-		return path, err
+		if missing != nil {
+			missing = fmt.Errorf("%w and %w; unset HF_HUB_OFFLINE once to download it", ErrOffline, missing)
+		}
+		return here, missing
 	}
-	path, err := h.download(ctx, r, accept, choose)
+	attempts := maxAttempts
+	if missing == nil {
+		attempts = 1 // nobody waits long to hear that it is the latest
+	}
+	path, err := h.download(ctx, r, attempts, accept, choose)
 	var f *failure
-	if err != nil && ctx.Err() == nil && errors.As(err, &f) && f.again {
-		if path, missing := h.cached(r, accept, choose); missing == nil {
-			return path, nil
-		}
+	if err != nil && missing == nil && ctx.Err() == nil && errors.As(err, &f) && f.again {
+		return here, nil
 	}
 	return path, err
 }
@@ -130,8 +136,8 @@ func (h *Hub) cached(r Ref, accept func(string) error, choose choice) (string, e
 }
 
 // download brings the chosen files here that are not.
-func (h *Hub) download(ctx context.Context, r Ref, accept func(string) error, choose choice) (string, error) {
-	commit, files, err := h.list(ctx, r)
+func (h *Hub) download(ctx context.Context, r Ref, attempts int, accept func(string) error, choose choice) (string, error) {
+	commit, files, err := h.list(ctx, r, attempts)
 	var without *unsaid
 	if errors.As(err, &without) {
 		commit, files, err = h.probe(ctx, r, choose, err)
@@ -151,17 +157,21 @@ func (h *Hub) download(ctx context.Context, r Ref, accept func(string) error, ch
 	return file, h.keepCommit(r, commit)
 }
 
+// refusal is an error of accept.
+type refusal struct{ error }
+
+func (r *refusal) Unwrap() error { return r.error }
+
 // gather places the wanted files and those that an index among them names, and
 // returns the main one.
 func (h *Hub) gather(r Ref, main string, wanted []string, place, accept func(string) error) (string, error) {
 	local := func(f string) string { return filepath.Join(h.snapshotDir(r, r.Revision), filepath.FromSlash(f)) }
 	for _, f := range wanted {
-		err := place(f)
-		if err == nil {
-			err = accept(local(f))
-		}
-		if err != nil {
+		if err := place(f); err != nil {
 			return "", err
+		}
+		if err := accept(local(f)); err != nil {
+			return "", &refusal{err}
 		}
 	}
 	shards, err := shardsOf(local(main))
@@ -194,9 +204,9 @@ func (h *Hub) place(ctx context.Context, r Ref, file string) error {
 const maxListing = 64 << 20 // bytes
 
 // list asks which commit a revision is and which files it has.
-func (h *Hub) list(ctx context.Context, r Ref) (commit string, files []string, err error) {
+func (h *Hub) list(ctx context.Context, r Ref, attempts int) (commit string, files []string, err error) {
 	u := h.url("api/models/"+r.Repo, "revision", r.Revision, "")
-	err = h.retry(ctx, func() (bool, error) {
+	err = h.retry(ctx, attempts, func() (bool, error) {
 		a, err := h.send(ctx, http.MethodGet, u, nil, func(*http.Response) bool { return false })
 		if err != nil {
 			return false, err

@@ -69,5 +69,9 @@ func (g *globals) downloading(file string, done, total int64) {
 		g.console().clear()
 		return
 	}
-	g.console().update("downloading %s: %.1f of %.1f MB", file, float64(done)/mega, float64(total)/mega)
+	of := ""
+	if total >= 0 {
+		of = fmt.Sprintf(" of %.1f", float64(total)/mega)
+	}
+	g.console().update("downloading %s: %.1f%s MB", file, float64(done)/mega, of)
 }

@@ -51,7 +51,7 @@ func New(t testing.TB, repos map[string]map[string][]byte) *Server {
 func (s *Server) Environment(t testing.TB) (cache string) {
 	t.Helper()
 	home := t.TempDir()
-	for _, name := range []string{"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN_PATH", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"} {
+	for _, name := range []string{"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN_PATH", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DOWNLOAD_TIMEOUT"} {
 		t.Setenv(name, "")
 	}
 	t.Setenv("HF_HOME", home)
