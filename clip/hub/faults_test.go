@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"slices"
 	"strings"
@@ -252,4 +253,16 @@ func TestNobodyListens(t *testing.T) {
 	require.NoError(t, os.RemoveAll(h.CacheDir))
 	_, err := h.model(t)
 	oneLine(t, err, ErrServer, s.URL, "refused")
+}
+
+func TestRedirectsStayEncrypted(t *testing.T) {
+	plain, _ := open(t)
+	s := httptest.NewTLSServer(http.RedirectHandler(plain.URL+"/x", http.StatusFound))
+	defer s.Close()
+	h, err := New(Options{Endpoint: s.URL})
+	require.NoError(t, err)
+	h.client.Transport = s.Client().Transport
+	_, err = h.model(t)
+	oneLine(t, err, ErrServer, s.URL, "not encrypted")
+	assert.Empty(t, plain.Take())
 }
