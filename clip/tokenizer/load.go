@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/clip-wgpu/clip-wgpu/clip/tokenizer/internal/subword"
 )
 
 // The names of vocabulary files beside a model.
@@ -151,7 +153,7 @@ func parseBPE(data []byte) (*vocabulary, error) {
 // bpeTokens lists the tokens that merges imply: bytes, the printable ones of
 // Latin-1 first, bytes that end a word, merges, start and end of text.
 func bpeTokens(merges []mergeLine) []string {
-	alphabet := slices.Clone(byteAlphabet[:])
+	alphabet := slices.Clone(subword.ByteAlphabet[:])
 	slices.Sort(alphabet)
 	tokens := make([]string, 0, 2*len(alphabet)+len(merges)+2)
 	for _, char := range alphabet {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/clip-wgpu/clip-wgpu/clip/tokenizer/internal/subword"
 )
 
 // ErrVocabulary reports vocabulary files that cannot be used. The error's text
@@ -40,7 +42,7 @@ func newVocabulary(tokens []string, tokenFile string, merges []mergeLine, mergeF
 		}
 		v.tokens[id], ids[token] = bytes, int32(id)
 	}
-	for b, char := range byteAlphabet {
+	for b, char := range subword.ByteAlphabet {
 		inner, okInner := ids[string(char)]
 		final, okFinal := ids[string(char)+endOfWord]
 		if !okInner || !okFinal {
@@ -94,27 +96,11 @@ func (v *vocabulary) checkReachable() error {
 	return nil
 }
 
-// byteAlphabet has a visible character for every byte: itself for the printable
-// ones of Latin-1, characters from U+0100 on for the others.
-var byteAlphabet, alphabetBytes = func() (alphabet [256]rune, bytes map[rune]byte) {
-	bytes = make(map[rune]byte, 256)
-	spare := rune(0x100)
-	for b := range alphabet {
-		alphabet[b] = rune(b)
-		if b <= ' ' || 0x7F <= b && b <= 0xA0 || b == 0xAD {
-			alphabet[b] = spare
-			spare++
-		}
-		bytes[alphabet[b]] = byte(b)
-	}
-	return alphabet, bytes
-}()
-
 // bytesOf returns the bytes that a token stands for.
 func bytesOf(token string) (string, bool) {
 	bytes := make([]byte, 0, len(token))
 	for _, r := range token {
-		b, ok := alphabetBytes[r]
+		b, ok := subword.AlphabetBytes[r]
 		if !ok {
 			return "", false
 		}

@@ -12,11 +12,31 @@ import (
 // NFC is unicodedata.normalize("NFC", s). Other than norm.NFC it leaves runs of
 // more than 30 combining marks whole (x/text breaks them up with U+034F, the
 // Stream-Safe Text Process), and knows no character newer than Unicode 14.
-func NFC(s string) string {
-	if norm.NFC.IsNormalString(s) && !strings.ContainsFunc(s, isUnicode15) {
+func NFC(s string) string { return normalize(s, norm.NFC, norm.NFD, true) }
+
+// NFD is unicodedata.normalize("NFD", s), with NFC's care.
+func NFD(s string) string { return normalize(s, norm.NFD, norm.NFD, false) }
+
+// NFKC is unicodedata.normalize("NFKC", s), with NFC's care.
+func NFKC(s string) string { return normalize(s, norm.NFKC, norm.NFKD, true) }
+
+// NFKD is unicodedata.normalize("NFKD", s), with NFC's care.
+func NFKD(s string) string { return normalize(s, norm.NFKD, norm.NFKD, false) }
+
+// normalize brings s into form, whose decomposition is that of apart.
+func normalize(s string, form, apart norm.Form, composed bool) string {
+	if form.IsNormalString(s) && !strings.ContainsFunc(s, isUnicode15) {
 		return s
 	}
-	return string(compose(decompose(s)))
+	chars := decompose(s, apart)
+	if composed {
+		return string(compose(chars))
+	}
+	var b strings.Builder
+	for _, c := range chars {
+		b.WriteRune(c.r)
+	}
+	return b.String()
 }
 
 func isUnicode15(r rune) bool { return unicode.Is(unicode15, r) }
@@ -27,16 +47,16 @@ type char struct {
 	ccc uint8
 }
 
-// decompose returns s in canonical decomposition, each run of combining marks
-// in canonical order.
-func decompose(s string) []char {
+// decompose returns s in the decomposition of form, NFD or NFKD, each run of
+// combining marks in canonical order.
+func decompose(s string, form norm.Form) []char {
 	chars := make([]char, 0, len(s))
 	for _, r := range s {
 		if isUnicode15(r) {
 			chars = append(chars, char{r, 0})
 			continue
 		}
-		decomposed := norm.NFD.String(string(r))
+		decomposed := form.String(string(r))
 		for i, d := range decomposed {
 			chars = append(chars, char{d, norm.NFD.PropertiesString(decomposed[i:]).CCC()})
 		}
