@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/tokenizer/internal/subword"
@@ -74,7 +75,7 @@ func Parse(data []byte) (*Tokenizer, error) {
 	if bytes.Contains(f.Normalizer, []byte(`"Precompiled"`)) {
 		t.added.leastLead = 1 // the library loses count of a character that it drops at the start
 	}
-	for _, id := range append(t.Prefix(), t.Suffix()...) {
+	for _, id := range slices.Concat(t.Prefix(), t.Suffix()) {
 		if _, ok := t.Token(id); !ok {
 			return nil, fmt.Errorf("post_processor: id %d is no token", id)
 		}

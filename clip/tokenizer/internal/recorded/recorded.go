@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/encoding/protowire"
 )
 
 // Read returns the content of a gzip'd file of tests/testdata/tokenizer/subword.
@@ -66,5 +67,29 @@ func Load(tb testing.TB, name string) (c Case) {
 	tb.Helper()
 	require.NoError(tb, json.Unmarshal(Read(tb, name+".json"), &c))
 	c.Tokenizer = WithCharsMap(tb, c.Tokenizer)
+	return c
+}
+
+// ModelCase is a sentencepiece .model with what it made of the texts.
+type ModelCase struct {
+	Model   []byte `json:"-"`
+	NFKC    bool   `json:"nmt_nfkc"` // whether it normalizes by the character map
+	IDs     [][]int32
+	Decoded []string // of the ids
+}
+
+// Models are the names of the sentencepiece models.
+var Models = []string{"t5", "xlmr", "bytes", "suffix", "bpe", "gemma"}
+
+// LoadModel returns a sentencepiece model. The shared character map is added to
+// its normalizer_spec, which protobuf allows at the end of a message.
+func LoadModel(tb testing.TB, name string) (c ModelCase) {
+	tb.Helper()
+	require.NoError(tb, json.Unmarshal(Read(tb, name+".model.json"), &c))
+	c.Model = Read(tb, name+".model")
+	if c.NFKC {
+		spec := protowire.AppendBytes(protowire.AppendTag(nil, 2, protowire.BytesType), CharsMap(tb))
+		c.Model = protowire.AppendBytes(protowire.AppendTag(c.Model, 3, protowire.BytesType), spec)
+	}
 	return c
 }

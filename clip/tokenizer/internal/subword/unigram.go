@@ -31,9 +31,9 @@ func (p *Path[F]) Best(text string) []Symbol {
 		single := false
 		reach := func(length int, id int32, score float64) {
 			end := &ends[start+length]
-			score += float64(ends[start].score)
-			if end.start == None || score > float64(end.score) {
-				*end = node[F]{F(score), int32(start), id}
+			sum := F(score) + ends[start].score
+			if end.start == None || sum > end.score {
+				*end = node[F]{sum, int32(start), id}
 			}
 		}
 		p.Tokens.Prefixes(text[start:], func(length int, id int32) {
