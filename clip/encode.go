@@ -135,7 +135,11 @@ func (e *engine) EncodeImages(ctx context.Context, images []image.Image) (Tensor
 
 func (e *engine) EncodeTexts(ctx context.Context, texts []string) (Tensor, error) {
 	if e.tokens == nil {
-		return Tensor{}, fmt.Errorf("the model's tokenizer %q is %w; give its token ids to EncodeText", e.cfg.TextCfg.tokenizerName(), ErrUnsupported)
+		missing := ""
+		if e.cfg.TextCfg.TokenizerType == "" {
+			missing = " without its files (tokenizer.json or the like) beside the weights"
+		}
+		return Tensor{}, fmt.Errorf("the model's tokenizer %q is %w%s; give its token ids to EncodeText", e.cfg.TextCfg.tokenizerName(), ErrUnsupported, missing)
 	}
 	return e.EncodeText(ctx, e.tokens.Tokenize(texts, e.text.ContextLength), true)
 }

@@ -29,8 +29,8 @@ const Embedded = "emoji-clip"
 // Load opens a model. The source is one of
 //
 //   - "" or Embedded, the embedded model;
-//   - a folder in open_clip's layout (open_clip_config.json, weights and, where
-//     the model has its own, vocab.json and merges.txt), also as local-dir:PATH;
+//   - a folder in open_clip's layout (open_clip_config.json, weights and the
+//     files of its tokenizer where that is not CLIP's own), also as local-dir:PATH;
 //   - a safetensors file with a config beside it;
 //   - hf-hub:ORG/NAME or hf-hub:ORG/NAME@REVISION, on the Hugging Face hub;
 //   - NAME:TAG, open_clip's name of a model and of its published weights.
@@ -188,12 +188,25 @@ func (c *checkpoint) load(ctx context.Context, opts []Option) (Model, error) {
 
 // tokenizer is the one beside the weights, or nil.
 func (c *checkpoint) tokenizer() (*tokenizer.Tokenizer, error) {
-	t, err := tokenizer.Load(c.dir)
+	text := &c.config.TextCfg
+	var t *tokenizer.Tokenizer
+	var err error
+	switch name := text.tokenizerName(); {
+	case name == "":
+		t, err = tokenizer.Load(c.dir)
+	case text.TokenizerType != "":
+		return nil, nil
+	default:
+		var o tokenizer.HuggingFace
+		if o, err = text.huggingFace(); err == nil {
+			t, err = tokenizer.LoadHuggingFace(c.dir, o)
+		}
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err == nil {
-		err = t.Fits(c.config.TextCfg.VocabSize)
+		err = t.Fits(text.VocabSize)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.folder(), err)

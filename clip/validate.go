@@ -115,7 +115,7 @@ func (c *Config) checkText() error {
 		checkBlock("text_cfg", t.BlockConfig, t.ActKwargs, t.NormKwargs, c.QuickGELU),
 	)
 	if err == nil {
-		_, err = t.clean()
+		err = t.checkTokenizer()
 	}
 	switch {
 	case err != nil:

@@ -44,7 +44,7 @@ var defaultVocabulary = sync.OnceValue(func() *vocabulary {
 // Default returns the tokenizer of OpenAI's CLIP models and of most others:
 // 49,408 tokens, lower-case cleaning.
 func Default() *Tokenizer {
-	return &Tokenizer{vocab: defaultVocabulary(), clean: CleanLower}
+	return defaultVocabulary().tokenizer()
 }
 
 // Load returns the tokenizer whose files lie at the root of fsys: vocab.json and
@@ -84,7 +84,7 @@ func Load(fsys fs.FS) (*Tokenizer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Tokenizer{vocab: v, clean: CleanLower}, nil
+	return v.tokenizer(), nil
 }
 
 // readFile reads a file that may be missing. A pipe or device is not opened,
@@ -168,6 +168,15 @@ func bpeTokens(merges []mergeLine) []string {
 	return append(tokens, specialNames[0][0], specialNames[1][0])
 }
 
+// parseMergesFile reads a merges.txt, which may start with its version.
+func parseMergesFile(text []byte) ([]mergeLine, error) {
+	lines, first := strings.Split(strings.TrimRight(string(text), "\r\n"), "\n"), 1
+	if strings.HasPrefix(lines[0], "#version") {
+		lines, first = lines[1:], 2
+	}
+	return parseMerges(lines, mergesFile, first)
+}
+
 // parseHuggingFace reads a vocab.json, which maps tokens to ids, and its
 // merges.txt.
 func parseHuggingFace(vocabJSON, mergesText []byte) (*vocabulary, error) {
@@ -186,11 +195,7 @@ func parseHuggingFace(vocabJSON, mergesText []byte) (*vocabulary, error) {
 		}
 		tokens[id], used[id] = token, true
 	}
-	lines, first := strings.Split(strings.TrimRight(string(mergesText), "\r\n"), "\n"), 1
-	if strings.HasPrefix(lines[0], "#version") {
-		lines, first = lines[1:], 2
-	}
-	merges, err := parseMerges(lines, mergesFile, first)
+	merges, err := parseMergesFile(mergesText)
 	if err != nil {
 		return nil, err
 	}

@@ -1,19 +1,23 @@
 // Package tokenizer turns text into the token ids that CLIP's text tower reads.
 //
-// It computes exactly what SimpleTokenizer in open_clip's tokenizer.py does:
-// the text is cleaned (ftfy's repairs, HTML entities, white space, case), split
-// into words, and each word's UTF-8 bytes are joined by byte-pair encoding. The
-// package needs neither cgo nor a GPU.
+// It computes exactly what SimpleTokenizer and HFTokenizer in open_clip's
+// tokenizer.py do: the text is cleaned (ftfy's repairs, HTML entities, white
+// space, case) and split into the tokens of a vocabulary: CLIP's own, that of a
+// Hugging Face tokenizer.json or that of a sentencepiece model. The package needs
+// neither cgo nor a GPU.
 //
 // Which characters are letters, white space or lower case is decided as in the
 // reference environment: CPython 3.11 (Unicode 14) with the regex module
 // 2022.10.31 (Unicode 15). Go 1.26 has Unicode 15, too; with a later Go only
-// characters newer than that may split differently.
+// characters newer than that may split differently. (Hugging Face's Rust library
+// has tables as old as Unicode 8 for punctuation and marks: characters newer than
+// that may split differently from it.)
 package tokenizer
 
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/tokenizer/internal/pytext"
@@ -28,8 +32,36 @@ var ErrTokenID = errors.New("token id outside the vocabulary")
 // Tokenizer encodes and decodes text. It never changes after it was made and is
 // safe for concurrent use.
 type Tokenizer struct {
-	vocab *vocabulary
+	coder coder
+	file  string // where the tokens are from, for errors
 	clean Clean
+	row   layout
+}
+
+// coder is a vocabulary with its way to split text.
+type coder interface {
+	// Encode returns the ids of a cleaned text, which is UTF-8, without special
+	// tokens around them.
+	Encode(text string) []int32
+	// Decode returns the text of ids that are tokens.
+	Decode(ids []int32) string
+	Token(id int32) (string, bool)
+	Find(token string) (int32, bool)
+	// Size is the highest id and one.
+	Size() int
+}
+
+// none is an id that no token has.
+const none = -1
+
+// layout is what a row holds besides the text's ids.
+type layout struct {
+	prefix, suffix []int32
+	pad            int32
+	sot, eot       int32 // none without
+	sep            int32 // replaced by padding; none without
+	last           int32 // at the end of the row, after the padding; none without
+	keepEnd        bool  // a text that is too long loses its start
 }
 
 // WithClean returns a tokenizer with the same vocabulary and another cleaning
@@ -39,71 +71,121 @@ func (t *Tokenizer) WithClean(clean Clean) (*Tokenizer, error) {
 		return nil, fmt.Errorf("tokenizer: unknown text cleaning %q, want %s, %s, %s or %s", string(clean),
 			CleanLower, CleanCanonicalize, CleanWhitespace, CleanWhitespaceUnderscore)
 	}
-	return &Tokenizer{vocab: t.vocab, clean: clean}, nil
+	cleaned := *t
+	cleaned.clean = clean
+	return &cleaned, nil
 }
 
-// VocabSize returns the number of tokens; ids are 0 to VocabSize()-1.
-func (t *Tokenizer) VocabSize() int { return len(t.vocab.tokens) }
+// VocabSize returns the number of tokens; ids are 0 to VocabSize()-1. (A
+// tokenizer.json may leave some out.)
+func (t *Tokenizer) VocabSize() int { return t.coder.Size() }
 
-// SOT returns the id of the start-of-text token.
-func (t *Tokenizer) SOT() int32 { return t.vocab.sot }
+// SOT returns the id of the start-of-text token (Hugging Face's bos or cls
+// token), -1 if there is none.
+func (t *Tokenizer) SOT() int32 { return t.row.sot }
 
-// EOT returns the id of the end-of-text token.
-func (t *Tokenizer) EOT() int32 { return t.vocab.eot }
+// EOT returns the id of the end-of-text token (Hugging Face's eos or sep token),
+// -1 if there is none.
+func (t *Tokenizer) EOT() int32 { return t.row.eot }
 
-// Fits returns an error wrapping [ErrVocabulary] unless every id is below
-// vocabSize, the number of rows of a model's token embedding.
+// Fits returns an error wrapping [ErrVocabulary] unless every id that a text can
+// have is below vocabSize, the number of rows of a model's token embedding. Only
+// tokens named in brackets, such as the <extra_id_0> of T5's vocabularies, may
+// lie beyond it, as published models have them.
 func (t *Tokenizer) Fits(vocabSize int) error {
-	if t.VocabSize() <= vocabSize {
+	own := slices.Concat(t.row.prefix, t.row.suffix, []int32{t.row.pad, t.row.last})
+	beyond := slices.Max(own) >= int32(vocabSize)
+	for id := vocabSize; id < t.VocabSize() && !beyond; id++ {
+		token, ok := t.coder.Token(int32(id))
+		beyond = ok && !isNamed(strings.TrimPrefix(token, "\u2581"))
+	}
+	if !beyond {
 		return nil
 	}
 	return fmt.Errorf("%w: %s has %d tokens, but the model's vocab_size is %d",
-		ErrVocabulary, t.vocab.file, t.VocabSize(), vocabSize)
+		ErrVocabulary, t.file, t.VocabSize(), vocabSize)
 }
 
 // Encode returns the ids of the cleaned text without start and end of text. A
-// literal start- or end-of-text token in it becomes that id. Bytes that are not
-// UTF-8 count as U+FFFD, as Python's decode("utf-8", "replace") reads them.
+// literal special token in it becomes that id. Bytes that are not UTF-8 count as
+// U+FFFD, as Python's decode("utf-8", "replace") reads them.
 func (t *Tokenizer) Encode(text string) []int32 {
-	cleaned := cleanings[t.clean](pytext.DecodeUTF8(text))
-	var ids []int32
-	for word := range t.vocab.words(cleaned) {
-		ids = t.vocab.encodeWord(ids, word)
-	}
-	return ids
+	return t.coder.Encode(cleanings[t.clean](pytext.DecodeUTF8(text)))
 }
 
-// Tokenize returns one row of contextLength ids per text: start of text, the
-// text's ids, end of text, zeros. Of a text that is too long the first ids are
-// kept, and the last one of its row is end of text. A contextLength below 1
-// means [DefaultContextLength].
+// Tokenize returns one row of contextLength ids per text, for CLIP's own
+// tokenizer: start of text, the text's ids, end of text, zeros. Of a text that is
+// too long the first ids are kept, and the last one of its row is end of text. A
+// contextLength below 1 means [DefaultContextLength].
 func (t *Tokenizer) Tokenize(texts []string, contextLength int) [][]int32 {
+	if contextLength < 1 {
+		contextLength = DefaultContextLength
+	}
+	rows := t.Unpadded(texts, contextLength)
+	for i, row := range rows {
+		length := contextLength
+		if t.row.last != none {
+			length--
+		}
+		for len(row) < length {
+			row = append(row, t.row.pad)
+		}
+		if t.row.last != none {
+			row = append(row[:length], t.row.last)
+		}
+		rows[i] = row
+	}
+	return rows
+}
+
+// Unpadded returns the rows of Tokenize without the padding at their ends (the
+// pad=False of open_clip's tokenizers).
+func (t *Tokenizer) Unpadded(texts []string, contextLength int) [][]int32 {
 	if contextLength < 1 {
 		contextLength = DefaultContextLength
 	}
 	rows := make([][]int32, len(texts))
 	for i, text := range texts {
-		ids := append([]int32{t.vocab.sot}, t.Encode(text)...)
-		ids = append(ids, t.vocab.eot)
-		rows[i] = make([]int32, contextLength)
-		if copy(rows[i], ids) < len(ids) {
-			rows[i][contextLength-1] = t.vocab.eot
-		}
+		rows[i] = t.row.around(t.Encode(text), contextLength)
 	}
 	return rows
 }
 
-// Decode returns the text of the ids, special tokens spelled out and a space
-// after each word. Bytes that form no UTF-8 become U+FFFD. The error wraps
-// [ErrTokenID] and names the position of an id that is not in the vocabulary.
+// around returns ids between the special tokens, cut to the length.
+func (l *layout) around(ids []int32, length int) []int32 {
+	if l.last != none {
+		length--
+	}
+	room := max(0, length-len(l.prefix)-len(l.suffix))
+	if len(ids) > room && l.keepEnd {
+		ids = ids[len(ids)-room:]
+	} else if len(ids) > room {
+		ids = ids[:room]
+	}
+	row := slices.Concat(l.prefix, ids, l.suffix)
+	if len(row) > length { // not even the special tokens fit
+		row = row[len(row)-length:]
+	}
+	if l.sep != none {
+		for i, id := range row {
+			if id == l.sep {
+				row[i] = l.pad
+			}
+		}
+	}
+	return row
+}
+
+// Decode returns the text of the ids. CLIP's own tokenizer spells out special
+// tokens and puts a space after each word; others do as their own decoder does.
+// Bytes that form no UTF-8 become U+FFFD. The error wraps [ErrTokenID] and names
+// the position of an id that is not in the vocabulary.
 func (t *Tokenizer) Decode(ids []int32) (string, error) {
-	var b strings.Builder
 	for i, id := range ids {
-		if id < 0 || int(id) >= t.VocabSize() {
+		if _, ok := t.coder.Token(id); !ok {
 			return "", fmt.Errorf("tokenizer: %w: id %d at position %d, want 0 to %d",
 				ErrTokenID, id, i, t.VocabSize()-1)
 		}
-		b.WriteString(t.vocab.tokens[id])
 	}
-	return strings.ReplaceAll(pytext.DecodeUTF8(b.String()), endOfWord, " "), nil
+	return t.coder.Decode(ids), nil
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/clip-wgpu/clip-wgpu/clip/tokenizer/internal/pytext"
 	"github.com/clip-wgpu/clip-wgpu/clip/tokenizer/internal/subword"
 )
 
@@ -21,6 +22,41 @@ type vocabulary struct {
 	merges       map[pair]merge
 	specials     [2]string // start and end of text
 	sot, eot     int32
+}
+
+func (v *vocabulary) tokenizer() *Tokenizer {
+	return &Tokenizer{coder: v, file: v.file, clean: CleanLower, row: layout{
+		prefix: []int32{v.sot}, suffix: []int32{v.eot}, sot: v.sot, eot: v.eot, sep: none, last: none,
+	}}
+}
+
+func (v *vocabulary) Size() int { return len(v.tokens) }
+
+func (v *vocabulary) Token(id int32) (string, bool) {
+	if id < 0 || int(id) >= len(v.tokens) {
+		return "", false
+	}
+	return v.tokens[id], true
+}
+
+func (v *vocabulary) Find(token string) (int32, bool) {
+	id := slices.Index(v.tokens, token)
+	return int32(id), id >= 0
+}
+
+func (v *vocabulary) Encode(text string) (ids []int32) {
+	for word := range v.words(text) {
+		ids = v.encodeWord(ids, word)
+	}
+	return ids
+}
+
+func (v *vocabulary) Decode(ids []int32) string {
+	var b strings.Builder
+	for _, id := range ids {
+		b.WriteString(v.tokens[id])
+	}
+	return strings.ReplaceAll(pytext.DecodeUTF8(b.String()), endOfWord, " ")
 }
 
 // specialNames are the names of start and end of text in open_clip and in
@@ -87,13 +123,17 @@ func (v *vocabulary) checkReachable() error {
 		reachable[m.id] = true
 	}
 	for id, token := range v.tokens {
-		named := strings.HasPrefix(token, "<") && strings.HasSuffix(token, ">") ||
-			strings.HasPrefix(token, "[") && strings.HasSuffix(token, "]")
-		if !reachable[id] && !named {
+		if !reachable[id] && !isNamed(token) {
 			return fmt.Errorf("%w: %s: no merge makes token %q (id %d) of %s", ErrVocabulary, mergesFile, token, id, v.file)
 		}
 	}
 	return nil
+}
+
+// isNamed reports whether a token is a name in brackets, as special ones are.
+func isNamed(token string) bool {
+	return strings.HasPrefix(token, "<") && strings.HasSuffix(token, ">") ||
+		strings.HasPrefix(token, "[") && strings.HasSuffix(token, "]")
 }
 
 // bytesOf returns the bytes that a token stands for.

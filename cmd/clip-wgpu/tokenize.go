@@ -16,7 +16,7 @@ func newTokenizeCommand(g *globals) *cobra.Command {
 		Long: `tokenize shows the token ids that the model's text tower reads for each text:
 start of text, the text's tokens, end of text. A text that is too long for the
 model is cut. --json writes {"text":..., "ids":[...], "tokens":[...]} for each text,
-the ids with the zeros up to the model's context length.`,
+the ids with the padding up to the model's context length.`,
 		Example: `  clip-wgpu tokenize "a photo of a cat"`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -33,9 +33,11 @@ func tokenize(cmd *cobra.Command, g *globals, s *session, texts []string) error 
 		return fmt.Errorf("%s: its config names a tokenizer that is %w", s.model.Name(), clip.ErrUnsupported)
 	}
 	jsonLines := newJSONLines(w)
-	for i, ids := range t.Tokenize(texts, s.model.Config().TextCfg.ContextLength) {
+	contextLength := s.model.Config().TextCfg.ContextLength
+	unpadded := t.Unpadded(texts, contextLength)
+	for i, ids := range t.Tokenize(texts, contextLength) {
 		var tokens []string
-		for n := 0; n == 0 || ids[n-1] != t.EOT(); n++ { // every row ends with end of text
+		for n := range unpadded[i] {
 			token, err := t.Decode(ids[n : n+1])
 			if err != nil {
 				return err

@@ -1,0 +1,292 @@
+package tokenizer
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"strings"
+
+	"github.com/clip-wgpu/clip-wgpu/clip/tokenizer/internal/sentencepiece"
+)
+
+// classTokens are the special tokens of the classes of Hugging Face's
+// transformers where no file names others.
+var classTokens = map[string]map[string]string{
+	"Bert": {"unk_token": "[UNK]", "sep_token": "[SEP]", "pad_token": "[PAD]", "cls_token": "[CLS]", "mask_token": "[MASK]"},
+	"Roberta": {"bos_token": "<s>", "eos_token": "</s>", "sep_token": "</s>", "cls_token": "<s>", "unk_token": "<unk>",
+		"pad_token": "<pad>", "mask_token": "<mask>"},
+	"T5":     {"eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"},
+	"Siglip": {"eos_token": "</s>", "unk_token": "<unk>", "pad_token": "</s>"},
+	"Gemma":  {"bos_token": "<bos>", "eos_token": "<eos>", "unk_token": "<unk>", "pad_token": "<pad>"},
+	"Llama":  {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"},
+}
+
+func init() {
+	for _, class := range []string{"XLMRoberta", "Nllb"} {
+		classTokens[class] = classTokens["Roberta"]
+	}
+	classTokens["MT5"] = classTokens["T5"]
+}
+
+// classNames are the classes of tokenizers whose names have a part, the most
+// special first.
+var classNames = []struct{ part, class string }{
+	{"xlm-roberta", "XLMRoberta"}, {"xlm-v", "XLMRoberta"}, {"roberta", "Roberta"}, {"nllb", "Nllb"}, {"mt5", "MT5"},
+	{"t5", "T5"}, {"gemma", "Gemma"}, {"modernbert", ""}, {"bert", "Bert"},
+}
+
+// findClass takes the class from tokenizer_config.json or else from the name,
+// and adds its tokens.
+func (s *specials) findClass(name string) {
+	s.class = strings.TrimSuffix(strings.TrimSuffix(s.config.Class, "Fast"), "Tokenizer")
+	if s.config.Class == "" {
+		for _, c := range classNames {
+			if strings.Contains(strings.ToLower(name), c.part) {
+				s.class = c.class
+				break
+			}
+		}
+	}
+	for key, token := range classTokens[s.class] {
+		if !s.named[key] {
+			s.tokens[key] = token
+		}
+	}
+}
+
+// template returns the special tokens that the class itself puts around a text,
+// ok if it does.
+func (s *specials) template() (prefix, suffix []string, ok bool) {
+	switch s.class {
+	case "Gemma", "Llama":
+		if s.config.AddBOS == nil || *s.config.AddBOS {
+			prefix = []string{s.tokens["bos_token"]}
+		}
+		if s.config.AddEOS != nil && *s.config.AddEOS {
+			suffix = []string{s.tokens["eos_token"]}
+		}
+		return prefix, suffix, true
+	case "Nllb":
+		language, eos := s.config.SrcLang, s.tokens["eos_token"]
+		if language == "" {
+			language = "eng_Latn"
+		}
+		if s.config.Legacy {
+			return nil, []string{eos, language}, true
+		}
+		return []string{language}, []string{eos}, true
+	}
+	return nil, nil, false
+}
+
+// replaceTemplate puts the class's special tokens in place of the file's.
+func (s *specials) replaceTemplate(t *Tokenizer) error {
+	prefix, suffix, ok := s.template()
+	if !ok {
+		return nil
+	}
+	return t.setTemplate(prefix, suffix)
+}
+
+func (t *Tokenizer) setTemplate(prefix, suffix []string) error {
+	t.row.prefix, t.row.suffix = nil, nil
+	for _, side := range []struct {
+		tokens []string
+		ids    *[]int32
+	}{{prefix, &t.row.prefix}, {suffix, &t.row.suffix}} {
+		for _, token := range side.tokens {
+			id, ok := t.coder.Find(token)
+			if !ok {
+				return unusable(t.file, fmt.Errorf("no token %q, which starts or ends a text", token))
+			}
+			*side.ids = append(*side.ids, id)
+		}
+	}
+	return nil
+}
+
+// loadWords reads BERT's vocab.txt, a token a line.
+func loadWords(data []byte, s *specials) (*Tokenizer, error) {
+	if s.class != "Bert" {
+		return nil, unusable(wordsFile, fmt.Errorf("the class of the tokenizer is %q, want BertTokenizer", s.class))
+	}
+	vocab := map[string]int{}
+	for id, line := range strings.Split(strings.TrimRight(string(data), "\r\n"), "\n") {
+		vocab[strings.TrimRight(line, " \t\r")] = id
+	}
+	lower := s.config.LowerCase == nil || *s.config.LowerCase
+	for _, key := range []string{"cls_token", "sep_token", "unk_token"} {
+		if _, ok := vocab[s.tokens[key]]; !ok {
+			return nil, unusable(wordsFile, fmt.Errorf("no token %q", s.tokens[key]))
+		}
+	}
+	cls, sep := s.tokens["cls_token"], s.tokens["sep_token"]
+	return s.fromParts(wordsFile, vocab, map[string]any{
+		"normalizer": map[string]any{"type": "BertNormalizer", "clean_text": true, "lowercase": lower,
+			"handle_chinese_chars": s.config.CJK == nil || *s.config.CJK, "strip_accents": s.config.StripAccents},
+		"pre_tokenizer":  map[string]any{"type": "BertPreTokenizer"},
+		"post_processor": map[string]any{"type": "BertProcessing", "cls": []any{cls, vocab[cls]}, "sep": []any{sep, vocab[sep]}},
+		"decoder":        map[string]any{"type": "WordPiece", "prefix": "##", "cleanup": true},
+		"model":          map[string]any{"type": "WordPiece", "vocab": vocab, "unk_token": s.tokens["unk_token"]},
+	})
+}
+
+// loadByteLevel reads the vocab.json and merges.txt of GPT-2 and RoBERTa.
+func loadByteLevel(fsys fs.FS, s *specials) (*Tokenizer, error) {
+	data, found, err := readFile(fsys, vocabFile)
+	if err == nil && !found {
+		err = fmt.Errorf("tokenizer: %s: %w", vocabFile, fs.ErrNotExist)
+	}
+	if err != nil {
+		return nil, err
+	}
+	var vocab map[string]int
+	if err := json.Unmarshal(data, &vocab); err != nil {
+		return nil, unusable(vocabFile, fmt.Errorf("not a JSON object of token ids: %w", err))
+	}
+	text, found, err := readFile(fsys, mergesFile)
+	if err == nil && !found {
+		err = fmt.Errorf("%w: %s without %s", ErrVocabulary, vocabFile, mergesFile)
+	}
+	if err != nil {
+		return nil, err
+	}
+	merges, err := parseMergesFile(text)
+	if err != nil {
+		return nil, err
+	}
+	pairs := make([][2]string, len(merges))
+	for i, m := range merges {
+		pairs[i] = [2]string{m.left, m.right}
+	}
+	parts := map[string]any{
+		"pre_tokenizer": map[string]any{"type": "ByteLevel", "add_prefix_space": false},
+		"decoder":       map[string]any{"type": "ByteLevel"},
+		"model":         map[string]any{"type": "BPE", "vocab": vocab, "merges": pairs},
+	}
+	if s.class == "Roberta" {
+		cls, sep := s.tokens["cls_token"], s.tokens["sep_token"]
+		parts["post_processor"] = map[string]any{"type": "RobertaProcessing", "cls": []any{cls, vocab[cls]}, "sep": []any{sep, vocab[sep]}}
+	}
+	return s.fromParts(vocabFile+" with "+mergesFile, vocab, parts)
+}
+
+// fromParts makes a tokenizer of the parts of a tokenizer.json, to which the
+// special tokens are added.
+func (s *specials) fromParts(file string, vocab map[string]int, parts map[string]any) (*Tokenizer, error) {
+	added := map[string]any{}
+	for key, token := range s.tokens {
+		if id, ok := vocab[token]; ok {
+			added[token] = map[string]any{"id": id, "content": token, "special": true,
+				"lstrip": key == "mask_token" && s.class == "Roberta"}
+		}
+	}
+	list := []any{}
+	for token := range maps.Keys(added) {
+		list = append(list, added[token])
+	}
+	parts["added_tokens"] = list
+	data, err := json.Marshal(parts)
+	if err != nil {
+		return nil, unusable(file, err)
+	}
+	return parseTokenizerJSON(file, data, s)
+}
+
+// loadModel reads a sentencepiece model, with the special tokens that the slow
+// tokenizer of the class adds.
+func loadModel(file string, data []byte, s *specials) (*Tokenizer, error) {
+	m, err := sentencepiece.Parse(data)
+	if err != nil {
+		return nil, unusable(file, err)
+	}
+	t := &Tokenizer{coder: m, file: file}
+	switch s.class {
+	case "T5", "MT5", "Siglip":
+		return t, t.setTemplate(nil, []string{s.tokens["eos_token"]})
+	case "Gemma", "Llama":
+		return t, s.replaceTemplate(t)
+	case "XLMRoberta":
+		t.coder = fairseq{m}
+		return t, t.setTemplate([]string{s.tokens["cls_token"]}, []string{s.tokens["sep_token"]})
+	case "":
+		err = fmt.Errorf("the class of the tokenizer is unknown: no tokenizer_class in %s", configFile)
+	default:
+		err = errors.New("a " + s.class + "Tokenizer from a sentencepiece model is not supported; it wants a " + tokenizerFile)
+	}
+	return nil, unusable(file, err)
+}
+
+// fairseq is a sentencepiece model with XLM-R's ids: four special tokens of
+// fairseq, the pieces from the fourth on, and a mask.
+type fairseq struct{ *sentencepiece.Model }
+
+// fairseqTokens are the first ids of fairseq.
+var fairseqTokens = [...]string{"<s>", "<pad>", "</s>", "<unk>"}
+
+const (
+	fairseqUnknown = 3
+	fairseqOffset  = 1 // of the pieces' ids
+	fairseqMask    = "<mask>"
+)
+
+func (f fairseq) Encode(text string) []int32 {
+	ids := f.Model.Encode(text)
+	for i, id := range ids {
+		if id == 0 {
+			ids[i] = fairseqUnknown
+		} else {
+			ids[i] = id + fairseqOffset
+		}
+	}
+	return ids
+}
+
+func (f fairseq) Decode(ids []int32) string {
+	var b strings.Builder
+	var pieces []int32
+	for _, id := range ids {
+		if token, ok := f.special(id); ok {
+			b.WriteString(f.Model.Decode(pieces) + token)
+			pieces = pieces[:0]
+		} else {
+			pieces = append(pieces, id-fairseqOffset)
+		}
+	}
+	return b.String() + f.Model.Decode(pieces)
+}
+
+// special returns the tokens that are no pieces.
+func (f fairseq) special(id int32) (string, bool) {
+	switch {
+	case id >= 0 && int(id) < len(fairseqTokens):
+		return fairseqTokens[id], true
+	case int(id) == f.Size()-1:
+		return fairseqMask, true
+	}
+	return "", false
+}
+
+func (f fairseq) Token(id int32) (string, bool) {
+	if token, ok := f.special(id); ok {
+		return token, true
+	}
+	return f.Model.Token(id - fairseqOffset)
+}
+
+func (f fairseq) Find(token string) (int32, bool) {
+	for id, special := range fairseqTokens {
+		if token == special {
+			return int32(id), true
+		}
+	}
+	if token == fairseqMask {
+		return int32(f.Size() - 1), true
+	}
+	id, ok := f.Model.Find(token)
+	return id + fairseqOffset, ok
+}
+
+func (f fairseq) Size() int { return f.Model.Size() + fairseqOffset + 1 }
