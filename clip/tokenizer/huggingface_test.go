@@ -1,0 +1,274 @@
+package tokenizer_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"io/fs"
+
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/clip-wgpu/clip-wgpu/clip/tokenizer"
+	"github.com/clip-wgpu/clip-wgpu/clip/tokenizer/internal/recorded"
+	"github.com/clip-wgpu/clip-wgpu/clip/tokenizer/internal/sentencepiece"
+)
+
+func TestRowsEqualHFTokenizer(t *testing.T) {
+	var file struct {
+		Texts []string
+		Cases []struct {
+			Name, Tokenizer, Mode string
+			Config                json.RawMessage
+			ContextLength         int `json:"context_length"`
+			Kwargs                struct {
+				Clean         tokenizer.Clean
+				StripSepToken bool `json:"strip_sep_token"`
+			}
+			IDs [][]int32
+		}
+	}
+	require.NoError(t, json.Unmarshal(recorded.Read(t, "rows.json"), &file))
+	require.Len(t, file.Cases, 8)
+	for _, c := range file.Cases {
+		t.Run(c.Name, func(t *testing.T) {
+			tok, err := tokenizer.LoadHuggingFace(folder(map[string][]byte{
+				"tokenizer.json": recorded.Load(t, c.Tokenizer).Tokenizer, "tokenizer_config.json": c.Config,
+			}), tokenizer.HuggingFace{Clean: c.Kwargs.Clean, StripSepToken: c.Kwargs.StripSepToken, Mode: c.Mode})
+			require.NoError(t, err)
+			for i, row := range tok.Tokenize(file.Texts, c.ContextLength) {
+				assert.Equal(t, c.IDs[i], row, "%+q", file.Texts[i])
+			}
+		})
+	}
+}
+
+// vocabOf returns the vocab of the model in a tokenizer.json.
+func vocabOf(t *testing.T, tokenizerJSON []byte) (vocab map[string]int, merges [][2]string) {
+	t.Helper()
+	var f struct {
+		Model struct {
+			Vocab  map[string]int
+			Merges [][2]string
+		}
+	}
+	require.NoError(t, json.Unmarshal(tokenizerJSON, &f))
+	return f.Model.Vocab, f.Model.Merges
+}
+
+// TestOldFilesEqualTokenizerJSON checks vocab.txt, and vocab.json with merges.txt.
+func TestOldFilesEqualTokenizerJSON(t *testing.T) {
+	bert, roberta := recorded.Load(t, "bert").Tokenizer, recorded.Load(t, "roberta").Tokenizer
+	words, _ := vocabOf(t, bert)
+	lines := make([]string, len(words))
+	for word, id := range words {
+		lines[id] = word
+	}
+	vocab, pairs := vocabOf(t, roberta)
+	var merges strings.Builder
+	merges.WriteString("#version: 0.2\n")
+	for _, p := range pairs {
+		fmt.Fprintf(&merges, "%s %s\n", p[0], p[1])
+	}
+	vocabJSON, err := json.Marshal(vocab)
+	require.NoError(t, err)
+	for name, c := range map[string]struct {
+		fast []byte
+		slow map[string][]byte
+	}{
+		"bert-base-uncased": {bert, map[string][]byte{"vocab.txt": []byte(strings.Join(lines, "\n") + "\n")}},
+		"roberta-base":      {roberta, map[string][]byte{"vocab.json": vocabJSON, "merges.txt": []byte(merges.String())}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fast, err := tokenizer.LoadHuggingFace(folder(map[string][]byte{"tokenizer.json": c.fast}), tokenizer.HuggingFace{Name: name})
+			require.NoError(t, err)
+			slow, err := tokenizer.LoadHuggingFace(folder(c.slow), tokenizer.HuggingFace{Name: name})
+			require.NoError(t, err)
+			texts := recorded.Texts(t)
+			assert.Equal(t, fast.Tokenize(texts, 40), slow.Tokenize(texts, 40))
+		})
+	}
+}
+
+// TestSentencepieceModels checks the ids that the slow tokenizers of each class
+// make of a model's own.
+func TestSentencepieceModels(t *testing.T) {
+	texts := []string{"a photo of a cat", "猫の写真 ᚠᚢ"}
+	for _, c := range []struct {
+		model, file, config string
+		want                func(ids []int32) []int32
+	}{
+		{"t5", "spiece.model", `{"tokenizer_class": "T5Tokenizer"}`, func(ids []int32) []int32 { return append(ids, 1) }},
+		{"t5", "spiece.model", `{"tokenizer_class": "SiglipTokenizer"}`, func(ids []int32) []int32 { return append(ids, 1) }},
+		{"gemma", "tokenizer.model", `{"tokenizer_class": "GemmaTokenizer", "bos_token": "<s>", "eos_token": "</s>", "add_bos_token": false, "add_eos_token": true}`,
+			func(ids []int32) []int32 { return append(ids, 1) }},
+		{"gemma", "tokenizer.model", `{"tokenizer_class": "GemmaTokenizerFast", "bos_token": "<s>", "eos_token": "</s>"}`,
+			func(ids []int32) []int32 { return append([]int32{2}, ids...) }},
+		{"xlmr", "sentencepiece.bpe.model", `{}`, func(ids []int32) []int32 {
+			out := []int32{0}
+			for _, id := range ids {
+				if id == 0 {
+					id = 2
+				}
+				out = append(out, id+1)
+			}
+			return append(out, 2)
+		}},
+	} {
+		t.Run(c.config, func(t *testing.T) {
+			tok, err := tokenizer.LoadHuggingFace(folder(map[string][]byte{
+				c.file: recorded.LoadModel(t, c.model).Model, "tokenizer_config.json": []byte(c.config),
+			}), tokenizer.HuggingFace{Name: "xlm-roberta-base"})
+			require.NoError(t, err)
+			plain := recorded.LoadModel(t, c.model)
+			for i, row := range tok.Unpadded(texts, 40) {
+				assert.Equal(t, c.want(encodeModel(t, plain.Model, texts[i])), row)
+				text, err := tok.Decode(row)
+				require.NoError(t, err)
+				assert.NotEmpty(t, text)
+			}
+		})
+	}
+}
+
+// TestClassTemplates checks that a class's own special tokens replace those of
+// the file, as transformers does.
+func TestClassTemplates(t *testing.T) {
+	for _, c := range []struct {
+		tokenizer, config string
+		prefix, suffix    []string
+	}{
+		{"nllb", `{"tokenizer_class": "NllbTokenizer"}`, []string{"eng_Latn"}, []string{"</s>"}},
+		{"nllb", `{"tokenizer_class": "NllbTokenizerFast", "legacy_behaviour": true}`, nil, []string{"</s>", "eng_Latn"}},
+		{"gemma", `{"tokenizer_class": "GemmaTokenizer", "bos_token": "<s>", "eos_token": "</s>"}`, []string{"<s>"}, nil},
+		{"gemma", `{"tokenizer_class": "GemmaTokenizer", "bos_token": "<s>", "eos_token": "</s>", "add_eos_token": true}`, []string{"<s>"}, []string{"</s>"}},
+	} {
+		files := map[string][]byte{"tokenizer.json": recorded.Load(t, c.tokenizer).Tokenizer, "tokenizer_config.json": []byte(c.config)}
+		if c.tokenizer == "nllb" {
+			files["special_tokens_map.json"] = []byte(`{"pad_token": {"content": "<unk>"}}`)
+		}
+		tok, err := tokenizer.LoadHuggingFace(folder(files), tokenizer.HuggingFace{})
+		require.NoError(t, err)
+		var names []string
+		ids := tok.Unpadded([]string{""}, 9)[0]
+		for _, id := range ids {
+			for _, token := range append(c.prefix, c.suffix...) {
+				if found := tok.Encode(token); len(found) == 1 && found[0] == id {
+					names = append(names, token)
+				}
+			}
+		}
+		assert.Equal(t, append(append([]string{}, c.prefix...), c.suffix...), names, c.config)
+	}
+}
+
+func TestFitsAllowsNamedTokensBeyond(t *testing.T) {
+	c := recorded.Load(t, "t5") // 1700 pieces and <extra_id_0> to <extra_id_9>
+	tok, err := tokenizer.LoadHuggingFace(folder(map[string][]byte{"tokenizer.json": c.Tokenizer}), tokenizer.HuggingFace{Name: "google/t5"})
+	require.NoError(t, err)
+	require.Equal(t, 1710, tok.VocabSize())
+	assert.NoError(t, tok.Fits(1710))
+	assert.NoError(t, tok.Fits(1700))
+	err = tok.Fits(1699)
+	require.ErrorIs(t, err, tokenizer.ErrVocabulary)
+	assert.ErrorContains(t, err, "tokenizer.json has 1710 tokens, but the model's vocab_size is 1699")
+}
+
+func TestLoadBadHuggingFaceFolders(t *testing.T) {
+	bert := recorded.Load(t, "bert").Tokenizer
+	model := recorded.LoadModel(t, "t5").Model
+	edit := func(old, new string) []byte {
+		require.Contains(t, string(bert), old)
+		return []byte(strings.Replace(string(bert), old, new, 1))
+	}
+	config := func(text string) map[string][]byte {
+		return map[string][]byte{"tokenizer.json": bert, "tokenizer_config.json": []byte(text)}
+	}
+	only := func(data []byte) map[string][]byte { return map[string][]byte{"tokenizer.json": data} }
+	for name, c := range map[string]struct {
+		files map[string][]byte
+		o     tokenizer.HuggingFace
+		want  []string
+	}{
+		"empty":             {only(nil), tokenizer.HuggingFace{}, []string{"tokenizer.json", "EOF"}},
+		"cut":               {only(bert[:len(bert)/2]), tokenizer.HuggingFace{}, []string{"tokenizer.json", "EOF"}},
+		"HTML":              {only([]byte("<!DOCTYPE html>")), tokenizer.HuggingFace{}, []string{"tokenizer.json", "invalid character"}},
+		"array":             {only([]byte("[]")), tokenizer.HuggingFace{}, []string{"tokenizer.json"}},
+		"no model":          {only([]byte("{}")), tokenizer.HuggingFace{}, []string{"tokenizer.json", "no model"}},
+		"more":              {only(append(bert[:len(bert):len(bert)], "{}"...)), tokenizer.HuggingFace{}, []string{"more than one"}},
+		"unknown section":   {only(edit(`"normalizer":`, `"surprise": 1, "normalizer":`)), tokenizer.HuggingFace{}, []string{`"surprise"`}},
+		"unknown model":     {only(edit(`"WordPiece","unk`, `"WordLevel","unk`)), tokenizer.HuggingFace{}, []string{`model "WordLevel" is not supported`}},
+		"unknown part":      {only(edit(`"BertPreTokenizer"`, `"UnicodeScripts"`)), tokenizer.HuggingFace{}, []string{`pre_tokenizer "UnicodeScripts" is not supported`}},
+		"unknown normal":    {only(edit(`"BertNormalizer"`, `"Rinse"`)), tokenizer.HuggingFace{}, []string{`normalizer "Rinse" is not supported`}},
+		"unknown option":    {only(edit(`"clean_text"`, `"clean_test"`)), tokenizer.HuggingFace{}, []string{"BertNormalizer", `"clean_test"`}},
+		"id negative":       {only(edit(`"[UNK]":1`, `"[UNK]":-1`)), tokenizer.HuggingFace{}, []string{`id -1 of "[UNK]"`}},
+		"id huge":           {only(edit(`"[UNK]":1`, `"[UNK]":2000000000`)), tokenizer.HuggingFace{}, []string{"id 2000000000"}},
+		"id twice":          {only(edit(`"[UNK]":1`, `"[UNK]":2`)), tokenizer.HuggingFace{}, []string{"same id 2"}},
+		"id no integer":     {only(edit(`"[UNK]":1`, `"[UNK]":"1"`)), tokenizer.HuggingFace{}, []string{"tokenizer.json"}},
+		"no unk":            {only(edit(`"unk_token":"[UNK]"`, `"unk_token":"[OOV]"`)), tokenizer.HuggingFace{}, []string{`"[OOV]"`}},
+		"no pad":            {only(bert), tokenizer.HuggingFace{}, []string{"tokenizer.json", "no pad_token", "tokenizer_config.json"}},
+		"pad unknown":       {config(`{"pad_token": "<void>"}`), tokenizer.HuggingFace{}, []string{`"<void>"`, "pad_token"}},
+		"config no JSON":    {config(`pad`), tokenizer.HuggingFace{}, []string{"tokenizer_config.json", "not a JSON object"}},
+		"token no string":   {config(`{"pad_token": 3}`), tokenizer.HuggingFace{}, []string{"tokenizer_config.json", "pad_token"}},
+		"no sep":            {config(`{"pad_token": "[PAD]"}`), tokenizer.HuggingFace{StripSepToken: true}, []string{"sep_token"}},
+		"clips without bos": {config(`{"pad_token": "[PAD]"}`), tokenizer.HuggingFace{Mode: "clips"}, []string{"bos_token"}},
+		"model cut":         {map[string][]byte{"spiece.model": model[:len(model)/2]}, tokenizer.HuggingFace{Name: "t5"}, []string{"spiece.model", "not a sentencepiece model"}},
+		"model empty":       {map[string][]byte{"spiece.model": nil}, tokenizer.HuggingFace{Name: "t5"}, []string{"spiece.model", "no pieces"}},
+		"model garbage":     {map[string][]byte{"spiece.model": []byte("version https://git-lfs")}, tokenizer.HuggingFace{Name: "t5"}, []string{"spiece.model"}},
+		"class unknown":     {map[string][]byte{"spiece.model": model}, tokenizer.HuggingFace{Name: "x"}, []string{"spiece.model", "class"}},
+		"class unsupported": {map[string][]byte{"spiece.model": model}, tokenizer.HuggingFace{Name: "nllb"}, []string{"spiece.model", "Nllb", "tokenizer.json"}},
+		"words of none":     {map[string][]byte{"vocab.txt": []byte("a\nb\n")}, tokenizer.HuggingFace{Name: "bert"}, []string{"vocab.txt", `"[CLS]"`}},
+		"words, class":      {map[string][]byte{"vocab.txt": []byte("a\nb\n")}, tokenizer.HuggingFace{}, []string{"vocab.txt", "BertTokenizer"}},
+		"vocab, no merges":  {map[string][]byte{"vocab.json": []byte("{}")}, tokenizer.HuggingFace{Name: "roberta"}, []string{"vocab.json without merges.txt"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := tokenizer.LoadHuggingFace(folder(c.files), c.o)
+			require.ErrorIs(t, err, tokenizer.ErrVocabulary)
+			for _, part := range c.want {
+				assert.ErrorContains(t, err, part)
+			}
+			assert.NotContains(t, err.Error(), "\n")
+		})
+	}
+	_, err := tokenizer.LoadHuggingFace(folder(nil), tokenizer.HuggingFace{Name: "bert-base-uncased"})
+	assert.ErrorIs(t, err, fs.ErrNotExist)
+	_, err = tokenizer.LoadHuggingFace(unreadable{}, tokenizer.HuggingFace{})
+	assert.ErrorIs(t, err, fs.ErrPermission)
+	_, err = tokenizer.LoadHuggingFace(folder(config(`{"pad_token": "[PAD]"}`)), tokenizer.HuggingFace{Mode: "other"})
+	assert.ErrorContains(t, err, `"other"`)
+}
+
+// TestLongTextsTakeBoundedTimeHuggingFace: see TestLongTextsTakeBoundedTime.
+func TestLongTextsTakeBoundedTimeHuggingFace(t *testing.T) {
+	const n = 100_000
+	for _, name := range recorded.Cases {
+		files := map[string][]byte{
+			"tokenizer.json":          recorded.Load(t, name).Tokenizer,
+			"special_tokens_map.json": []byte(`{"pad_token": "` + map[bool]string{true: "[UNK]", false: "<unk>"}[strings.Contains(name, "bert")] + `"}`),
+		}
+		if name == "roberta" || name == "clip" || name == "modernbert" {
+			files["special_tokens_map.json"] = []byte(`{"pad_token": "!"}`)
+		}
+		tok, err := tokenizer.LoadHuggingFace(folder(files), tokenizer.HuggingFace{})
+		require.NoError(t, err, name)
+		for kind, text := range map[string]string{
+			"letter": strings.Repeat("a", n), "words": strings.Repeat("the ", n/4), "marks": "a" + strings.Repeat("\u0301\u0323", n/2),
+			"unknown": strings.Repeat("\u16a0", n/3), "digits": strings.Repeat("0", n), "joined": strings.Repeat("\u200d", n/3),
+			"specials": strings.Repeat("<mask></s>", n/10), "lines": strings.Repeat("x\n", n/2),
+		} {
+			start := time.Now()
+			assert.Len(t, tok.Tokenize([]string{text}, 64)[0], 64)
+			assert.Less(t, time.Since(start), 20*time.Second, "%s %s", name, kind)
+		}
+	}
+}
+
+func encodeModel(t *testing.T, data []byte, text string) []int32 {
+	t.Helper()
+	m, err := sentencepiece.Parse(data)
+	require.NoError(t, err)
+	return m.Encode(text)
+}
