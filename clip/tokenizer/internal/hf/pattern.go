@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/dlclark/regexp2"
@@ -58,12 +59,17 @@ func literal(s string) pattern {
 	}
 }
 
+// regexTimeout bounds the time of one search, since an expression may take
+// exponential time; what is left then is one span.
+const regexTimeout = 5 * time.Second
+
 // regex compiles an Oniguruma regular expression.
 func regex(expr string) (pattern, error) {
 	re, err := regexp2.Compile(widenWord(expr), regexp2.None)
 	if err != nil {
 		return nil, fmt.Errorf("regular expression %q: %w", expr, err)
 	}
+	re.MatchTimeout = regexTimeout
 	return func(text string) (spans []span) {
 		chars := []rune(text)
 		offset := make([]int, len(chars)+1) // in bytes, of each character

@@ -36,10 +36,14 @@ func Parse(data []byte) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
+	return build(s)
+}
+
+func build(s *spec) (m *Model, err error) {
 	if s.modelType != unigramType && s.modelType != bpeType {
 		return nil, fmt.Errorf("model_type %d is not supported; supported are unigram (1) and BPE (2)", s.modelType)
 	}
-	m := &Model{spec: s, ids: make(map[string]int32, len(s.pieces)), unk: subword.None}
+	m = &Model{spec: s, ids: make(map[string]int32, len(s.pieces)), unk: subword.None}
 	if m.chars, err = subword.ParseCharsMap(s.charsMap); err != nil {
 		return nil, err
 	}
