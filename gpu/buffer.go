@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"time"
 	"unsafe"
 
 	"github.com/rajveermalviya/go-webgpu/wgpu"
@@ -115,7 +114,8 @@ func (u *uploader) write(ctx context.Context, dst *buffer, offset int64, data []
 			if offset+int64(len(piece)) > dst.size {
 				return fmt.Errorf("upload of %d bytes at %d into a buffer of %d", len(piece), offset, dst.size)
 			}
-			return u.queue.WriteBuffer(dst.Buffer, uint64(offset), piece)
+			writeBuffer(u.queue, dst.Buffer, offset, piece)
+			return nil
 		})
 		if err != nil {
 			return err
@@ -158,23 +158,20 @@ type transfer struct {
 	dst    []byte
 }
 
-// batches splits transfers into what staging holds at a time.
-func batches(transfers []transfer) [][]transfer {
-	var all [][]transfer
-	room := int64(0)
-	for _, t := range transfers {
-		for len(t.dst) > 0 {
-			if room == 0 {
-				all = append(all, nil)
-				room = stagingBytes
-			}
-			n := min(int64(len(t.dst)), room)
-			last := &all[len(all)-1]
-			*last = append(*last, transfer{t.src, t.offset, t.dst[:n]})
-			t.offset, t.dst, room = t.offset+n, t.dst[n:], room-aligned(n)
+// batch cuts off what staging holds at a time. It may write to transfers.
+func batch(transfers []transfer) (first, rest []transfer) {
+	room := int64(stagingBytes)
+	for i, t := range transfers {
+		n := int64(len(t.dst))
+		if n > room {
+			rest = slices.Clone(transfers[i:])
+			rest[0] = transfer{t.src, t.offset + room, t.dst[room:]}
+			transfers[i].dst = t.dst[:room]
+			return transfers[:i+1], rest
 		}
+		room -= aligned(n)
 	}
-	return all
+	return transfers, nil
 }
 
 // aligned is where the next transfer after n bytes may begin: the library
@@ -183,8 +180,10 @@ func aligned(n int64) int64 { return (n + 7) &^ 7 }
 
 // readback fills all dst after everything submitted before. The caller holds run.
 func (c *core) readback(ctx context.Context, transfers []transfer) error {
-	for _, batch := range batches(transfers) {
-		if err := c.send(ctx, nil, batch, nil); err != nil {
+	for len(transfers) > 0 {
+		var first []transfer
+		first, transfers = batch(transfers)
+		if err := c.send(ctx, nil, first, nil); err != nil {
 			return err
 		}
 	}
@@ -195,16 +194,14 @@ func (c *core) readback(ctx context.Context, transfers []transfer) error {
 func (c *core) stage(e *wgpu.CommandEncoder, reads []transfer) (size int64, err error) {
 	for _, t := range reads {
 		n := int64(len(t.dst))
-		if err := e.CopyBufferToBuffer(t.src.Buffer, uint64(t.offset), c.staging.Buffer, uint64(size), uint64(n)); err != nil {
-			return 0, err
-		}
+		copyBuffer(e, t.src.Buffer, t.offset, c.staging.Buffer, size, n)
 		size += aligned(n)
 	}
-	return size, nil
+	return size, c.faults.take()
 }
 
 // arrived takes what was staged, now mapped. It is the only way back from the GPU.
-func (c *core) arrived(time.Duration) error {
+func (c *core) arrived() error {
 	reads := c.arriving
 	c.arriving = nil
 	return c.call(context.Background(), func() error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/rajveermalviya/go-webgpu/wgpu"
@@ -200,17 +201,12 @@ type submission struct {
 	fence
 	sent time.Time
 	done func(elapsed time.Duration) error // called when it has, unless nil
+	read bool                              // it maps staging, for what is arriving
 }
 
 // watchdog is how long one submission may take; a software driver that first
 // compiles many kernels on a busy machine needs minutes.
 var watchdog = 15 * time.Minute
-
-// submitted notes that everything given to the queue so far is in flight. The
-// caller holds run and is inside call.
-func (c *core) submitted(f fence, done func(time.Duration) error) {
-	c.inflight = append(c.inflight, submission{f, time.Now(), done})
-}
 
 // drain waits until nothing is in flight. The caller holds run.
 func (c *core) drain(ctx context.Context) error {
@@ -219,10 +215,13 @@ func (c *core) drain(ctx context.Context) error {
 		if err := c.wait(ctx, s.fence); err != nil {
 			return err
 		}
-		c.inflight = c.inflight[1:]
+		c.inflight = slices.Delete(c.inflight, 0, 1)
 		err := s.finish()
 		if err == nil && s.done != nil {
 			err = s.done(time.Since(s.sent))
+		}
+		if err == nil && s.read {
+			err = c.arrived()
 		}
 		if err != nil {
 			return err
@@ -329,10 +328,10 @@ func (c *core) send(ctx context.Context, record func(*wgpu.CommandEncoder) error
 		}
 		defer commands.Release()
 		c.queue.Submit(commands)
-		c.submitted(queueFence(c.queue), done)
+		c.inflight = append(c.inflight, submission{fence: queueFence(c.queue), sent: time.Now(), done: done})
 		if size > 0 {
 			c.arriving = reads
-			c.submitted(mapFence(c.staging.Buffer, size), c.arrived)
+			c.inflight = append(c.inflight, submission{fence: mapFence(c.staging.Buffer, size), read: true})
 		}
 		return nil
 	})

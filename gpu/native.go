@@ -9,11 +9,14 @@ package gpu
 #include <string.h>
 
 // The part of webgpu.h that the binding offers only with callbacks into Go
-// memory, or not at all. The binding's package links the library.
+// memory, with allocations for each call, or not at all. The binding's package
+// links the library.
 extern void wgpuBufferMapAsync(void *buffer, uint32_t mode, size_t offset, size_t size, void (*callback)(int, void *), void *userdata);
 extern void const *wgpuBufferGetConstMappedRange(void *buffer, size_t offset, size_t size);
 extern void wgpuBufferUnmap(void *buffer);
 extern void wgpuQueueOnSubmittedWorkDone(void *queue, void (*callback)(int, void *), void *userdata);
+extern void wgpuQueueWriteBuffer(void *queue, void *buffer, uint64_t offset, void const *data, size_t size);
+extern void wgpuCommandEncoderCopyBufferToBuffer(void *encoder, void *src, uint64_t src_offset, void *dst, uint64_t dst_offset, uint64_t size);
 extern void wgpuDeviceSetUncapturedErrorCallback(void *device, void (*callback)(int, char const *, void *), void *userdata);
 
 // fence is what a callback reports to. Callbacks only run inside calls on the
@@ -123,6 +126,16 @@ func copyMapped(dst []byte, b *wgpu.Buffer, offset int64) error {
 		return errors.New("the mapped range is out of bounds")
 	}
 	return nil
+}
+
+// writeBuffer uploads data. Mistakes are faults.
+func writeBuffer(q *wgpu.Queue, dst *wgpu.Buffer, offset int64, data []byte) {
+	C.wgpuQueueWriteBuffer(handle(q), handle(dst), C.uint64_t(offset), unsafe.Pointer(unsafe.SliceData(data)), C.size_t(len(data)))
+}
+
+// copyBuffer encodes a copy of size bytes. Mistakes are faults.
+func copyBuffer(e *wgpu.CommandEncoder, src *wgpu.Buffer, srcOffset int64, dst *wgpu.Buffer, dstOffset, size int64) {
+	C.wgpuCommandEncoderCopyBufferToBuffer(handle(e), handle(src), C.uint64_t(srcOffset), handle(dst), C.uint64_t(dstOffset), C.uint64_t(size))
 }
 
 func unmap(b *wgpu.Buffer) { C.wgpuBufferUnmap(handle(b)) }

@@ -23,7 +23,7 @@ type Timing struct {
 // let a Run go before.
 func (s *Session) Profile(ctx context.Context, io IO) ([]Timing, error) {
 	var timings []Timing
-	err := s.run(ctx, io, func(ctx context.Context, reads [][]transfer) error {
+	err := s.run(ctx, io, func(ctx context.Context, reads []transfer) error {
 		p, err := s.newProfiler()
 		if err != nil {
 			return err

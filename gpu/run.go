@@ -30,7 +30,7 @@ const maxSteps = 4096
 // submission and no State has changed; once a State's new value is on its way,
 // the run goes on to its end. After an error Outputs may be partly filled.
 func (s *Session) Run(ctx context.Context, io IO) error {
-	return s.run(ctx, io, func(ctx context.Context, reads [][]transfer) error {
+	return s.run(ctx, io, func(ctx context.Context, reads []transfer) error {
 		if s.core.options.Check {
 			return s.replay(ctx, s.checked, reads)
 		}
@@ -39,7 +39,7 @@ func (s *Session) Run(ctx context.Context, io IO) error {
 }
 
 // run does what belongs around a replay.
-func (s *Session) run(ctx context.Context, io IO, replay func(ctx context.Context, reads [][]transfer) error) error {
+func (s *Session) run(ctx context.Context, io IO, replay func(ctx context.Context, reads []transfer) error) error {
 	if s == nil {
 		return ErrClosed
 	}
@@ -56,7 +56,7 @@ func (s *Session) run(ctx context.Context, io IO, replay func(ctx context.Contex
 	if err := s.write(ctx, io.Inputs); err != nil {
 		return err
 	}
-	return replay(ctx, batches(s.reads(io.Outputs)))
+	return replay(ctx, s.reads(io.Outputs))
 }
 
 func (s *Session) checkIO(io IO) error {
@@ -126,12 +126,12 @@ type submitter func(ctx context.Context, lo, hi int, reads []transfer) error
 
 // replay submits all steps, the first reads together with the last of them. No
 // end of ctx counts any more once a State is being written.
-func (s *Session) replay(ctx context.Context, submit submitter, reads [][]transfer) error {
+func (s *Session) replay(ctx context.Context, submit submitter, reads []transfer) error {
 	for lo, hi := 0, 0; lo < len(s.steps); lo = hi {
 		hi = s.cut(lo)
 		var first []transfer
-		if hi == len(s.steps) && len(reads) > 0 {
-			first, reads = reads[0], reads[1:]
+		if hi == len(s.steps) {
+			first, reads = batch(reads)
 		}
 		if err := submit(ctx, lo, hi, first); err != nil {
 			if ctx.Err() != nil {
@@ -143,12 +143,7 @@ func (s *Session) replay(ctx context.Context, submit submitter, reads [][]transf
 			ctx = context.WithoutCancel(ctx)
 		}
 	}
-	for _, batch := range reads {
-		if err := s.core.send(ctx, nil, batch, nil); err != nil {
-			return err
-		}
-	}
-	return s.core.drain(ctx)
+	return s.core.readback(ctx, reads)
 }
 
 // cut ends the submission that starts with step lo. A step that never ran goes
@@ -167,11 +162,11 @@ func (s *Session) cut(lo int) int {
 
 // submit is Run's submitter.
 func (s *Session) submit(ctx context.Context, lo, hi int, reads []transfer) error {
-	record := func(e *wgpu.CommandEncoder) error { return s.dispatch(e, s.steps[lo:hi]) }
-	return s.core.send(ctx, record, reads, func(elapsed time.Duration) error {
-		s.learn(s.steps[lo:hi], elapsed)
-		return nil
-	})
+	record := func(e *wgpu.CommandEncoder) error {
+		s.sent = s.steps[lo:hi] // those before are done, and learned about
+		return s.dispatch(e, s.sent)
+	}
+	return s.core.send(ctx, record, reads, s.learned)
 }
 
 func (s *Session) dispatch(e *wgpu.CommandEncoder, steps []step) error {
@@ -201,9 +196,9 @@ func (s *Session) learn(steps []step, elapsed time.Duration) {
 	}
 }
 
-// reads are the transfers that fill outputs.
+// reads are the transfers that fill outputs, valid until the next call.
 func (s *Session) reads(outputs [][]float32) []transfer {
-	var ts []transfer
+	ts := s.transfers[:0]
 	for i, dst := range outputs {
 		if dst == nil {
 			continue
@@ -215,5 +210,6 @@ func (s *Session) reads(outputs [][]float32) []transfer {
 			data = data[slot.Bytes:]
 		}
 	}
+	s.transfers = ts
 	return ts
 }

@@ -24,6 +24,11 @@ type Session struct {
 	steps   []step
 	commits int  // the first step that writes a State
 	closed  bool // under run
+
+	// Under run, kept so that a replay allocates nothing.
+	transfers []transfer
+	sent      []step                    // by the last submission
+	learned   func(time.Duration) error // learn about sent
 }
 
 // step is one dispatch as the GPU takes it.
@@ -49,6 +54,10 @@ func (d *Device) Load(p *graph.Program, w *Store) (*Session, error) {
 		return nil, err
 	}
 	s := &Session{core: d.core, program: p, commits: math.MaxInt}
+	s.learned = func(elapsed time.Duration) error {
+		s.learn(s.sent, elapsed)
+		return nil
+	}
 	err := w.retain(d.core)
 	if err == nil {
 		s.store = w
