@@ -15,10 +15,10 @@ import (
 // dimensions but the first flattened, or, where State.Transposed, for P [K, N] of
 // y = x·P. W is padded with zeros to multiples of 4 and cut into blocks of 4 × 4;
 // within a block element (n, k) comes at 4·k + n, so that the four n of one k
-// are a vec4. 64 blocks side by side in n (or as many as are left) make a panel,
+// are a vec4. 8 blocks side by side in n (or as many as are left) make a panel,
 // which holds its blocks k by k, the neighbours in n side by side: invocations
-// that make neighbouring columns read neighbouring memory. A panel is also what
-// streams from a Source: 256 whole rows of W.
+// that make neighbouring columns read neighbouring memory and, going along k, all
+// of it in order, which is what caches fetch ahead.
 type Layout uint8
 
 const (
@@ -40,7 +40,7 @@ func (l Layout) String() string {
 }
 
 // PanelBlocks is how many blocks lie side by side in a panel, but for the last.
-const PanelBlocks = 64
+const PanelBlocks = 8
 
 // blockWords is the length of a packed block in 32-bit words.
 var blockWords = [...]int{PackedF32: 16, PackedF16: 8, PackedBF16: 8, PackedQ8: 4}
@@ -99,35 +99,42 @@ func (s *State) Trainable() error {
 	return nil
 }
 
-// panel is a panel of s: its first row of W, how many, and its place in words.
-type panel struct{ row, rows, at, words int }
+// stretch is what streams from a Source at a time: whole panels, with their first
+// row of W, how many rows, and their place in words.
+type stretch struct{ row, rows, at, words int }
 
-func (s *State) panels() []panel {
+// stretchRows is how many rows of W a stretch has, but for the last.
+const stretchRows = 8 * 4 * PanelBlocks
+
+func (s *State) stretches() []stretch {
 	n, _ := s.Matrix()
-	var all []panel
+	var all []stretch
 	at := 0
-	for row := 0; row < n; row += 4 * PanelBlocks {
-		rows := min(4*PanelBlocks, n-row)
-		words := Ceil(rows, 4) * s.Depth() * blockWords[s.Layout]
-		all = append(all, panel{row, rows, at, words})
+	for row := 0; row < n; row += stretchRows {
+		rows := min(stretchRows, n-row)
+		words := s.words(rows)
+		all = append(all, stretch{row, rows, at, words})
 		at += words
 	}
 	return all
 }
 
+// words is the length of panels of so many rows of W.
+func (s *State) words(rows int) int { return Ceil(rows, 4) * s.Depth() * blockWords[s.Layout] }
+
 // Pack reads a packed State's values, row-major, and writes what the device
-// holds, a panel at a time: words to be stored at an offset in bytes, valid
+// holds, some panels at a time: words to be stored at an offset in bytes, valid
 // until write returns. It returns the first error of either.
 func (s *State) Pack(read func(dst []float32, offset int) error, write func(offset int64, words []uint32) error) error {
 	_, k := s.Matrix()
 	var values []float32
 	var words []uint32
-	for _, p := range s.panels() {
+	for _, p := range s.stretches() {
 		values, words = room(values, p.rows*k), room(words, p.words)
 		if err := s.move(p, values, read); err != nil {
 			return err
 		}
-		s.encode(p, values, words)
+		s.eachPanel(p, values, words, s.encode)
 		if err := write(4*int64(p.at), words); err != nil {
 			return err
 		}
@@ -141,12 +148,12 @@ func (s *State) Unpack(read func(words []uint32, offset int64) error, write func
 	_, k := s.Matrix()
 	var values []float32
 	var words []uint32
-	for _, p := range s.panels() {
+	for _, p := range s.stretches() {
 		values, words = room(values, p.rows*k), room(words, p.words)
 		if err := read(words, 4*int64(p.at)); err != nil {
 			return err
 		}
-		s.decode(p, words, values)
+		s.eachPanel(p, values, words, s.decode)
 		err := s.move(p, values, func(part []float32, offset int) error { return write(offset, part) })
 		if err != nil {
 			return err
@@ -163,9 +170,9 @@ func room[T any](s []T, n int) []T {
 	return s[:n]
 }
 
-// move hands the parts of a panel's values to f with their offsets in the whole:
+// move hands the parts of a stretch's values to f with their offsets in the whole:
 // rows of W in one piece, or k columns of rows.
-func (s *State) move(p panel, values []float32, f func(part []float32, offset int) error) error {
+func (s *State) move(p stretch, values []float32, f func(part []float32, offset int) error) error {
 	n, k := s.Matrix()
 	if !s.Transposed {
 		return f(values, p.row*k)
@@ -178,24 +185,36 @@ func (s *State) move(p panel, values []float32, f func(part []float32, offset in
 	return nil
 }
 
-// strides are the distances of neighbours in n and k within a panel's values.
-func (s *State) strides(p panel) (n, k int) {
-	if s.Transposed {
-		return 1, p.rows
-	}
+// panel is a panel's values, as they lie among those of its stretch, and its words.
+type panel struct {
+	rows       int       // of W
+	values     []float32 // from its first on
+	byRow, byK int       // the distances of neighbours in n and k
+	words      []uint32
+}
+
+func (s *State) eachPanel(p stretch, values []float32, words []uint32, f func(panel)) {
 	_, width := s.Matrix()
-	return width, 1
+	byRow, byK := width, 1
+	if s.Transposed {
+		byRow, byK = 1, p.rows
+	}
+	for row := 0; row < p.rows; row += 4 * PanelBlocks {
+		rows := min(4*PanelBlocks, p.rows-row)
+		length := s.words(rows)
+		f(panel{rows, values[row*byRow:], byRow, byK, words[:length]})
+		words = words[length:]
+	}
 }
 
 // block is 4 × 4 elements of W, those of one k side by side.
 type block [16]float32
 
 // encode makes the words of a panel from its values.
-func (s *State) encode(p panel, values []float32, words []uint32) {
+func (s *State) encode(p panel) {
 	_, depth := s.Matrix()
-	byRow, byK := s.strides(p)
 	width, size := Ceil(p.rows, 4), blockWords[s.Layout]
-	scales := words[len(words)-4*width:]
+	scales := p.words[len(p.words)-4*width:]
 	for row := 0; row < p.rows; row += 4 {
 		rows := min(4, p.rows-row)
 		var toInt [4]float32
@@ -203,7 +222,7 @@ func (s *State) encode(p panel, values []float32, words []uint32) {
 			for j := range 4 {
 				scale := float32(0)
 				if j < rows {
-					scale = largest(values[(row+j)*byRow:], byK, depth)
+					scale = largest(p.values[(row+j)*p.byRow:], p.byK, depth)
 				}
 				scales[row+j] = math.Float32bits(scale)
 				if scale > 0 {
@@ -214,12 +233,12 @@ func (s *State) encode(p panel, values []float32, words []uint32) {
 		for k := 0; k < depth; k += 4 {
 			var b block
 			for i := range min(4, depth-k) {
-				at := values[row*byRow+(k+i)*byK:]
+				at := p.values[row*p.byRow+(k+i)*p.byK:]
 				for j := range rows {
-					b[4*i+j] = at[j*byRow]
+					b[4*i+j] = at[j*p.byRow]
 				}
 			}
-			s.Layout.put(words[(k/4*width+row/4)*size:][:size], &b, &toInt)
+			s.Layout.put(p.words[(k/4*width+row/4)*size:][:size], &b, &toInt)
 		}
 	}
 }
@@ -261,23 +280,22 @@ func largest(values []float32, stride, count int) float32 {
 }
 
 // decode makes a panel's values from its words.
-func (s *State) decode(p panel, words []uint32, values []float32) {
+func (s *State) decode(p panel) {
 	_, depth := s.Matrix()
-	byRow, byK := s.strides(p)
 	width, size := Ceil(p.rows, 4), blockWords[s.Layout]
-	scales := words[len(words)-4*width:]
+	scales := p.words[len(p.words)-4*width:]
 	for row := 0; row < p.rows; row += 4 {
 		rows := min(4, p.rows-row)
 		for k := 0; k < depth; k += 4 {
-			b := s.Layout.get(words[(k/4*width+row/4)*size:][:size])
+			b := s.Layout.get(p.words[(k/4*width+row/4)*size:][:size])
 			for i := range min(4, depth-k) {
-				at := values[row*byRow+(k+i)*byK:]
+				at := p.values[row*p.byRow+(k+i)*p.byK:]
 				for j := range rows {
 					v := b[4*i+j]
 					if s.Layout == PackedQ8 {
 						v *= math.Float32frombits(scales[row+j])
 					}
-					at[j*byRow] = v
+					at[j*p.byRow] = v
 				}
 			}
 		}

@@ -99,7 +99,7 @@ func (s *State) rowMax(values []float32, row int) float64 {
 
 // TestPackedPlaces computes every place from the documentation of Layout.
 func TestPackedPlaces(t *testing.T) {
-	const rows, cols, depth = 263, 7, 2 // a panel of 64 blocks and one of 2
+	const rows, cols, depth = 263, 7, 2 // 8 panels of 8 blocks and one of 2
 	s := &State{Spec: Spec{Shape: Shape{rows, cols}}, Layout: PackedF32}
 	values := wave(rows * cols)
 	p := pack(t, s, values)
@@ -107,11 +107,11 @@ func TestPackedPlaces(t *testing.T) {
 	padding := len(p.words)
 	for n := range rows {
 		for k := range cols {
-			panel, width := n/256, 64
-			if panel == 1 {
+			panel, width := n/32, 8
+			if panel == 8 {
 				width = 2
 			}
-			block := panel*64*depth + k/4*width + n%256/4
+			block := panel*8*depth + k/4*width + n%32/4
 			require.Equal(t, math.Float32bits(values[n*cols+k]), p.words[16*block+k%4*4+n%4], "row %d, column %d", n, k)
 			padding--
 		}

@@ -26,7 +26,7 @@ var linearTiles = map[string]struct{ rows, groups int }{
 	"linear ROWS=4 GROUPS=2": {4, 64},
 	"linear ROWS=6 GROUPS=2": {6, 64},
 	"linear ROWS=8 GROUPS=2": {8, 64},
-	"linear ROWS=6 GROUPS=3": {6, 96},
+	"linear ROWS=8 GROUPS=3": {8, 96},
 	"linear_split ROWS=1":    {1, 8},
 	"linear_split ROWS=4":    {4, 8},
 	"linear_tile":            {64, 16},
@@ -42,10 +42,10 @@ func (p packedLinear) candidates() []string {
 		first = "linear_split ROWS=1"
 	case p.m <= 4:
 		first = "linear_split ROWS=4"
-	case p.w.Layout == graph.PackedF32:
+	case p.w.Layout == graph.PackedQ8:
 		first = "linear ROWS=6 GROUPS=2"
 	case graph.Ceil(wide, 96)*96 <= graph.Ceil(wide, 64)*64:
-		first = "linear ROWS=6 GROUPS=3"
+		first = "linear ROWS=8 GROUPS=3"
 	}
 	all := slices.Sorted(maps.Keys(linearTiles))
 	return append([]string{first}, slices.DeleteFunc(all, func(name string) bool { return name == first })...)

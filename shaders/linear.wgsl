@@ -26,8 +26,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
     if col >= groups_n {
         return;
     }
-
-    var sum: array<vec4<f32>, ROWS * GROUPS>;
+    var sum: array<array<vec4<f32>, GROUPS>, ROWS>;
     for (var i = 0u; i < p.inner; i++) {
         var w: array<mat4x4<f32>, GROUPS>;
         for (var g = 0u; g < GROUPS; g++) {
@@ -36,17 +35,13 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
         for (var r = 0u; r < ROWS; r++) {
             let v = left(row + r, i);
             for (var g = 0u; g < GROUPS; g++) {
-                let s = r * GROUPS + g;
-                sum[s] = fma(vec4<f32>(v.x), w[g][0], sum[s]);
-                sum[s] = fma(vec4<f32>(v.y), w[g][1], sum[s]);
-                sum[s] = fma(vec4<f32>(v.z), w[g][2], sum[s]);
-                sum[s] = fma(vec4<f32>(v.w), w[g][3], sum[s]);
+                sum[r][g] = add_product(sum[r][g], v, w[g]);
             }
         }
     }
     for (var r = 0u; r < ROWS; r++) {
         for (var g = 0u; g < GROUPS; g++) {
-            finish(row + r, col + g * WG, sum[r * GROUPS + g]);
+            finish(row + r, col + g * WG, sum[r][g]);
         }
     }
 }

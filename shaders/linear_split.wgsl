@@ -32,10 +32,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
         let w = factors(min(col, groups_n - 1u), i);
         for (var r = 0u; r < ROWS; r++) {
             let v = left(row + r, i);
-            sum[r] = fma(vec4<f32>(v.x), w[0], sum[r]);
-            sum[r] = fma(vec4<f32>(v.y), w[1], sum[r]);
-            sum[r] = fma(vec4<f32>(v.z), w[2], sum[r]);
-            sum[r] = fma(vec4<f32>(v.w), w[3], sum[r]);
+            sum[r] = add_product(sum[r], v, w);
         }
     }
     for (var r = 0u; r < ROWS; r++) {

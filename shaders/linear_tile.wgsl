@@ -46,16 +46,10 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
         workgroupBarrier();
         for (var d = 0u; d < DEPTH; d++) {
             let w_at = d * 4u * SIDE + lane % SIDE;
-            let w0 = part_w[w_at];
-            let w1 = part_w[w_at + SIDE];
-            let w2 = part_w[w_at + 2u * SIDE];
-            let w3 = part_w[w_at + 3u * SIDE];
+            let w = mat4x4<f32>(part_w[w_at], part_w[w_at + SIDE], part_w[w_at + 2u * SIDE], part_w[w_at + 3u * SIDE]);
             for (var r = 0u; r < ROWS; r++) {
                 let v = part_x[(lane / SIDE * ROWS + r) * DEPTH + d];
-                sum[r] = fma(vec4<f32>(v.x), w0, sum[r]);
-                sum[r] = fma(vec4<f32>(v.y), w1, sum[r]);
-                sum[r] = fma(vec4<f32>(v.z), w2, sum[r]);
-                sum[r] = fma(vec4<f32>(v.w), w3, sum[r]);
+                sum[r] = add_product(sum[r], v, w);
             }
         }
         workgroupBarrier();

@@ -30,6 +30,14 @@ fn left(row: u32, i: u32) -> vec4<f32> {
     return v;
 }
 
+// add_product(sum, v, w) = sum + v · w, of which software drivers store only the end.
+fn add_product(sum: vec4<f32>, v: vec4<f32>, w: mat4x4<f32>) -> vec4<f32> {
+    let x = fma(vec4<f32>(v.x), w[0], sum);
+    let y = fma(vec4<f32>(v.y), w[1], x);
+    let z = fma(vec4<f32>(v.z), w[2], y);
+    return fma(vec4<f32>(v.w), w[3], z);
+}
+
 // finish stores y's group col of a row, which may lie past the end.
 fn finish(row: u32, col: u32, sum: vec4<f32>) {
     if row >= p.m || 4u * col >= p.n {
