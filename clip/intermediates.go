@@ -154,48 +154,49 @@ func (e *engine) imageIntermediates(ctx context.Context, images Tensor, o Interm
 	if format != "NCHW" && format != "NLC" {
 		return fmt.Errorf("%w: image output format %q must be one of NCHW or NLC", ErrInput, format)
 	}
-	taken, depth, err := selection(o.ImageIndices, len(e.visual.Transformer.Resblocks), o.StopEarly)
+	o, err := e.visual.intermediatesOptions(o)
 	if err = firstError(err, e.checkImages(images)); err != nil {
 		return err
 	}
-	if o.NormalizeIntermediates && e.visual.AttnPool != nil && e.visual.LnPost.Weight.Shape[0] != e.cfg.VisionCfg.Width {
-		return fmt.Errorf("%w: ln_post is %d wide and cannot normalise blocks of width %d", ErrInput, e.visual.LnPost.Weight.Shape[0], e.cfg.VisionCfg.Width)
+	taken, depth, err := selection(o.ImageIndices, e.visual.depth(), o.StopEarly)
+	if err != nil {
+		return err
 	}
 	outs, err := e.run(ctx, images.Shape[0], task{
 		key: fmt.Sprintf("image blocks %v of %d norm=%t only=%t unit=%t", taken, depth, o.NormalizeIntermediates, o.IntermediatesOnly, !o.NoNormalize),
 		build: func(g *graph.Graph, batch int) []graph.Tensor {
 			defer g.Scope("visual")()
-			all := e.visual.blocks(g, e.imageInput(g, batch), depth)
-			var prefix, spatial []graph.Tensor
+			all, head := e.visual.blocks(g, e.imageInput(g, batch), depth, o)
+			var spatial, rest []graph.Tensor
+			if !o.IntermediatesOnly {
+				rest = append(rest, unit(g, head(), !o.NoNormalize))
+			}
 			for _, i := range taken {
-				x := all[i]
-				if o.NormalizeIntermediates {
-					x = e.visual.LnPost.Forward(g, x)
+				spatial = append(spatial, all[i].spatial)
+				if all[i].prefix.Valid() {
+					rest = append(rest, all[i].prefix)
 				}
-				s := ops.Split(g, x, 1, 1, x.Dim(1)-1)
-				prefix, spatial = append(prefix, s[0]), append(spatial, s[1])
 			}
-			if o.IntermediatesOnly {
-				return append(spatial, prefix...)
-			}
-			return append(append(spatial, prefix...), unit(g, e.visual.head(g, all), !o.NoNormalize))
+			return append(spatial, rest...)
 		},
 		feed: e.feedImages(images),
 	})
 	if err != nil {
 		return err
 	}
-	out.ImageIntermediates = outs[:len(taken)]
-	if format == "NCHW" {
-		for i, t := range out.ImageIntermediates {
-			out.ImageIntermediates[i] = channelsFirst(t, e.cfg.VisionCfg.grid())
+	out.ImageIntermediates, outs = outs[:len(taken)], outs[len(taken):]
+	for i, t := range out.ImageIntermediates {
+		if format == "NCHW" {
+			out.ImageIntermediates[i] = channelsFirst(t)
+		} else {
+			out.ImageIntermediates[i].Shape = []int{t.Shape[0], t.Shape[1] * t.Shape[2], t.Shape[3]}
 		}
 	}
-	if o.ImageOutputExtraTokens {
-		out.ImageIntermediatesPrefix = outs[len(taken) : 2*len(taken)]
-	}
 	if !o.IntermediatesOnly {
-		out.ImageFeatures = &outs[2*len(taken)]
+		out.ImageFeatures, outs = &outs[0], outs[1:]
+	}
+	if o.ImageOutputExtraTokens && len(outs) > 0 {
+		out.ImageIntermediatesPrefix = outs
 	}
 	return nil
 }
@@ -247,14 +248,14 @@ func (e *engine) textIntermediates(ctx context.Context, texts [][]int32, o Inter
 	return nil
 }
 
-// channelsFirst turns [n, grid, width] into [n, width, grid height, grid width].
-func channelsFirst(t Tensor, grid Size) Tensor {
-	n, cells, width := t.Shape[0], t.Shape[1], t.Shape[2]
-	y := Tensor{[]int{n, width, grid[0], grid[1]}, make([]float32, len(t.Data))}
+// channelsFirst turns [n, height, width, channels] into [n, channels, height, width].
+func channelsFirst(t Tensor) Tensor {
+	n, cells, channels := t.Shape[0], t.Shape[1]*t.Shape[2], t.Shape[3]
+	y := Tensor{[]int{n, channels, t.Shape[1], t.Shape[2]}, make([]float32, len(t.Data))}
 	for i := range n {
 		for c := range cells {
-			for w := range width {
-				y.Data[(i*width+w)*cells+c] = t.Data[(i*cells+c)*width+w]
+			for w := range channels {
+				y.Data[(i*channels+w)*cells+c] = t.Data[(i*cells+c)*channels+w]
 			}
 		}
 	}
@@ -263,9 +264,9 @@ func channelsFirst(t Tensor, grid Size) Tensor {
 
 // Trace returns the outputs of modules by their open_clip names, as forward
 // hooks would see them: "visual.transformer.resblocks.0.attn", "ln_final", and
-// "transformer.input" for what enters a stack of blocks. The patch convolution
-// "visual.conv1" is [n, width, grid height, grid width]. Names of a tower whose
-// input is absent, and of modules that the model lacks, are errors, and so is an
+// "transformer.input" for what enters a stack of blocks. Feature maps, as that of
+// "visual.conv1", are [n, channels, height, width]. Names of a tower whose input
+// is absent, and of modules that the model lacks, are errors, and so is an
 // empty batch.
 func (e *engine) Trace(ctx context.Context, images *Tensor, texts [][]int32, modules ...string) (map[string]Tensor, error) {
 	if err := notEmpty(images, texts); err != nil {
@@ -297,9 +298,6 @@ func (e *engine) Trace(ctx context.Context, images *Tensor, texts [][]int32, mod
 			return nil, fmt.Errorf("%w: the model has no module %q for the given inputs", ErrInput, name)
 		}
 	}
-	if conv, ok := found["visual.conv1"]; ok {
-		found["visual.conv1"] = channelsFirst(conv, e.cfg.VisionCfg.grid())
-	}
 	return found, nil
 }
 
@@ -326,6 +324,9 @@ func (e *engine) trace(ctx context.Context, kind string, n int, tower func(*grap
 		return err
 	}
 	for i, t := range outs {
+		if len(t.Shape) == 4 { // feature maps are channels-last on the device
+			t = channelsFirst(t)
+		}
 		found[names[i]] = t
 	}
 	return nil

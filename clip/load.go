@@ -263,10 +263,7 @@ func adapt(e *engine, src weights.Source) (weights.Source, error) {
 		}
 		m["logit_bias"] = zero
 	}
-	grid := e.cfg.VisionCfg.grid()
-	if err := resize(m, "visual.positional_embedding", func(old []float32, width int) []float32 {
-		return ResizePosEmbed(old, width, grid)
-	}, e.visual.PositionalEmbedding.Shape); err != nil {
+	if err := e.visual.adapt(m); err != nil {
 		return nil, err
 	}
 	return m, resize(m, e.text.PositionalEmbedding.Name, func(old []float32, width int) []float32 {

@@ -90,15 +90,15 @@ type Model interface {
 // CLIP is open_clip's CLIP class: the text tower's modules are its own.
 type CLIP struct {
 	*TextTransformer `w:""`
-	Visual           *VisionTransformer `w:"visual"`
+	Visual           ImageTower `w:"visual"`
 	*engine          `w:""`
 }
 
 // CustomTextCLIP is open_clip's CustomTextCLIP class: the text tower is a
 // module of its own. It takes text rows shorter than the context, too.
 type CustomTextCLIP struct {
-	Visual  *VisionTransformer `w:"visual"`
-	Text    *TextTransformer   `w:"text"`
+	Visual  ImageTower       `w:"visual"`
+	Text    *TextTransformer `w:"text"`
 	*engine `w:""`
 
 	ContextLength int
@@ -132,7 +132,11 @@ func build(cfg Config) (Model, *engine, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, nil, err
 	}
-	e := newEngine(cfg)
+	family, err := cfg.imageFamily()
+	if err != nil {
+		return nil, nil, err
+	}
+	e := newEngine(cfg, family.build(&cfg))
 	var m Model = &CLIP{Visual: e.visual, TextTransformer: e.text, engine: e}
 	if cfg.CustomText {
 		m = &CustomTextCLIP{
@@ -153,7 +157,7 @@ type engine struct {
 	cfg       Config
 	name      string
 	root      Model
-	visual    *VisionTransformer
+	visual    ImageTower
 	text      *TextTransformer
 	tokens    *tokenizer.Tokenizer
 	transform *preprocess.Transform
@@ -167,12 +171,12 @@ type engine struct {
 	logit    atomic.Pointer[logitConstants]
 }
 
-func newEngine(cfg Config) *engine {
+func newEngine(cfg Config, visual ImageTower) *engine {
 	shape := []int{}
 	if cfg.NonscalarLogitScale {
 		shape = []int{1}
 	}
-	e := &engine{cfg: cfg, visual: newVisionTransformer(&cfg), text: newTextTransformer(&cfg)}
+	e := &engine{cfg: cfg, visual: visual, text: newTextTransformer(&cfg)}
 	scale := defaultInitLogitScale
 	if cfg.InitLogitScale != nil {
 		scale = *cfg.InitLogitScale

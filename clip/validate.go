@@ -20,7 +20,7 @@ const (
 
 // validate says what is wrong with c in open_clip's own names.
 func (c *Config) validate() error {
-	for _, check := range []func() error{c.supported, c.checkVision, c.checkText} {
+	for _, check := range []func() error{c.checkVision, c.supported, c.checkText} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -36,45 +36,33 @@ func (c *Config) validate() error {
 	return nil
 }
 
-// supported refuses the families that open_clip knows and this package does not.
+// supported refuses what else open_clip knows and this package does not.
 func (c *Config) supported() error {
-	v, t := &c.VisionCfg, &c.TextCfg
+	t := &c.TextCfg
 	switch {
 	case len(c.MultimodalCfg) > 0:
 		return fmt.Errorf("multimodal_cfg (CoCa) is %w; supported are CLIP and CustomTextCLIP with ViT and CLIP text towers", ErrUnsupported)
-	case v.TimmModelName != nil && *v.TimmModelName != "":
-		return fmt.Errorf("timm_model_name %q is %w; supported is the native vision transformer", *v.TimmModelName, ErrUnsupported)
-	case len(v.Layers) == 0:
-		return fmt.Errorf("%w: vision_cfg.layers is missing", ErrConfig)
-	case len(v.Layers) > 1:
-		return fmt.Errorf("vision_cfg.layers %v (ModifiedResNet) is %w; supported is the native vision transformer", []int(v.Layers), ErrUnsupported)
 	case t.HFModelName != nil && *t.HFModelName != "":
 		return fmt.Errorf("hf_model_name %q is %w; supported is the native text transformer", *t.HFModelName, ErrUnsupported)
 	case t.TextArch != "clip":
 		return fmt.Errorf("text_arch %q is %w; supported is \"clip\"", t.TextArch, ErrUnsupported)
 	case t.VariableText:
 		return fmt.Errorf("variable_text is %w", ErrUnsupported)
-	case v.ImageSeqLen != nil:
+	case c.VisionCfg.ImageSeqLen != nil:
 		return fmt.Errorf("image_seq_len is %w", ErrUnsupported)
 	}
 	return nil
 }
 
 func (c *Config) checkVision() error {
+	family, err := c.imageFamily()
+	if err != nil {
+		return err
+	}
 	v := &c.VisionCfg
-	err := firstError(
-		inRange("vision_cfg.width", v.Width, 1, maxWidth),
-		inRange("vision_cfg.layers", v.Layers[0], 1, maxLayers),
-		inRange("vision_cfg.head_width", v.HeadWidth, 1, v.Width),
-		ratio("vision_cfg.mlp_ratio", v.MLPRatio, v.Width),
+	err = firstError(
 		inRange("vision_cfg.image_size", v.ImageSize[0], 1, maxSide),
 		inRange("vision_cfg.image_size", v.ImageSize[1], 1, maxSide),
-		inRange("vision_cfg.patch_size", v.PatchSize[0], 1, v.ImageSize[0]),
-		inRange("vision_cfg.patch_size", v.PatchSize[1], 1, v.ImageSize[1]),
-		divisible("vision_cfg.width", v.Width, "its number of heads (width / head_width)", v.Width/max(1, v.HeadWidth)),
-		oneOf("vision_cfg.pool_type", v.PoolType, "tok", "avg", "none"),
-		oneOf("vision_cfg.pos_embed_type", v.PosEmbedType, "learnable", "sin_cos_2d"),
-		checkBlock("vision_cfg", v.BlockConfig, v.ActKwargs, v.NormKwargs, c.QuickGELU),
 	)
 	if err != nil {
 		return err
@@ -82,23 +70,7 @@ func (c *Config) checkVision() error {
 	if v.PatchDropout < 0 || v.PatchDropout >= 1 || math.IsNaN(v.PatchDropout) {
 		return fmt.Errorf("%w: vision_cfg.patch_dropout is %v, want at least 0 and below 1", ErrConfig, v.PatchDropout)
 	}
-	if grid := v.grid(); v.PosEmbedType == "sin_cos_2d" && (grid[0] != grid[1] || v.Width%4 != 0) {
-		return fmt.Errorf("%w: vision_cfg.pos_embed_type sin_cos_2d wants a square grid and a width divisible by 4, has %d×%d and %d", ErrConfig, grid[0], grid[1], v.Width)
-	}
-	if v.AttentionalPool == PoolerNone {
-		return nil
-	}
-	if v.AttentionalPool == PoolerSingle && v.PoolType == "avg" && v.AttnPoolerQueries == 1 {
-		return fmt.Errorf("%w: vision_cfg.pool_type avg drops query 0, so attn_pooler_queries must be above 1", ErrConfig)
-	}
-	if v.AttentionalPool != PoolerSingle && c.EmbedDim != v.Width {
-		return fmt.Errorf("%w: vision_cfg.attentional_pool %q wants embed_dim (%d) equal to vision_cfg.width (%d)", ErrConfig, v.AttentionalPool, c.EmbedDim, v.Width)
-	}
-	return firstError(
-		inRange("vision_cfg.attn_pooler_queries", v.AttnPoolerQueries, 1, maxWidth),
-		inRange("vision_cfg.attn_pooler_heads", v.AttnPoolerHeads, 1, maxWidth),
-		divisible("embed_dim", c.EmbedDim, "vision_cfg.attn_pooler_heads", v.AttnPoolerHeads),
-	)
+	return family.check(c)
 }
 
 func (c *Config) checkText() error {

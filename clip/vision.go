@@ -1,12 +1,59 @@
 package clip
 
 import (
+	"fmt"
 	"math"
 
 	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/clip-wgpu/clip-wgpu/layers"
 	"github.com/clip-wgpu/clip-wgpu/ops"
+	"github.com/clip-wgpu/clip-wgpu/weights"
 )
+
+func init() {
+	registerImageTower(imageFamily{
+		name:  "VisionTransformer",
+		takes: func(v *VisionConfig) bool { return !v.isTimm() && len(v.Layers) == 1 },
+		check: checkVisionTransformer,
+		build: func(c *Config) ImageTower { return newVisionTransformer(c) },
+	})
+}
+
+func checkVisionTransformer(c *Config) error {
+	v := &c.VisionCfg
+	err := firstError(
+		inRange("vision_cfg.width", v.Width, 1, maxWidth),
+		inRange("vision_cfg.layers", v.Layers[0], 1, maxLayers),
+		inRange("vision_cfg.head_width", v.HeadWidth, 1, v.Width),
+		ratio("vision_cfg.mlp_ratio", v.MLPRatio, v.Width),
+		inRange("vision_cfg.patch_size", v.PatchSize[0], 1, v.ImageSize[0]),
+		inRange("vision_cfg.patch_size", v.PatchSize[1], 1, v.ImageSize[1]),
+		divisible("vision_cfg.width", v.Width, "its number of heads (width / head_width)", v.Width/max(1, v.HeadWidth)),
+		oneOf("vision_cfg.pool_type", v.PoolType, "tok", "avg", "none"),
+		oneOf("vision_cfg.pos_embed_type", v.PosEmbedType, "learnable", "sin_cos_2d"),
+		checkBlock("vision_cfg", v.BlockConfig, v.ActKwargs, v.NormKwargs, c.QuickGELU),
+	)
+	if err != nil {
+		return err
+	}
+	if grid := v.grid(); v.PosEmbedType == "sin_cos_2d" && (grid[0] != grid[1] || v.Width%4 != 0) {
+		return fmt.Errorf("%w: vision_cfg.pos_embed_type sin_cos_2d wants a square grid and a width divisible by 4, has %d×%d and %d", ErrConfig, grid[0], grid[1], v.Width)
+	}
+	if v.AttentionalPool == PoolerNone {
+		return nil
+	}
+	if v.AttentionalPool == PoolerSingle && v.PoolType == "avg" && v.AttnPoolerQueries == 1 {
+		return fmt.Errorf("%w: vision_cfg.pool_type avg drops query 0, so attn_pooler_queries must be above 1", ErrConfig)
+	}
+	if v.AttentionalPool != PoolerSingle && c.EmbedDim != v.Width {
+		return fmt.Errorf("%w: vision_cfg.attentional_pool %q wants embed_dim (%d) equal to vision_cfg.width (%d)", ErrConfig, v.AttentionalPool, c.EmbedDim, v.Width)
+	}
+	return firstError(
+		inRange("vision_cfg.attn_pooler_queries", v.AttnPoolerQueries, 1, maxWidth),
+		inRange("vision_cfg.attn_pooler_heads", v.AttnPoolerHeads, 1, maxWidth),
+		divisible("embed_dim", c.EmbedDim, "vision_cfg.attn_pooler_heads", v.AttnPoolerHeads),
+	)
+}
 
 // VisionTransformer is open_clip's native image tower (VisionTransformer in
 // transformer.py; Dosovitskiy et al., 2021).
@@ -75,12 +122,13 @@ func sinCos2D(width, side int) []float32 {
 	return table
 }
 
-// blocks runs the tower up to the output of its first depth blocks, each
-// [batch, 1 + grid, width], from an image [batch, 3, height, width].
-func (t *VisionTransformer) blocks(g *graph.Graph, image graph.Tensor, depth int) []graph.Tensor {
+func (t *VisionTransformer) depth() int { return len(t.Transformer.Resblocks) }
+
+// sequence runs the first depth blocks, whose outputs are [batch, 1 + grid, width].
+func (t *VisionTransformer) sequence(g *graph.Graph, image graph.Tensor, depth int) []graph.Tensor {
 	end := g.Scope("conv1")
 	x := t.Conv1.Forward(g, image, 1)
-	g.Tap(ops.Split(g, x, 1, 1, x.Dim(1)-1)[1])
+	g.Tap(t.split(g, x).spatial)
 	end()
 	// The class token is zero so far: what it and the positions add is one table.
 	table := ops.AddPrefix(g, g.Param(t.PositionalEmbedding), g.Param(t.ClassEmbedding))
@@ -88,6 +136,37 @@ func (t *VisionTransformer) blocks(g *graph.Graph, image graph.Tensor, depth int
 	x = g.Module("ln_pre", func() graph.Tensor { return t.LnPre.Forward(g, x) })
 	defer g.Scope("transformer")()
 	return t.Transformer.Forward(g, x, layers.Mask{}, depth)
+}
+
+func (t *VisionTransformer) split(g *graph.Graph, x graph.Tensor) featureMap {
+	grid, s := t.cfg.grid(), ops.Split(g, x, 1, 1, x.Dim(1)-1)
+	return featureMap{prefix: s[0], spatial: g.Reshape(s[1], x.Dim(0), grid[0], grid[1], x.Dim(2))}
+}
+
+func (t *VisionTransformer) blocks(g *graph.Graph, image graph.Tensor, depth int, o IntermediatesOptions) ([]featureMap, func() graph.Tensor) {
+	all := t.sequence(g, image, depth)
+	outs := make([]featureMap, depth)
+	for i, x := range all {
+		if o.NormalizeIntermediates {
+			x = t.LnPost.Forward(g, x)
+		}
+		outs[i] = t.split(g, x)
+	}
+	return outs, func() graph.Tensor { return t.head(g, all[depth-1]) }
+}
+
+func (t *VisionTransformer) intermediatesOptions(o IntermediatesOptions) (IntermediatesOptions, error) {
+	if post := t.LnPost.Weight.Shape[0]; o.NormalizeIntermediates && post != t.cfg.Width {
+		return o, fmt.Errorf("%w: ln_post is %d wide and cannot normalise blocks of width %d", ErrInput, post, t.cfg.Width)
+	}
+	return o, nil
+}
+
+// adapt resizes the position embedding.
+func (t *VisionTransformer) adapt(m weights.Map) error {
+	return resize(m, t.PositionalEmbedding.Name, func(old []float32, width int) []float32 {
+		return ResizePosEmbed(old, width, t.cfg.grid())
+	}, t.PositionalEmbedding.Shape)
 }
 
 // lnPost is the final norm, tapped under its name.
@@ -133,13 +212,11 @@ func (t *VisionTransformer) globalPool(g *graph.Graph, x graph.Tensor) (pooled, 
 	return g.Reshape(split[0], batch, width), split[1]
 }
 
-// forward maps an image to features [batch, embed_dim], or [batch, tokens,
-// embed_dim] where the tower does not pool.
 func (t *VisionTransformer) forward(g *graph.Graph, image graph.Tensor) graph.Tensor {
-	return t.head(g, t.blocks(g, image, len(t.Transformer.Resblocks)))
+	return t.head(g, t.sequence(g, image, t.depth())[t.depth()-1])
 }
 
-func (t *VisionTransformer) head(g *graph.Graph, blocks []graph.Tensor) graph.Tensor {
-	pooled, _ := t.pool(g, blocks[len(blocks)-1])
+func (t *VisionTransformer) head(g *graph.Graph, x graph.Tensor) graph.Tensor {
+	pooled, _ := t.pool(g, x)
 	return ops.Project(g, pooled, g.Param(t.Proj))
 }
