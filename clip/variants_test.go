@@ -113,7 +113,8 @@ func farthest(a, b Tensor) (d float64) {
 func TestDispatches(t *testing.T) {
 	c, err := ModelConfig("ViT-B-32")
 	require.NoError(t, err)
-	e := newEngine(c)
+	_, e, err := build(c)
+	require.NoError(t, err)
 	for variant, most := range map[string]int{"three passes": 120, "one pass": 95} {
 		for _, task := range []task{e.imageTask(), e.textTask(e.text.ContextLength)} {
 			p, err := e.compile(task, 1, func(string, []string) string { return variant })
