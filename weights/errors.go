@@ -19,6 +19,8 @@ var (
 	ErrUnsupportedFormat = errors.New("unsupported weights format")
 	// ErrNotWeights: something else than weights, such as a git-LFS pointer, a web page or a pipe.
 	ErrNotWeights = errors.New("not weights")
+	// ErrForbidden: a pickle that wants more than tensors and plain values, which nothing here gives it.
+	ErrForbidden = errors.New("forbidden in a pickle")
 	// ErrDType: the tensor's element type cannot be read or written as asked.
 	ErrDType = errors.New("wrong element type")
 	// ErrClosed: the file was closed.

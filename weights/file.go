@@ -12,8 +12,7 @@ import (
 	"strings"
 )
 
-// File is an open checkpoint: one safetensors file, or several that an index
-// ties together. It is a Source. All methods may be called concurrently;
+// File is an open checkpoint: one file, or several that an index ties together. It is a Source. All methods may be called concurrently;
 // on a nil File, Close does nothing.
 type File struct {
 	path     string
@@ -22,8 +21,7 @@ type File struct {
 	mappings []*mapping
 }
 
-// folderNames are what Open looks for in a folder, the first found wins. The
-// last ones are there to be refused with their reason.
+// folderNames are what Open looks for in a folder, the first found wins.
 var folderNames = []string{
 	"open_clip_model.safetensors",
 	"model.safetensors",
@@ -32,22 +30,30 @@ var folderNames = []string{
 	"*.safetensors.index.json",
 	"open_clip_pytorch_model.bin",
 	"pytorch_model.bin",
+	"pytorch_model.bin.index.json",
 }
 
 // Open opens a checkpoint and checks the whole of its header, reading no
 // tensor data. The path is
 //
 //   - a safetensors file (https://github.com/huggingface/safetensors);
+//   - what torch.save wrote of a state dict, or of a training checkpoint with
+//     one under state_dict, in its zip or its legacy format;
+//   - a TorchScript archive, whose tensors are read and whose code is not;
+//   - the archive of numpy.savez;
 //   - the JSON index of a sharded one, whose shards lie beside it;
 //   - a folder that holds one of, in this order: open_clip_model.safetensors,
-//     model.safetensors, their .index.json, any single *.safetensors.index.json.
+//     model.safetensors, their .index.json, any single *.safetensors.index.json,
+//     open_clip_pytorch_model.bin, pytorch_model.bin, its .index.json.
 //
-// What a file is shows in its content, never in its name. PyTorch checkpoints
-// give ErrUnsupportedFormat; they are never unpickled. A file must not be
+// What a file is shows in its content, never in its name. PyTorch's pickles are
+// read by a machine that knows tensors and plain values and can import or call
+// nothing; one that asks for more gives ErrForbidden. A file must not be
 // changed in place while open; Save over it is safe, except on Windows.
 //
-// Errors are FileErrors with ErrMalformed, ErrTruncated, ErrUnsupportedFormat,
-// ErrNotWeights, fs.ErrNotExist, fs.ErrPermission or another error of the system.
+// Errors are FileErrors with ErrMalformed, ErrTruncated, ErrForbidden,
+// ErrUnsupportedFormat, ErrNotWeights, fs.ErrNotExist, fs.ErrPermission or
+// another error of the system.
 func Open(path string) (*File, error) {
 	path, err := resolve(path)
 	if err != nil {
@@ -150,9 +156,6 @@ func openRegular(path string) (*regular, error) {
 // openSingle opens a file that is no index.
 func openSingle(r *regular) (*File, error) {
 	path := r.Name()
-	if err := recognise(r.head); err != nil {
-		return nil, at(path, err)
-	}
 	m, err := openMapping(r.File, r.size)
 	if err != nil {
 		return nil, err
@@ -199,7 +202,7 @@ func resolve(path string) (string, error) {
 			return filepath.Join(path, found[0]), nil
 		}
 	}
-	return "", at(path, fail(fs.ErrNotExist, "", "folder has no weights: looked for %s", strings.Join(folderNames[:len(folderNames)-2], ", ")))
+	return "", at(path, fail(fs.ErrNotExist, "", "folder has no weights: looked for %s", strings.Join(folderNames, ", ")))
 }
 
 // describe names what a path that is no regular file is.

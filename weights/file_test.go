@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/clip-wgpu/clip-wgpu/internal/half"
+	"github.com/clip-wgpu/clip-wgpu/internal/torchtest"
 )
 
 const references = "../tests/testdata/containers"
@@ -173,9 +174,14 @@ func TestOpenFolder(t *testing.T) {
 	write := func(name, content string) {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(content), 0o666))
 	}
-	write("open_clip_pytorch_model.bin", "PK\x03\x04 and more")
-	_, err = Open(dir)
-	requireFileError(t, err, filepath.Join(dir, "open_clip_pytorch_model.bin"), ErrUnsupportedFormat)
+	checkpoint := string(torchtest.Save(torchtest.Dict{{Key: "x", Value: torchtest.F32([]int{1}, []float32{1})}}))
+	write("part.bin", checkpoint)
+	write("pytorch_model.bin.index.json", `{"weight_map":{"x":"part.bin"}}`)
+	assert.Equal(t, filepath.Join(dir, "pytorch_model.bin.index.json"), open(t, dir).Path())
+	for _, name := range []string{"pytorch_model.bin", "open_clip_pytorch_model.bin"} {
+		write(name, checkpoint)
+		assert.Equal(t, filepath.Join(dir, name), open(t, dir).Path())
+	}
 
 	save(t, filepath.Join(dir, "part.safetensors"), f32(t, "x", 1))
 	for _, name := range []string{"m.safetensors.index.json", "model.safetensors.index.json", "open_clip_model.safetensors.index.json"} {

@@ -20,10 +20,10 @@ const (
 	metadataKey = "__metadata__"
 )
 
-// parse checks a whole safetensors file and returns its tensors in ascending
-// order of name, as byte ranges of raw without storage, and its metadata.
-// Errors have no path yet.
-func parse(raw []byte) ([]Tensor, map[string]string, error) {
+// parseSafetensors checks a whole safetensors file and returns its tensors in
+// ascending order of name, as byte ranges of raw without storage, and its
+// metadata. Errors have no path yet.
+func parseSafetensors(raw []byte) ([]Tensor, map[string]string, error) {
 	header, err := headerOf(raw)
 	if err != nil {
 		return nil, nil, err

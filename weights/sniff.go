@@ -15,18 +15,20 @@ var signatures = []struct {
 	kind  error
 	is    string
 }{
-	{"PK\x03\x04", ErrUnsupportedFormat, pytorch},
-	{"\x80\x02", ErrUnsupportedFormat, pytorch},
-	{"\x80\x03", ErrUnsupportedFormat, pytorch},
-	{"\x80\x04", ErrUnsupportedFormat, pytorch},
-	{"\x80\x05", ErrUnsupportedFormat, pytorch},
-	{"\x93NUMPY", ErrUnsupportedFormat, "a NumPy array, which is not supported: convert it to safetensors"},
+	{"\x93NUMPY", ErrUnsupportedFormat, "a single NumPy array, which is not supported: an .npz archive or safetensors expected"},
 	{"\x89HDF\r\n", ErrUnsupportedFormat, "an HDF5 file, which is not supported: convert it to safetensors"},
 	{"GGUF", ErrUnsupportedFormat, "a GGUF file, which is not supported: get the safetensors file"},
 	{"\x1f\x8b", ErrNotWeights, "a gzip archive: unpack it first"},
 }
 
-const pytorch = "a PyTorch checkpoint (pickle), which is not supported and is never unpickled: convert it to safetensors"
+// isZip and isPickle tell what PyTorch writes, and numpy.savez, which is a zip archive too.
+func isZip(head []byte) bool {
+	return bytes.HasPrefix(head, []byte("PK\x03\x04")) || bytes.HasPrefix(head, []byte("PK\x05\x06"))
+}
+
+func isPickle(head []byte) bool {
+	return len(head) >= 2 && head[0] == 0x80 && head[1] >= 2 && head[1] <= 5
+}
 
 // isSafetensors tells by a plausible header. It goes before signatures: a
 // header of 640 bytes makes a file begin like a pickle, with 80 02.
@@ -40,13 +42,10 @@ func isJSON(head []byte) bool {
 }
 
 // recognise returns an error that says what a file is when its start shows
-// that it is something else than safetensors, and nil when it does not.
+// that it is something else than weights, and nil when it does not.
 func recognise(head []byte) error {
-	if isSafetensors(head) {
+	if isSafetensors(head) || isZip(head) || isPickle(head) {
 		return nil
-	}
-	if bytes.HasPrefix(head, []byte("PK\x03\x04")) && bytes.Contains(head, []byte(".npy")) {
-		return fail(ErrUnsupportedFormat, "", "is a NumPy .npz archive, which is not supported: convert it to safetensors")
 	}
 	for _, s := range signatures {
 		if bytes.HasPrefix(head, []byte(s.magic)) {

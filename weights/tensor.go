@@ -1,6 +1,7 @@
 // Package weights reads and writes model checkpoints.
 //
-// Open maps a safetensors file, a sharded index or a folder that holds one and
+// Open maps a safetensors file, a PyTorch checkpoint, a NumPy archive, a sharded
+// index or a folder that holds one and
 // checks all of its header before it returns. Tensor values are converted
 // piece by piece while they are read, so that no second copy of a checkpoint
 // is ever in memory. Save writes safetensors, atomically.
@@ -31,6 +32,8 @@ type Tensor struct {
 
 	data       storage
 	begin, end int // bytes [begin, end) of data
+	strided    *strided
+	parts      []Tensor // instead of data: what lies one after the other along the first axis
 }
 
 // storage holds the little-endian bytes of tensors.
@@ -49,28 +52,40 @@ func (m memory) path() string                                     { return "" }
 
 // Len is the number of elements, 1 for a scalar.
 func (t Tensor) Len() int {
-	if size := t.DType.Size(); size > 0 {
-		return (t.end - t.begin) / size
+	n := 1
+	for _, d := range t.Shape {
+		n *= d
 	}
-	return 0
+	return n
 }
 
-// View calls fn with the tensor's bytes as stored: little-endian, of any
-// alignment, read-only, and valid only until fn returns.
+// View calls fn with the tensor's bytes: little-endian, of any alignment,
+// read-only, and valid only until fn returns.
 func (t Tensor) View(fn func(raw []byte) error) error {
-	return t.view(0, t.end-t.begin, fn)
+	if t.parts == nil {
+		return t.each(0, t.Len(), func(_ Tensor, _ int, raw []byte) error { return fn(raw) })
+	}
+	var all []byte
+	err := t.each(0, t.Len(), func(_ Tensor, _ int, raw []byte) error {
+		all = append(all, raw...)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return fn(all)
 }
 
 // ReadF32 fills dst with the elements from index off on, converting F64, F16
 // and BF16 to float32: F64 rounds, the others are exact. Other types give ErrDType.
 func (t Tensor) ReadF32(dst []float32, off int) error {
-	return t.read(len(dst), off, "float32", func(raw []byte) bool { return decodeF32(dst, raw, t.DType) })
+	return t.read(len(dst), off, "float32", func(at, n int, raw []byte, d DType) bool { return decodeF32(dst[at:at+n], raw, d) })
 }
 
 // ReadI64 fills dst with the elements from index off on, converting from any
 // integer type but U64, and from BOOL as 0 and 1. Other types give ErrDType.
 func (t Tensor) ReadI64(dst []int64, off int) error {
-	return t.read(len(dst), off, "int64", func(raw []byte) bool { return decodeI64(dst, raw, t.DType) })
+	return t.read(len(dst), off, "int64", func(at, n int, raw []byte, d DType) bool { return decodeI64(dst[at:at+n], raw, d) })
 }
 
 // FirstNaN returns the index of the first NaN, or -1 when there is none. It
@@ -92,28 +107,59 @@ func (t Tensor) FirstNaN() (int, error) {
 	return -1, nil
 }
 
-func (t Tensor) read(n, off int, as string, decode func(raw []byte) bool) error {
+func (t Tensor) read(n, off int, as string, decode func(at, n int, raw []byte, d DType) bool) error {
 	if off < 0 || off > t.Len() || n > t.Len()-off {
 		return t.fail(nil, "elements %d to %d asked for, it has %d", off, off+n, t.Len())
 	}
-	size := t.DType.Size()
-	return t.view(off*size, (off+n)*size, func(raw []byte) error {
-		if !decode(raw) {
-			return t.fail(ErrDType, "%v cannot be read as %s", t.DType, as)
+	return t.each(off, n, func(p Tensor, at int, raw []byte) error {
+		if !decode(at, len(raw)/max(1, p.DType.Size()), raw, p.DType) {
+			return t.fail(ErrDType, "%v cannot be read as %s", p.DType, as)
 		}
 		return nil
 	})
 }
 
-func (t Tensor) view(begin, end int, fn func(raw []byte) error) error {
-	if t.data == nil {
+// each calls fn with the bytes of the n elements from index off on: in one
+// piece, or one for each part that they are in. at is the number of those before.
+func (t Tensor) each(off, n int, fn func(p Tensor, at int, raw []byte) error) error {
+	size := t.DType.Size()
+	switch {
+	case t.parts != nil:
+		return t.eachPart(off, n, fn)
+	case t.data == nil:
 		return t.fail(nil, "has no data")
+	case t.strided == nil:
+		return t.data.view(t.begin+off*size, t.begin+(off+n)*size, func(raw []byte) error { return fn(t, 0, raw) })
 	}
-	return t.data.view(t.begin+begin, t.begin+end, fn)
+	gathered := make([]byte, n*size)
+	if err := t.data.view(t.begin, t.end, func(raw []byte) error {
+		t.strided.gather(gathered, raw, size, off)
+		return nil
+	}); err != nil {
+		return err
+	}
+	return fn(t, 0, gathered)
+}
+
+func (t Tensor) eachPart(off, n int, fn func(p Tensor, at int, raw []byte) error) error {
+	begin := 0 // of the part
+	for _, part := range t.parts {
+		end := begin + part.Len()
+		if lo, hi := max(off, begin), min(off+n, end); lo < hi || n == 0 && begin == 0 {
+			if err := part.each(lo-begin, hi-lo, func(p Tensor, at int, raw []byte) error { return fn(p, lo-off+at, raw) }); err != nil {
+				return err
+			}
+		}
+		begin = end
+	}
+	return nil
 }
 
 func (t Tensor) fail(kind error, format string, args ...any) error {
 	err := fail(kind, t.Name, format, args...)
+	for t.parts != nil {
+		t = t.parts[0]
+	}
 	if t.data != nil {
 		err.Path = t.data.path()
 	}
@@ -142,7 +188,7 @@ func FromI64(name string, shape []int, data []int64) (Tensor, error) {
 func inMemory(name string, d DType, shape []int, raw []byte) (Tensor, error) {
 	t := Tensor{Name: name, DType: d, Shape: slices.Clone(shape), data: memory(raw), end: len(raw)}
 	if want, ok := byteSize(shape, d); !ok || want != len(raw) {
-		return Tensor{}, t.fail(nil, "%d elements do not fill shape %v", t.Len(), shape)
+		return Tensor{}, t.fail(nil, "%d elements do not fill shape %v", len(raw)/d.Size(), shape)
 	}
 	return t, nil
 }
