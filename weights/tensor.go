@@ -1,10 +1,10 @@
 // Package weights reads and writes model checkpoints.
 //
 // Open maps a safetensors file, a PyTorch checkpoint, a NumPy archive, a sharded
-// index or a folder that holds one and
-// checks all of its header before it returns. Tensor values are converted
-// piece by piece while they are read, so that no second copy of a checkpoint
-// is ever in memory. Save writes safetensors, atomically.
+// index or a folder that holds one and checks all of its header before it
+// returns; Canonical gives its tensors open_clip's names. Tensor values are
+// converted piece by piece while they are read, so that no second copy of a
+// checkpoint is ever in memory. Save writes safetensors, atomically.
 package weights
 
 import (

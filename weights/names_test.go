@@ -1,0 +1,102 @@
+package weights
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// The files are one model: as big_vision and transformers name it, and as
+// open_clip's own conversion does (make_siglip.py).
+func TestCanonicalSigLIP(t *testing.T) {
+	want := open(t, references+"/siglip.safetensors")
+	for file, layout := range map[string]Layout{
+		"siglip.npz": BigVision, "siglip_stacked.npz": BigVision, "siglip_hf.safetensors": HuggingFaceSigLIP, "siglip.safetensors": OpenCLIP,
+	} {
+		got, l, err := Canonical(open(t, references+"/"+file))
+		require.NoError(t, err, file)
+		assert.Equal(t, layout, l, file)
+		require.Equal(t, want.Names(), got.Names(), file)
+		for _, x := range want.Tensors() {
+			y, _ := got.Tensor(x.Name)
+			assert.Equal(t, x.Name, y.Name)
+			if strings.HasPrefix(x.Name, "logit_") {
+				y.Shape = nil // clip takes a scalar for a vector of one
+			}
+			requireSameTensor(t, x, y)
+		}
+	}
+}
+
+func TestCanonicalDropsPrefixesAndConstants(t *testing.T) {
+	names := func(s ...string) Map {
+		m := Map{}
+		for _, name := range s {
+			m[name] = f32(t, name, 1)
+		}
+		return m
+	}
+	for _, c := range []struct {
+		in, want Map
+		layout   Layout
+	}{
+		{names("module.a", "module.b"), names("a", "b"), OpenCLIP},
+		{names("module.a", "b"), names("module.a", "b"), OpenCLIP},
+		{names("input_resolution", "a"), names("input_resolution", "a"), OpenCLIP},
+		{names("visual.conv1.weight", "token_embedding.weight", "text_projection", "input_resolution", "context_length", "vocab_size"),
+			names("visual.conv1.weight", "token_embedding.weight", "text_projection"), OpenAI},
+	} {
+		got, layout, err := Canonical(c.in)
+		require.NoError(t, err)
+		assert.Equal(t, c.layout, layout)
+		assert.Equal(t, c.want.Names(), got.Names())
+		for _, name := range got.Names() {
+			x, _ := got.Tensor(name)
+			assert.Equal(t, name, x.Name)
+		}
+	}
+}
+
+// What a layout's rule needs and does not find is named.
+func TestCanonicalNamesWhatIsMissing(t *testing.T) {
+	for file, missing := range map[string]string{
+		"siglip.npz":            "params/img/Transformer/encoderblock_1/MultiHeadDotProductAttention_0/key/kernel",
+		"siglip_stacked.npz":    "params/txt/Encoder_0/encoderblock/MlpBlock_0/Dense_1/bias",
+		"siglip_hf.safetensors": "text_model.encoder.layers.1.self_attn.v_proj.bias",
+	} {
+		m := NewMap(open(t, references+"/"+file).Tensors()...)
+		require.Contains(t, m, missing)
+		delete(m, missing)
+		_, _, err := Canonical(m)
+		require.ErrorIs(t, err, ErrMalformed)
+		assert.ErrorContains(t, err, missing)
+	}
+	m := NewMap(open(t, references+"/siglip_hf.safetensors").Tensors()...)
+	m["extra"] = f32(t, "extra", 1)
+	got, _, err := Canonical(m)
+	require.NoError(t, err)
+	assert.Contains(t, got.Names(), "extra", "for Bind to report")
+}
+
+// Tensors of shapes that a rule does not expect give an error, never a panic.
+func TestCanonicalOfOddShapes(t *testing.T) {
+	for _, file := range []string{"siglip.npz", "siglip_stacked.npz", "siglip_hf.safetensors"} {
+		all := open(t, references+"/"+file).Tensors()
+		for i := range all {
+			for _, shape := range [][]int{{}, {1}, {1, 1, 1, 1, 1}} {
+				m := NewMap(all...)
+				x, err := FromF32(all[i].Name, shape, []float32{1})
+				require.NoError(t, err)
+				m[x.Name] = x
+				if got, _, err := Canonical(m); err == nil {
+					for _, name := range got.Names() {
+						y, _ := got.Tensor(name)
+						require.NoError(t, y.ReadF32(make([]float32, y.Len()), 0), name)
+					}
+				}
+			}
+		}
+	}
+}
