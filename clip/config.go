@@ -165,9 +165,10 @@ func DefaultTextConfig() TextConfig {
 
 // ParseConfig reads a model configuration, either bare or as the model_cfg of
 // an open_clip_config.json (whose preprocess_cfg is then the second result).
-// Defaults are applied; an unknown key is an error. Configs of models that
-// open_clip has and this package does not build give ErrUnsupported, with the
-// config where it is one of an image and a text tower.
+// Defaults are applied; an unknown key is an error. The config.json of a Hugging
+// Face CLIPModel or SiglipModel is translated. Configs of models that open_clip
+// has and this package does not build give ErrUnsupported, with the config where
+// it is one of an image and a text tower.
 func ParseConfig(data []byte) (Config, json.RawMessage, error) {
 	var file struct {
 		ModelCfg      json.RawMessage `json:"model_cfg"`
@@ -179,7 +180,8 @@ func ParseConfig(data []byte) (Config, json.RawMessage, error) {
 	}
 	switch {
 	case file.ModelCfg == nil && file.ModelType != nil:
-		return Config{}, nil, fmt.Errorf("a Hugging Face config (model_type %s) is %w; want open_clip's, with embed_dim, vision_cfg and text_cfg", file.ModelType, ErrUnsupported)
+		c, err := parseHuggingFaceConfig(data)
+		return c, nil, err
 	case file.ModelCfg == nil:
 		file.ModelCfg = data
 	}

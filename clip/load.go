@@ -3,7 +3,6 @@ package clip
 import (
 	"context"
 	"embed"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -31,13 +30,17 @@ const Embedded = "emoji-clip"
 //   - "" or Embedded, the embedded model;
 //   - a folder in open_clip's layout (open_clip_config.json, weights and the
 //     files of its tokenizer where that is not CLIP's own), also as local-dir:PATH;
-//   - a safetensors file with a config beside it;
+//   - a folder of Hugging Face's CLIPModel or SiglipModel (config.json, weights
+//     and preprocessor_config.json);
+//   - a file of weights, of any kind that weights.Open takes, with a config beside
+//     it, in WithConfig or WithConfigFrom; OpenAI's archives need none;
 //   - hf-hub:ORG/NAME or hf-hub:ORG/NAME@REVISION, on the Hugging Face hub;
 //   - NAME:TAG, open_clip's name of a model and of its published weights.
 //
 // The last two are downloaded into the hub's cache, where they are not yet;
 // package hub tells how. Weights that do not fit the config are an error that
-// names the tensors; NaN among them is a warning.
+// names the tensors; NaN among them is a warning, and so is what was assumed
+// because nothing beside the weights says it, such as the preprocessing.
 func Load(ctx context.Context, source string, opts ...Option) (Model, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -68,7 +71,10 @@ type checkpoint struct {
 	config    Config
 	transform *preprocess.Transform
 	file      *weights.File
+	src       weights.Source // file's tensors under open_clip's names
+	layout    weights.Layout // that they were in
 	warnings  []string
+	assumed   string // of the preprocessing
 }
 
 func openCheckpoint(source string, o *options) (*checkpoint, error) {
@@ -77,7 +83,10 @@ func openCheckpoint(source string, o *options) (*checkpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err = c.readConfig(o); err == nil {
+	if c.src, c.layout, err = weights.Canonical(c.file); err == nil {
+		err = c.readConfig(o)
+	}
+	if err == nil {
 		return c, nil
 	}
 	return nil, errors.Join(err, c.file.Close())
@@ -108,51 +117,6 @@ func (c *checkpoint) locate(source string) (err error) {
 	return nil
 }
 
-// readConfig reads the model and preprocessing configurations.
-func (c *checkpoint) readConfig(o *options) error {
-	pp := preprocess.DefaultConfig()
-	if o.config != nil {
-		c.config = *o.config
-	} else {
-		file, data, err := c.findConfig()
-		if err != nil {
-			return err
-		}
-		var ppJSON []byte
-		if c.config, ppJSON, err = ParseConfig(data); err == nil && ppJSON != nil {
-			err = json.Unmarshal(ppJSON, &pp)
-		}
-		if err == nil {
-			err = pp.Validate()
-		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", file, err)
-		}
-	}
-	o.resize(&c.config)
-	if err := c.config.validate(); err != nil {
-		return err
-	}
-	var err error
-	pp.Size = preprocess.Size(c.config.VisionCfg.ImageSize)
-	c.transform, err = preprocess.New(pp)
-	return err
-}
-
-// findConfig reads open_clip_config.json, or a config.json of the same form.
-func (c *checkpoint) findConfig() (string, []byte, error) {
-	for _, name := range []string{"open_clip_config.json", "config.json"} {
-		data, err := fs.ReadFile(c.dir, name)
-		if err == nil {
-			return filepath.Join(c.folder(), name), data, nil
-		}
-		if !errors.Is(err, fs.ErrNotExist) {
-			return "", nil, err
-		}
-	}
-	return "", nil, fmt.Errorf("%s: %w: no open_clip_config.json in the folder of the weights", c.name, fs.ErrNotExist)
-}
-
 func (c *checkpoint) folder() string {
 	if info, err := os.Stat(c.name); err == nil && !info.IsDir() {
 		return filepath.Dir(c.name)
@@ -165,7 +129,7 @@ func (c *checkpoint) load(ctx context.Context, opts []Option) (Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	src, err := adapt(e, c.file)
+	src, err := adapt(e, c.src)
 	if err == nil {
 		err = weights.Bind(m, src).Err()
 	}
@@ -178,7 +142,9 @@ func (c *checkpoint) load(ctx context.Context, opts []Option) (Model, error) {
 	if e.warnings, err = findNaN(ctx, src); err != nil {
 		return nil, err
 	}
-	e.warnings = append(e.warnings, c.warnings...)
+	if e.warnings = append(e.warnings, c.warnings...); c.assumed != "" {
+		e.warnings = append(e.warnings, c.assumed)
+	}
 	e.name, e.source, e.transform = c.name, c.file, c.transform
 	if err := e.open(opts); err != nil {
 		return nil, err

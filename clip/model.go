@@ -79,7 +79,8 @@ type Model interface {
 	Preprocess() *preprocess.Transform
 	// Name says which model it is: the embedded one's name or the source.
 	Name() string
-	// Warnings lists what is odd about the weights, such as NaN.
+	// Warnings lists what is odd about the weights, such as NaN, and what was
+	// assumed because nothing beside them says it, such as the preprocessing.
 	Warnings() []string
 	Device() *gpu.Device
 	// Close frees the model's memory on the device; running calls end first. From
@@ -301,14 +302,15 @@ func (e *engine) Close() error {
 type Option func(*options)
 
 type options struct {
-	gpu       gpu.Options
-	device    *gpu.Device
-	maxBatch  int
-	castDType CastDType
-	config    *Config
-	progress  func(file string, done, total int64)
-	imageSize *Size
-	context   int
+	gpu        gpu.Options
+	device     *gpu.Device
+	maxBatch   int
+	castDType  CastDType
+	config     *Config
+	configFrom string
+	progress   func(file string, done, total int64)
+	imageSize  *Size
+	context    int
 }
 
 func newOptions(opts []Option) *options {
@@ -341,6 +343,11 @@ func WithMaxBatch(n int) Option { return func(o *options) { o.maxBatch = max(1, 
 
 // WithConfig supplies the model configuration that a lone weights file lacks.
 func WithConfig(c Config) Option { return func(o *options) { o.config = &c } }
+
+// WithConfigFrom does the same by name: a file that ParseConfig takes, whose
+// preprocess_cfg counts too, or open_clip's name of a model. It replaces WithConfig
+// and what lies beside the weights.
+func WithConfigFrom(source string) Option { return func(o *options) { o.configFrom = source } }
 
 // WithProgress is told, while a file of a model is downloaded, how many of its
 // bytes are there. It should return soon.

@@ -50,6 +50,19 @@ func (p Pretrained) preprocess() preprocess.Config {
 	return c
 }
 
+// commonPreprocess is what all published weights of a model have, nil where they differ.
+func (e modelEntry) commonPreprocess() *preprocess.Config {
+	var common *preprocess.Config
+	for _, p := range e.Pretrained {
+		pp := p.preprocess()
+		if common != nil && *common != pp {
+			return nil
+		}
+		common = &pp
+	}
+	return common
+}
+
 var models = sync.OnceValues(func() (map[string]modelEntry, error) {
 	r, err := gzip.NewReader(bytes.NewReader(modelsJSON))
 	if err != nil {

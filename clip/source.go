@@ -39,6 +39,7 @@ func (c *checkpoint) comesFrom(from origin) error {
 	if from.preprocess == nil {
 		return nil
 	}
+	c.assumed = ""
 	pp := *from.preprocess
 	pp.Size = c.transform.Config().Size
 	var err error

@@ -12,8 +12,9 @@ import (
 	"strings"
 )
 
-// File is an open checkpoint: one file, or several that an index ties together. It is a Source. All methods may be called concurrently;
-// on a nil File, Close does nothing.
+// File is an open checkpoint: one file, or several that an index ties together.
+// It is a Source. All methods may be called concurrently; on a nil File, Close
+// does nothing.
 type File struct {
 	path     string
 	tensors  []Tensor // ascending by name
@@ -31,6 +32,10 @@ var folderNames = []string{
 	"open_clip_pytorch_model.bin",
 	"pytorch_model.bin",
 	"pytorch_model.bin.index.json",
+	"*.safetensors",
+	"*.pt",
+	"*.pth",
+	"*.bin",
 }
 
 // Open opens a checkpoint and checks the whole of its header, reading no
@@ -44,7 +49,8 @@ var folderNames = []string{
 //   - the JSON index of a sharded one, whose shards lie beside it;
 //   - a folder that holds one of, in this order: open_clip_model.safetensors,
 //     model.safetensors, their .index.json, any single *.safetensors.index.json,
-//     open_clip_pytorch_model.bin, pytorch_model.bin, its .index.json.
+//     open_clip_pytorch_model.bin, pytorch_model.bin, its .index.json, any single
+//     *.safetensors, *.pt, *.pth or *.bin.
 //
 // What a file is shows in its content, never in its name. PyTorch's pickles are
 // read by a machine that knows tensors and plain values and can import or call
@@ -196,7 +202,7 @@ func resolve(path string) (string, error) {
 			}
 		}
 		if len(found) > 1 {
-			return "", at(path, fail(ErrNotWeights, "", "folder has several indexes, give one of them: %s", quote(strings.Join(found, " "))))
+			return "", at(path, fail(ErrNotWeights, "", "folder has several files of weights, give one of them: %s", quote(strings.Join(found, " "))))
 		}
 		if len(found) == 1 {
 			return filepath.Join(path, found[0]), nil

@@ -32,10 +32,14 @@ var layouts = []struct {
 // open_clip gives them, and the layout that they were in. Nothing is read: the
 // result's tensors read from src's. Tensors that no rule knows keep their names.
 func Canonical(src Source) (Source, Layout, error) {
+	file, _ := src.(*File)
 	src = withoutPrefix(src, trainingPrefix)
 	for _, l := range layouts {
 		if l.is(src) {
 			m, err := l.rename(src)
+			if file != nil {
+				err = at(file.path, err)
+			}
 			return m, l.layout, err
 		}
 	}

@@ -33,7 +33,7 @@ func stateDict(object any, fileSize int) ([]Tensor, map[string]string, error) {
 	metadata := map[string]string(nil)
 	switch v := object.(type) {
 	case *record:
-		metadata = map[string]string{formatKey: torchScriptFormat}
+		metadata = map[string]string{"format": "torchscript"}
 		if err := f.attributes("", v, 0); err != nil {
 			return nil, nil, err
 		}
@@ -58,12 +58,6 @@ func stateDict(object any, fileSize int) ([]Tensor, map[string]string, error) {
 	}
 	return f.tensors, metadata, nil
 }
-
-// formatKey is where a File's metadata says that it was a TorchScript archive.
-const (
-	formatKey         = "format"
-	torchScriptFormat = "torchscript"
-)
 
 // entries takes the tensors among a state dict's values.
 func (f *flattener) entries(d *dict) error {

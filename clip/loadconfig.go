@@ -1,0 +1,169 @@
+package clip
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
+	"github.com/clip-wgpu/clip-wgpu/weights"
+)
+
+const (
+	openCLIPConfig       = "open_clip_config.json"
+	huggingFaceConfig    = "config.json" // also the name of bare ones in open_clip's form
+	huggingFaceProcessor = "preprocessor_config.json"
+)
+
+// configuration is what must be known of weights before they are a model.
+type configuration struct {
+	model      Config
+	preprocess *preprocess.Config // nil where nothing says it
+	guess      *preprocess.Config // what it is then, where something hints at it
+	quick      string             // the name of the same model with QuickGELU, where a name without was given
+}
+
+// readConfig finds the model's and the preprocessing's configuration.
+func (c *checkpoint) readConfig(o *options) error {
+	found, err := c.findConfig(o)
+	if err != nil {
+		return err
+	}
+	c.config = found.model
+	switch {
+	case c.config.QuickGELU:
+	case c.layout == weights.OpenAI:
+		c.config.QuickGELU = true
+		c.warn("quick_gelu is on, as in all of OpenAI's models, though the config has it off")
+	case found.quick != "":
+		c.warn("assumed quick_gelu off; weights that were trained with it want config %s", found.quick)
+	}
+	o.resize(&c.config)
+	if err := c.config.validate(); err != nil {
+		return err
+	}
+	if err := c.findPreprocessing(&found); err != nil {
+		return err
+	}
+	pp := *found.preprocess
+	pp.Size = preprocess.Size(c.config.VisionCfg.ImageSize)
+	c.transform, err = preprocess.New(pp)
+	return err
+}
+
+func (c *checkpoint) warn(format string, args ...any) {
+	c.warnings = append(c.warnings, fmt.Sprintf(format, args...))
+}
+
+// findConfig takes an option's config, that beside the weights or, for OpenAI's
+// weights, the one that their shapes tell.
+func (c *checkpoint) findConfig(o *options) (configuration, error) {
+	switch {
+	case o.configFrom != "":
+		return configFrom(o.configFrom)
+	case o.config != nil:
+		return configuration{model: *o.config}, nil
+	}
+	for _, name := range []string{openCLIPConfig, huggingFaceConfig} {
+		data, err := fs.ReadFile(c.dir, name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return configuration{}, err
+		}
+		return parseConfiguration(filepath.Join(c.folder(), name), data)
+	}
+	absent := fmt.Errorf("%s: %w: no open_clip_config.json in the folder of the weights, and no config given", c.name, fs.ErrNotExist)
+	if c.layout != weights.OpenAI {
+		return configuration{}, absent
+	}
+	model, err := configFromShapes(c.src)
+	if err != nil {
+		return configuration{}, fmt.Errorf("%w: %w", absent, err)
+	}
+	return configuration{model: model}, nil
+}
+
+// configFrom reads the config that WithConfigFrom names.
+func configFrom(source string) (configuration, error) {
+	if info, err := os.Stat(source); err == nil && info.Mode().IsRegular() {
+		data, err := os.ReadFile(source)
+		if err != nil {
+			return configuration{}, err
+		}
+		return parseConfiguration(source, data)
+	}
+	known, entry, err := findModel(source)
+	if err != nil {
+		return configuration{}, fmt.Errorf("config %s: no such file, and %w", source, err)
+	}
+	found := configuration{guess: entry.commonPreprocess()}
+	if found.model, err = ModelConfig(known); err != nil {
+		return found, err
+	}
+	if quick, _, err := findModel(known + "-quickgelu"); err == nil {
+		found.quick = quick
+	}
+	return found, nil
+}
+
+// parseConfiguration reads a config with its preprocess_cfg. A file of
+// open_clip's name without one means its defaults.
+func parseConfiguration(file string, data []byte) (configuration, error) {
+	var found configuration
+	pp := preprocess.DefaultConfig()
+	model, ppJSON, err := ParseConfig(data)
+	if err == nil && ppJSON != nil {
+		err = json.Unmarshal(ppJSON, &pp)
+	}
+	if err == nil {
+		err = pp.Validate()
+	}
+	if err != nil {
+		return found, fmt.Errorf("%s: %w", file, err)
+	}
+	found.model = model
+	if ppJSON != nil || filepath.Base(file) == openCLIPConfig {
+		found.preprocess = &pp
+	}
+	return found, nil
+}
+
+// findPreprocessing takes Hugging Face's preprocessor_config.json, or what all of
+// OpenAI's models have, where the config does not say it, or else assumes what
+// most models have.
+func (c *checkpoint) findPreprocessing(found *configuration) error {
+	if found.preprocess != nil {
+		return nil
+	}
+	data, err := fs.ReadFile(c.dir, huggingFaceProcessor)
+	if err == nil {
+		pp, err := preprocess.FromHuggingFace(data)
+		if err != nil {
+			return fmt.Errorf("%s: %w", filepath.Join(c.folder(), huggingFaceProcessor), err)
+		}
+		found.preprocess = &pp
+		return nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	pp := preprocess.DefaultConfig()
+	switch {
+	case c.layout == weights.OpenAI:
+		found.preprocess = &pp
+		return nil
+	case found.guess != nil:
+		pp = *found.guess
+	case c.layout == weights.HuggingFaceSigLIP || c.layout == weights.BigVision:
+		pp.Mean, pp.Std, pp.ResizeMode = preprocess.Channels{0.5, 0.5, 0.5}, preprocess.Channels{0.5, 0.5, 0.5}, "squash"
+	}
+	c.assumed = fmt.Sprintf("assumed preprocessing, which nothing beside the weights says: resize_mode %s, interpolation %s, mean %v, std %v",
+		pp.ResizeMode, pp.Interpolation, pp.Mean, pp.Std)
+	found.preprocess = &pp
+	return nil
+}
