@@ -192,10 +192,14 @@ func findNaN(ctx context.Context, src weights.Source) (warnings []string, err er
 			return nil, err
 		}
 		if i >= 0 {
-			warnings = append(warnings, fmt.Sprintf("tensor %s holds NaN (element %d)", name, i))
+			warnings = append(warnings, nanWarning(name, i))
 		}
 	}
 	return warnings, nil
+}
+
+func nanWarning(name string, element int) string {
+	return fmt.Sprintf("tensor %s holds NaN (element %d)", name, element)
 }
 
 // textNames start the names of a text tower in the state dict of CLIP.

@@ -48,7 +48,21 @@ func (m *mapping) view(begin, end int, fn func(raw []byte) error) (err error) {
 		}
 		err = &FileError{Path: m.name, Reason: "cannot be read any more: it was changed while in use, or its disk failed", Err: ErrTruncated}
 	}()
+	defer m.forget(begin, end)
 	return fn(m.raw[begin:end:end])
+}
+
+const (
+	forgotten = 256 << 10 // bytes; what is smaller is read again soon
+	mapped    = 64 << 10  // bytes that systems map at once
+)
+
+// forget gives back the memory of pages that were read, of a large part of the
+// file: what is read from one end to the other would else be in memory as a whole.
+func (m *mapping) forget(begin, end int) {
+	if end-begin >= forgotten {
+		dropPages(m.raw[begin&^(mapped-1) : min(len(m.raw), (end+mapped-1)&^(mapped-1))])
+	}
 }
 
 // holds reports whether a recovered value is a memory fault inside the mapping.

@@ -34,6 +34,12 @@ var tokenizerFiles = []string{
 	"tokenizer.json", "vocab.json", "merges.txt", "vocab.txt", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model",
 }
 
+// TokenizerFiles lists the names of files that tokenizers are made of, or that
+// go with them.
+func TokenizerFiles() []string {
+	return append(slices.Clone(tokenizerFiles), "bpe_simple_vocab_16e6.txt.gz", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+}
+
 // Model brings the files of a model here: its configuration, its weights and
 // its tokenizer. It returns the file of the weights, or the index of several;
 // the others lie beside it. With weights given, that file of the repository is

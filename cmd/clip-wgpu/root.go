@@ -15,9 +15,10 @@ const rootHelp = `clip-wgpu runs CLIP models on the GPU: how well images and wor
 Without --model the embedded model answers. It is small, knows emoji and icon
 drawings by their English names, and has never seen a photograph. --model takes
 
-  a folder in open_clip's layout (open_clip_config.json and weights, and
-  vocab.json with merges.txt where the model has its own) or a safetensors
-  file in one;
+  a folder in open_clip's layout (open_clip_config.json, weights and the files
+  of its tokenizer) or of Hugging Face's CLIPModel or SiglipModel;
+  a file of weights: safetensors, PyTorch's .pt, .pth and .bin, OpenAI's archives
+  and .npz; --config says which model it is where nothing beside it does;
   NAME:TAG, open_clip's name of a model and of its weights (clip-wgpu models);
   hf-hub:ORG/NAME, a model on the Hugging Face hub.
 
@@ -37,6 +38,7 @@ Exit codes:
 // globals are the flags that all commands share.
 type globals struct {
 	model, device string
+	config        string
 	batch         count
 	maxMemory     size
 	weights       weightsFlag
@@ -66,7 +68,8 @@ func newRootCommand() *cobra.Command {
 	}
 	g.console = sync.OnceValue(func() *console { return newConsole(root.ErrOrStderr(), g.quiet) })
 	f := root.PersistentFlags()
-	f.StringVar(&g.model, "model", "", "model `folder`, safetensors file, NAME:TAG or hf-hub:ORG/NAME (default: the embedded "+clip.Embedded+")")
+	f.StringVar(&g.model, "model", "", "model `folder`, file of weights, NAME:TAG or hf-hub:ORG/NAME (default: the embedded "+clip.Embedded+")")
+	f.StringVar(&g.config, "config", "", "config of weights without one: a `file`, or open_clip's name of a model, such as ViT-B-32")
 	f.StringVar(&g.device, "device", "", "GPU by `index` or part of its name, see clip-wgpu devices (default: the best)")
 	f.Var(&g.batch, "batch", "inputs that go to the GPU at once (default 16)")
 	f.Var(&g.maxMemory, "max-gpu-mem", "most GPU memory to use, such as 512M or 2G (default: no limit)")
@@ -77,7 +80,7 @@ func newRootCommand() *cobra.Command {
 	f.BoolVar(&g.quiet, "quiet", false, "write results and errors only")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageErrorf(cmd, "%v", err) })
 	root.AddCommand(newClassifyCommand(g), newEmbedCommand(g), newTokenizeCommand(g), newVerifyCommand(g),
-		newDevicesCommand(g), newModelsCommand(g), newPullCommand(g), newProgramCommand(g), newBenchCommand(g), newProfileCommand(g), newTuneCommand(g), newVersionCommand())
+		newDevicesCommand(g), newModelsCommand(g), newPullCommand(g), newConvertCommand(g), newProgramCommand(g), newBenchCommand(g), newProfileCommand(g), newTuneCommand(g), newVersionCommand())
 	return root
 }
 
@@ -143,6 +146,6 @@ func (g *globals) gpu() gpu.Options {
 
 // options are the flags as options of clip.Load and clip.New.
 func (g *globals) options(batch int) []clip.Option {
-	return []clip.Option{clip.WithGPU(g.gpu()), clip.WithMaxBatch(batch), clip.WithCastDType(clip.CastDType(g.weights)),
+	return []clip.Option{clip.WithConfigFrom(g.config), clip.WithGPU(g.gpu()), clip.WithMaxBatch(batch), clip.WithCastDType(clip.CastDType(g.weights)),
 		clip.WithProgress(g.downloading)}
 }
