@@ -1,6 +1,6 @@
 // Package clip is open_clip's CLIP class in Go, computed by WebGPU.
 //
-// Load opens a model folder, a safetensors file or the embedded model; New
+// Load opens a model folder, a file of weights or the embedded model; New
 // makes one with random weights. Models are safe for concurrent use.
 package clip
 

@@ -36,7 +36,7 @@ func checkTower(cmd *cobra.Command, tower string) error {
 }
 
 // modelHelp says what openAny takes.
-const modelHelp = `a folder, a safetensors file, ` + clip.Embedded + ` (default), NAME:TAG or
+const modelHelp = `a folder, a file of weights, ` + clip.Embedded + ` (default), NAME:TAG or
 hf-hub:ORG/NAME, or open_clip's name of an architecture, such as ViT-B-32, which
 gets random weights`
 

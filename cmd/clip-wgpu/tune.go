@@ -22,7 +22,7 @@ func newTuneCommand(g *globals) *cobra.Command {
 adapter, driver and version of the kernels. Later runs take the fastest; without
 tune they take what is usually good. A run never times anything by itself.
 
-MODEL is a folder, a safetensors file, the embedded model (default), or an
+MODEL is a folder, a file of weights, the embedded model (default), or an
 architecture by its name.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
