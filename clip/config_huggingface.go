@@ -36,8 +36,16 @@ type hfTower struct {
 	VisionUseHead         *bool   `json:"vision_use_head"`
 }
 
-// parseHuggingFaceConfig translates a config of transformers.
+// parseHuggingFaceConfig translates a config of transformers and checks the result.
 func parseHuggingFaceConfig(data []byte) (Config, error) {
+	c, err := translateHuggingFace(data)
+	if err != nil {
+		return c, err
+	}
+	return c, c.validate()
+}
+
+func translateHuggingFace(data []byte) (Config, error) {
 	file := hfConfig{ProjectionDim: 512}
 	if err := json.Unmarshal(data, &file); err != nil {
 		return Config{}, fmt.Errorf("%w: %w", ErrConfig, err)
@@ -78,11 +86,7 @@ func parseHuggingFaceConfig(data []byte) (Config, error) {
 	if vision.NumChannels != 3 {
 		return Config{}, fmt.Errorf("vision_config.num_channels %d is %w; supported is 3", vision.NumChannels, ErrUnsupported)
 	}
-	c, err := translate(file, text, vision)
-	if err != nil {
-		return Config{}, err
-	}
-	return c, c.validate()
+	return translate(file, text, vision)
 }
 
 // check bounds what is divided or multiplied before validate sees it.
