@@ -158,14 +158,7 @@ func containers(t *testing.T) map[string]string {
 		{Key: "optimizer", Value: torchtest.Dict{{Key: "lr", Value: 0.1}}}}
 	hf := withTokenizer(t, map[string]string{"config.json": hfConfig, "preprocessor_config.json": hfProcessor})
 	saveHuggingFace(t, f, filepath.Join(hf, "model.safetensors"))
-	repo := map[string][]byte{}
-	entries, err := os.ReadDir(folder)
-	require.NoError(t, err)
-	for _, e := range entries {
-		repo[e.Name()], err = os.ReadFile(filepath.Join(folder, e.Name()))
-		require.NoError(t, err)
-	}
-	hubtest.New(t, map[string]map[string][]byte{"org/small": repo}).Environment(t)
+	hubtest.New(t, map[string]map[string][]byte{"org/small": contents(t, folder), "org/hf": contents(t, hf)}).Environment(t)
 	with := func(name string, data []byte) string {
 		return withTokenizer(t, map[string]string{name: string(data), "open_clip_config.json": `{"model_cfg": ` + config + `}`})
 	}
@@ -177,7 +170,20 @@ func containers(t *testing.T) map[string]string {
 		"folder of a .pth":    with("best.pth", torchtest.Save(torchTensors(t, f, ""))),
 		"Hugging Face CLIP":   hf,
 		"hub":                 "hf-hub:org/small",
+		"hub, Hugging Face":   "hf-hub:org/hf",
 	}
+}
+
+// contents are a folder's files by name.
+func contents(t *testing.T, folder string) map[string][]byte {
+	t.Helper()
+	files := map[string][]byte{}
+	for _, name := range listing(t, folder) {
+		data, err := os.ReadFile(filepath.Join(folder, name))
+		require.NoError(t, err)
+		files[name] = data
+	}
+	return files
 }
 
 // probabilities are those of an image with a model, by label.
