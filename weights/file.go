@@ -32,7 +32,6 @@ var folderNames = []string{
 	"open_clip_pytorch_model.bin",
 	"pytorch_model.bin",
 	"pytorch_model.bin.index.json",
-	"*.safetensors",
 	"*.pt",
 	"*.pth",
 	"*.bin",
@@ -50,7 +49,7 @@ var folderNames = []string{
 //   - a folder that holds one of, in this order: open_clip_model.safetensors,
 //     model.safetensors, their .index.json, any single *.safetensors.index.json,
 //     open_clip_pytorch_model.bin, pytorch_model.bin, its .index.json, any single
-//     *.safetensors, *.pt, *.pth or *.bin.
+//     *.pt, *.pth or *.bin.
 //
 // What a file is shows in its content, never in its name. PyTorch's pickles are
 // read by a machine that knows tensors and plain values and can import or call

@@ -211,14 +211,6 @@ func TestPartsOfACase(t *testing.T) {
 // What is not built yet is a row that fails nothing, unless there is no other.
 func TestNotBuilt(t *testing.T) {
 	v := newVerifier(t, gpu.Options{})
-	dir := copyCase(t, "containers")
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "state_dict.pt"), []byte("PK\x03\x04 and more"), 0o666))
-	rows, err := v.Run(t.Context(), dir)
-	require.NoError(t, err)
-	i := slices.IndexFunc(rows, func(r Row) bool { return r.Tensor == "state_dict.pt" })
-	require.GreaterOrEqual(t, i, 0)
-	assert.Equal(t, NotBuilt, rows[i].Status)
-
 	for _, kind := range []string{"coca", "locks"} {
 		dir := t.TempDir()
 		writeJSON(t, filepath.Join(dir, "meta.json"), meta{Kind: kind})
@@ -240,6 +232,13 @@ func TestCannotRun(t *testing.T) {
 	assert.ErrorIs(t, err, ErrCannotRun)
 	assert.ErrorIs(t, err, clip.ErrUnsupported)
 	assert.ErrorContains(t, err, "timm_model_name")
+
+	damaged := copyCase(t, "containers")
+	require.NoError(t, os.WriteFile(filepath.Join(damaged, "state_dict.pt"), []byte("PK\x03\x04 and more"), 0o666))
+	_, err = v.Run(t.Context(), damaged)
+	assert.ErrorIs(t, err, ErrCannotRun)
+	assert.ErrorIs(t, err, weights.ErrTruncated)
+	assert.ErrorContains(t, err, "state_dict.pt")
 
 	noModel := copyCase(t, "opt_text_first")
 	require.NoError(t, os.Remove(filepath.Join(noModel, "model.safetensors")))
