@@ -10,8 +10,8 @@
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;      // [m, n]
 
 const WG = 32u;
-const ROWS = 8u;    //!tune 1 4 6 8
-const GROUPS = 2u;  //!tune 2 3
+const ROWS = 8u;    //!tune 1 4 6 8 12
+const GROUPS = 2u;  //!tune 1 2 3
 const ACT = 9u;     // f, as in lib/function.wgsl
 const BACKWARD = false;
 
