@@ -156,7 +156,10 @@ func linearGrad(g *graph.Graph, dy, w graph.Tensor, in int, attr linearAttr) gra
 	if s := w.State(); s != nil && s.Packed() {
 		return g.Apply(linearGradOp, attr, dy, w)[0]
 	}
-	return MatMul(g, dy, g.Reshape(w, w.Shape().Elems()/w.Dim(-1), w.Dim(-1)), false, attr.project)
+	if attr.project {
+		return MatMul(g, dy, w, false, true)
+	}
+	return MatMul(g, dy, g.Reshape(w, w.Shape().Elems()/in, in), false, false)
 }
 
 // widen puts x among zeros: it becomes the elements from first on of count

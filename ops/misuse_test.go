@@ -69,6 +69,18 @@ func TestMisuse(t *testing.T) {
 		"attention, mask": {func(g *graph.Graph) graph.Tensor {
 			return Attention(g, f(g, "q", 3, 5, 8), f(g, "k", 3, 6, 8), f(g, "v", 3, 6, 8), f(g, "mask", 2, 5, 6), two)
 		}, []string{"mask f32[2×5×6]", "[3 or 1, 5, 6]"}},
+		"conv2d, channels": {func(g *graph.Graph) graph.Tensor {
+			return Conv2D(g, f(g, "x", 1, 8, 8, 3), f(g, "w", 4, 2, 3, 3), none, 1, 1)
+		}, []string{"conv2d", "x f32[1×8×8×3]", "f32[4×2×3×3]"}},
+		"conv2d, no window": {func(g *graph.Graph) graph.Tensor {
+			return Conv2D(g, f(g, "x", 1, 2, 8, 3), f(g, "w", 4, 3, 5, 5), none, 1, 1)
+		}, []string{"unfold", "f32[1×2×8×3]", "5×5", "padding 1"}},
+		"avgpool2d, no window": {func(g *graph.Graph) graph.Tensor {
+			return AvgPool2D(g, f(g, "x", 1, 2, 8, 3), 3)
+		}, []string{"avgpool2d", "f32[1×2×8×3]", "3×3"}},
+		"transpose of a vector": {func(g *graph.Graph) graph.Tensor {
+			return Transpose(g, f(g, "x", 7))
+		}, []string{"transpose", "f32[7]"}},
 		"layernorm, weight": {func(g *graph.Graph) graph.Tensor {
 			return LayerNorm(g, f(g, "x", 7, 64), f(g, "w", 63), none, 1e-5)
 		}, []string{"layernorm", "f32[7×64]", "f32[63]"}},

@@ -38,3 +38,29 @@ func TestTranspose(t *testing.T) {
 	}
 	runOpCases(t, cases)
 }
+
+func TestConv2D(t *testing.T) {
+	var cases []opCase
+	for _, c := range []struct {
+		x, w        graph.Shape
+		stride, pad int
+	}{
+		{graph.Shape{2, 5, 7, 3}, graph.Shape{4, 3, 3, 3}, 2, 1},
+		{graph.Shape{1, 6, 5, 8}, graph.Shape{9, 8, 3, 3}, 1, 1},
+		{graph.Shape{2, 3, 4, 5}, graph.Shape{7, 5, 1, 1}, 1, 0},
+		{graph.Shape{1, 5, 5, 2}, graph.Shape{3, 2, 1, 1}, 2, 0},
+		{graph.Shape{1, 8, 7, 1}, graph.Shape{2, 1, 7, 5}, 2, 3},  // windows that lie mostly outside
+		{graph.Shape{1, 7, 8, 3}, graph.Shape{65, 3, 2, 3}, 3, 0}, // pixels that no window sees
+	} {
+		for _, l := range []graph.Layout{graph.RowMajor, graph.PackedF32, graph.PackedF16} {
+			cases = append(cases, opCase{
+				name: fmt.Sprintf("%v %v by %v, stride %d, padding %d", l, c.x, c.w, c.stride, c.pad), tol: tolScaled,
+				inputs: []opInput{{name: "x", shape: c.x}, {name: "w", shape: c.w, layout: l}, param("bias", c.w[0])},
+				build: one(func(g *graph.Graph, in tensors) graph.Tensor {
+					return ops.Conv2D(g, in["x"], in["w"], in["bias"], c.stride, c.pad)
+				}),
+			})
+		}
+	}
+	runOpCases(t, cases)
+}

@@ -1,0 +1,103 @@
+package ops
+
+import (
+	"fmt"
+
+	"github.com/clip-wgpu/clip-wgpu/graph"
+)
+
+// window is what a convolution sees of an image: the sides of its kernel, the
+// distance of neighbouring windows and how many pixels of zeros surround the
+// image.
+type window struct{ h, w, stride, pad int }
+
+// over are the numbers of windows down and across an image.
+func (k window) over(height, width int) (rows, cols int) {
+	return (height+2*k.pad-k.h)/k.stride + 1, (width+2*k.pad-k.w)/k.stride + 1
+}
+
+var unfoldOp = &graph.Op{
+	Name: "unfold",
+	Infer: func(n *graph.Node) ([]graph.Spec, error) {
+		x, k := n.In[0].Spec(), n.Attr.(window)
+		if len(x.Shape) != 4 || x.DType != graph.F32 {
+			return nil, fmt.Errorf("x %v: want f32 [batch, height, width, channels]", x)
+		}
+		s := x.Shape
+		if k.h < 1 || k.w < 1 || k.stride < 1 || k.pad < 0 || k.h > s[1]+2*k.pad || k.w > s[2]+2*k.pad {
+			return nil, fmt.Errorf("x %v, windows of %d×%d, stride %d, padding %d: want at least one window", x, k.h, k.w, k.stride, k.pad)
+		}
+		rows, cols := k.over(s[1], s[2])
+		return []graph.Spec{{Shape: graph.Shape{s[0], rows, cols, s[3] * k.h * k.w}}}, nil
+	},
+	Lower: func(n *graph.Node) []graph.Launch {
+		return []graph.Launch{n.Attr.(window).launch("unfold", n.Out[0].Shape.Elems(), n.In[0].Shape())}
+	},
+	VJP: func(g *graph.Graph, n *graph.Node, dy []graph.Tensor) []graph.Tensor {
+		return g.Apply(unfoldGradOp, unfoldGradAttr{n.In[0].Shape(), n.Attr.(window)}, dy[0])
+	},
+	Ref: func(n *graph.Node, in, out [][]float64) {
+		n.Attr.(window).each(n.In[0].Shape(), func(i, pixel int) { out[0][i] = in[0][pixel] })
+	},
+}
+
+func (k window) launch(kernel string, count int, x graph.Shape) graph.Launch {
+	rows, cols := k.over(x[1], x[2])
+	return elementwise(kernel, count, []graph.Arg{graph.In(0), graph.Out(0)},
+		uint32(x[1]), uint32(x[2]), uint32(x[3]), uint32(rows), uint32(cols),
+		uint32(k.h), uint32(k.w), uint32(k.stride), uint32(k.pad))
+}
+
+// each calls f with every place in the windows that lies within the image, and
+// the place in the image that it comes from.
+func (k window) each(x graph.Shape, f func(i, pixel int)) {
+	height, width, channels := x[1], x[2], x[3]
+	rows, cols := k.over(height, width)
+	size := channels * k.h * k.w
+	for cell := range x[0] * rows * cols {
+		for e := range size {
+			row := cell/cols%rows*k.stride + e/k.w%k.h - k.pad
+			col := cell%cols*k.stride + e%k.w - k.pad
+			if row >= 0 && row < height && col >= 0 && col < width {
+				f(cell*size+e, ((cell/(rows*cols)*height+row)*width+col)*channels+e/(k.h*k.w))
+			}
+		}
+	}
+}
+
+type unfoldGradAttr struct {
+	x graph.Shape
+	k window
+}
+
+// unfoldGradOp adds the windows up to an image.
+var unfoldGradOp = &graph.Op{
+	Name: "unfold_grad",
+	Infer: func(n *graph.Node) ([]graph.Spec, error) {
+		return []graph.Spec{{Shape: n.Attr.(unfoldGradAttr).x}}, nil
+	},
+	Lower: func(n *graph.Node) []graph.Launch {
+		attr := n.Attr.(unfoldGradAttr)
+		return []graph.Launch{attr.k.launch("unfold_grad", attr.x.Elems(), attr.x)}
+	},
+	Ref: func(n *graph.Node, in, out [][]float64) {
+		attr := n.Attr.(unfoldGradAttr)
+		attr.k.each(attr.x, func(i, pixel int) { out[0][pixel] += in[0][i] })
+	},
+}
+
+// Conv2D records the convolution (torch.nn.Conv2d of one group) of x [batch,
+// height, width, channels], the channels last, with w [out, channels, kernel
+// height, kernel width] and, unless it is the zero Tensor, bias [out]: [batch,
+// rows, cols, out]. padding pixels of zeros surround x on every side. It is a
+// Linear of the windows, or of the pixels themselves where the kernel is one.
+func Conv2D(g *graph.Graph, x, w, bias graph.Tensor, stride, padding int) graph.Tensor {
+	if s := w.Shape(); g.Err() == nil && (len(s) != 4 || len(x.Shape()) != 4 || s[1] != x.Dim(3)) {
+		g.Fail("conv2d: x %v, weight %v: want [batch, height, width, channels] and [out, channels, height, width]", x.Spec(), w.Spec())
+	}
+	k := window{w.Dim(2), w.Dim(3), stride, padding}
+	if k != (window{1, 1, 1, 0}) {
+		x = g.Apply(unfoldOp, k, x)[0]
+	}
+	return Linear(g, x, w, bias)
+}

@@ -1,0 +1,34 @@
+// y[b,i,j, (c·side_h + v)·side_w + u] = x[b, stride·i + v − pad, stride·j + u − pad, c], 0 outside x
+// x: an image with the channels last; y: its windows, each flattened as an OIHW convolution weight is.
+// One invocation makes one of the n elements of y, one workgroup WG of them.
+//!use fold
+struct Params {
+    n: u32, height: u32, width: u32, channels: u32,
+    rows: u32, cols: u32, side_h: u32, side_w: u32, stride: u32, pad: u32
+}
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> x: array<f32>;        // [batch, height, width, channels]
+@group(0) @binding(2) var<storage, read_write> y: array<f32>;  // [batch, rows, cols, channels·side_h·side_w]
+
+const WG = 64u;
+
+@compute @workgroup_size(WG)
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let i = group_index(wg) * WG + lane;
+    if i >= p.n {
+        return;
+    }
+    let u = i % p.side_w;
+    let v = i / p.side_w % p.side_h;
+    let area = p.side_h * p.side_w;
+    let c = i / area % p.channels;
+    let cell = i / (area * p.channels);
+    // Above or left of x the difference wraps around to a great number.
+    let row = cell / p.cols % p.rows * p.stride + v - p.pad;
+    let col = cell % p.cols * p.stride + u - p.pad;
+    if row >= p.height || col >= p.width {
+        y[i] = 0.0;
+        return;
+    }
+    y[i] = x[((cell / (p.cols * p.rows) * p.height + row) * p.width + col) * p.channels + c];
+}
