@@ -193,11 +193,12 @@ type Source interface {
 	ReadF32(dst []float32, offset int) error
 }
 
-// Param is a trainable State: metadata and a lazy source, never a host copy.
+// Param is a State of the model: metadata and a lazy source, never a host copy.
 type Param struct {
 	State
 	Source Source
 	Frozen bool // training leaves it alone (torch's requires_grad = False)
+	Buffer bool // no parameter, but kept with them: torch's buffers, such as running means
 }
 
 // Graph records operations.

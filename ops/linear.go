@@ -2,6 +2,7 @@ package ops
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/clip-wgpu/clip-wgpu/graph"
@@ -11,14 +12,18 @@ import (
 type linearAttr struct {
 	project     bool     // w is P [in, out] of x·P instead of W [out, in …] of x·Wᵀ
 	first, rows int      // the rows of W, and elements of the bias, that take part
-	act         Function // applied before the residual is added, or none
+	act         Function // or none
+	after       bool     // act is applied after the residual is added, not before
+	eps         float64  // of the batch normalization, where it has its inputs
 }
 
 // none is no Function.
 const none = Function(len(functions))
 
 // linearOp takes x, w, bias and residual, the last two optional, to y; where a
-// packed w wants x in whole groups of four, output 1 is x padded with zeros.
+// packed w wants x in whole groups of four, output 1 is x padded with zeros. What
+// Build fuses may have four inputs more, BatchNorm's but x, in place of the bias:
+// its last output is what BatchNorm makes of them, [bias and scale, out].
 var linearOp = &graph.Op{
 	Name:   "linear",
 	Packed: []int{1},
@@ -27,8 +32,13 @@ var linearOp = &graph.Op{
 		attr := n.Attr.(linearAttr)
 		rows, in := rowsOf(n.In[0].Shape())
 		if w := n.In[1].State(); w != nil && w.Packed() {
-			p := packedLinear{w: w, m: rows, n: attr.rows, k: in, first: attr.first, act: attr.act}
-			return p.launches(n, n.In[2].Valid(), attr.residualRows(n.In[3]))
+			p := packedLinear{w: w, m: rows, n: attr.rows, k: in, first: attr.first, act: attr.act, after: attr.after}
+			if len(n.In) > 4 {
+				bias := graph.Out(len(n.Out) - 1)
+				fold := batchNormFold(attr.rows, attr.eps, graph.In(4), graph.In(5), graph.In(6), graph.In(7), bias)
+				return append([]graph.Launch{fold}, p.launches(n, bias, 2, attr.residualRows(n.In[3]))...)
+			}
+			return p.launches(n, graph.In(2), int(flag(n.In[2].Valid())), attr.residualRows(n.In[3]))
 		}
 		b := matrices(attr.rows, in).t()
 		if attr.project {
@@ -66,11 +76,17 @@ var linearOp = &graph.Op{
 			if in[2] != nil {
 				sum += in[2][attr.first+o]
 			}
-			if attr.act != none {
+			if len(in) > 4 {
+				sum = (sum-in[6][o])/math.Sqrt(in[7][o]+attr.eps)*in[4][o] + in[5][o]
+			}
+			if attr.act != none && !attr.after {
 				sum = functions[attr.act].at(sum)
 			}
 			if in[3] != nil {
 				sum += in[3][i%len(in[3])]
+			}
+			if attr.after {
+				sum = functions[attr.act].at(sum)
 			}
 			out[0][i] = sum
 		}
@@ -128,17 +144,24 @@ func (a linearAttr) want() string {
 	return "[out, in …]"
 }
 
-// fuseLinear takes a Function or an addition into the launch of a packed weight.
+// fuseLinear takes a BatchNorm, a Function and an addition into the launch of a
+// packed weight: the first before the others, these in either order.
 func fuseLinear(n, user *graph.Node) *graph.Node {
 	w, attr := n.In[1].State(), n.Attr.(linearAttr)
-	if w == nil || !w.Packed() || n.In[3].Valid() {
+	if w == nil || !w.Packed() {
 		return nil
 	}
-	in := slices.Clone(n.In)
+	in, out := slices.Clone(n.In), n.Out
 	y := n.Output(0)
 	switch {
 	case user.Op == mapOp && attr.act == none:
-		attr.act = user.Attr.(Function)
+		attr.act, attr.after = user.Attr.(Function), in[3].Valid()
+	case in[3].Valid():
+		return nil
+	case user.Op == batchNormOp && user.In[0] == y && attr.act == none && len(in) == 4 && !in[2].Valid() && attr.rows == w.Shape[0]:
+		attr.eps = user.Attr.(float64)
+		in = append(in, user.In[1:]...)
+		out = append(slices.Clone(out), graph.Spec{Shape: graph.Shape{2, attr.rows}})
 	case user.Op.Name == "add" && user.In[0] == y:
 		in[3] = user.In[1]
 	case user.Op.Name == "add" && user.In[1] == y:
@@ -148,7 +171,7 @@ func fuseLinear(n, user *graph.Node) *graph.Node {
 	default:
 		return nil
 	}
-	return &graph.Node{Op: n.Op, In: in, Out: n.Out, Attr: attr, Scope: user.Scope}
+	return &graph.Node{Op: n.Op, In: in, Out: out, Attr: attr, Scope: user.Scope}
 }
 
 // linearGrad is the gradient of x [rows, in] from that of y [rows, out].

@@ -17,6 +17,10 @@ func TestLinearFuses(t *testing.T) {
 		return Linear(g, g.Input("x", graph.Shape{3, 8}, graph.F32), w, graph.Tensor{})
 	}
 	r := func(g *graph.Graph) graph.Tensor { return g.Input("r", graph.Shape{3, 4}, graph.F32) }
+	normalize := func(g *graph.Graph, x graph.Tensor) graph.Tensor {
+		c := g.State(&graph.State{Name: "c", Spec: graph.Spec{Shape: graph.Shape{4}}})
+		return BatchNorm(g, x, c, c, c, c, 1e-5)
+	}
 	for name, c := range map[string]struct {
 		build func(g *graph.Graph) []graph.Tensor
 		want  []string
@@ -32,7 +36,19 @@ func TestLinearFuses(t *testing.T) {
 		}, []string{"linear ACT=9 residual"}},
 		"sum, then function": {func(g *graph.Graph) []graph.Tensor {
 			return []graph.Tensor{Map(g, g.Add(r(g), linear(g, graph.PackedF32)), ReLU)}
-		}, []string{"linear ACT=9 residual", "map"}},
+		}, []string{"linear ACT=3 AFTER=true residual"}},
+		"function, sum, function": {func(g *graph.Graph) []graph.Tensor {
+			return []graph.Tensor{Map(g, g.Add(Map(g, linear(g, graph.PackedF32), ReLU), r(g)), ReLU)}
+		}, []string{"linear ACT=3 residual", "map"}},
+		"normalization, sum, function": {func(g *graph.Graph) []graph.Tensor {
+			return []graph.Tensor{Map(g, g.Add(normalize(g, linear(g, graph.PackedF32)), r(g)), ReLU)}
+		}, []string{"linear", "linear ACT=3 AFTER=true residual"}},
+		"function, then normalization": {func(g *graph.Graph) []graph.Tensor {
+			return []graph.Tensor{normalize(g, Map(g, linear(g, graph.PackedF32), ReLU))}
+		}, []string{"linear ACT=3", "batchnorm"}},
+		"two normalizations": {func(g *graph.Graph) []graph.Tensor {
+			return []graph.Tensor{normalize(g, normalize(g, linear(g, graph.PackedF32)))}
+		}, []string{"linear", "linear ACT=9", "batchnorm"}},
 		"two functions": {func(g *graph.Graph) []graph.Tensor {
 			return []graph.Tensor{Map(g, Map(g, linear(g, graph.PackedF32), ReLU), Exp)}
 		}, []string{"linear ACT=3", "map"}},
@@ -69,11 +85,11 @@ func TestLinearFuses(t *testing.T) {
 			for _, s := range p.Steps {
 				step := s.Op
 				for _, field := range strings.Fields(s.Kernel.Name) {
-					if strings.HasPrefix(field, "ACT=") {
+					if strings.HasPrefix(field, "ACT=") || strings.HasPrefix(field, "AFTER=") {
 						step += " " + field
 					}
 				}
-				if s.Op == "linear" && len(s.Slots) == 5 && s.Slots[3].Space != graph.SpaceNone {
+				if strings.HasPrefix(s.Kernel.Name, "linear") && s.Slots[3].Space != graph.SpaceNone {
 					step += " residual"
 				}
 				got = append(got, step)

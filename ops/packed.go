@@ -16,6 +16,7 @@ type packedLinear struct {
 	m, n, k  int
 	first    int
 	act      Function
+	after    bool // act comes after the residual
 	backward bool
 }
 
@@ -67,9 +68,10 @@ func (p packedLinear) class() string {
 	return fmt.Sprintf("%s %v %d×%d×%d", way, p.w.Layout, m, p.n, p.k)
 }
 
-// launches make output 0 of node from inputs 0 and 1. In output 1 they first
-// pad input 0, where its rows are no whole groups of four.
-func (p packedLinear) launches(node *graph.Node, hasBias bool, residualRows int) []graph.Launch {
+// launches make output 0 of node from inputs 0 and 1 and, where biasRows is not
+// 0, what bias is. In output 1 they first pad input 0, where its rows are no
+// whole groups of four.
+func (p packedLinear) launches(node *graph.Node, bias graph.Arg, biasRows, residualRows int) []graph.Launch {
 	x, inner := graph.In(0), graph.Ceil(p.k, 4)
 	var launches []graph.Launch
 	if p.k%4 != 0 {
@@ -79,22 +81,23 @@ func (p packedLinear) launches(node *graph.Node, hasBias bool, residualRows int)
 			elementwise("fill", p.m*inner*4, []graph.Arg{x}, bits(0)),
 			rows.launch(graph.In(0), x))
 	}
-	bias, residual := graph.None(), graph.None()
-	if hasBias {
-		bias = graph.In(2)
-	}
+	residual := graph.None()
 	if residualRows > 0 {
 		residual = graph.In(3)
 	}
 	name := node.Variant(p.class(), p.candidates()...)
 	tile := linearTiles[name]
+	kernel := fmt.Sprintf("%s weight=%v ACT=%d BACKWARD=%t", name, p.w.Layout, p.act, p.backward)
+	if p.after {
+		kernel += " AFTER=true"
+	}
 	rowsOfW, _ := p.w.Matrix()
 	return append(launches, graph.Launch{
-		Kernel: fmt.Sprintf("%s weight=%v ACT=%d BACKWARD=%t", name, p.w.Layout, p.act, p.backward),
+		Kernel: kernel,
 		Params: []uint32{
 			uint32(p.m), uint32(p.n), uint32(inner),
 			uint32(graph.Ceil(rowsOfW, 4)), uint32(p.w.Depth()), uint32(p.first / 4),
-			flag(hasBias), uint32(residualRows),
+			uint32(biasRows), uint32(residualRows),
 		},
 		Args:   []graph.Arg{x, graph.In(1), bias, residual, graph.Out(0)},
 		Groups: graph.Ceil(p.m, tile.rows) * graph.Ceil(graph.Ceil(p.n, 4), tile.groups),
@@ -137,7 +140,7 @@ var linearGradOp = &graph.Op{
 		w := n.In[1].State()
 		_, in := w.Matrix()
 		p := packedLinear{w: w, m: dy[0], n: in, k: dy[1], first: attr.first, act: none, backward: true}
-		return p.launches(n, false, 0)
+		return p.launches(n, graph.None(), 0, 0)
 	},
 	Ref: func(n *graph.Node, in, out [][]float64) {
 		attr := n.Attr.(linearAttr)

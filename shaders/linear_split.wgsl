@@ -1,11 +1,11 @@
-// y = f(x · Wᵀ + bias) + residual, and x · W with BACKWARD
+// y = f(x · Wᵀ · scale + bias) + residual, and x · W with BACKWARD
 // For few rows, where no other kernel has work for a whole GPU: one workgroup makes ROWS rows × 4·GROUPS columns, and
 // SLICES invocations share each of these sums, every SLICES-th term each.
 //!use fold
 //!use linear
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;      // [m, inner]
-@group(0) @binding(3) var<storage, read> bias: array<f32>;         // absent unless has_bias
+@group(0) @binding(3) var<storage, read> bias: array<f32>;         // [bias_rows, n], absent if 0
 @group(0) @binding(4) var<storage, read> residual: array<f32>;     // [residual_rows, n], absent if 0
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;      // [m, n]
 
@@ -14,6 +14,7 @@ const GROUPS = 8u;
 const SLICES = 8u;
 const_assert ROWS <= SLICES;
 const ACT = 9u;   // f, as in lib/function.wgsl
+const AFTER = false;  // f comes after the residual
 const BACKWARD = false;
 
 var<workgroup> partial: array<vec4<f32>, SLICES * ROWS * GROUPS>;

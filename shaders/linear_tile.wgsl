@@ -1,11 +1,11 @@
-// y = f(x · Wᵀ + bias) + residual, and x · W with BACKWARD
+// y = f(x · Wᵀ · scale + bias) + residual, and x · W with BACKWARD
 // One invocation makes ROWS rows × four columns, one workgroup 64 rows × 64 columns. Parts of x and W, 16 deep, pass
 // through workgroup memory.
 //!use fold
 //!use linear
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;      // [m, inner]
-@group(0) @binding(3) var<storage, read> bias: array<f32>;         // absent unless has_bias
+@group(0) @binding(3) var<storage, read> bias: array<f32>;         // [bias_rows, n], absent if 0
 @group(0) @binding(4) var<storage, read> residual: array<f32>;     // [residual_rows, n], absent if 0
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;      // [m, n]
 
@@ -14,6 +14,7 @@ const ROWS = 8u;
 const WG = SIDE * 64u / ROWS;
 const DEPTH = 4u;  // groups of x
 const ACT = 9u;    // f, as in lib/function.wgsl
+const AFTER = false;  // f comes after the residual
 const BACKWARD = false;
 
 var<workgroup> part_x: array<vec4<f32>, 64u * DEPTH>;          // [row][group]

@@ -64,3 +64,60 @@ func TestConv2D(t *testing.T) {
 	}
 	runOpCases(t, cases)
 }
+
+func TestBatchNorm(t *testing.T) {
+	var cases []opCase
+	for _, x := range []graph.Shape{{7, 1}, {2, 3, 5, 63}, {197, 65}, {1, 4}} {
+		c := graph.Shape{x[len(x)-1]}
+		inputs := []opInput{{name: "x", shape: x}, {name: "w", shape: c}, {name: "b", shape: c}, {name: "mean", shape: c}}
+		cases = append(cases, opCase{
+			name: fmt.Sprint(x), tol: tolNorm,
+			inputs: append(inputs, opInput{name: "variance", shape: c, gen: func(i int) float64 { return 0.1 + float64(i%5) }}),
+			build: one(func(g *graph.Graph, in tensors) graph.Tensor {
+				return ops.BatchNorm(g, in["x"], in["w"], in["b"], in["mean"], in["variance"], 1e-5)
+			}),
+		})
+		if x[0] == 1 {
+			continue // a channel of one element has no variance
+		}
+		cases = append(cases, opCase{
+			name: fmt.Sprint(x, " by its own moments"), tol: 4 * tolNorm, inputs: inputs[:3],
+			build: func(g *graph.Graph, in tensors) []graph.Tensor {
+				mean, variance := ops.Moments(g, in["x"])
+				return []graph.Tensor{ops.BatchNorm(g, in["x"], in["w"], in["b"], mean, variance, 1e-5), mean, variance}
+			},
+		})
+	}
+	runOpCases(t, cases)
+}
+
+// TestConv2DWithBatchNorm has every kernel of a packed weight normalize, and
+// apply a Function before and after it adds the residual.
+func TestConv2DWithBatchNorm(t *testing.T) {
+	var cases []opCase
+	for _, v := range linearVariants {
+		for _, after := range []bool{false, true} {
+			w := graph.Shape{13, 3, 3, 3} // windows of 27 are no whole groups of four
+			c := w[:1]
+			cases = append(cases, opCase{
+				name: fmt.Sprintf("%s, after the residual: %t", v, after), tol: tolScaled + tolNorm, variant: v,
+				inputs: []opInput{
+					{name: "x", shape: graph.Shape{2, 5, 7, 3}}, {name: "w", shape: w, layout: graph.PackedF32},
+					param("gamma", c...), param("beta", c...), param("mean", c...),
+					{name: "variance", shape: c, gen: func(i int) float64 { return 0.1 + float64(i%5) }},
+					param("residual", 2, 5, 7, w[0]),
+				},
+				noGrad: []string{"x", "w", "gamma", "beta", "mean", "variance", "residual"},
+				build: one(func(g *graph.Graph, in tensors) graph.Tensor {
+					y := ops.Conv2D(g, in["x"], in["w"], graph.Tensor{}, 1, 1)
+					y = ops.BatchNorm(g, y, in["gamma"], in["beta"], in["mean"], in["variance"], 1e-5)
+					if after {
+						return ops.Map(g, g.Add(y, in["residual"]), ops.ReLU)
+					}
+					return g.Add(in["residual"], ops.Map(g, y, ops.SiLU))
+				}),
+			})
+		}
+	}
+	runOpCases(t, cases)
+}

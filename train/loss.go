@@ -76,7 +76,7 @@ type model struct {
 func newModel(m clip.Model) (*model, error) {
 	x := &model{Model: m}
 	for name, p := range m.Parameters() {
-		if !p.Frozen {
+		if !p.Frozen && !p.Buffer {
 			x.trainable = append(x.trainable, p)
 		}
 		switch name {

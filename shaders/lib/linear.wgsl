@@ -9,7 +9,7 @@ struct Params {
     n: u32,      // columns of y
     inner: u32,  // groups of four in a row of x
     blocks: u32, depth: u32, first: u32,  // of W: blocks along N, rows of blocks in a panel, the first block along N
-    has_bias: u32,
+    bias_rows: u32,      // 2 where a row of scales follows the bias, 0 without either
     residual_rows: u32  // which repeat, 0 without a residual
 }
 
@@ -51,12 +51,20 @@ fn finish(row: u32, col: u32, sum: vec4<f32>) {
         let n = 4u * col + j;
         if n < p.n {
             var result = v[j];
-            if p.has_bias != 0u {
+            if p.bias_rows == 2u {
+                result *= bias[p.n + n];
+            }
+            if p.bias_rows != 0u {
                 result += bias[4u * p.first + n];
             }
-            result = apply(ACT, result);
+            if !AFTER {
+                result = apply(ACT, result);
+            }
             if p.residual_rows != 0u {
                 result += residual[row % p.residual_rows * p.n + n];
+            }
+            if AFTER {
+                result = apply(ACT, result);
             }
             y[row * p.n + n] = result;
         }
