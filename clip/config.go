@@ -1,15 +1,10 @@
 package clip
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
-	"reflect"
-	"slices"
-	"strings"
 )
 
 // ErrUnsupported is matched by errors about configurations that open_clip knows
@@ -147,6 +142,12 @@ type NormKwargs struct {
 	Eps *float64 `json:"eps,omitempty"` // 1e-5 when nil
 }
 
+// UnmarshalJSON implements json.Unmarshaler.
+func (a *ActKwargs) UnmarshalJSON(data []byte) error { return decodeStrict(data, a) }
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (n *NormKwargs) UnmarshalJSON(data []byte) error { return decodeStrict(data, n) }
+
 // DefaultVisionConfig returns open_clip's defaults.
 func DefaultVisionConfig() VisionConfig {
 	return VisionConfig{
@@ -175,7 +176,7 @@ func ParseConfig(data []byte) (Config, json.RawMessage, error) {
 		PreprocessCfg json.RawMessage `json:"preprocess_cfg"`
 		ModelType     json.RawMessage `json:"model_type"` // a key of Hugging Face's configs
 	}
-	if err := json.Unmarshal(data, &file); err != nil {
+	if err := decode(data, &file); err != nil {
 		return Config{}, nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	switch {
@@ -189,7 +190,7 @@ func ParseConfig(data []byte) (Config, json.RawMessage, error) {
 		return Config{}, nil, err
 	}
 	var c Config
-	if err := json.Unmarshal(file.ModelCfg, &c); err != nil {
+	if err := decode(file.ModelCfg, &c); err != nil {
 		return Config{}, nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	return c, file.PreprocessCfg, c.validate()
@@ -197,65 +198,19 @@ func ParseConfig(data []byte) (Config, json.RawMessage, error) {
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (c *Config) UnmarshalJSON(data []byte) error {
-	type plain Config
-	return decodeStrict(data, (*plain)(c), "embed_dim", "vision_cfg", "text_cfg")
+	return decodeStrict(data, c, "embed_dim", "vision_cfg", "text_cfg")
 }
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (c *VisionConfig) UnmarshalJSON(data []byte) error {
-	type plain VisionConfig
 	*c = DefaultVisionConfig()
-	if err := decodeStrict(data, (*plain)(c)); err != nil {
-		return fmt.Errorf("vision_cfg: %w", err)
-	}
-	return nil
+	return decodeStrict(data, c)
 }
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (c *TextConfig) UnmarshalJSON(data []byte) error {
-	type plain TextConfig
 	*c = DefaultTextConfig()
-	if err := decodeStrict(data, (*plain)(c)); err != nil {
-		return fmt.Errorf("text_cfg: %w", err)
-	}
-	return nil
-}
-
-// decodeStrict decodes an object into a struct, refusing keys that the struct
-// does not have to the letter and asking for those that are required.
-func decodeStrict(data []byte, dst any, required ...string) error {
-	var keys map[string]json.RawMessage
-	if err := json.Unmarshal(data, &keys); err != nil {
-		return errors.New("want a JSON object")
-	}
-	known := map[string]bool{}
-	jsonKeys(reflect.TypeOf(dst).Elem(), known)
-	for _, k := range slices.Sorted(maps.Keys(keys)) {
-		if !known[k] {
-			return fmt.Errorf("unknown key %q", k)
-		}
-	}
-	for _, k := range required {
-		if _, ok := keys[k]; !ok {
-			return fmt.Errorf("key %q is missing", k)
-		}
-	}
-	var typeErr *json.UnmarshalTypeError
-	err := json.NewDecoder(bytes.NewReader(data)).Decode(dst)
-	if errors.As(err, &typeErr) {
-		return fmt.Errorf("%s is a %s, want %s", typeErr.Field, typeErr.Value, typeErr.Type)
-	}
-	return err
-}
-
-func jsonKeys(t reflect.Type, known map[string]bool) {
-	for i := range t.NumField() {
-		if f := t.Field(i); f.Anonymous {
-			jsonKeys(f.Type, known)
-		} else if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" {
-			known[name] = true
-		}
-	}
+	return decodeStrict(data, c)
 }
 
 // Size is a height and a width; in JSON one number for both, or a pair.
@@ -270,7 +225,7 @@ func (s *Size) UnmarshalJSON(data []byte) error {
 	}
 	var pair []int
 	if json.Unmarshal(data, &pair) != nil || len(pair) != 2 {
-		return fmt.Errorf("size %s: want a whole number or a pair [height, width]", data)
+		return wantError("a whole number or a pair [height, width]")
 	}
 	*s = Size(pair)
 	return nil
@@ -297,7 +252,7 @@ func (l *Layers) UnmarshalJSON(data []byte) error {
 	}
 	var list []int
 	if json.Unmarshal(data, &list) != nil || len(list) != 4 {
-		return fmt.Errorf("layers %s: want a whole number or a list of four", data)
+		return wantError("a whole number or a list of four")
 	}
 	*l = list
 	return nil
@@ -334,7 +289,7 @@ func (p *AttentionalPool) UnmarshalJSON(data []byte) error {
 	case `"cascade"`:
 		*p = PoolerCascade
 	default:
-		return fmt.Errorf(`attentional_pool %s: want false, true, "parallel" or "cascade"`, data)
+		return wantError(`false, true, "parallel" or "cascade"`)
 	}
 	return nil
 }

@@ -240,7 +240,7 @@ func TestLoadWantsAConfig(t *testing.T) {
 		{"Hugging Face's CLIP with ReLU", "config.json", `{"model_type": "clip", "text_config": {"hidden_act": "relu"}}`, ErrUnsupported, "relu"},
 		{"no JSON", "open_clip_config.json", `{"model_cfg": `, ErrConfig, "unexpected end"},
 		{"empty", "open_clip_config.json", ``, ErrConfig, "unexpected end"},
-		{"a list", "open_clip_config.json", `[]`, ErrConfig, ""},
+		{"a list", "open_clip_config.json", `[]`, ErrConfig, "want a JSON object"},
 		{"of nothing", "open_clip_config.json", `{"model_cfg": {}}`, ErrConfig, `"embed_dim" is missing`},
 		{"CoCa", "open_clip_config.json", string(with(t, "", `{"multimodal_cfg": {}}`)), ErrUnsupported, "CoCa"},
 		{"odd preprocessing", "open_clip_config.json", `{"model_cfg": ` + tiny + `, "preprocess_cfg": {"resize_mode": "stretch"}}`, preprocess.ErrInvalidConfig, "stretch"},

@@ -68,7 +68,7 @@ func (c *checkpoint) findConfig(o *options) (configuration, error) {
 		return configuration{model: *o.config}, nil
 	}
 	for _, name := range []string{openCLIPConfig, huggingFaceConfig} {
-		data, err := fs.ReadFile(c.dir, name)
+		data, err := readSmall(c.dir, c.folder(), name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -88,10 +88,38 @@ func (c *checkpoint) findConfig(o *options) (configuration, error) {
 	return configuration{model: model}, nil
 }
 
+// maxConfig bounds, in bytes, the files that describe a model. open_clip's have
+// less than 2 KB, Hugging Face's less than 20.
+const maxConfig = 16 << 20
+
+// readSmall reads a file that describes a model in dir, which is a folder.
+// Pipes and devices are refused: reading one could wait, or end never.
+func readSmall(dir fs.FS, folder, name string) ([]byte, error) {
+	info, err := fs.Stat(dir, name)
+	switch {
+	case err != nil:
+	case !info.Mode().IsRegular():
+		err = errors.New("not a regular file")
+	case info.Size() > maxConfig:
+		err = fmt.Errorf("%d bytes, at most %d expected", info.Size(), maxConfig)
+	default:
+		var data []byte
+		if data, err = fs.ReadFile(dir, name); err == nil {
+			return data, nil
+		}
+	}
+	var pathErr *fs.PathError // which has the name without the folder
+	if errors.As(err, &pathErr) {
+		err = pathErr.Err
+	}
+	return nil, fmt.Errorf("%s: %w", filepath.Join(folder, name), err)
+}
+
 // configFrom reads the config that WithConfigFrom names.
 func configFrom(source string) (configuration, error) {
-	if info, err := os.Stat(source); err == nil && info.Mode().IsRegular() {
-		data, err := os.ReadFile(source)
+	if info, err := os.Stat(source); err == nil && !info.IsDir() {
+		folder, name := filepath.Split(source)
+		data, err := readSmall(os.DirFS(filepath.Clean(folder)), folder, name)
 		if err != nil {
 			return configuration{}, err
 		}
@@ -140,7 +168,7 @@ func (c *checkpoint) findPreprocessing(found *configuration) error {
 	if found.preprocess != nil {
 		return nil
 	}
-	data, err := fs.ReadFile(c.dir, huggingFaceProcessor)
+	data, err := readSmall(c.dir, c.folder(), huggingFaceProcessor)
 	if err == nil {
 		pp, err := preprocess.FromHuggingFace(data)
 		if err != nil {

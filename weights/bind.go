@@ -31,7 +31,7 @@ func (r Report) Err() error {
 		if len(kind.names) == 0 {
 			continue
 		}
-		s := strings.TrimSpace("tensor " + oneLine(kind.names[0]) + " " + kind.text)
+		s := strings.TrimSpace("tensor " + oneLine(clip(kind.names[0])) + " " + kind.text)
 		if n := len(kind.names) - 1; n > 0 {
 			s += fmt.Sprintf(" (and %d more)", n)
 		}
@@ -84,8 +84,9 @@ func join(prefix, name string) string {
 }
 
 // Bind makes src's tensors the sources of the parameters below root and
-// reports what does not match. Integer tensors that the model does not have
-// are ignored: checkpoints carry position ids and the like as buffers.
+// reports what does not match. Tensors of integers or of truth values that the
+// model does not have are ignored: checkpoints carry position ids and the like
+// as buffers.
 func Bind(root any, src Source) Report {
 	var r Report
 	bound := map[string]bool{}
@@ -104,7 +105,7 @@ func Bind(root any, src Source) Report {
 		}
 	})
 	for _, name := range src.Names() {
-		if t, _ := src.Tensor(name); !bound[name] && t.DType.IsFloat() {
+		if t, _ := src.Tensor(name); !bound[name] && !t.DType.isBuffer() {
 			r.Unexpected = append(r.Unexpected, name)
 		}
 	}

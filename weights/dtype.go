@@ -61,6 +61,15 @@ func (d DType) IsFloat() bool {
 	return d == F64 || d == F32 || d == F16 || d == BF16
 }
 
+// isBuffer reports whether only buffers, and never parameters, have the type.
+func (d DType) isBuffer() bool {
+	switch d {
+	case Bool, U8, I8, I16, U16, I32, U32, I64, U64:
+		return true
+	}
+	return false
+}
+
 func parseDType(name string) (DType, bool) {
 	for d := Bool; int(d) < len(dtypes); d++ {
 		if dtypes[d].name == name {

@@ -135,7 +135,7 @@ func loadWords(data []byte, s *specials) (*Tokenizer, error) {
 
 // loadByteLevel reads the vocab.json and merges.txt of GPT-2 and RoBERTa.
 func loadByteLevel(fsys fs.FS, s *specials) (*Tokenizer, error) {
-	data, found, err := readFile(fsys, vocabFile)
+	data, found, err := readFile(fsys, vocabFile, maxVocabSize)
 	if err == nil && !found {
 		err = fmt.Errorf("tokenizer: %s: %w", vocabFile, fs.ErrNotExist)
 	}
@@ -146,7 +146,7 @@ func loadByteLevel(fsys fs.FS, s *specials) (*Tokenizer, error) {
 	if err := json.Unmarshal(data, &vocab); err != nil {
 		return nil, unusable(vocabFile, fmt.Errorf("not a JSON object of token ids: %w", err))
 	}
-	text, found, err := readFile(fsys, mergesFile)
+	text, found, err := readFile(fsys, mergesFile, maxVocabSize)
 	if err == nil && !found {
 		err = fmt.Errorf("%w: %s without %s", ErrVocabulary, vocabFile, mergesFile)
 	}

@@ -42,7 +42,7 @@ func LoadHuggingFace(fsys fs.FS, o HuggingFace) (*Tokenizer, error) {
 	if err != nil {
 		return nil, err
 	}
-	data, found, err := readFile(fsys, tokenizerFile)
+	data, found, err := readFile(fsys, tokenizerFile, maxTokenizerSize)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +90,7 @@ func unusable(file string, err error) error {
 // loadSlow looks for the files that Hugging Face's tokenizers had before
 // tokenizer.json.
 func loadSlow(fsys fs.FS, s *specials) (*Tokenizer, error) {
-	words, found, err := readFile(fsys, wordsFile)
+	words, found, err := readFile(fsys, wordsFile, maxVocabSize)
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +98,7 @@ func loadSlow(fsys fs.FS, s *specials) (*Tokenizer, error) {
 		return loadWords(words, s)
 	}
 	for _, name := range modelFiles {
-		data, found, err := readFile(fsys, name)
+		data, found, err := readFile(fsys, name, maxTokenizerSize)
 		if err != nil {
 			return nil, err
 		}
@@ -158,7 +158,7 @@ var specialKeys = []string{"bos_token", "eos_token", "sep_token", "cls_token", "
 func readSpecials(fsys fs.FS, name string) (*specials, error) {
 	s := &specials{tokens: map[string]string{}, named: map[string]bool{}}
 	for _, file := range []string{specialsFile, configFile} {
-		data, found, err := readFile(fsys, file)
+		data, found, err := readFile(fsys, file, maxTokenizerSize)
 		if err != nil {
 			return nil, err
 		}

@@ -27,8 +27,14 @@ const (
 // meant to hold 256 bytes and two special tokens besides.
 const bpeMerges = 49152 - 256 - 2
 
-// maxBPESize bounds the unpacked size, in bytes, of a bpeFile (CLIP's: 3.1 MB).
-const maxBPESize = 64 << 20
+// Bounds on files, in bytes, and on lists of merges, far beyond every published
+// vocabulary.
+const (
+	maxBPESize       = 16 << 20  // unpacked; CLIP's: 3.1 MB
+	maxVocabSize     = 32 << 20  // of vocab.json, merges.txt and vocab.txt; CLIP's: 0.9 MB
+	maxTokenizerSize = 128 << 20 // of Hugging Face's other files; Gemma's: 34 MB
+	maxMerges        = 1 << 20   // CLIP's: 48,894
+)
 
 //go:embed bpe_simple_vocab_16e6.txt.gz
 var embeddedBPE []byte
@@ -56,7 +62,7 @@ func Default() *Tokenizer {
 func Load(fsys fs.FS) (*Tokenizer, error) {
 	files := make(map[string][]byte)
 	for _, name := range []string{vocabFile, mergesFile, bpeFile} {
-		data, found, err := readFile(fsys, name)
+		data, found, err := readFile(fsys, name, maxVocabSize)
 		if err != nil {
 			return nil, err
 		}
@@ -87,15 +93,17 @@ func Load(fsys fs.FS) (*Tokenizer, error) {
 	return v.tokenizer(), nil
 }
 
-// readFile reads a file that may be missing. A pipe or device is not opened,
-// since that could block.
-func readFile(fsys fs.FS, name string) (data []byte, found bool, err error) {
+// readFile reads a file that may be missing and has at most limit bytes. A pipe
+// or device is not opened, since that could block.
+func readFile(fsys fs.FS, name string, limit int64) (data []byte, found bool, err error) {
 	info, err := fs.Stat(fsys, name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, false, nil
 	case err == nil && !info.Mode().IsRegular():
 		return nil, false, fmt.Errorf("%w: %s is no regular file", ErrVocabulary, name)
+	case err == nil && info.Size() > limit:
+		return nil, false, fmt.Errorf("%w: %s has %d bytes, at most %d expected", ErrVocabulary, name, info.Size(), limit)
 	case err == nil:
 		data, err = fs.ReadFile(fsys, name)
 	}
@@ -113,14 +121,18 @@ type mergeLine struct {
 
 // parseMerges reads lines of two tokens each, the first of which is line number
 // first of the file.
-func parseMerges(lines []string, file string, first int) ([]mergeLine, error) {
-	merges := make([]mergeLine, len(lines))
-	for i, line := range lines {
-		fields := strings.Fields(line)
+func parseMerges(text, file string, first int) ([]mergeLine, error) {
+	n := strings.Count(text, "\n") + 1
+	if n > maxMerges {
+		return nil, fmt.Errorf("%w: %s: %d lines, at most %d expected", ErrVocabulary, file, n, maxMerges)
+	}
+	merges := make([]mergeLine, 0, n)
+	for line := range strings.SplitSeq(text, "\n") {
+		fields, number := strings.Fields(line), first+len(merges)
 		if len(fields) != 2 {
-			return nil, fmt.Errorf("%w: %s:%d: %.60q is no merge of two tokens", ErrVocabulary, file, first+i, line)
+			return nil, fmt.Errorf("%w: %s:%d: %.60q is no merge of two tokens", ErrVocabulary, file, number, line)
 		}
-		merges[i] = mergeLine{fields[0], fields[1], first + i}
+		merges = append(merges, mergeLine{fields[0], fields[1], number})
 	}
 	return merges, nil
 }
@@ -139,11 +151,11 @@ func parseBPE(data []byte) (*vocabulary, error) {
 	if len(text) > maxBPESize {
 		return nil, fmt.Errorf("%w: %s: unpacks to more than %d MiB", ErrVocabulary, bpeFile, maxBPESize>>20)
 	}
-	lines := strings.Split(strings.TrimRight(string(text), "\n"), "\n")
+	lines := strings.SplitN(strings.TrimRight(string(text), "\n"), "\n", 1+bpeMerges+1)
 	if len(lines) < 1+bpeMerges {
 		return nil, fmt.Errorf("%w: %s: %d lines, want a heading and %d merges", ErrVocabulary, bpeFile, len(lines), bpeMerges)
 	}
-	merges, err := parseMerges(lines[1:1+bpeMerges], bpeFile, 2)
+	merges, err := parseMerges(strings.Join(lines[1:1+bpeMerges], "\n"), bpeFile, 2)
 	if err != nil {
 		return nil, err
 	}
@@ -169,12 +181,16 @@ func bpeTokens(merges []mergeLine) []string {
 }
 
 // parseMergesFile reads a merges.txt, which may start with its version.
-func parseMergesFile(text []byte) ([]mergeLine, error) {
-	lines, first := strings.Split(strings.TrimRight(string(text), "\r\n"), "\n"), 1
-	if strings.HasPrefix(lines[0], "#version") {
-		lines, first = lines[1:], 2
+func parseMergesFile(data []byte) ([]mergeLine, error) {
+	text, first := strings.TrimRight(string(data), "\r\n"), 1
+	if strings.HasPrefix(text, "#version") {
+		var more bool
+		if _, text, more = strings.Cut(text, "\n"); !more {
+			return nil, nil
+		}
+		first = 2
 	}
-	return parseMerges(lines, mergesFile, first)
+	return parseMerges(text, mergesFile, first)
 }
 
 // parseHuggingFace reads a vocab.json, which maps tokens to ids, and its

@@ -122,7 +122,7 @@ func TestLoadBadBPEFile(t *testing.T) {
 		"no merges":  {zip(t, "heading\n"+strings.Repeat("one two three\n", 48894)), ":2: "},
 		"unknown":    {zip(t, "heading\n"+strings.Repeat("xx yy\n", 48894)), "do not merge"},
 		"not spelt":  {zip(t, "heading\n"+strings.Repeat("猫 犬\n", 48894)), "byte alphabet"},
-		"huge":       {zip(t, strings.Repeat("\n", 65<<20)), "more than 64 MiB"},
+		"huge":       {zip(t, strings.Repeat("\n", 17<<20)), "more than 16 MiB"},
 		"whitespace": {zip(t, " \n \n"), "2 lines"},
 	}
 	for name, c := range cases {
@@ -168,6 +168,9 @@ func TestLoadBadHuggingFaceFiles(t *testing.T) {
 		"no merges":        {merges(""), []string{"merges.txt:1"}},
 		"unknown result":   {merges("a b\nb c\n"), []string{"merges.txt:2", "vocab.json"}},
 		"merges missing":   {merges("#version: 0.2\n"), []string{"merges.txt", `"ab"`}},
+		"too many merges":  {merges(strings.Repeat("a b\n", 1<<20+1)), []string{"merges.txt", "1048577 lines, at most 1048576"}},
+		"merges too long":  {merges(strings.Repeat(" ", 32<<20+1)), []string{"merges.txt", "33554433 bytes, at most 33554432"}},
+		"vocab too long":   {vocab(strings.Repeat(" ", 32<<20+1)), []string{"vocab.json", "33554433 bytes, at most 33554432"}},
 		"binary merges":    {merges("\x00\x01\x02\xff"), []string{"merges.txt:1"}},
 		"unreachable":      {tokenList(noSlash...), []string{"merges.txt", `"/x"`}},
 	}

@@ -38,7 +38,7 @@ func process(t *testing.T, args ...string) (cmd *exec.Cmd, stderr *bytes.Buffer)
 func manyImages() []string { return slices.Repeat([]string{example("pizza"), example("rose")}, 20000) }
 
 func TestInterruptKeepsFinishedRows(t *testing.T) {
-	for _, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+	for _, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
 		folder := t.TempDir()
 		path := filepath.Join(folder, "x.npy")
 		cmd, stderr := process(t, "embed", "-", "-o", path)
