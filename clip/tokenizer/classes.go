@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -111,6 +112,9 @@ func (t *Tokenizer) setTemplate(prefix, suffix []string) error {
 func loadWords(data []byte, s *specials) (*Tokenizer, error) {
 	if s.class != "Bert" {
 		return nil, unusable(wordsFile, fmt.Errorf("the class of the tokenizer is %q, want BertTokenizer", s.class))
+	}
+	if n := bytes.Count(data, []byte{'\n'}); n > maxLines {
+		return nil, unusable(wordsFile, fmt.Errorf("%d lines, at most %d expected", n, maxLines))
 	}
 	vocab := map[string]int{}
 	for id, line := range strings.Split(strings.TrimRight(string(data), "\r\n"), "\n") {

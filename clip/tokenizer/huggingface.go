@@ -98,7 +98,7 @@ func loadSlow(fsys fs.FS, s *specials) (*Tokenizer, error) {
 		return loadWords(words, s)
 	}
 	for _, name := range modelFiles {
-		data, found, err := readFile(fsys, name, maxTokenizerSize)
+		data, found, err := readFile(fsys, name, maxModelSize)
 		if err != nil {
 			return nil, err
 		}
@@ -158,7 +158,7 @@ var specialKeys = []string{"bos_token", "eos_token", "sep_token", "cls_token", "
 func readSpecials(fsys fs.FS, name string) (*specials, error) {
 	s := &specials{tokens: map[string]string{}, named: map[string]bool{}}
 	for _, file := range []string{specialsFile, configFile} {
-		data, found, err := readFile(fsys, file, maxTokenizerSize)
+		data, found, err := readFile(fsys, file, maxModelSize)
 		if err != nil {
 			return nil, err
 		}

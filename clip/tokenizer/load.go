@@ -27,13 +27,14 @@ const (
 // meant to hold 256 bytes and two special tokens besides.
 const bpeMerges = 49152 - 256 - 2
 
-// Bounds on files, in bytes, and on lists of merges, far beyond every published
-// vocabulary.
+// Bounds on the bytes of files and on the lines of lists, beyond every published
+// vocabulary and small enough for the memory that they become.
 const (
-	maxBPESize       = 16 << 20  // unpacked; CLIP's: 3.1 MB
-	maxVocabSize     = 32 << 20  // of vocab.json, merges.txt and vocab.txt; CLIP's: 0.9 MB
-	maxTokenizerSize = 128 << 20 // of Hugging Face's other files; Gemma's: 34 MB
-	maxMerges        = 1 << 20   // CLIP's: 48,894
+	maxBPESize       = 16 << 20 // unpacked; CLIP's: 3.1 MB
+	maxVocabSize     = 32 << 20 // of vocab.json, merges.txt and vocab.txt; CLIP's: 0.9 MB
+	maxTokenizerSize = 64 << 20 // of tokenizer.json; Gemma's: 34 MB
+	maxModelSize     = 8 << 20  // of sentencepiece models and Hugging Face's configs; XLM-R's: 5 MB
+	maxLines         = 1 << 20  // CLIP's merges: 48,894
 )
 
 //go:embed bpe_simple_vocab_16e6.txt.gz
@@ -123,8 +124,8 @@ type mergeLine struct {
 // first of the file.
 func parseMerges(text, file string, first int) ([]mergeLine, error) {
 	n := strings.Count(text, "\n") + 1
-	if n > maxMerges {
-		return nil, fmt.Errorf("%w: %s: %d lines, at most %d expected", ErrVocabulary, file, n, maxMerges)
+	if n > maxLines {
+		return nil, fmt.Errorf("%w: %s: %d lines, at most %d expected", ErrVocabulary, file, n, maxLines)
 	}
 	merges := make([]mergeLine, 0, n)
 	for line := range strings.SplitSeq(text, "\n") {

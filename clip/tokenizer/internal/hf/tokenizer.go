@@ -39,9 +39,16 @@ type file struct {
 	Model         json.RawMessage
 }
 
+// maxValues bounds the commas of a tokenizer.json, and with them the tokens and
+// merges, each of which becomes about 200 bytes. Gemma's has 1.4 million.
+const maxValues = 1_600_000
+
 // Parse reads a tokenizer.json. Parts that are not supported are an error that
 // names them.
 func Parse(data []byte) (*Tokenizer, error) {
+	if n := bytes.Count(data, []byte{','}); n > maxValues {
+		return nil, fmt.Errorf("%d values, at most %d expected", n, maxValues)
+	}
 	var f file
 	if err := decode(data, &f); err != nil {
 		return nil, err
