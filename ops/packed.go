@@ -23,33 +23,23 @@ type packedLinear struct {
 // linearTiles are the kernels: the rows and the groups of four columns of y that
 // one workgroup makes.
 var linearTiles = map[string]struct{ rows, groups int }{
-	"linear ROWS=1 GROUPS=2":  {1, 64},
-	"linear ROWS=4 GROUPS=2":  {4, 64},
-	"linear ROWS=6 GROUPS=2":  {6, 64},
-	"linear ROWS=8 GROUPS=2":  {8, 64},
-	"linear ROWS=8 GROUPS=3":  {8, 96},
-	"linear ROWS=12 GROUPS=1": {12, 32},
-	"linear_split ROWS=1":     {1, 8},
-	"linear_split ROWS=4":     {4, 8},
-	"linear_tile":             {64, 16},
+	"linear ROWS=4":       {4, 64},
+	"linear ROWS=8":       {8, 64},
+	"linear_step":         {10, 64},
+	"linear_split ROWS=1": {1, 8},
+	"linear_split ROWS=4": {4, 8},
+	"linear_tile":         {64, 16},
 }
 
 // candidates are the kernels, first the one to take unmeasured: what is fastest
 // on Mesa's software driver, but for very few rows, where a GPU would idle.
 func (p packedLinear) candidates() []string {
-	wide := graph.Ceil(p.n, 4)
-	first := "linear ROWS=8 GROUPS=2"
+	first := "linear_step"
 	switch {
 	case p.m <= 2:
 		first = "linear_split ROWS=1"
 	case p.m <= 4:
 		first = "linear_split ROWS=4"
-	case wide <= 32: // the second group of every invocation would lie past the end
-		first = "linear ROWS=12 GROUPS=1"
-	case p.w.Layout == graph.PackedQ8:
-		first = "linear ROWS=6 GROUPS=2"
-	case graph.Ceil(wide, 96)*96 <= graph.Ceil(wide, 64)*64:
-		first = "linear ROWS=8 GROUPS=3"
 	}
 	all := slices.Sorted(maps.Keys(linearTiles))
 	return append([]string{first}, slices.DeleteFunc(all, func(name string) bool { return name == first })...)

@@ -2,16 +2,15 @@
 // One invocation makes ROWS rows × GROUPS groups of four columns, WG apart; one workgroup ROWS rows × 4·GROUPS·WG
 // columns. Loads from x are the same for the whole workgroup, each block of W is used ROWS times.
 //!use fold
-//!use linear
+//!use linear_block
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;      // [m, inner]
 @group(0) @binding(3) var<storage, read> bias: array<f32>;         // [bias_rows, n], absent if 0
 @group(0) @binding(4) var<storage, read> residual: array<f32>;     // [residual_rows, n], absent if 0
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;      // [m, n]
 
 const WG = 32u;
-const ROWS = 8u;    //!tune 1 4 6 8 12
-const GROUPS = 2u;  //!tune 1 2 3
+const ROWS = 8u;  //!tune 4 8
+const GROUPS = 2u;
 const ACT = 9u;     // f, as in lib/function.wgsl
 const AFTER = false;  // f comes after the residual
 const BACKWARD = false;

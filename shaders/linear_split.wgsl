@@ -2,9 +2,8 @@
 // For few rows, where no other kernel has work for a whole GPU: one workgroup makes ROWS rows × 4·GROUPS columns, and
 // SLICES invocations share each of these sums, every SLICES-th term each.
 //!use fold
-//!use linear
+//!use linear_block
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;      // [m, inner]
 @group(0) @binding(3) var<storage, read> bias: array<f32>;         // [bias_rows, n], absent if 0
 @group(0) @binding(4) var<storage, read> residual: array<f32>;     // [residual_rows, n], absent if 0
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;      // [m, n]

@@ -2,9 +2,8 @@
 // One invocation makes ROWS rows × four columns, one workgroup 64 rows × 64 columns. Parts of x and W, 16 deep, pass
 // through workgroup memory.
 //!use fold
-//!use linear
+//!use linear_block
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;      // [m, inner]
 @group(0) @binding(3) var<storage, read> bias: array<f32>;         // [bias_rows, n], absent if 0
 @group(0) @binding(4) var<storage, read> residual: array<f32>;     // [residual_rows, n], absent if 0
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;      // [m, n]
