@@ -51,14 +51,16 @@ type VisionConfig struct {
 	ActKwargs           *ActKwargs      `json:"act_kwargs,omitempty"`
 	NormKwargs          *NormKwargs     `json:"norm_kwargs,omitempty"`
 	BlockConfig                         // the custom block's options
-	TimmModelName       *string         `json:"timm_model_name,omitempty"` // timm towers; not supported
-	TimmModelPretrained bool            `json:"timm_model_pretrained,omitempty"`
-	TimmPool            string          `json:"timm_pool,omitempty"`
-	TimmProj            *string         `json:"timm_proj,omitempty"`
+	TimmModelName       *string         `json:"timm_model_name,omitempty"`       // a tower of timm's; what follows is its
+	TimmModelPretrained bool            `json:"timm_model_pretrained,omitempty"` // ignored, as by open_clip's create_model
+	TimmPool            *string         `json:"timm_pool"`                       // "" and nil: the model's own
+	TimmProj            *string         `json:"timm_proj"`                       // linear, mlp, none; "" and nil: the model's own head
 	TimmProjBias        bool            `json:"timm_proj_bias,omitempty"`
-	TimmDrop            float64         `json:"timm_drop,omitempty"`
-	TimmDropPath        *float64        `json:"timm_drop_path,omitempty"`
+	TimmDrop            float64         `json:"timm_drop,omitempty"`      // acts in training only
+	TimmDropPath        *float64        `json:"timm_drop_path,omitempty"` // acts in training only
 	TimmModelKwargs     json.RawMessage `json:"timm_model_kwargs,omitempty"`
+
+	timmImageSize Size // of timm's model in the checkpoint, where WithImageSize changes it
 }
 
 // TextConfig is CLIPTextCfg of open_clip's model.py. Decoding JSON fills what
@@ -150,9 +152,11 @@ func (n *NormKwargs) UnmarshalJSON(data []byte) error { return decodeStrict(data
 
 // DefaultVisionConfig returns open_clip's defaults.
 func DefaultVisionConfig() VisionConfig {
+	pool, proj := "avg", "linear"
 	return VisionConfig{
 		Layers: Layers{12}, Width: 768, HeadWidth: 64, MLPRatio: 4, PatchSize: Size{16, 16}, ImageSize: Size{224, 224},
 		AttnPoolerQueries: 256, AttnPoolerHeads: 8, PosEmbedType: "learnable", PoolType: "tok",
+		TimmPool: &pool, TimmProj: &proj,
 	}
 }
 

@@ -183,13 +183,13 @@ const sigLIP2Vocab = 256000
 // GELU by the error function, but for SigLIP2's text tower; transformers uses
 // the tanh form throughout, which differs by about 1e-4.
 func translateSigLIP(_ hfConfig, text, vision hfTower) (Config, error) {
-	bias, proj := -10.0, "none"
+	bias, pool, proj := -10.0, "map", "none"
 	c := Config{EmbedDim: vision.HiddenSize, CustomText: true, InitLogitBias: &bias, VisionCfg: DefaultVisionConfig(), TextCfg: DefaultTextConfig()}
 	if err := checkSigLIP(text, vision); err != nil {
 		return c, err
 	}
 	v, t := &c.VisionCfg, &c.TextCfg
-	v.ImageSize, v.TimmPool, v.TimmProj = Size{vision.ImageSize, vision.ImageSize}, "map", &proj
+	v.ImageSize, v.TimmPool, v.TimmProj = Size{vision.ImageSize, vision.ImageSize}, &pool, &proj
 	v.TimmModelName, v.TimmModelKwargs = vision.timmSigLIP()
 	translateText(t, text)
 	t.NoCausalMask, t.PoolType, t.ProjBias = true, "last", true
@@ -207,11 +207,11 @@ func translateSigLIP(_ hfConfig, text, vision hfTower) (Config, error) {
 // timmSigLIP names a tower; sizes that were never published are in the kwargs.
 func (t hfTower) timmSigLIP() (name *string, kwargs json.RawMessage) {
 	size, ok := sigLIPTowers[[4]int{t.HiddenSize, t.NumHiddenLayers, t.NumAttentionHeads, t.IntermediateSize}]
-	if ok {
-		s := fmt.Sprintf("vit_%s_patch%d_siglip_%d", size, t.PatchSize, t.ImageSize)
+	s := fmt.Sprintf("vit_%s_patch%d_siglip_%d", size, t.PatchSize, t.ImageSize)
+	if _, known := timmModels[s]; ok && known {
 		return &s, nil
 	}
-	s := "vit_base_patch16_siglip_224"
+	s = "vit_base_patch16_siglip_224"
 	kwargs, _ = json.Marshal(map[string]any{ // numbers, which cannot fail
 		"img_size": t.ImageSize, "patch_size": t.PatchSize, "embed_dim": t.HiddenSize,
 		"depth": t.NumHiddenLayers, "num_heads": t.NumAttentionHeads, "mlp_ratio": t.mlpRatio(),

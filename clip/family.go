@@ -36,11 +36,11 @@ type family struct {
 var families = []family{
 	{"ViT", "vit_openai_tiny"},
 	{"ModifiedResNet", ""},
-	{"SigLIP", ""},
+	{"SigLIP", "siglip_timm_map"},
 	{"SigLIP2", ""},
 	{"PE-Core", ""},
 	{"CLIPA", "opt_no_ln_pre"},
-	{"timm ViT", ""},
+	{"timm ViT", "timm_vit_avg"},
 	{"ConvNeXt", ""},
 	{"EVA", ""},
 	{"CoCa", ""},

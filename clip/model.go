@@ -325,6 +325,9 @@ func newOptions(opts []Option) *options {
 func (o *options) resize(c *Config) {
 	if o.imageSize != nil {
 		c.VisionCfg.ImageSize = *o.imageSize
+		if c.VisionCfg.isTimmViT() {
+			c.VisionCfg.resizeTimm(*o.imageSize)
+		}
 	}
 	if o.context != 0 {
 		c.TextCfg.ContextLength = o.context

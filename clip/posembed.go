@@ -19,16 +19,20 @@ func ResizePosEmbed(old []float32, width int, grid Size) []float32 {
 	if side*side != cells {
 		return nil
 	}
-	columns := resample(side, grid[1], bicubic, true)
-	rows := resample(side, grid[0], bicubic, true)
-	out := make([]float32, 0, (1+grid[0]*grid[1])*width)
-	out = append(out, old[:width]...)
-	half := make([]float32, side*grid[1]*width) // columns resized, rows not
-	for y := range side {
-		columns.apply(half[y*grid[1]*width:][:grid[1]*width], old[(1+y*side)*width:], width)
+	return append(slices.Clone(old[:width]), resizeGrid(old[width:], width, Size{side, side}, grid)...)
+}
+
+// resizeGrid resizes a grid [height·width of from, width] to another, bicubic with
+// antialiasing.
+func resizeGrid(old []float32, width int, from, to Size) []float32 {
+	columns := resample(from[1], to[1], bicubic, true)
+	rows := resample(from[0], to[0], bicubic, true)
+	half := make([]float32, from[0]*to[1]*width) // columns resized, rows not
+	for y := range from[0] {
+		columns.apply(half[y*to[1]*width:][:to[1]*width], old[y*from[1]*width:], width)
 	}
-	out = out[:cap(out)]
-	rows.apply(out[width:], half, grid[1]*width)
+	out := make([]float32, to[0]*to[1]*width)
+	rows.apply(out, half, to[1]*width)
 	return out
 }
 

@@ -20,9 +20,10 @@ type Init struct {
 type distribution uint8
 
 const (
-	constant distribution = iota
-	uniform               // on [-scale, scale]
-	normal                // with standard deviation scale
+	constant  distribution = iota
+	uniform                // on [-scale, scale]
+	normal                 // with standard deviation scale
+	truncated              // normal before it is cut off at two standard deviations
 )
 
 // Constant initialises every element to v.
@@ -33,6 +34,10 @@ func Uniform(bound float64) Init { return Init{uniform, bound, 0} }
 
 // Normal initialises from N(0, std²).
 func Normal(std float64) Init { return Init{normal, std, 0} }
+
+// TruncatedNormal initialises from N(0, std²) with what lies beyond two standard
+// deviations drawn again (timm's trunc_normal_tf_).
+func TruncatedNormal(std float64) Init { return Init{truncated, std, 0} }
 
 // kaimingUniform is torch's default for Linear and Conv2d, weight and bias:
 // kaiming_uniform_ with a = √5, which is U(±1/√fanIn).
@@ -63,6 +68,8 @@ func (i Init) at(n uint64) float64 {
 	switch i.dist {
 	case uniform:
 		return i.scale * (2*unit(i.key, n) - 1)
+	case truncated: // by the inverse of the distribution; erf(√2) lies within
+		return i.scale * math.Sqrt2 * math.Erfinv(math.Erf(math.Sqrt2)*(2*unit(i.key, n)-1))
 	case normal: // Box & Muller, 1958
 		r := math.Sqrt(-2 * math.Log(1-unit(i.key, 2*n)))
 		return i.scale * r * math.Cos(2*math.Pi*unit(i.key, 2*n+1))

@@ -69,6 +69,10 @@ func TestElementwiseMisuse(t *testing.T) {
 			[]string{"patchify", "f32[1×3×8×7]", "8×8"}},
 		"patchify, no batch": {func(g *graph.Graph) graph.Tensor { return Patchify(g, f(g, "image", 3, 8, 8), 4, 4, 0) },
 			[]string{"f32[3×8×8]", "[batch, channels, height, width]"}},
+		"rotary, length": {func(g *graph.Graph) graph.Tensor { return Rotary(g, f(g, "x", 2, 5, 8), f(g, "angles", 4, 4), 8) },
+			[]string{"rotary", "f32[2×5×8]", "f32[4×4]", "[length, head]"}},
+		"rotary, part of a head": {func(g *graph.Graph) graph.Tensor { return Rotary(g, f(g, "x", 2, 5, 8), f(g, "angles", 5, 4), 6) },
+			[]string{"rotary", "6 columns", "whole heads"}},
 		"adamw, moments": {func(g *graph.Graph) graph.Tensor {
 			_, _, v := AdamW(g, f(g, "p", 7), f(g, "grad", 7), f(g, "m", 7), f(g, "v", 8), f(g, "hyper", 7), true)
 			return v

@@ -235,6 +235,29 @@ func TestPatchify(t *testing.T) {
 	runOpCases(t, cases)
 }
 
+func TestRotary(t *testing.T) {
+	var cases []opCase
+	for _, c := range []struct {
+		name         string
+		x            graph.Shape
+		head, turned int
+	}{
+		{"q and k of qkv", graph.Shape{2, 7, 3 * 2 * 6}, 6, 2 * 2 * 6},
+		{"all columns, 65 rows", graph.Shape{1, 65, 8}, 4, 8},
+		{"197 rows of two", graph.Shape{1, 197, 2}, 2, 2},
+		{"none", graph.Shape{3, 5, 4}, 2, 0},
+	} {
+		cases = append(cases, opCase{
+			name: c.name, tol: 2 * tolUlp, noGrad: []string{"angles"}, // two products and a sum
+			inputs: []opInput{{name: "x", shape: c.x}, param("angles", c.x[1], c.head)},
+			build: one(func(g *graph.Graph, in tensors) graph.Tensor {
+				return ops.Rotary(g, in["x"], in["angles"], c.turned)
+			}),
+		})
+	}
+	runOpCases(t, cases)
+}
+
 func TestAdamW(t *testing.T) {
 	var cases []opCase
 	for _, n := range []int{1, 63, 197} {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 
@@ -72,8 +73,11 @@ func New(m clip.Model, c Config) (*Trainer, error) {
 // scalars and the embeddings that the towers' no_weight_decay names.
 func decays(p *graph.Param) bool {
 	name := p.Name[strings.LastIndex(p.Name, ".")+1:]
-	return len(p.Shape) > 1 && name != "positional_embedding" && name != "class_embedding" && name != "cls_emb"
+	return len(p.Shape) > 1 && !slices.Contains(undecayed, name)
 }
+
+// undecayed end the names of embeddings, those of timm's towers last.
+var undecayed = []string{"positional_embedding", "class_embedding", "cls_emb", "pos_embed", "cls_token", "reg_token"}
 
 // Step makes one update from pairs of images [n, 3, height, width] and texts,
 // and returns the loss before it.

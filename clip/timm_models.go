@@ -1,0 +1,366 @@
+package clip
+
+import (
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/clip-wgpu/clip-wgpu/layers"
+	"github.com/clip-wgpu/clip-wgpu/ops"
+)
+
+// timmModelsJSON holds timm's Vision Transformers that can be built, by name,
+// each with what it gives its class's constructor.
+//
+//go:embed timm_models.json
+var timmModelsJSON []byte
+
+var timmModels = func() (m map[string]map[string]json.RawMessage) {
+	if err := json.Unmarshal(timmModelsJSON, &m); err != nil {
+		panic(err) // a file of this package
+	}
+	return m
+}()
+
+// timmArgs are what both classes' constructors take. The rates act in training only.
+type timmArgs struct {
+	ImgSize        Size     `json:"img_size"`
+	PatchSize      Size     `json:"patch_size"`
+	InChans        int      `json:"in_chans"`
+	EmbedDim       int      `json:"embed_dim"`
+	Depth          int      `json:"depth"`
+	NumHeads       int      `json:"num_heads"`
+	MLPRatio       float64  `json:"mlp_ratio"`
+	QKVBias        bool     `json:"qkv_bias"`
+	InitValues     *float64 `json:"init_values"`
+	ClassToken     bool     `json:"class_token"`
+	NoEmbedClass   bool     `json:"no_embed_class"`
+	GlobalPool     string   `json:"global_pool"`
+	NormLayer      string   `json:"norm_layer"`
+	DynamicImgSize bool     `json:"dynamic_img_size"` // changes nothing at one size
+	DropRate       float64  `json:"drop_rate"`
+	PosDropRate    float64  `json:"pos_drop_rate"`
+	PatchDropRate  float64  `json:"patch_drop_rate"`
+	ProjDropRate   float64  `json:"proj_drop_rate"`
+	AttnDropRate   float64  `json:"attn_drop_rate"`
+	DropPathRate   float64  `json:"drop_path_rate"`
+}
+
+// timmViTArgs are those of VisionTransformer (vision_transformer.py).
+type timmViTArgs struct {
+	timmArgs
+	RegTokens         int    `json:"reg_tokens"`
+	PreNorm           bool   `json:"pre_norm"`
+	FinalNorm         bool   `json:"final_norm"`
+	FCNorm            *bool  `json:"fc_norm"` // nil: with global_pool avg
+	ProjBias          bool   `json:"proj_bias"`
+	PoolIncludePrefix bool   `json:"pool_include_prefix"`
+	ActLayer          string `json:"act_layer"`
+}
+
+// timmEvaArgs are those of Eva (eva.py), as far as the Perception Encoder needs them.
+type timmEvaArgs struct {
+	timmArgs
+	NumRegTokens     int     `json:"num_reg_tokens"`
+	PreNorm          bool    `json:"use_pre_transformer_norm"`
+	PostNorm         *bool   `json:"use_post_transformer_norm"` // nil: where there is no fc_norm
+	FCNorm           *bool   `json:"use_fc_norm"`               // nil: with global_pool avg
+	AttnType         string  `json:"attn_type"`
+	UseRotPosEmb     bool    `json:"use_rot_pos_emb"`
+	RopeType         string  `json:"rope_type"`
+	RopeGridOffset   float64 `json:"rope_grid_offset"`
+	RopeGridIndexing string  `json:"rope_grid_indexing"`
+	RopeTemperature  float64 `json:"rope_temperature"`
+	RefFeatShape     *Size   `json:"ref_feat_shape"`
+	AttnPoolNumHeads int     `json:"attn_pool_num_heads"` // 0: num_heads
+	AttnPoolMLPRatio float64 `json:"attn_pool_mlp_ratio"` // 0: mlp_ratio
+	HeadInitScale    float64 `json:"head_init_scale"`
+}
+
+// timmTrunk is what they come to.
+type timmTrunk struct {
+	timmArgs
+	block, pooler         layers.TimmConfig
+	registers             int
+	preNorm, norm, fcNorm bool
+	attnPool              bool // global_pool map
+	poolPrefix            bool // pooling sees the class token and registers
+	rope                  *timmEvaArgs
+	tokenInit, headInit   float64 // standard deviations
+	perDepth              bool    // the blocks' last layers start smaller from block to block
+}
+
+// prefix is the number of tokens before those of the patches.
+func (t *timmTrunk) prefix() int {
+	if t.ClassToken {
+		return 1 + t.registers
+	}
+	return t.registers
+}
+
+func (t *timmTrunk) grid() Size {
+	return Size{t.ImgSize[0] / t.PatchSize[0], t.ImgSize[1] / t.PatchSize[1]}
+}
+
+func (v *VisionConfig) isTimmViT() bool {
+	_, ok := timmModels[v.timmName()]
+	return ok
+}
+
+func (v *VisionConfig) timmName() string { return deref(v.TimmModelName) }
+
+func deref(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+// timmOwnHead tells that the projection is the trunk's own head, or none, and not
+// one that open_clip adds.
+func (v *VisionConfig) timmOwnHead() bool {
+	proj := deref(v.TimmProj)
+	return proj != "linear" && proj != "mlp"
+}
+
+// timmTrunk reads the trunk's description as TimmModel of open_clip's
+// timm_model.py creates it.
+func (v *VisionConfig) timmTrunk() (t timmTrunk, err error) {
+	args := timmArgs{
+		ImgSize: Size{224, 224}, PatchSize: Size{16, 16}, InChans: 3, EmbedDim: 768, Depth: 12, NumHeads: 12, MLPRatio: 4,
+		QKVBias: true, ClassToken: true, GlobalPool: "token", NormLayer: "layernorm",
+	}
+	if strings.HasPrefix(v.timmName(), "vit_pe_") {
+		args.GlobalPool = "avg"
+		a := timmEvaArgs{timmArgs: args, AttnType: "eva", RopeType: "cat", RopeGridIndexing: "ij", RopeTemperature: 10000, HeadInitScale: 0.001}
+		if err := v.timmKwargs(&a, &a.timmArgs); err != nil {
+			return t, err
+		}
+		t, err = a.trunk()
+	} else {
+		a := timmViTArgs{timmArgs: args, FinalNorm: true, ProjBias: true, ActLayer: "gelu"}
+		if err := v.timmKwargs(&a, &a.timmArgs); err != nil {
+			return t, err
+		}
+		t, err = a.trunk()
+	}
+	if err != nil {
+		return t, err
+	}
+	return t, v.resetPool(&t)
+}
+
+// timmKwargs decodes the model's arguments and those of the config over them.
+// As in timm, null leaves an argument alone.
+func (v *VisionConfig) timmKwargs(dst any, common *timmArgs) error {
+	const section = "vision_cfg.timm_model_kwargs"
+	kwargs := map[string]json.RawMessage{}
+	if len(v.TimmModelKwargs) > 0 {
+		if err := decode(v.TimmModelKwargs, &kwargs); err != nil {
+			return fmt.Errorf("%w: %w", ErrConfig, atKey(section, v.TimmModelKwargs, err))
+		}
+	}
+	maps.DeleteFunc(kwargs, func(_ string, value json.RawMessage) bool { return string(value) == "null" })
+	known := map[string]reflect.Value{}
+	jsonFields(reflect.ValueOf(dst).Elem(), known)
+	for _, k := range slices.Sorted(maps.Keys(kwargs)) {
+		if _, ok := known[k]; !ok {
+			return fmt.Errorf("%s.%s of %s is %w", section, k, v.timmName(), ErrUnsupported)
+		}
+	}
+	own := v.timmOwnHead()
+	if _, ok := kwargs["global_pool"]; ok && own {
+		return fmt.Errorf("%w: %s.global_pool beside timm_pool; with timm_proj %q open_clip gives it itself", ErrConfig, section, deref(v.TimmProj))
+	}
+	all := maps.Clone(timmModels[v.timmName()])
+	maps.Copy(all, kwargs)
+	data, err := json.Marshal(all)
+	if err == nil {
+		err = decodeStrict(data, dst)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrConfig, atKey(section, data, err))
+	}
+	if own && v.TimmPool != nil {
+		common.GlobalPool = *v.TimmPool
+	}
+	return common.check(section)
+}
+
+// check bounds what is divided, multiplied or allocated.
+func (a *timmArgs) check(section string) error {
+	err := firstError(
+		inRange(section+".img_size", a.ImgSize[0], 1, maxSide), inRange(section+".img_size", a.ImgSize[1], 1, maxSide),
+		inRange(section+".patch_size", a.PatchSize[0], 1, a.ImgSize[0]), inRange(section+".patch_size", a.PatchSize[1], 1, a.ImgSize[1]),
+		inRange(section+".in_chans", a.InChans, 3, 3),
+		inRange(section+".embed_dim", a.EmbedDim, 1, maxWidth),
+		inRange(section+".depth", a.Depth, 1, maxLayers),
+		inRange(section+".num_heads", a.NumHeads, 1, a.EmbedDim),
+		divisible(section+".embed_dim", a.EmbedDim, section+".num_heads", a.NumHeads),
+		ratio(section+".mlp_ratio", a.MLPRatio, a.EmbedDim),
+	)
+	if a.DynamicImgSize && err == nil {
+		err = firstError(
+			divisible(section+".img_size", a.ImgSize[0], section+".patch_size", a.PatchSize[0]),
+			divisible(section+".img_size", a.ImgSize[1], section+".patch_size", a.PatchSize[1]),
+		)
+	}
+	if a.InitValues != nil && *a.InitValues == 0 {
+		a.InitValues = nil // as Python sees it
+	}
+	for _, rate := range []float64{a.DropRate, a.PosDropRate, a.PatchDropRate, a.ProjDropRate, a.AttnDropRate, a.DropPathRate} {
+		if err == nil && !(rate >= 0 && rate < 1) {
+			err = fmt.Errorf("%w: %s: a drop rate of %v, want at least 0 and below 1", ErrConfig, section, rate)
+		}
+	}
+	return err
+}
+
+// timmNorms are the eps of timm's norms. The second is not a name that timm knows.
+var timmNorms = map[string]float64{"layernorm": 1e-6, "LayerNorm(eps=1e-05)": 1e-5}
+
+var timmActivations = map[string]ops.Function{
+	"gelu": ops.GELU, "gelu_tanh": ops.GELUTanh, "quick_gelu": ops.QuickGELU,
+	"relu": ops.ReLU, "silu": ops.SiLU, "swish": ops.SiLU, "sigmoid": ops.Sigmoid, "tanh": ops.Tanh,
+}
+
+func (a *timmArgs) block(act string) (layers.TimmConfig, error) {
+	eps, norm := timmNorms[a.NormLayer]
+	f, known := timmActivations[act]
+	switch {
+	case !norm:
+		return layers.TimmConfig{}, fmt.Errorf("timm's norm_layer %q is %w; supported is \"layernorm\"", a.NormLayer, ErrUnsupported)
+	case !known:
+		return layers.TimmConfig{}, fmt.Errorf("timm's act_layer %q is %w; supported are %q", act, ErrUnsupported, slices.Sorted(maps.Keys(timmActivations)))
+	}
+	return layers.TimmConfig{
+		Width: a.EmbedDim, Heads: a.NumHeads, MLPWidth: int(float64(a.EmbedDim) * a.MLPRatio),
+		QKVBias: a.QKVBias, ProjBias: true, Activation: f, Eps: eps, LSInit: a.InitValues,
+	}, nil
+}
+
+func (a *timmViTArgs) trunk() (timmTrunk, error) {
+	block, err := a.block(a.ActLayer)
+	if err != nil {
+		return timmTrunk{}, err
+	}
+	block.ProjBias = a.ProjBias
+	fc := slices.Contains([]string{"avg", "avgmax", "max"}, a.GlobalPool)
+	if a.FCNorm != nil {
+		fc = *a.FCNorm
+	}
+	return timmTrunk{
+		timmArgs: a.timmArgs, block: block, pooler: block, registers: a.RegTokens, attnPool: a.GlobalPool == "map",
+		preNorm: a.PreNorm, norm: a.FinalNorm && !fc, fcNorm: a.FinalNorm && fc, poolPrefix: a.PoolIncludePrefix,
+		tokenInit: 1e-6, headInit: 0.02,
+	}, inRange("timm's reg_tokens", a.RegTokens, 0, maxSide)
+}
+
+func (a *timmEvaArgs) trunk() (timmTrunk, error) {
+	block, err := a.block("gelu")
+	if err != nil {
+		return timmTrunk{}, err
+	}
+	fc := a.GlobalPool == "avg"
+	if a.FCNorm != nil {
+		fc = *a.FCNorm
+	}
+	post := !fc
+	if a.PostNorm != nil {
+		post = *a.PostNorm
+	}
+	t := timmTrunk{
+		timmArgs: a.timmArgs, block: block, pooler: block, registers: a.NumRegTokens, attnPool: a.GlobalPool == "map",
+		preNorm: a.PreNorm, norm: post, fcNorm: fc, tokenInit: 0.02, headInit: 0.02 * a.HeadInitScale, perDepth: true,
+	}
+	if a.AttnPoolNumHeads != 0 {
+		t.pooler.Heads = a.AttnPoolNumHeads
+	}
+	if a.AttnPoolMLPRatio != 0 {
+		t.pooler.MLPWidth = int(float64(a.EmbedDim) * a.AttnPoolMLPRatio)
+	}
+	if a.UseRotPosEmb {
+		t.rope = a
+	}
+	return t, firstError(a.check(), t.checkPooler(), inRange("timm's num_reg_tokens", a.NumRegTokens, 0, maxSide))
+}
+
+func (t *timmTrunk) checkPooler() error {
+	return firstError(
+		inRange("timm's attn_pool_num_heads", t.pooler.Heads, 1, t.EmbedDim),
+		divisible("timm's embed_dim", t.EmbedDim, "attn_pool_num_heads", t.pooler.Heads),
+		inRange("timm's attn_pool_mlp_ratio times embed_dim", t.pooler.MLPWidth, 1, maxWidth*16),
+	)
+}
+
+// check refuses what the Perception Encoder does not have.
+func (a *timmEvaArgs) check() error {
+	head := a.EmbedDim / a.NumHeads
+	switch {
+	case a.AttnType != "rope":
+		return fmt.Errorf("timm's attn_type %q is %w; supported is \"rope\"", a.AttnType, ErrUnsupported)
+	case a.RopeType != "cat":
+		return fmt.Errorf("timm's rope_type %q is %w; supported is \"cat\"", a.RopeType, ErrUnsupported)
+	case a.InitValues != nil:
+		return fmt.Errorf("timm's init_values of a PE-Core tower is %w", ErrUnsupported)
+	case a.UseRotPosEmb && head%4 != 0:
+		return fmt.Errorf("%w: timm's rotary positions want a head width divisible by 4, have %d", ErrConfig, head)
+	case !(a.RopeTemperature > 0) || math.IsNaN(a.RopeGridOffset):
+		return fmt.Errorf("%w: timm's rope_temperature is %v", ErrConfig, a.RopeTemperature)
+	case a.RefFeatShape != nil && min(a.RefFeatShape[0], a.RefFeatShape[1]) < 1:
+		return fmt.Errorf("%w: timm's ref_feat_shape is %v", ErrConfig, *a.RefFeatShape)
+	}
+	return oneOf("timm's rope_grid_indexing", a.RopeGridIndexing, "ij", "xy")
+}
+
+// resetPool gives a trunk that was made with a head of its own the pooling that
+// timm_pool asks for. Its norms stay where they are.
+func (v *VisionConfig) resetPool(t *timmTrunk) error {
+	pool := deref(v.TimmPool)
+	switch {
+	case v.timmOwnHead() || pool == "":
+		return t.checkPool(v.timmName(), t.GlobalPool)
+	case pool == "map" && !t.attnPool:
+		return fmt.Errorf("%w: timm_pool \"map\" wants a model that has attention pooling; %s has not", ErrConfig, v.timmName())
+	case t.GlobalPool == "token" && !t.ClassToken: // which its constructor refuses
+		return t.checkPool(v.timmName(), t.GlobalPool)
+	}
+	t.GlobalPool, t.attnPool = pool, pool == "map"
+	return t.checkPool(v.timmName(), pool)
+}
+
+func (t *timmTrunk) checkPool(model, pool string) error {
+	switch pool {
+	case "token":
+		if !t.ClassToken {
+			return fmt.Errorf("%w: timm's global_pool \"token\" wants a class token; %s has none", ErrConfig, model)
+		}
+	case "", "avg", "map":
+	case "abs_attn", "rot_attn":
+		return fmt.Errorf("%w: timm_pool %q wants a convolutional model", ErrConfig, pool)
+	default:
+		return fmt.Errorf("timm's global_pool %q is %w; supported are \"\", avg, token and map", pool, ErrUnsupported)
+	}
+	return nil
+}
+
+// resizeTimm makes a tower of timm's one for another image size, and keeps the one
+// that its checkpoint is for. What is wrong with v is for validate to say.
+func (v *VisionConfig) resizeTimm(size Size) {
+	t, err := v.timmTrunk()
+	if err != nil || t.ImgSize == size {
+		return
+	}
+	kwargs := map[string]json.RawMessage{}
+	if len(v.TimmModelKwargs) > 0 && json.Unmarshal(v.TimmModelKwargs, &kwargs) != nil {
+		return
+	}
+	kwargs["img_size"], _ = size.MarshalJSON() // numbers, which cannot fail
+	v.TimmModelKwargs, _ = json.Marshal(kwargs)
+	v.timmImageSize = t.ImgSize
+}

@@ -1,0 +1,312 @@
+package clip
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/layers"
+	"github.com/clip-wgpu/clip-wgpu/ops"
+	"github.com/clip-wgpu/clip-wgpu/weights"
+)
+
+func init() {
+	registerImageTower(imageFamily{
+		name:  "timm's VisionTransformer and PE-Core",
+		takes: (*VisionConfig).isTimmViT,
+		check: checkTimmViT,
+		build: func(c *Config) ImageTower { return newTimmViT(c) },
+	})
+}
+
+func checkTimmViT(c *Config) error {
+	v := &c.VisionCfg
+	proj := deref(v.TimmProj)
+	t, err := v.timmTrunk()
+	if err == nil {
+		err = oneOf("vision_cfg.timm_proj", proj, "", "none", "linear", "mlp")
+	}
+	switch {
+	case err != nil:
+		return err
+	case v.ImageSize != t.ImgSize:
+		return fmt.Errorf("%w: vision_cfg.image_size %v is not the %v of %s; timm_model_kwargs.img_size changes that", ErrConfig, v.ImageSize, t.ImgSize, v.timmName())
+	case proj == "none" && c.EmbedDim != t.EmbedDim:
+		return fmt.Errorf("%w: vision_cfg.timm_proj none wants embed_dim (%d) equal to the width of %s (%d)", ErrConfig, c.EmbedDim, v.timmName(), t.EmbedDim)
+	}
+	return nil
+}
+
+// TimmViT is open_clip's TimmModel (timm_model.py) over timm's VisionTransformer
+// or, with rotary positions, Eva (vision_transformer.py, eva.py).
+type TimmViT struct {
+	ClsToken       *graph.Param                `w:"trunk.cls_token"` // [1, 1, width]
+	RegToken       *graph.Param                `w:"trunk.reg_token"` // [1, registers, width]
+	PosEmbed       *graph.Param                `w:"trunk.pos_embed"` // [1, tokens, width], or patches with no_embed_class
+	PatchEmbed     *layers.PatchEmbed          `w:"trunk.patch_embed.proj"`
+	PatchEmbedBias *graph.Param                `w:"trunk.patch_embed.proj.bias"` // [width]; without norm_pre
+	NormPre        *layers.LayerNorm           `w:"trunk.norm_pre"`
+	Blocks         []*layers.TimmBlock         `w:"trunk.blocks"`
+	Norm           *layers.LayerNorm           `w:"trunk.norm"`
+	AttnPool       *layers.AttentionPoolLatent `w:"trunk.attn_pool"`
+	FCNorm         *layers.LayerNorm           `w:"trunk.fc_norm"`
+	TrunkHead      *layers.Linear              `w:"trunk.head"` // timm_proj ""
+	Proj           *layers.Linear              `w:"head.proj"`  // timm_proj linear
+	MLP            *layers.TimmMLP             `w:"head.mlp"`   // timm_proj mlp
+
+	angles *graph.Param // of ops.Rotary, in no state dict; nil without rotary positions
+	cfg    timmTrunk
+	from   Size // the grid of the checkpoint, where it is another
+}
+
+// newTimmViT makes the tower of a config that checkTimmViT has passed.
+func newTimmViT(c *Config) *TimmViT {
+	v := &c.VisionCfg
+	t, _ := v.timmTrunk()
+	grid, width := t.grid(), t.EmbedDim
+	norm := func(have bool) *layers.LayerNorm {
+		if !have {
+			return nil
+		}
+		return layers.NewLayerNorm(width, t.block.Eps)
+	}
+	positions := grid[0] * grid[1]
+	if !t.NoEmbedClass {
+		positions += t.prefix()
+	}
+	m := &TimmViT{
+		PosEmbed:   layers.NewParam(layers.Normal(0.02), 1, positions, width),
+		PatchEmbed: layers.NewPatchEmbed(width, t.PatchSize[0], t.PatchSize[1]),
+		NormPre:    norm(t.preNorm), Norm: norm(t.norm), FCNorm: norm(t.fcNorm),
+		cfg: t,
+	}
+	if t.ClassToken {
+		m.ClsToken = layers.NewParam(layers.Normal(t.tokenInit), 1, 1, width)
+	}
+	if t.registers > 0 {
+		m.RegToken = layers.NewParam(layers.Normal(t.tokenInit), 1, t.registers, width)
+	}
+	if !t.preNorm {
+		m.PatchEmbedBias = layers.NewParam(m.PatchEmbed.Weight.Source, width)
+	}
+	for i := range t.Depth {
+		b := layers.NewTimmBlock(t.block)
+		if t.perDepth {
+			last := layers.Normal(0.02 / math.Sqrt(2*float64(i+1)))
+			b.Attn.Proj.Weight.Source, b.MLP.FC2.Weight.Source = last, last
+		}
+		m.Blocks = append(m.Blocks, b)
+	}
+	if t.attnPool {
+		m.AttnPool = layers.NewAttentionPoolLatent(t.pooler)
+	}
+	if t.rope != nil {
+		m.angles = layers.NewParam(layers.Values(t.angles()), grid[0]*grid[1]+t.prefix(), width/t.NumHeads)
+		m.angles.Name, m.angles.Frozen = "rope angles", true
+	}
+	if from := v.timmImageSize; from != (Size{}) {
+		m.from = Size{from[0] / t.PatchSize[0], from[1] / t.PatchSize[1]}
+	}
+	m.addHead(c)
+	return m
+}
+
+func (t *TimmViT) addHead(c *Config) {
+	v, width := &c.VisionCfg, t.cfg.EmbedDim
+	switch deref(v.TimmProj) {
+	case "":
+		t.TrunkHead = layers.NewTimmLinear(width, c.EmbedDim, true)
+		t.TrunkHead.Weight.Source = layers.Normal(t.cfg.headInit)
+	case "linear":
+		t.Proj = layers.NewLinear(width, c.EmbedDim, v.TimmProjBias)
+	case "mlp":
+		t.MLP = &layers.TimmMLP{
+			FC1: layers.NewLinear(width, 2*c.EmbedDim, true), FC2: layers.NewLinear(2*c.EmbedDim, c.EmbedDim, v.TimmProjBias),
+			Activation: ops.GELU,
+		}
+	}
+}
+
+// angles is the table [tokens, width of a head] of ops.Rotary: tokens before the
+// patches are not turned; a patch's first half is by its row, or with grid
+// indexing xy its column, and the second by the other (build_rotary_pos_embed of
+// timm's pos_embed_sincos.py).
+func (t *timmTrunk) angles() []float32 {
+	grid, head := t.grid(), t.EmbedDim/t.NumHeads
+	table := make([]float32, (t.prefix()+grid[0]*grid[1])*head)
+	for i := range t.prefix() * head / 2 {
+		table[2*i] = 1
+	}
+	bands := head / 4
+	for i := range grid[0] * grid[1] {
+		row := table[(t.prefix()+i)*head:]
+		axes := [2]int{0, 1}
+		if t.rope.RopeGridIndexing == "xy" {
+			axes = [2]int{1, 0}
+		}
+		for half, axis := range axes {
+			at := float64([2]int{i / grid[1], i % grid[1]}[axis]) + t.rope.RopeGridOffset
+			if ref := t.rope.RefFeatShape; ref != nil {
+				at = at / float64(grid[axis]) * float64(ref[axis])
+			}
+			for j := range bands {
+				angle := at / math.Pow(t.rope.RopeTemperature, float64(j)/float64(bands))
+				row[2*(half*bands+j)], row[2*(half*bands+j)+1] = float32(math.Cos(angle)), float32(math.Sin(angle))
+			}
+		}
+	}
+	return table
+}
+
+func (t *TimmViT) depth() int { return len(t.Blocks) }
+
+// table is what is added to the patches' tokens, those before them zero so far:
+// positions, class token, registers and the bias of the patch embedding.
+func (t *TimmViT) table(g *graph.Graph) graph.Tensor {
+	prefix, width := t.cfg.prefix(), t.cfg.EmbedDim
+	pos := g.Reshape(g.Param(t.PosEmbed), t.PosEmbed.Shape[1], width)
+	var before graph.Tensor
+	if !t.cfg.NoEmbedClass && prefix > 0 {
+		s := ops.Split(g, pos, 0, prefix, pos.Dim(0)-prefix)
+		before, pos = s[0], s[1]
+	}
+	if t.PatchEmbedBias != nil {
+		pos = ops.AddBroadcast(g, pos, g.Param(t.PatchEmbedBias), 1)
+	}
+	var tokens []graph.Tensor
+	for _, p := range []*graph.Param{t.ClsToken, t.RegToken} {
+		if p != nil {
+			tokens = append(tokens, g.Reshape(g.Param(p), p.Shape[1], width))
+		}
+	}
+	if len(tokens) == 0 {
+		return pos
+	}
+	x := ops.Concat(g, 0, tokens...)
+	if before.Valid() {
+		x = g.Add(x, before)
+	}
+	return ops.Concat(g, 0, x, pos)
+}
+
+// sequence runs the first depth blocks, whose outputs are [batch, tokens, width].
+func (t *TimmViT) sequence(g *graph.Graph, image graph.Tensor, depth int) []graph.Tensor {
+	prefix := t.cfg.prefix()
+	x := t.PatchEmbed.Forward(g, image, prefix)
+	patches := t.split(g, x)[1]
+	if t.PatchEmbedBias != nil {
+		patches = ops.AddBroadcast(g, patches, g.Param(t.PatchEmbedBias), 1)
+	}
+	g.Tap(patches, "patch_embed")
+	x = ops.AddBroadcast(g, x, t.table(g), 1)
+	x = g.Module("norm_pre", func() graph.Tensor { return t.NormPre.Forward(g, x) })
+	var angles graph.Tensor
+	if t.angles != nil {
+		angles = g.Param(t.angles)
+	}
+	outs := make([]graph.Tensor, depth)
+	for i := range outs {
+		x = g.Module(fmt.Sprintf("blocks.%d", i), func() graph.Tensor { return t.Blocks[i].Forward(g, x, angles) })
+		outs[i] = x
+	}
+	return outs
+}
+
+// split takes the tokens before the patches, absent where there are none, and
+// those of the patches apart.
+func (t *TimmViT) split(g *graph.Graph, x graph.Tensor) [2]graph.Tensor {
+	prefix := t.cfg.prefix()
+	if prefix == 0 {
+		return [2]graph.Tensor{{}, x}
+	}
+	return [2]graph.Tensor(ops.Split(g, x, 1, prefix, x.Dim(1)-prefix))
+}
+
+func (t *TimmViT) blocks(g *graph.Graph, image graph.Tensor, depth int, o IntermediatesOptions) ([]featureMap, func() graph.Tensor) {
+	end := g.Scope("trunk")
+	defer end()
+	all, grid := t.sequence(g, image, depth), t.cfg.grid()
+	outs := make([]featureMap, depth)
+	for i, x := range all {
+		if o.NormalizeIntermediates {
+			x = t.Norm.Forward(g, x)
+		}
+		s := t.split(g, x)
+		outs[i] = featureMap{prefix: s[0], spatial: g.Reshape(s[1], x.Dim(0), grid[0], grid[1], x.Dim(2))}
+	}
+	return outs, func() graph.Tensor { return t.head(g, all[depth-1]) }
+}
+
+func (t *TimmViT) intermediatesOptions(o IntermediatesOptions) (IntermediatesOptions, error) {
+	return o, nil
+}
+
+func (t *TimmViT) forward(g *graph.Graph, image graph.Tensor) graph.Tensor {
+	end := g.Scope("trunk")
+	all := t.sequence(g, image, t.depth())
+	end()
+	return t.head(g, all[t.depth()-1])
+}
+
+// head takes the last block's output to the features.
+func (t *TimmViT) head(g *graph.Graph, x graph.Tensor) graph.Tensor {
+	end := g.Scope("trunk")
+	x = g.Module("norm", func() graph.Tensor { return t.Norm.Forward(g, x) })
+	x = t.pool(g, x)
+	x = g.Module("fc_norm", func() graph.Tensor { return t.FCNorm.Forward(g, x) })
+	x = g.Module("head", func() graph.Tensor {
+		if t.TrunkHead == nil {
+			return x
+		}
+		return t.TrunkHead.Forward(g, x)
+	})
+	end()
+	return g.Module("head", func() graph.Tensor {
+		switch {
+		case t.Proj != nil:
+			return t.Proj.Forward(g, x)
+		case t.MLP != nil:
+			return t.MLP.Forward(g, x)
+		}
+		return x
+	})
+}
+
+// pool gives [batch, width], or x itself with global_pool "".
+func (t *TimmViT) pool(g *graph.Graph, x graph.Tensor) graph.Tensor {
+	seen := x
+	if !t.cfg.poolPrefix {
+		seen = t.split(g, x)[1]
+	}
+	switch t.cfg.GlobalPool {
+	case "map":
+		return g.Module("attn_pool", func() graph.Tensor { return t.AttnPool.Forward(g, seen) })
+	case "avg":
+		return ops.MeanAxis(g, seen, 1)
+	case "token":
+		return g.Reshape(ops.Split(g, x, 1, 1, x.Dim(1)-1)[0], x.Dim(0), x.Dim(2))
+	}
+	return x
+}
+
+// adapt resizes the position embedding of a checkpoint for another image size, as
+// set_input_size of timm's towers does once it is loaded; open_clip calls that for
+// force_image_size only.
+func (t *TimmViT) adapt(m weights.Map) error {
+	name, grid, width := t.PosEmbed.Name, t.cfg.grid(), t.cfg.EmbedDim
+	x, ok := m[name]
+	patches := t.from[0] * t.from[1]
+	prefix := t.PosEmbed.Shape[1] - grid[0]*grid[1]
+	if !ok || t.from == grid || patches == 0 || !x.DType.IsFloat() || !slices.Equal(x.Shape, []int{1, prefix + patches, width}) {
+		return nil
+	}
+	old := make([]float32, x.Len())
+	if err := x.ReadF32(old, 0); err != nil {
+		return err
+	}
+	var err error
+	data := append(old[:prefix*width:prefix*width], resizeGrid(old[prefix*width:], width, t.from, grid)...)
+	m[name], err = weights.FromF32(name, t.PosEmbed.Shape, data)
+	return err
+}

@@ -1,0 +1,154 @@
+package layers
+
+import (
+	"math"
+
+	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/ops"
+)
+
+// TimmConfig describes the blocks of timm's Vision Transformers (Block in
+// vision_transformer.py and, for those with rotary positions, EvaBlock in eva.py).
+type TimmConfig struct {
+	Width, Heads, MLPWidth int
+	QKVBias, ProjBias      bool // ProjBias is also that of the MLP
+	Activation             ops.Function
+	Eps                    float64  // of every norm
+	LSInit                 *float64 // LayerScale's initial value; nil for none
+}
+
+// timmInit is timm's initialisation of Linear weights; their biases are zeros.
+var timmInit = Normal(0.02)
+
+// NewTimmLinear returns a Linear with timm's initialisation.
+func NewTimmLinear(in, out int, bias bool) *Linear {
+	l := NewLinear(in, out, bias)
+	l.Weight.Source = timmInit
+	if bias {
+		l.Bias.Source = Constant(0)
+	}
+	return l
+}
+
+// TimmBlock is a pre-norm transformer block under timm's names.
+type TimmBlock struct {
+	Norm1 *LayerNorm     `w:"norm1"`
+	Attn  *TimmAttention `w:"attn"`
+	LS1   *LayerScale    `w:"ls1"`
+	Norm2 *LayerNorm     `w:"norm2"`
+	MLP   *TimmMLP       `w:"mlp"`
+	LS2   *LayerScale    `w:"ls2"`
+}
+
+// NewTimmBlock returns one block.
+func NewTimmBlock(c TimmConfig) *TimmBlock {
+	return &TimmBlock{
+		Norm1: NewLayerNorm(c.Width, c.Eps),
+		Attn: &TimmAttention{
+			QKV:   NewTimmLinear(c.Width, 3*c.Width, c.QKVBias),
+			Proj:  NewTimmLinear(c.Width, c.Width, c.ProjBias),
+			Heads: c.Heads,
+		},
+		LS1:   NewLayerScale(c.Width, c.LSInit),
+		Norm2: NewLayerNorm(c.Width, c.Eps),
+		MLP:   NewTimmMLP(c.Width, c.MLPWidth, c.Width, c.ProjBias, c.Activation),
+		LS2:   NewLayerScale(c.Width, c.LSInit),
+	}
+}
+
+// Forward keeps x's shape [batch, tokens, width]. angles are those of
+// ops.Rotary, or absent.
+func (b *TimmBlock) Forward(g *graph.Graph, x, angles graph.Tensor) graph.Tensor {
+	h := g.Module("norm1", func() graph.Tensor { return b.Norm1.Forward(g, x) })
+	h = g.Module("attn", func() graph.Tensor { return b.Attn.Forward(g, h, angles) })
+	x = g.Add(x, b.LS1.Forward(g, h))
+	h = g.Module("norm2", func() graph.Tensor { return b.Norm2.Forward(g, x) })
+	h = g.Module("mlp", func() graph.Tensor { return b.MLP.Forward(g, h) })
+	return g.Add(x, b.LS2.Forward(g, h))
+}
+
+// TimmAttention is multi-head self-attention (Attention and AttentionRope in
+// timm's attention.py).
+type TimmAttention struct {
+	QKV  *Linear `w:"qkv"`
+	Proj *Linear `w:"proj"`
+
+	Heads int
+}
+
+// Forward keeps x's shape. Where there are angles, queries and keys are turned.
+func (a *TimmAttention) Forward(g *graph.Graph, x, angles graph.Tensor) graph.Tensor {
+	width := x.Dim(-1)
+	qkv := a.QKV.Forward(g, x)
+	if angles.Valid() {
+		qkv = ops.Rotary(g, qkv, angles, 2*width)
+	}
+	return a.Proj.Forward(g, ops.SelfAttention(g, qkv, graph.Tensor{}, attentionOf(width, a.Heads)))
+}
+
+func attentionOf(width, heads int) ops.AttentionConfig {
+	return ops.AttentionConfig{Heads: heads, Scale: 1 / math.Sqrt(float64(width/heads))}
+}
+
+// TimmMLP is timm's Mlp (mlp.py).
+type TimmMLP struct {
+	FC1 *Linear `w:"fc1"`
+	FC2 *Linear `w:"fc2"`
+
+	Activation ops.Function
+}
+
+// NewTimmMLP returns an MLP from in to out features with timm's initialisation.
+func NewTimmMLP(in, hidden, out int, bias bool, act ops.Function) *TimmMLP {
+	return &TimmMLP{NewTimmLinear(in, hidden, bias), NewTimmLinear(hidden, out, bias), act}
+}
+
+// Forward maps [..., in] to [..., out].
+func (m *TimmMLP) Forward(g *graph.Graph, x graph.Tensor) graph.Tensor {
+	h := g.Module("fc1", func() graph.Tensor { return m.FC1.Forward(g, x) })
+	h = g.Module("act", func() graph.Tensor { return ops.Map(g, h, m.Activation) })
+	return g.Module("fc2", func() graph.Tensor { return m.FC2.Forward(g, h) })
+}
+
+// AttentionPoolLatent pools a sequence by the attention of one learned query and
+// an MLP (AttentionPoolLatent in timm's attention_pool.py; MAP in Zhai et al.,
+// Scaling Vision Transformers, 2022).
+type AttentionPoolLatent struct {
+	Latent *graph.Param `w:"latent"` // [1, 1, width]
+	Q      *Linear      `w:"q"`
+	KV     *Linear      `w:"kv"`
+	Proj   *Linear      `w:"proj"`
+	Norm   *LayerNorm   `w:"norm"`
+	MLP    *TimmMLP     `w:"mlp"`
+
+	Heads int
+}
+
+// NewAttentionPoolLatent returns the pooler that c.Width, Heads, MLPWidth,
+// Activation and Eps describe. All its layers have biases.
+func NewAttentionPoolLatent(c TimmConfig) *AttentionPoolLatent {
+	kv := NewTimmLinear(c.Width, 2*c.Width, true)
+	if c.Width%4 != 0 { // the values' rows would begin within a block
+		kv.Weight.Layout = graph.RowMajor
+	}
+	return &AttentionPoolLatent{
+		Latent: NewParam(TruncatedNormal(1/math.Sqrt(float64(c.Width))), 1, 1, c.Width),
+		Q:      NewTimmLinear(c.Width, c.Width, true),
+		KV:     kv,
+		Proj:   NewTimmLinear(c.Width, c.Width, true),
+		Norm:   NewLayerNorm(c.Width, c.Eps),
+		MLP:    NewTimmMLP(c.Width, c.MLPWidth, c.Width, true, c.Activation),
+		Heads:  c.Heads,
+	}
+}
+
+// Forward maps [batch, tokens, width] to [batch, width].
+func (p *AttentionPoolLatent) Forward(g *graph.Graph, x graph.Tensor) graph.Tensor {
+	batch, width := x.Dim(0), x.Dim(2)
+	q := p.Q.Forward(g, g.Reshape(g.Param(p.Latent), 1, width))
+	w, b := g.Param(p.KV.Weight), g.Param(p.KV.Bias)
+	k, v := ops.LinearRows(g, x, w, b, 0, width), ops.LinearRows(g, x, w, b, width, width)
+	y := ops.Attention(g, ops.Expand(g, q, batch), k, v, graph.Tensor{}, attentionOf(width, p.Heads))
+	y = p.Proj.Forward(g, g.Reshape(y, batch, width))
+	return g.Add(y, p.MLP.Forward(g, p.Norm.Forward(g, y)))
+}
