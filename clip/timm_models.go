@@ -92,7 +92,7 @@ type timmTrunk struct {
 	poolPrefix            bool // pooling sees the class token and registers
 	rope                  *timmEvaArgs
 	tokenInit, headInit   float64 // standard deviations
-	perDepth              bool    // the blocks' last layers start smaller from block to block
+	eva                   bool    // attention pooling sees all tokens, and the last layers of blocks start smaller from block to block
 }
 
 // prefix is the number of tokens before those of the patches.
@@ -276,7 +276,8 @@ func (a *timmEvaArgs) trunk() (timmTrunk, error) {
 	}
 	t := timmTrunk{
 		timmArgs: a.timmArgs, block: block, pooler: block, registers: a.NumRegTokens, attnPool: a.GlobalPool == "map",
-		preNorm: a.PreNorm, norm: post, fcNorm: fc, tokenInit: 0.02, headInit: 0.02 * a.HeadInitScale, perDepth: true,
+		preNorm: a.PreNorm, norm: post, fcNorm: fc,
+		tokenInit: 0.02, headInit: 0.02 * a.HeadInitScale, eva: true,
 	}
 	if a.AttnPoolNumHeads != 0 {
 		t.pooler.Heads = a.AttnPoolNumHeads

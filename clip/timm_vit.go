@@ -92,7 +92,7 @@ func newTimmViT(c *Config) *TimmViT {
 	}
 	for i := range t.Depth {
 		b := layers.NewTimmBlock(t.block)
-		if t.perDepth {
+		if t.eva {
 			last := layers.Normal(0.02 / math.Sqrt(2*float64(i+1)))
 			b.Attn.Proj.Weight.Source, b.MLP.FC2.Weight.Source = last, last
 		}
@@ -276,7 +276,7 @@ func (t *TimmViT) head(g *graph.Graph, x graph.Tensor) graph.Tensor {
 // pool gives [batch, width], or x itself with global_pool "".
 func (t *TimmViT) pool(g *graph.Graph, x graph.Tensor) graph.Tensor {
 	seen := x
-	if !t.cfg.poolPrefix {
+	if !t.cfg.poolPrefix && !(t.cfg.eva && t.cfg.attnPool) {
 		seen = t.split(g, x)[1]
 	}
 	switch t.cfg.GlobalPool {
