@@ -213,12 +213,18 @@ func (a *timmArgs) check(section string) error {
 	if a.InitValues != nil && *a.InitValues == 0 {
 		a.InitValues = nil // as Python sees it
 	}
-	for _, rate := range []float64{a.DropRate, a.PosDropRate, a.PatchDropRate, a.ProjDropRate, a.AttnDropRate, a.DropPathRate} {
-		if err == nil && !(rate >= 0 && rate < 1) {
-			err = fmt.Errorf("%w: %s: a drop rate of %v, want at least 0 and below 1", ErrConfig, section, rate)
-		}
+	rates := a.rates()
+	for _, name := range slices.Sorted(maps.Keys(rates)) {
+		err = firstError(err, dropRate(section+"."+name, rates[name]))
 	}
 	return err
+}
+
+func (a *timmArgs) rates() map[string]float64 {
+	return map[string]float64{
+		"drop_rate": a.DropRate, "pos_drop_rate": a.PosDropRate, "patch_drop_rate": a.PatchDropRate,
+		"proj_drop_rate": a.ProjDropRate, "attn_drop_rate": a.AttnDropRate, "drop_path_rate": a.DropPathRate,
+	}
 }
 
 // timmNorms are the eps of timm's norms. The second is not a name that timm knows.

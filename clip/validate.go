@@ -2,6 +2,7 @@ package clip
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 
@@ -67,8 +68,11 @@ func (c *Config) checkVision() error {
 	if err != nil {
 		return err
 	}
-	if v.PatchDropout < 0 || v.PatchDropout >= 1 || math.IsNaN(v.PatchDropout) {
-		return fmt.Errorf("%w: vision_cfg.patch_dropout is %v, want at least 0 and below 1", ErrConfig, v.PatchDropout)
+	rates := v.dropRates()
+	for _, name := range slices.Sorted(maps.Keys(rates)) {
+		if err := dropRate(name, rates[name]); err != nil {
+			return err
+		}
 	}
 	return family.check(c)
 }
@@ -157,6 +161,38 @@ func (n *NormKwargs) eps() float64 {
 
 func (v *VisionConfig) grid() Size {
 	return Size{v.ImageSize[0] / v.PatchSize[0], v.ImageSize[1] / v.PatchSize[1]}
+}
+
+// dropRates are the options that act in training only, by name.
+func (v *VisionConfig) dropRates() map[string]float64 {
+	rates := map[string]float64{"vision_cfg.patch_dropout": v.PatchDropout, "vision_cfg.timm_drop": v.TimmDrop}
+	if v.TimmDropPath != nil {
+		rates["vision_cfg.timm_drop_path"] = *v.TimmDropPath
+	}
+	return rates
+}
+
+// Dropouts names the options above zero by which training drops at random, sorted.
+// Features do not depend on them.
+func (c *Config) Dropouts() (names []string) {
+	v := &c.VisionCfg
+	rates := v.dropRates()
+	if v.isTimmViT() {
+		if t, err := v.timmTrunk(); err == nil {
+			for name, rate := range t.rates() {
+				rates["vision_cfg.timm_model_kwargs."+name] = rate
+			}
+		}
+	}
+	maps.DeleteFunc(rates, func(_ string, rate float64) bool { return rate == 0 })
+	return slices.Sorted(maps.Keys(rates))
+}
+
+func dropRate(name string, rate float64) error {
+	if !(rate >= 0 && rate < 1) {
+		return fmt.Errorf("%w: %s is %v, want at least 0 and below 1", ErrConfig, name, rate)
+	}
+	return nil
 }
 
 func firstError(errs ...error) error {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
 	"github.com/clip-wgpu/clip-wgpu/gpu"
+	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/clip-wgpu/clip-wgpu/weights"
 )
 
@@ -162,6 +163,68 @@ func TestBadInputs(t *testing.T) {
 		"a beta of 1":     func() error { _, err := New(m, Config{Beta1: 1, Eps: 1e-6}); return err },
 	} {
 		assert.ErrorIs(t, call(), clip.ErrInput, name)
+	}
+}
+
+// A tower with rotary positions, whose angles are a constant beside the parameters.
+func TestTrainingATimmTower(t *testing.T) {
+	data, err := os.ReadFile(filepath.Join(recordings, "pe_core/config.json"))
+	require.NoError(t, err)
+	cfg, _, err := clip.ParseConfig(data)
+	require.NoError(t, err)
+	m, err := clip.New(cfg, 1, clip.WithGPU(gpu.Options{DefaultLimits: true}))
+	require.NoError(t, err)
+	defer func() { assert.NoError(t, m.Close()) }()
+	trainer, err := New(m, DefaultConfig())
+	require.NoError(t, err)
+	defer trainer.Close()
+	images := clip.Tensor{Shape: []int{3, 3, 24, 40}, Data: make([]float32, 3*3*24*40)}
+	rng := rand.New(rand.NewPCG(1, 2))
+	for i := range images.Data {
+		images.Data[i] = float32(rng.NormFloat64())
+	}
+	texts := [][]int32{{1, 2, 3, 4, 5, 6, 7, 59}, {8, 9, 10, 59, 0, 0, 0, 0}, {11, 12, 59, 0, 0, 0, 0, 0}}
+	var losses []float64
+	var before map[string][]float32
+	for i := range 6 {
+		if i == 1 {
+			before = parameters(t, m)
+		}
+		loss, err := trainer.Step(t.Context(), images, texts)
+		require.NoError(t, err)
+		losses = append(losses, loss)
+	}
+	assert.Less(t, losses[5], losses[0])
+	for name, v := range parameters(t, m) {
+		assert.NotEqual(t, before[name], v, name)
+	}
+}
+
+func TestTrainingRefusesDropout(t *testing.T) {
+	for member, name := range map[string]string{
+		`"patch_dropout": 0.5`: "vision_cfg.patch_dropout", `"timm_drop_path": 0.1`: "vision_cfg.timm_drop_path",
+		`"timm_model_kwargs": {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 1, "num_heads": 2, "proj_drop_rate": 0.1}`: "vision_cfg.timm_model_kwargs.proj_drop_rate",
+	} {
+		cfg, _, err := clip.ParseConfig([]byte(`{"embed_dim": 20, "text_cfg": {"context_length": 8, "vocab_size": 90, "width": 24, "heads": 2, "layers": 1},
+			"vision_cfg": {"image_size": 32, "timm_model_name": "vit_tiny_patch16_224",
+				"timm_model_kwargs": {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 1, "num_heads": 2}, ` + member + `}}`))
+		require.NoError(t, err)
+		m, err := clip.New(cfg, 1, clip.WithGPU(gpu.Options{DefaultLimits: true}))
+		require.NoError(t, err)
+		_, err = New(m, DefaultConfig())
+		require.ErrorIs(t, err, clip.ErrUnsupported)
+		assert.ErrorContains(t, err, name)
+		require.NoError(t, m.Close())
+	}
+}
+
+func TestDecaySparesTimmsEmbeddings(t *testing.T) {
+	for name, want := range map[string]bool{
+		"visual.trunk.pos_embed": false, "visual.trunk.cls_token": false, "visual.trunk.reg_token": false,
+		"visual.trunk.attn_pool.latent": true, "visual.trunk.patch_embed.proj.weight": true, "text.positional_embedding": false,
+	} {
+		p := &graph.Param{State: graph.State{Name: name, Spec: graph.Spec{Shape: graph.Shape{1, 2, 3}}}}
+		assert.Equal(t, want, decays(p), name)
 	}
 }
 

@@ -47,8 +47,13 @@ type Trainer struct {
 	sessions map[[2]int]*gpu.Session // by batch and text length
 }
 
-// New returns a trainer that has made no step.
+// New returns a trainer that has made no step. A model whose config asks for
+// dropout of any kind, which nothing here does, gives clip.ErrUnsupported.
 func New(m clip.Model, c Config) (*Trainer, error) {
+	config := m.Config()
+	if d := config.Dropouts(); len(d) > 0 {
+		return nil, fmt.Errorf("training with %s is %w; set it to 0", strings.Join(d, ", "), clip.ErrUnsupported)
+	}
 	x, err := newModel(m)
 	if err != nil {
 		return nil, err

@@ -1,5 +1,5 @@
 """Writes a tiny SigLIP as big_vision (npz, blocks apart and blocks stacked) and transformers (siglip_hf/) store it, and
-siglip.safetensors, the state dict that open_clip makes of it. Features of the transformers model are in siglip_hf_outputs.
+siglip.safetensors, the state dict that open_clip makes of it. What open_clip computes is in siglip_outputs.safetensors.
 
     python make_siglip.py    # needs torch, numpy, safetensors, open_clip_torch 3.3, timm, transformers
 """
@@ -120,3 +120,4 @@ with torch.no_grad():
 # transformers uses the tanh form of GELU throughout; timm and open_clip the one their configs say.
 print('image', (out.image_embeds - i).abs().max().item(), 'text', (out.text_embeds - t).abs().max().item())
 save_file({k: v.contiguous().half() for k, v in hf.state_dict().items()}, 'siglip_hf.safetensors')
+save_file(dict(image=image, text=text, image_features=i, text_features=t), 'siglip_outputs.safetensors')
