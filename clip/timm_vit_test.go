@@ -165,6 +165,12 @@ func TestSigLIPFromEveryContainer(t *testing.T) {
 		require.NoError(t, err)
 		assert.InDeltaSlice(t, read("image_features").Data, out.ImageFeatures.Data, 1e-5, source)
 		assert.InDeltaSlice(t, read("text_features").Data, out.TextFeatures.Data, 1e-5, source)
+		converted := filepath.Join(t.TempDir(), "converted")
+		_, err = Convert(t.Context(), source, converted, weights.F16, false, opts...)
+		require.NoError(t, err)
+		same, err := load(t, converted).Forward(t.Context(), &images, texts)
+		require.NoError(t, err)
+		assert.Equal(t, out, same, source)
 	}
 }
 

@@ -35,8 +35,8 @@ CASES = {
         dict(embed_dim=16, custom_text=True, vision_cfg=tower('vit_pe_core_tiny_patch16_384', 'avg', 'linear', [24, 40], embed_dim=16, depth=1,
                                                               rope_grid_indexing='ij', rope_temperature=100, rope_grid_offset=0.5, ref_feat_shape=[4, 7]), text_cfg=TEXT)),
     'siglip2_timm_map': (
-        'SigLIP2: tanh form of GELU in the image tower and, by act_kwargs, in the text tower',
-        dict(embed_dim=24, init_logit_bias=-10, custom_text=True, vision_cfg=tower('vit_base_patch32_siglip_256', 'map', 'none', 24),
+        'SigLIP2: tanh form of GELU in the image tower and, by act_kwargs, in the text tower; a width that is no multiple of 4',
+        dict(embed_dim=26, init_logit_bias=-10, custom_text=True, vision_cfg=tower('vit_base_patch32_siglip_256', 'map', 'none', 24, embed_dim=26),
              text_cfg=dict(SIGLIP_TEXT, act_kwargs=dict(approximate='tanh')))),
     'timm_vit_clip_quickgelu': (
         "timm's ViT as CLIP has it: norm_pre, no bias of the patches, QuickGELU, eps 1e-5; mlp head without bias",
