@@ -294,6 +294,9 @@ func (a *timmEvaArgs) trunk() (timmTrunk, error) {
 	if a.UseRotPosEmb {
 		t.rope = a
 	}
+	if a.HeadInitScale == 0 { // which is no scale to Python
+		t.headInit = 0.02
+	}
 	return t, firstError(a.check(), t.checkPooler(), inRange("timm's num_reg_tokens", a.NumRegTokens, 0, maxSide))
 }
 

@@ -102,7 +102,7 @@ func newTimmViT(c *Config) *TimmViT {
 		m.AttnPool = layers.NewAttentionPoolLatent(t.pooler)
 	}
 	if t.rope != nil {
-		m.angles = layers.NewParam(layers.Values(t.angles()), grid[0]*grid[1]+t.prefix(), width/t.NumHeads)
+		m.angles = layers.NewParam(rotaryAngles{&t}, grid[0]*grid[1]+t.prefix(), width/t.NumHeads)
 		m.angles.Name, m.angles.Frozen = "rope angles", true
 	}
 	if from := v.timmImageSize; from != (Size{}) {
@@ -128,35 +128,42 @@ func (t *TimmViT) addHead(c *Config) {
 	}
 }
 
-// angles is the table [tokens, width of a head] of ops.Rotary: tokens before the
-// patches are not turned; a patch's first half is by its row, or with grid
-// indexing xy its column, and the second by the other (build_rotary_pos_embed of
-// timm's pos_embed_sincos.py).
-func (t *timmTrunk) angles() []float32 {
-	grid, head := t.grid(), t.EmbedDim/t.NumHeads
-	table := make([]float32, (t.prefix()+grid[0]*grid[1])*head)
-	for i := range t.prefix() * head / 2 {
-		table[2*i] = 1
-	}
-	bands := head / 4
-	for i := range grid[0] * grid[1] {
-		row := table[(t.prefix()+i)*head:]
-		axes := [2]int{0, 1}
-		if t.rope.RopeGridIndexing == "xy" {
-			axes = [2]int{1, 0}
-		}
-		for half, axis := range axes {
-			at := float64([2]int{i / grid[1], i % grid[1]}[axis]) + t.rope.RopeGridOffset
-			if ref := t.rope.RefFeatShape; ref != nil {
-				at = at / float64(grid[axis]) * float64(ref[axis])
-			}
-			for j := range bands {
-				angle := at / math.Pow(t.rope.RopeTemperature, float64(j)/float64(bands))
-				row[2*(half*bands+j)], row[2*(half*bands+j)+1] = float32(math.Cos(angle)), float32(math.Sin(angle))
-			}
+// rotaryAngles is the Source of ops.Rotary's angles [tokens, width of a head]:
+// tokens before the patches are not turned; a patch's first half is by its row, or
+// with grid indexing xy its column, and the second by the other
+// (build_rotary_pos_embed of timm's pos_embed_sincos.py).
+type rotaryAngles struct{ t *timmTrunk }
+
+// ReadF32 implements graph.Source.
+func (r rotaryAngles) ReadF32(dst []float32, offset int) error {
+	head := r.t.EmbedDim / r.t.NumHeads
+	for i := range dst {
+		token, column := (offset+i)/head, (offset+i)%head
+		angle := r.angle(token-r.t.prefix(), column/2, head/4)
+		if column%2 == 0 {
+			dst[i] = float32(math.Cos(angle))
+		} else {
+			dst[i] = float32(math.Sin(angle))
 		}
 	}
-	return table
+	return nil
+}
+
+// angle is that of a pair of a patch's columns, of so many frequencies.
+func (r rotaryAngles) angle(patch, pair, bands int) float64 {
+	if patch < 0 {
+		return 0
+	}
+	grid, rope := r.t.grid(), r.t.rope
+	axis := pair / bands
+	if rope.RopeGridIndexing == "xy" {
+		axis = 1 - axis
+	}
+	at := float64([2]int{patch / grid[1], patch % grid[1]}[axis]) + rope.RopeGridOffset
+	if ref := rope.RefFeatShape; ref != nil {
+		at = at / float64(grid[axis]) * float64(ref[axis])
+	}
+	return at / math.Pow(rope.RopeTemperature, float64(pair%bands)/float64(bands))
 }
 
 func (t *TimmViT) depth() int { return len(t.Blocks) }
@@ -261,6 +268,7 @@ func (t *TimmViT) head(g *graph.Graph, x graph.Tensor) graph.Tensor {
 		}
 		return t.TrunkHead.Forward(g, x)
 	})
+	g.Tap(x)
 	end()
 	return g.Module("head", func() graph.Tensor {
 		switch {
