@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -12,15 +13,20 @@ import (
 
 // TestCastDType: the features of stored weights of fewer bits point where those of float32 do.
 func TestCastDType(t *testing.T) {
-	const oracle = "../tests/testdata/oracle/vit_openai_tiny/"
-	config, err := os.ReadFile(oracle + "config.json")
-	require.NoError(t, err)
+	recording := func(name string) (path string, opt Option) {
+		config, err := os.ReadFile(filepath.Join(oracle, name, "config.json"))
+		require.NoError(t, err)
+		return filepath.Join(oracle, name, "model.safetensors"), WithConfig(parse(t, config))
+	}
+	viT, viTConfig := recording("vit_openai_tiny")
+	resNet, resNetConfig := recording("modified_resnet")
 	for name, source := range map[string]struct {
 		path string
 		opts []Option
 	}{
 		"embedded":   {path: Embedded},
-		"OpenAI ViT": {path: oracle + "model.safetensors", opts: []Option{WithConfig(parse(t, config))}},
+		"OpenAI ViT": {path: viT, opts: []Option{viTConfig}},
+		"OpenAI RN":  {path: resNet, opts: []Option{resNetConfig}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			features := func(c CastDType) (image, text Tensor, bytes int64) {

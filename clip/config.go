@@ -217,7 +217,8 @@ func (c *TextConfig) UnmarshalJSON(data []byte) error {
 	return decodeStrict(data, c)
 }
 
-// Size is a height and a width; in JSON one number for both, or a pair.
+// Size is a height and a width; in JSON one number for both, or a pair, and null
+// where it is zero.
 type Size [2]int
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -237,6 +238,9 @@ func (s *Size) UnmarshalJSON(data []byte) error {
 
 // MarshalJSON implements json.Marshaler.
 func (s Size) MarshalJSON() ([]byte, error) {
+	if s == (Size{}) {
+		return []byte("null"), nil
+	}
 	if s[0] == s[1] {
 		return json.Marshal(s[0])
 	}
@@ -244,7 +248,7 @@ func (s Size) MarshalJSON() ([]byte, error) {
 }
 
 // Layers is a transformer's number of blocks, or a ModifiedResNet's four
-// numbers of bottlenecks (not supported).
+// numbers of bottlenecks.
 type Layers []int
 
 // UnmarshalJSON implements json.Unmarshaler.

@@ -30,7 +30,7 @@ func configFromShapes(src weights.Source) (Config, error) {
 		v.ImageSize = Size{patch * grid, patch * grid}
 	} else {
 		v.Width = s.dim("visual.layer1.0.conv1.weight", 0)
-		v.Layers = nil
+		v.Layers, v.PatchSize = nil, Size{}
 		for _, stage := range []string{"1", "2", "3", "4"} {
 			v.Layers = append(v.Layers, s.count("visual.layer"+stage+"."))
 		}

@@ -90,6 +90,10 @@ func (c *checkpoint) save(ctx context.Context, folder string, dtype weights.DTyp
 	}
 	var records []weights.Record
 	weights.Walk(m, func(name string, p *graph.Param) {
+		if p.Integer {
+			records = append(records, weights.IntegerRecord(p))
+			return
+		}
 		r := reading{ctx: ctx, name: name, dtype: dtype, from: p.Source, warnings: &warnings}
 		records = append(records, weights.Record{Name: name, DType: dtype, Shape: p.Shape, ReadF32: r.read})
 	})

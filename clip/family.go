@@ -35,7 +35,7 @@ type family struct {
 // families, in the order in which tables list them.
 var families = []family{
 	{"ViT", "vit_openai_tiny"},
-	{"ModifiedResNet", ""},
+	{"ModifiedResNet", "modified_resnet"},
 	{"SigLIP", "siglip_timm_map"},
 	{"SigLIP2", "siglip2_timm_map"},
 	{"PE-Core", "pe_core"},

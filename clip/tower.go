@@ -52,14 +52,10 @@ func (c *Config) imageFamily() (imageFamily, error) {
 		}
 		names = append(names, f.name)
 	}
-	v := &c.VisionCfg
-	switch {
-	case v.isTimm():
+	if v := &c.VisionCfg; v.isTimm() {
 		return imageFamily{}, fmt.Errorf("timm_model_name %q is %w; supported are %q", *v.TimmModelName, ErrUnsupported, names)
-	case len(v.Layers) == 0:
-		return imageFamily{}, fmt.Errorf("%w: vision_cfg.layers is missing", ErrConfig)
 	}
-	return imageFamily{}, fmt.Errorf("vision_cfg.layers %v (ModifiedResNet) is %w; supported are %q", []int(v.Layers), ErrUnsupported, names)
+	return imageFamily{}, fmt.Errorf("%w: vision_cfg.layers is missing", ErrConfig)
 }
 
 func (v *VisionConfig) isTimm() bool { return v.TimmModelName != nil && *v.TimmModelName != "" }

@@ -130,6 +130,18 @@ func (s *Store) Write(ctx context.Context, st *graph.State, data []float32) erro
 	return errors.Join(err, u.flush(ctx))
 }
 
+// ReadParam fills dst with a parameter's values, row-major: those of its source
+// while the store does not have it.
+func (s *Store) ReadParam(ctx context.Context, p *graph.Param, dst []float32) error {
+	err := s.Read(ctx, &p.State, dst)
+	if errors.Is(err, errNotStored) {
+		return p.Source.ReadF32(dst, 0)
+	}
+	return err
+}
+
+var errNotStored = errors.New("is not in the store")
+
 // Read fills dst with a state's values, row-major.
 func (s *Store) Read(ctx context.Context, st *graph.State, dst []float32) error {
 	done, err := s.use(ctx, st, len(dst))
@@ -139,7 +151,7 @@ func (s *Store) Read(ctx context.Context, st *graph.State, dst []float32) error 
 	defer done()
 	m := s.states[st]
 	if m == nil {
-		return fmt.Errorf("state %s is not in the store", st.Name)
+		return fmt.Errorf("state %s %w", st.Name, errNotStored)
 	}
 	if st.Packed() {
 		read := func(words []uint32, offset int64) error {

@@ -199,6 +199,9 @@ type Param struct {
 	Source Source
 	Frozen bool // training leaves it alone (torch's requires_grad = False)
 	Buffer bool // no parameter, but kept with them: torch's buffers, such as running means
+	// Integer marks a buffer of whole numbers: files store int64, and one that lacks it
+	// leaves the Source as it is.
+	Integer bool
 }
 
 // Graph records operations.
@@ -210,6 +213,9 @@ type Graph struct {
 	// Guard is how many bytes to leave free behind every activation, so that a
 	// test can see what a kernel writes beyond its tensors.
 	Guard int64
+	// Training makes layers act as torch's do after train() instead of eval(): batch
+	// norms normalise by the batch and update their running statistics.
+	Training bool
 	// MaxBinding replaces the constant of this name unless it is zero, so that a
 	// test can cut small tensors into chunks.
 	MaxBinding int64

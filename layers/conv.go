@@ -23,14 +23,18 @@ func (c *Conv2D) Forward(g *graph.Graph, x graph.Tensor) graph.Tensor {
 }
 
 // BatchNorm2D is torch's nn.BatchNorm2d (Ioffe & Szegedy, 2015): it normalises
-// every channel by the running statistics.
+// every channel by the running statistics or, where the graph is for training, by
+// the batch's, which the running ones then follow.
 type BatchNorm2D struct {
 	Weight            *graph.Param `w:"weight"`
 	Bias              *graph.Param `w:"bias"`
 	RunningMean       *graph.Param `w:"running_mean"`
 	RunningVar        *graph.Param `w:"running_var"`
-	NumBatchesTracked *graph.Param `w:"num_batches_tracked"` // a scalar
+	NumBatchesTracked *graph.Param `w:"num_batches_tracked"` // a scalar; nil when frozen
 }
+
+// batchNormMomentum is the weight of a batch in the running statistics.
+const batchNormMomentum = 0.1
 
 // NewBatchNorm2D returns a BatchNorm2D that has seen no batch.
 func NewBatchNorm2D(channels int) *BatchNorm2D {
@@ -39,15 +43,46 @@ func NewBatchNorm2D(channels int) *BatchNorm2D {
 		p.Buffer = true
 		return p
 	}
-	return &BatchNorm2D{
+	b := &BatchNorm2D{
 		Weight: NewParam(Constant(1), channels), Bias: NewParam(Constant(0), channels),
 		RunningMean: buffer(0, channels), RunningVar: buffer(1, channels), NumBatchesTracked: buffer(0),
 	}
+	b.NumBatchesTracked.Integer = true
+	return b
+}
+
+// Freeze makes b open_clip's FrozenBatchNorm2d (utils.py): training changes
+// neither its statistics nor its weight and bias, and counts no batches.
+func (b *BatchNorm2D) Freeze() {
+	b.Weight.Buffer, b.Bias.Buffer = true, true
+	b.NumBatchesTracked = nil
 }
 
 // Forward keeps the shape of x [..., channels].
 func (b *BatchNorm2D) Forward(g *graph.Graph, x graph.Tensor) graph.Tensor {
-	return ops.BatchNorm(g, x, g.Param(b.Weight), g.Param(b.Bias), g.Param(b.RunningMean), g.Param(b.RunningVar), defaultEps)
+	mean, variance := g.Param(b.RunningMean), g.Param(b.RunningVar)
+	if g.Training && b.NumBatchesTracked != nil {
+		mean, variance = b.track(g, x)
+	}
+	return ops.BatchNorm(g, x, g.Param(b.Weight), g.Param(b.Bias), mean, variance, defaultEps)
+}
+
+// track returns the batch's statistics and moves the running ones towards them,
+// the variance being that of the population.
+func (b *BatchNorm2D) track(g *graph.Graph, x graph.Tensor) (mean, variance graph.Tensor) {
+	n := float64(x.Shape().Elems() / x.Dim(-1))
+	if n < 2 {
+		g.Fail("batch norm of %v: want more than one value per channel when training", x.Spec())
+	}
+	mean, variance = ops.Moments(g, x)
+	follow := func(running *graph.Param, batch graph.Tensor, scale float64) {
+		old := ops.Scale(g, g.Param(running), 1-batchNormMomentum)
+		g.Assign(&running.State, g.Add(old, ops.Scale(g, batch, batchNormMomentum*scale)))
+	}
+	follow(b.RunningMean, mean, 1)
+	follow(b.RunningVar, variance, n/(n-1))
+	g.Assign(&b.NumBatchesTracked.State, g.Add(g.Param(b.NumBatchesTracked), g.Fill(1)))
+	return mean, variance
 }
 
 // ConvNorm is a convolution without bias and its normalisation.

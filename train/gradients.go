@@ -10,8 +10,9 @@ import (
 
 // Gradients returns the gradient of a loss over pairs of images [n, 3, height,
 // width] and texts with respect to every trainable parameter, by state-dict
-// name, and the loss. The model is left as it is.
-func Gradients(ctx context.Context, m clip.Model, l Loss, images clip.Tensor, texts [][]int32) (map[string]clip.Tensor, float64, error) {
+// name, and the loss. The model is left as it is, but for batch norms' running
+// statistics in TrainMode.
+func Gradients(ctx context.Context, m clip.Model, l Loss, mode Mode, images clip.Tensor, texts [][]int32) (map[string]clip.Tensor, float64, error) {
 	x, err := newModel(m)
 	if err != nil {
 		return nil, 0, err
@@ -21,7 +22,7 @@ func Gradients(ctx context.Context, m clip.Model, l Loss, images clip.Tensor, te
 		return nil, 0, err
 	}
 	g := graph.New()
-	loss := x.loss(g, l, len(texts), len(texts[0]))
+	loss := x.loss(g, l, mode, len(texts), len(texts[0]))
 	prog, err := g.Build(append(g.Grad(loss, x.trainable...), loss)...)
 	if err != nil {
 		return nil, 0, err

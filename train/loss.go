@@ -24,6 +24,15 @@ const (
 
 func (l Loss) String() string { return [...]string{"ClipLoss", "SigLipLoss"}[l] }
 
+// Mode is how those layers act that differ in training, as torch's train() and
+// eval() tell them: batch norms.
+type Mode uint8
+
+const (
+	TrainMode Mode = iota
+	EvalMode
+)
+
 // record appends the loss of n pairs of unit features [n, embed_dim]. scale is
 // the exponential of the logit scale, [1]; bias, [1], may be absent.
 func (l Loss) record(g *graph.Graph, image, text, scale, bias graph.Tensor) graph.Tensor {
@@ -93,7 +102,8 @@ func newModel(m clip.Model) (*model, error) {
 }
 
 // loss appends towers and loss for batch pairs, texts of length tokens.
-func (m *model) loss(g *graph.Graph, l Loss, batch, length int) graph.Tensor {
+func (m *model) loss(g *graph.Graph, l Loss, mode Mode, batch, length int) graph.Tensor {
+	g.Training = mode == TrainMode
 	image, text := m.Record(g, batch, length)
 	scale := ops.Map(g, g.Reshape(g.Param(m.scale), 1), ops.Exp)
 	var bias graph.Tensor

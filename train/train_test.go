@@ -70,9 +70,9 @@ func TestGradientsLeaveTheModelAlone(t *testing.T) {
 	before, err := m.EncodeImage(t.Context(), images, true)
 	require.NoError(t, err)
 	for _, l := range []Loss{ClipLoss, SigLipLoss} {
-		first, loss, err := Gradients(t.Context(), m, l, images, texts)
+		first, loss, err := Gradients(t.Context(), m, l, TrainMode, images, texts)
 		require.NoError(t, err)
-		again, same, err := Gradients(t.Context(), m, l, images, texts)
+		again, same, err := Gradients(t.Context(), m, l, TrainMode, images, texts)
 		require.NoError(t, err)
 		assert.Equal(t, loss, same, l)
 		assert.Equal(t, first, again, "%v: gradients of the same inputs differ", l)
@@ -86,7 +86,7 @@ func TestGradientsLeaveTheModelAlone(t *testing.T) {
 // are its gradients.
 func TestBatchOfOne(t *testing.T) {
 	images, texts := pairs(1)
-	grads, loss, err := Gradients(t.Context(), open(t), ClipLoss, images, texts)
+	grads, loss, err := Gradients(t.Context(), open(t), ClipLoss, TrainMode, images, texts)
 	require.NoError(t, err)
 	assert.Zero(t, loss)
 	for name, g := range grads {
@@ -116,7 +116,7 @@ func TestStepsChangeTheModel(t *testing.T) {
 		assert.Equal(t, on[name], p.Data, name)
 	}
 	assert.InDelta(t, math.Exp(float64(got["logit_scale"].Data[0])), float64(m.LogitScale()), 1e-4, "the model knows its new scale")
-	_, loss, err := Gradients(t.Context(), m, ClipLoss, images, texts)
+	_, loss, err := Gradients(t.Context(), m, ClipLoss, TrainMode, images, texts)
 	require.NoError(t, err)
 	assert.Less(t, loss, losses[0]/2, "the model's own loss")
 }
@@ -151,12 +151,15 @@ func TestBadInputs(t *testing.T) {
 	images, texts := pairs(3)
 	for name, call := range map[string]func() error{
 		"no pairs": func() error {
-			_, _, err := Gradients(t.Context(), m, ClipLoss, clip.Tensor{Shape: []int{0, 3, 32, 32}}, nil)
+			_, _, err := Gradients(t.Context(), m, ClipLoss, TrainMode, clip.Tensor{Shape: []int{0, 3, 32, 32}}, nil)
 			return err
 		},
-		"fewer texts": func() error { _, _, err := Gradients(t.Context(), m, ClipLoss, images, texts[:2]); return err },
+		"fewer texts": func() error {
+			_, _, err := Gradients(t.Context(), m, ClipLoss, TrainMode, images, texts[:2])
+			return err
+		},
 		"a short text": func() error {
-			_, _, err := Gradients(t.Context(), m, ClipLoss, images, [][]int32{{1}, {1}, {1}})
+			_, _, err := Gradients(t.Context(), m, ClipLoss, TrainMode, images, [][]int32{{1}, {1}, {1}})
 			return err
 		},
 		"a negative rate": func() error { _, err := New(m, Config{LR: -1, Eps: 1e-6}); return err },

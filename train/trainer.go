@@ -18,6 +18,7 @@ import (
 // 2019) as torch computes it, the decay first.
 type Config struct {
 	Loss        Loss
+	Mode        Mode
 	LR          float64
 	Beta1       float64
 	Beta2       float64
@@ -75,14 +76,17 @@ func New(m clip.Model, c Config) (*Trainer, error) {
 }
 
 // decays tells whether AdamW decays p: open_clip_train's rule excludes vectors,
-// scalars and the embeddings that the towers' no_weight_decay names.
+// scalars and what the no_weight_decay of a model or a tower names.
 func decays(p *graph.Param) bool {
-	name := p.Name[strings.LastIndex(p.Name, ".")+1:]
+	name := p.Name
+	for _, tower := range []string{"visual.", "text."} {
+		name = strings.TrimPrefix(name, tower)
+	}
 	return len(p.Shape) > 1 && !slices.Contains(undecayed, name)
 }
 
-// undecayed end the names of embeddings, those of timm's towers last.
-var undecayed = []string{"positional_embedding", "class_embedding", "cls_emb", "pos_embed", "cls_token", "reg_token"}
+// undecayed are the towers' own names of embeddings, not those of modules within.
+var undecayed = []string{"positional_embedding", "class_embedding", "cls_emb", "trunk.pos_embed", "trunk.cls_token", "trunk.reg_token"}
 
 // Step makes one update from pairs of images [n, 3, height, width] and texts,
 // and returns the loss before it.
@@ -124,7 +128,7 @@ func (t *Trainer) session(batch, length int) (*gpu.Session, error) {
 		return s, nil
 	}
 	g := graph.New()
-	loss := t.model.loss(g, t.cfg.Loss, batch, length)
+	loss := t.model.loss(g, t.cfg.Loss, t.cfg.Mode, batch, length)
 	grads := g.Grad(loss, t.model.trainable...)
 	hyper := g.Input("adamw", graph.Shape{7}, graph.F32)
 	for i, p := range t.model.trainable {
@@ -154,18 +158,17 @@ func (t *Trainer) update(g *graph.Graph, p *graph.Param, grad, hyper graph.Tenso
 	g.Assign(v, v2)
 }
 
-// Parameters reads the trainable parameters back from the device, by
-// state-dict name.
+// Parameters reads the state dict back, buffers included.
 func (t *Trainer) Parameters(ctx context.Context) (map[string]clip.Tensor, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	out := make(map[string]clip.Tensor, len(t.model.trainable))
-	for _, p := range t.model.trainable {
+	out := map[string]clip.Tensor{}
+	for name, p := range t.model.Parameters() {
 		x := clip.Tensor{Shape: p.Shape, Data: make([]float32, p.Shape.Elems())}
-		if err := t.model.Store().Read(ctx, &p.State, x.Data); err != nil {
+		if err := t.model.Store().ReadParam(ctx, p, x.Data); err != nil {
 			return nil, err
 		}
-		out[p.Name] = x
+		out[name] = x
 	}
 	return out, nil
 }

@@ -47,17 +47,20 @@ func (r Report) Err() error {
 // tagged `w:"name"`, under its dotted state-dict name. Fields are parameters,
 // structs of them, or slices of structs, which are numbered; nil ones are
 // skipped, and the tag `w:""` adds nothing to the name.
-func Walk(root any, fn func(name string, p *graph.Param)) {
-	walk(reflect.ValueOf(root), "", fn)
+func Walk(root any, fn func(name string, p *graph.Param)) { Find(root, fn) }
+
+// Find does the same for modules of another kind, of pointer type T.
+func Find[T any](root any, fn func(name string, module T)) {
+	find(reflect.ValueOf(root), "", fn)
 }
 
-func walk(v reflect.Value, name string, fn func(string, *graph.Param)) {
+func find[T any](v reflect.Value, name string, fn func(string, T)) {
 	for v.Kind() == reflect.Pointer || v.Kind() == reflect.Interface {
 		if v.IsNil() {
 			return
 		}
-		if v.Type() == reflect.TypeFor[*graph.Param]() {
-			fn(name, v.Interface().(*graph.Param))
+		if v.Type() == reflect.TypeFor[T]() {
+			fn(name, v.Interface().(T))
 			return
 		}
 		v = v.Elem()
@@ -65,12 +68,12 @@ func walk(v reflect.Value, name string, fn func(string, *graph.Param)) {
 	switch v.Kind() {
 	case reflect.Slice:
 		for i := range v.Len() {
-			walk(v.Index(i), join(name, fmt.Sprint(i)), fn)
+			find(v.Index(i), join(name, fmt.Sprint(i)), fn)
 		}
 	case reflect.Struct:
 		for i := range v.NumField() {
 			if tag, ok := v.Type().Field(i).Tag.Lookup("w"); ok {
-				walk(v.Field(i), join(name, tag), fn)
+				find(v.Field(i), join(name, tag), fn)
 			}
 		}
 	}
@@ -83,10 +86,41 @@ func join(prefix, name string) string {
 	return prefix + "." + name
 }
 
+// integers reads whole numbers as floats, too.
+type integers struct{ Tensor }
+
+func (t integers) ReadF32(dst []float32, off int) error {
+	whole := make([]int64, len(dst))
+	if err := t.ReadI64(whole, off); err != nil {
+		return err
+	}
+	for i, v := range whole {
+		dst[i] = float32(v)
+	}
+	return nil
+}
+
+// IntegerRecord makes a Record of a buffer of whole numbers, exact where they come
+// from a file.
+func IntegerRecord(p *graph.Param) Record {
+	r := Record{Name: p.Name, DType: I64, Shape: p.Shape, ReadI64: func(dst []int64, off int) error {
+		values := make([]float32, len(dst))
+		err := p.Source.ReadF32(values, off)
+		for i, v := range values {
+			dst[i] = int64(v)
+		}
+		return err
+	}}
+	if t, ok := p.Source.(integers); ok {
+		r.ReadI64 = t.ReadI64
+	}
+	return r
+}
+
 // Bind makes src's tensors the sources of the parameters below root and
-// reports what does not match. Tensors of integers or of truth values that the
-// model does not have are ignored: checkpoints carry position ids and the like
-// as buffers.
+// reports what does not match; a buffer of whole numbers may be missing. Tensors
+// of integers or of truth values that the model does not have are ignored:
+// checkpoints carry position ids and the like as buffers.
 func Bind(root any, src Source) Report {
 	var r Report
 	bound := map[string]bool{}
@@ -94,10 +128,13 @@ func Bind(root any, src Source) Report {
 		bound[name] = true
 		t, ok := src.Tensor(name)
 		switch {
+		case !ok && p.Integer:
 		case !ok:
 			r.Missing = append(r.Missing, name)
 		case !slices.Equal(t.Shape, []int(p.Shape)):
 			r.Misshaped = append(r.Misshaped, fmt.Sprintf("%s: shape %v, the model's is %v", name, t.Shape, []int(p.Shape)))
+		case p.Integer && !t.DType.IsFloat():
+			p.Source = integers{t}
 		case !t.DType.IsFloat():
 			r.Misshaped = append(r.Misshaped, fmt.Sprintf("%s: %v, the model's is floating point", name, t.DType))
 		default:

@@ -178,13 +178,21 @@ func (c *testCase) merge(path, source string, extra map[string]string) error {
 	return weights.Save(path, records, weights.SaveOptions{})
 }
 
-// readTensor reads a tensor of floats.
+// readTensor reads a tensor of floats, or of whole numbers.
 func readTensor(src weights.Source, name string) (clip.Tensor, error) {
 	t, ok := src.Tensor(name)
 	if !ok {
 		return clip.Tensor{}, fmt.Errorf("there is no tensor %q", name)
 	}
 	x := clip.Tensor{Shape: t.Shape, Data: make([]float32, t.Len())}
+	if !t.DType.IsFloat() {
+		whole := make([]int64, t.Len())
+		err := t.ReadI64(whole, 0)
+		for i, v := range whole {
+			x.Data[i] = float32(v)
+		}
+		return x, err
+	}
 	return x, t.ReadF32(x.Data, 0)
 }
 

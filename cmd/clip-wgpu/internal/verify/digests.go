@@ -53,7 +53,7 @@ func (c *testCase) compareDigests(ctx context.Context, m clip.Model, in inputs) 
 	if strings.HasPrefix(want.Objective, train.SigLipLoss.String()) {
 		loss = train.SigLipLoss
 	}
-	got, value, err := train.Gradients(ctx, m, loss, *in.images, in.texts)
+	got, value, err := train.Gradients(ctx, m, loss, train.EvalMode, *in.images, in.texts)
 	if err != nil {
 		return fmt.Errorf("grads.json: %w", err)
 	}

@@ -6,18 +6,19 @@ import (
 	"maps"
 	"math"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
 	"github.com/clip-wgpu/clip-wgpu/train"
-	"github.com/clip-wgpu/clip-wgpu/weights"
 )
 
 // training is a case of kind training.
 type training struct {
 	*testCase
 	tolerance, paramTolerance float64
+	gradTolerance             map[string]float64 // by what batch norms do
 	optimizer                 optimizer
 	batches                   []inputs
 }
@@ -30,16 +31,43 @@ type optimizer struct {
 	WeightDecay float64    `json:"weight_decay"`
 }
 
-// losses by the first word of files and curves.
-var losses = map[string]train.Loss{"clip": train.ClipLoss, "siglip": train.SigLipLoss}
+// setting is how something is computed.
+type setting struct {
+	loss  train.Loss
+	bias  bool   // with a logit bias, which the model itself may not have
+	norms string // what batch norms do: eval, frozen or train
+}
 
-// verifyTraining compares losses, gradients and short runs of AdamW.
+// settingName matches the names of files, losses and curves that tell a setting.
+var settingName = regexp.MustCompile(`^(?:(clip|siglip)(?:_|$))?(?:loss|adamw)?(_with_bias)?_?(?:(eval|frozen|train)_bn)?(?: \(.*\))?$`)
+
+func parseSetting(name string) (s setting, ok bool) {
+	m := settingName.FindStringSubmatch(name)
+	if m == nil {
+		return s, false
+	}
+	if m[1] == "siglip" {
+		s.loss = train.SigLipLoss
+	}
+	s.bias, s.norms = m[2] != "" || s.loss == train.SigLipLoss, m[3]
+	return s, true
+}
+
+func (s setting) mode() train.Mode {
+	if s.norms == "eval" {
+		return train.EvalMode
+	}
+	return train.TrainMode
+}
+
+// verifyTraining compares losses, gradients, running statistics and short runs
+// of AdamW.
 func verifyTraining(ctx context.Context, c *testCase) error {
 	t, err := newTraining(c)
 	if err != nil {
 		return err
 	}
-	for _, step := range []func(context.Context) error{t.compareLosses, t.compareGradients, t.compareCurves} {
+	for _, step := range []func(context.Context) error{t.compareLosses, t.compareGradients, t.compareRunningStats, t.compareCurves} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -55,6 +83,8 @@ func newTraining(c *testCase) (*training, error) {
 	var more struct {
 		Optimizer      optimizer `json:"optimizer"`
 		ParamTolerance *float64  `json:"suggested_final_param_tolerance"`
+		EvalError      float64   `json:"eval_bn_grad_f32_vs_f64_max_abs"`
+		TrainError     float64   `json:"train_bn_grad_f32_vs_f64_max_abs"`
 	}
 	if err := c.decode("meta.json", &more); err != nil {
 		return nil, err
@@ -63,12 +93,30 @@ func newTraining(c *testCase) (*training, error) {
 	if t.tolerance, err = c.tolerance(); err != nil {
 		return nil, err
 	}
+	t.gradTolerance = map[string]float64{"eval": toleranceFactor * more.EvalError, "train": toleranceFactor * more.TrainError}
 	t.optimizer, t.paramTolerance = more.Optimizer, t.tolerance
 	if more.ParamTolerance != nil {
 		t.paramTolerance = *more.ParamTolerance
 	}
-	t.batches, err = c.batches("inputs.safetensors")
-	return t, err
+	if t.batches, err = c.batches("inputs.safetensors"); err != nil {
+		return nil, err
+	}
+	return t, c.findLogitBias("inputs.safetensors")
+}
+
+// findLogitBias makes a logit bias among the inputs an extra tensor of the model.
+func (c *testCase) findLogitBias(file string) error {
+	f, err := c.open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, ok := f.Tensor("logit_bias"); ok {
+		extra := map[string]string{"logit_bias": file}
+		maps.Copy(extra, c.meta.ExtraTensors)
+		c.meta.ExtraTensors = extra
+	}
+	return nil
 }
 
 // batches splits image [k, n, 3, height, width] and text [k, n, length].
@@ -96,20 +144,23 @@ func (c *testCase) batches(file string) ([]inputs, error) {
 	return list, nil
 }
 
-// gradients are those of the first batch, with or without a logit bias that
-// the model itself does not have.
-func (t *training) gradients(ctx context.Context, loss train.Loss, bias bool) (map[string]clip.Tensor, float64, error) {
-	m, err := t.model(ctx, bias)
+// gradients are those of the first batch.
+func (t *training) gradients(ctx context.Context, s setting) (map[string]clip.Tensor, float64, error) {
+	m, err := t.model(ctx, s)
 	if err != nil {
 		return nil, 0, err
 	}
 	defer m.Close()
-	return train.Gradients(ctx, m, loss, *t.batches[0].images, t.batches[0].texts)
+	return train.Gradients(ctx, m, s.loss, s.mode(), *t.batches[0].images, t.batches[0].texts)
 }
 
 // model opens a fresh model; extra parameters but the logit bias are always in it.
-func (t *training) model(ctx context.Context, bias bool) (clip.Model, error) {
-	return t.loadWith(ctx, func(name string) bool { return bias || name != "logit_bias" })
+func (t *training) model(ctx context.Context, s setting) (clip.Model, error) {
+	m, err := t.loadWith(ctx, func(name string) bool { return s.bias || name != "logit_bias" })
+	if err == nil && s.norms == "frozen" {
+		clip.FreezeBatchNorm(m)
+	}
+	return m, err
 }
 
 // compareLosses makes the rows of outputs.safetensors.
@@ -127,13 +178,12 @@ func (t *training) compareLosses(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		first, rest, _ := strings.Cut(name, "_loss")
-		loss, ok := losses[first]
-		if !ok || (rest != "" && rest != "_with_bias") || len(w.Data) != 1 {
+		setting, ok := parseSetting(name)
+		if !ok || len(w.Data) != 1 {
 			t.notBuilt(name, "this loss")
 			continue
 		}
-		_, value, err := t.gradients(ctx, loss, rest != "" || loss == train.SigLipLoss)
+		_, value, err := t.gradients(ctx, setting)
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
@@ -154,44 +204,78 @@ func (t *training) compareGradients(ctx context.Context) error {
 		if !ok || !isGrads {
 			continue
 		}
-		loss, ok := losses[which]
+		setting, ok := parseSetting(which)
 		if !ok {
 			t.notBuilt(e.Name(), "gradients in this mode")
 			continue
 		}
-		if err := t.compareGradientFile(ctx, e.Name(), loss); err != nil {
+		if err := t.compareGradientFile(ctx, e.Name(), setting); err != nil {
 			return fmt.Errorf("%s: %w", e.Name(), err)
 		}
 	}
 	return nil
 }
 
-func (t *training) compareGradientFile(ctx context.Context, file string, loss train.Loss) error {
-	f, err := t.open(file)
+func (t *training) compareGradientFile(ctx context.Context, file string, s setting) error {
+	want, err := t.readAll(file)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	want, err := readAll(f)
-	if err != nil {
-		return err
-	}
-	_, bias := want["logit_bias"]
-	got, _, err := t.gradients(ctx, loss, bias)
+	_, s.bias = want["logit_bias"]
+	got, _, err := t.gradients(ctx, s)
 	if err != nil {
 		return err
 	}
 	prefix := strings.TrimSuffix(file, ".safetensors") + "."
-	t.compareParameters(prefix, got, want, func(string) float64 { return t.tolerance })
+	tolerance := max(t.tolerance, t.gradTolerance[s.norms])
+	t.compareParameters(prefix, got, want, func(string) float64 { return tolerance })
 	return nil
 }
 
-func readAll(src weights.Source) (map[string]clip.Tensor, error) {
+// compareRunningStats makes a row for every buffer after one forward pass.
+func (t *training) compareRunningStats(ctx context.Context) error {
+	const file = "running_stats_after_1_train_forward.safetensors"
+	if !t.has(file) {
+		return nil
+	}
+	want, err := t.readAll(file)
+	if err != nil {
+		return err
+	}
+	m, err := t.model(ctx, setting{})
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	if _, _, err := train.Gradients(ctx, m, train.ClipLoss, train.TrainMode, *t.batches[0].images, t.batches[0].texts); err != nil {
+		return err
+	}
+	got := map[string]clip.Tensor{}
+	for name, p := range m.Parameters() {
+		if p.Buffer {
+			x := clip.Tensor{Shape: p.Shape, Data: make([]float32, p.Shape.Elems())}
+			if err := m.Store().Read(ctx, &p.State, x.Data); err != nil {
+				return err
+			}
+			got[name] = x
+		}
+	}
+	t.compareParameters("running_stats.", got, want, func(string) float64 { return t.tolerance })
+	return nil
+}
+
+// readAll reads the tensors of a file.
+func (c *testCase) readAll(file string) (map[string]clip.Tensor, error) {
+	f, err := c.open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
 	all := map[string]clip.Tensor{}
-	for _, name := range src.Names() {
-		t, err := readTensor(src, name)
+	for _, name := range f.Names() {
+		t, err := readTensor(f, name)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%s: %w", file, err)
 		}
 		all[name] = t
 	}
