@@ -121,7 +121,7 @@ func TestReadbackUnderGC(t *testing.T) {
 func TestCancel(t *testing.T) {
 	d := open(t, Options{})
 	n := rounds(t, d, 1300*time.Millisecond)
-	s := load(t, d, repeated(handmade(slow, 64, 1, n), 3), nil)
+	s := load(t, d, repeated(handmade(slow, 64, 1, n), 12), nil) // 15 s in all
 	out := make([]float32, 64)
 
 	before, cancel := context.WithCancel(t.Context())
@@ -137,7 +137,7 @@ func TestCancel(t *testing.T) {
 	quick := load(t, d, plus(t, 64, 1), nil) // drains what the cancelled run left
 	require.NoError(t, quick.Run(t.Context(), IO{Inputs: inputs("x", count(64)), Outputs: [][]float32{out}}))
 	require.Equal(t, float32(64), out[63])
-	assert.Less(t, time.Since(start), 2600*time.Millisecond, "the cancelled run went on to its end")
+	assert.Less(t, time.Since(start), 8*time.Second, "the cancelled run went on to its end")
 
 	leave, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
