@@ -205,7 +205,7 @@ func (c *programCache) load(e *engine, prog *graph.Program, p *program, key stri
 
 func (e *engine) compile(t task, batch int, variants func(string, []string) string) (*graph.Program, error) {
 	g := graph.New()
-	g.Variants = variants
+	g.Variants, g.Software = variants, e.software()
 	outs := t.build(g, batch)
 	return g.Build(outs...)
 }

@@ -12,20 +12,21 @@ import (
 // Tune measures, for every class of problems in the towers at the given
 // batches, all kernels that can solve it. Round k runs the towers with
 // everybody's k-th candidate, so the rounds are as many as the most candidates
-// that a class has. progress, where given, is told after each run.
+// that a class has. All rounds come twice, so that a while in which the device
+// was slow does not decide. progress, where given, is told after each run.
 func (e *engine) Tune(ctx context.Context, batches []int, progress func(done, total int)) (*gpu.Tuning, error) {
 	tuning := e.dev.NewTuning()
 	rounds, done := 1, 0
-	for round := 0; round < rounds; round++ {
+	for round := 0; round < tunePasses*rounds; round++ {
 		for _, batch := range batches {
 			for _, tower := range []func(context.Context, int, *tuneRound) error{e.tuneImage, e.tuneText} {
-				r := &tuneRound{round: round, tuning: tuning, taken: map[string]string{}}
+				r := &tuneRound{round: round % rounds, tuning: tuning, taken: map[string]string{}}
 				if err := tower(ctx, batch, r); err != nil {
 					return nil, err
 				}
 				rounds = max(rounds, r.most)
 				if done++; progress != nil {
-					progress(done, rounds*len(batches)*2)
+					progress(done, tunePasses*rounds*len(batches)*2)
 				}
 			}
 		}
@@ -58,8 +59,10 @@ func (e *engine) tuneText(ctx context.Context, batch int, r *tuneRound) error {
 	return e.tune(ctx, e.textTask(e.text.ContextLength), batch, e.text.feed(rows), r)
 }
 
-// tuneRuns are timed after one that lets the driver compile.
-const tuneRuns = 3
+const (
+	tunePasses = 2
+	tuneRuns   = 2 // are timed in each, after one that lets the driver compile
+)
 
 func (e *engine) tune(ctx context.Context, t task, batch int, feed map[string]any, r *tuneRound) error {
 	prog, err := e.compile(t, batch, r.choose)

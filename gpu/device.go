@@ -68,6 +68,7 @@ func (c *core) open() error {
 		c.info.Timestamps = false
 	} else {
 		limits = c.adapter.GetLimits().Limits
+		limits.MaxBufferSize = min(limits.MaxBufferSize, unlimited) // 2⁶⁴ − 1 would ask for WebGPU's default
 	}
 	if c.info.Timestamps {
 		descriptor.RequiredFeatures = []wgpu.FeatureName{wgpu.FeatureName_TimestampQuery}

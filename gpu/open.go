@@ -40,10 +40,14 @@ type Info struct {
 	Timestamps                    bool  // the GPU's own clock is there for Session.Profile
 }
 
+// Software reports whether the adapter is a driver that computes on the CPU.
+func (i Info) Software() bool { return i.Type == wgpu.AdapterType_CPU.String() }
+
+const unlimited = 1 << 62 // bytes, where an adapter says that it has no limit
+
 func (i Info) withLimits(l wgpu.Limits) Info {
-	const most = 1 << 62 // where an adapter says that it has no limit
-	i.MaxBufferBytes = int64(min(l.MaxBufferSize, most)) &^ 3
-	i.MaxBindingBytes = min(int64(min(l.MaxStorageBufferBindingSize, most))&^3, i.MaxBufferBytes)
+	i.MaxBufferBytes = int64(min(l.MaxBufferSize, unlimited)) &^ 3
+	i.MaxBindingBytes = min(int64(min(l.MaxStorageBufferBindingSize, unlimited))&^3, i.MaxBufferBytes)
 	i.MaxStorageBuffers = int(l.MaxStorageBuffersPerShaderStage)
 	i.MaxSharedBytes = int(l.MaxComputeWorkgroupStorageSize)
 	i.MaxInvocations = int(l.MaxComputeInvocationsPerWorkgroup)

@@ -119,6 +119,9 @@ func (n *Node) Variant(class string, candidates ...string) string {
 	return candidates[0]
 }
 
+// Software reports Graph.Software: ops put other candidates first.
+func (n *Node) Software() bool { return n.g != nil && n.g.Software }
+
 // Output returns output i of n, for VJPs that need what the forward computed.
 func (n *Node) Output(i int) Tensor { return Tensor{n, i} }
 
@@ -210,6 +213,9 @@ type Graph struct {
 	// problems and the candidates; nil, or an answer that is none of them, takes
 	// the first. It must answer the same for the same question.
 	Variants func(class string, candidates []string) string
+	// Software says that the device is a driver that computes on the CPU, where
+	// other kernels are fastest than on a GPU.
+	Software bool
 	// Guard is how many bytes to leave free behind every activation, so that a
 	// test can see what a kernel writes beyond its tensors.
 	Guard int64

@@ -67,7 +67,11 @@ var attentionOp = &graph.Op{
 		s := dimsOf(n)
 		class := fmt.Sprintf("attention %d×%d head %d", s.lq, s.lk, s.d)
 		tooLong := s.b == 1 && !n.Binds(n.Out[1])
-		if !n.Used(1) && (tooLong || n.Variant(class, "three passes", "one pass") == "one pass") {
+		candidates := []string{"one pass", "three passes"}
+		if n.Software() {
+			slices.Reverse(candidates)
+		}
+		if !n.Used(1) && (tooLong || n.Variant(class, candidates...) == "one pass") {
 			return []graph.Launch{onePass(n, s)}
 		}
 		return threePasses(n, s)

@@ -31,7 +31,8 @@ var unfoldOp = &graph.Op{
 		return []graph.Spec{{Shape: graph.Shape{s[0], rows, cols, s[3] * k.h * k.w}}}, nil
 	},
 	Lower: func(n *graph.Node) []graph.Launch {
-		return []graph.Launch{n.Attr.(window).launch("unfold", n.Out[0].Shape.Elems(), n.In[0].Shape())}
+		k := n.Attr.(window)
+		return []graph.Launch{k.launch("unfold", n.Out[0].Shape.Elems()/(k.h*k.w), n.In[0].Shape())}
 	},
 	VJP: func(g *graph.Graph, n *graph.Node, dy []graph.Tensor) []graph.Tensor {
 		return g.Apply(unfoldGradOp, unfoldGradAttr{n.In[0].Shape(), n.Attr.(window)}, dy[0])

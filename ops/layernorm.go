@@ -30,8 +30,12 @@ var layerNormOp = &graph.Op{
 	},
 	Lower: func(n *graph.Node) []graph.Launch {
 		rows, cols := rowsOf(n.In[0].Shape())
+		candidates := []string{"layernorm", "layernorm WG=128"} // few invocations a row, or a GPU that waits less
+		if !n.Software() && cols >= 256 {
+			slices.Reverse(candidates)
+		}
 		return []graph.Launch{{
-			Kernel: "layernorm",
+			Kernel: n.Variant(fmt.Sprintf("layernorm rows of %d", cols), candidates...),
 			Params: []uint32{uint32(rows), uint32(cols), bits(n.Attr.(float64)), flag(n.In[1].Valid()), flag(n.In[2].Valid())},
 			Args:   []graph.Arg{graph.In(0), graph.In(1), graph.In(2), graph.Out(0), graph.Out(1), graph.Out(2)},
 			Groups: rows,

@@ -23,23 +23,29 @@ type packedLinear struct {
 // linearTiles are the kernels: the rows and the groups of four columns of y that
 // one workgroup makes.
 var linearTiles = map[string]struct{ rows, groups int }{
-	"linear ROWS=4":       {4, 64},
-	"linear ROWS=8":       {8, 64},
-	"linear_step":         {10, 64},
+	"linear_step":         {10, 16},
 	"linear_split ROWS=1": {1, 8},
 	"linear_split ROWS=4": {4, 8},
+	"linear_split ROWS=8": {8, 8},
 	"linear_tile":         {64, 16},
 }
 
 // candidates are the kernels, first the one to take unmeasured: what is fastest
-// on Mesa's software driver, but for very few rows, where a GPU would idle.
-func (p packedLinear) candidates() []string {
+// on Mesa's software driver or, on GPUs, what was on an NVIDIA H200. The tiles of
+// fewer than 192 workgroups leave most of that idle.
+func (p packedLinear) candidates(software bool) []string {
 	first := "linear_step"
+	tile := linearTiles["linear_tile"]
 	switch {
-	case p.m <= 2:
+	case software && p.m > 4:
+	case p.m <= 2, !software && p.m <= 8:
 		first = "linear_split ROWS=1"
-	case p.m <= 4:
+	case p.m <= 64:
 		first = "linear_split ROWS=4"
+	case graph.Ceil(p.m, tile.rows)*graph.Ceil(p.n, 4*tile.groups) < 192:
+		first = "linear_split ROWS=8"
+	default:
+		first = "linear_tile"
 	}
 	all := slices.Sorted(maps.Keys(linearTiles))
 	return append([]string{first}, slices.DeleteFunc(all, func(name string) bool { return name == first })...)
@@ -75,7 +81,7 @@ func (p packedLinear) launches(node *graph.Node, bias graph.Arg, biasRows, resid
 	if residualRows > 0 {
 		residual = graph.In(3)
 	}
-	name := node.Variant(p.class(), p.candidates()...)
+	name := node.Variant(p.class(), p.candidates(node.Software())...)
 	tile := linearTiles[name]
 	kernel := fmt.Sprintf("%s weight=%v ACT=%d BACKWARD=%t", name, p.w.Layout, p.act, p.backward)
 	if p.after {

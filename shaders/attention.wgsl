@@ -3,7 +3,8 @@
 // All four are strided: element (i, h, r, e) lies at base + i·batch + h·head + r·row + e. causal hides j > r.
 // mask, where mask_rows > 0, has a row a query, shared by the heads, and is repeated for all batches if it has no
 // more. A query that sees nothing above −3.4e38 gives zeros.
-// One invocation makes one query's row, one workgroup WG queries of one head; keys are read at uniform addresses.
+// One invocation makes one query's row, one workgroup WG queries of one head. Keys and values pass through workgroup
+// memory, KEYS at a time.
 //!use fold
 struct Params {
     groups: u32, heads: u32, lq: u32, lk: u32, d: u32, dv: u32,  // groups counts the pairs (i, h)
@@ -22,59 +23,108 @@ struct Params {
 
 const WG = 32u;
 const QUADS = 16u;  // vec4s that hold a head: ⌈max(d, dv) / 4⌉
+const KEYS = 256u / QUADS;
+const_assert QUADS <= 256u;
 const LOWEST = -3.4028234e38;
+
+var<workgroup> part_k: array<vec4<f32>, KEYS * QUADS>;  // [key][vec4 of its head], zeros behind d
+var<workgroup> part_v: array<vec4<f32>, KEYS * QUADS>;
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let tiles = (p.lq + WG - 1u) / WG;
     let index = group_index(wg);
     let group = index / tiles;
-    let row = index % tiles * WG + lane;
-    if group >= p.groups || row >= p.lq {
+    if group >= p.groups {
         return;
     }
     let i = group / p.heads;
     let h = group % p.heads;
+    let first = index % tiles * WG;
+    let row = min(first + lane, p.lq - 1u);  // the last one may be made several times: all take part in every step
     let q_at = p.q_base + i * p.q_batch + h * p.q_head + row * p.q_row;
-    var query: array<vec4<f32>, QUADS>;
-    for (var e = 0u; e < p.d; e++) {
-        query[e / 4u][e % 4u] = q[q_at + e] * p.scale;
-    }
-
-    var k_at = p.k_base + i * p.k_batch + h * p.k_head;
-    var v_at = p.v_base + i * p.v_batch + h * p.v_head;
+    let k_at = p.k_base + i * p.k_batch + h * p.k_head;
+    let v_at = p.v_base + i * p.v_batch + h * p.v_head;
     var mask_at = 0u;
     if p.mask_rows != 0u {
         mask_at = (i * p.lq + row) % p.mask_rows * p.lk;
     }
+    var query: array<vec4<f32>, QUADS>;
+    for (var e = 0u; e < QUADS; e++) {
+        for (var c = 0u; c < 4u; c++) {
+            if 4u * e + c < p.d {
+                query[e][c] = q[q_at + 4u * e + c] * p.scale;
+            }
+        }
+    }
+    var keys = p.lk;  // that some query of the workgroup sees
+    if p.causal != 0u {
+        keys = min(keys, first + WG);
+    }
+
     var sum: array<vec4<f32>, QUADS>;
     var greatest = LOWEST;
     var total = 0.0;
-    for (var j = 0u; j < p.lk; j++) {
-        var score = 0.0;
-        for (var e = 0u; e < p.d; e++) {
-            score = fma(query[e / 4u][e % 4u], k[k_at + e], score);
-        }
-        if p.mask_rows != 0u {
-            score += mask[mask_at + j];
-        }
-        if !(p.causal != 0u && j > row) && !(score <= LOWEST) {  // a NaN goes on
-            let next = max(greatest, score);
-            let shrink = exp(greatest - next);
-            let weight = exp(score - next);
-            total = fma(total, shrink, weight);
-            for (var e = 0u; e < p.dv; e++) {
-                sum[e / 4u][e % 4u] = fma(sum[e / 4u][e % 4u], shrink, weight * v[v_at + e]);
+    for (var j = 0u; j < keys; j += KEYS) {
+        for (var e = lane; e < KEYS * QUADS * 4u; e += WG) {
+            let key = j + e / (4u * QUADS);
+            let at = e % (4u * QUADS);
+            var from_k = 0.0;
+            var from_v = 0.0;
+            if key < p.lk && at < p.d {
+                from_k = k[k_at + key * p.k_row + at];
             }
-            greatest = next;
+            if key < p.lk && at < p.dv {
+                from_v = v[v_at + key * p.v_row + at];
+            }
+            part_k[e / 4u][e % 4u] = from_k;
+            part_v[e / 4u][e % 4u] = from_v;
         }
-        k_at += p.k_row;
-        v_at += p.v_row;
+        workgroupBarrier();
+
+        var scores: array<f32, KEYS>;
+        var next = greatest;
+        for (var t = 0u; t < KEYS; t++) {
+            var products = vec4<f32>(0.0);
+            for (var e = 0u; e < QUADS; e++) {
+                products = fma(query[e], part_k[t * QUADS + e], products);
+            }
+            var score = products.x + products.y + products.z + products.w;
+            if p.mask_rows != 0u && j + t < p.lk {
+                score += mask[mask_at + j + t];
+            }
+            if j + t >= p.lk || (p.causal != 0u && j + t > row) || score <= LOWEST {  // a NaN goes on
+                score = LOWEST;
+            }
+            scores[t] = score;
+            next = max(next, score);
+        }
+        let shrink = exp(greatest - next);
+        total *= shrink;
+        for (var e = 0u; e < QUADS; e++) {
+            sum[e] *= shrink;
+        }
+        for (var t = 0u; t < KEYS; t++) {
+            let weight = select(exp(scores[t] - next), 0.0, scores[t] <= LOWEST);
+            total += weight;
+            for (var e = 0u; e < QUADS; e++) {
+                sum[e] = fma(vec4<f32>(weight), part_v[t * QUADS + e], sum[e]);
+            }
+        }
+        greatest = next;
+        workgroupBarrier();
     }
 
+    if first + lane >= p.lq {
+        return;
+    }
     let y_at = p.y_base + i * p.y_batch + h * p.y_head + row * p.y_row;
     let share = select(1.0 / total, 0.0, total == 0.0);
-    for (var e = 0u; e < p.dv; e++) {
-        y[y_at + e] = sum[e / 4u][e % 4u] * share;
+    for (var e = 0u; e < QUADS; e++) {
+        for (var c = 0u; c < 4u; c++) {
+            if 4u * e + c < p.dv {
+                y[y_at + 4u * e + c] = sum[e][c] * share;
+            }
+        }
     }
 }

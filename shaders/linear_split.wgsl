@@ -8,7 +8,7 @@
 @group(0) @binding(4) var<storage, read> residual: array<f32>;     // [residual_rows, n], absent if 0
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;      // [m, n]
 
-const ROWS = 4u;  //!tune 1 4
+const ROWS = 4u;  //!tune 1 4 8
 const GROUPS = 8u;
 const SLICES = 8u;
 const_assert ROWS <= SLICES;
@@ -30,18 +30,17 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
     var sum: array<vec4<f32>, ROWS>;
     for (var i = slice; i < p.inner; i += SLICES) {
         let w = factors(min(col, groups_n - 1u), i);
-        for (var r = 0u; r < ROWS; r++) {
-            let v = left(row + r, i);
-            sum[r] = add_product(sum[r], v, w);
+        for (var r = 0u; r < ROWS; r++) {  //!unroll
+            sum[r] = add_product(sum[r], left(row + r, i), w);
         }
     }
-    for (var r = 0u; r < ROWS; r++) {
+    for (var r = 0u; r < ROWS; r++) {  //!unroll
         partial[(slice * ROWS + r) * GROUPS + lane % GROUPS] = sum[r];
     }
     workgroupBarrier();
     if slice < ROWS {
         var total = vec4<f32>(0.0);
-        for (var s = 0u; s < SLICES; s++) {
+        for (var s = 0u; s < SLICES; s++) {  //!unroll
             total += partial[(s * ROWS + slice) * GROUPS + lane % GROUPS];
         }
         finish(row + slice, col, total);

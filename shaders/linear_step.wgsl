@@ -11,7 +11,7 @@
 @group(0) @binding(4) var<storage, read> residual: array<f32>;     // [residual_rows, n], absent if 0
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;      // [m, n]
 
-const WG = 32u;
+const WG = 8u;  // as wide as a CPU's vectors: more would idle where y is narrow
 const ROWS = 10u;
 const GROUPS = 2u;
 const ACT = 9u;     // f, as in lib/function.wgsl

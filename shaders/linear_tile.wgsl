@@ -1,6 +1,6 @@
 // y = f(x · Wᵀ · scale + bias) + residual, and x · W with BACKWARD
-// One invocation makes ROWS rows × four columns, one workgroup 64 rows × 64 columns. Parts of x and W, 16 deep, pass
-// through workgroup memory.
+// For products that fill a GPU: one invocation makes ROWS rows, LANES apart, × four columns, one workgroup TILE rows ×
+// 4·SIDE columns. Parts of x and W, 4·DEPTH deep, pass through workgroup memory.
 //!use fold
 //!use linear_block
 @group(0) @binding(0) var<uniform> p: Params;
@@ -10,51 +10,67 @@
 
 const SIDE = 16u;  // groups of columns
 const ROWS = 8u;
-const WG = SIDE * 64u / ROWS;
+const LANES = 8u;
+const TILE = ROWS * LANES;
+const WG = SIDE * LANES;
 const DEPTH = 4u;  // groups of x
+const LOADS_X = TILE * DEPTH / WG;    // an invocation
+const LOADS_W = (SIDE * DEPTH + WG - 1u) / WG;
 const ACT = 9u;    // f, as in lib/function.wgsl
 const AFTER = false;  // f comes after the residual
 const BACKWARD = false;
 
-var<workgroup> part_x: array<vec4<f32>, 64u * DEPTH>;          // [row][group]
-var<workgroup> part_w: array<vec4<f32>, DEPTH * 4u * SIDE>;    // [group][number in it][column]
+var<workgroup> part_x: array<array<array<vec4<f32>, DEPTH>, LANES>, ROWS>;  // [row / LANES][row % LANES][group]
+var<workgroup> part_w: array<array<array<vec4<f32>, SIDE>, 4>, DEPTH>;      // [group][number in it][column]
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let tiles_m = (p.m + 63u) / 64u;
+    let tiles_m = (p.m + TILE - 1u) / TILE;
     let groups_n = (p.n + 3u) / 4u;
     let group = group_index(wg);
-    let row = group % tiles_m * 64u;
+    let row = group % tiles_m * TILE;
     let col = group / tiles_m * SIDE;
+    let up = lane / SIDE;
+    let across = lane % SIDE;
 
     var sum: array<vec4<f32>, ROWS>;
     for (var i = 0u; i < p.inner; i += DEPTH) {
-        for (var j = lane; j < 64u * DEPTH; j += WG) {
-            part_x[j] = vec4<f32>(0.0);
+        var from_x: array<vec4<f32>, LOADS_X>;
+        var from_w: array<mat4x4<f32>, LOADS_W>;
+        for (var t = 0u; t < LOADS_X; t++) {  //!unroll
+            let j = lane + t * WG;
+            from_x[t] = vec4<f32>(0.0);  // naga 0.13 does so once only, not for each i
             if i + j % DEPTH < p.inner {
-                part_x[j] = left(row + j / DEPTH, i + j % DEPTH);
+                from_x[t] = left(row + j / DEPTH, i + j % DEPTH);
             }
         }
-        for (var j = lane; j < SIDE * DEPTH; j += WG) {
-            let w = factors(min(col + j % SIDE, groups_n - 1u), min(i + j / SIDE, p.inner - 1u));
-            let at = j / SIDE * 4u * SIDE + j % SIDE;
-            part_w[at] = w[0];
-            part_w[at + SIDE] = w[1];
-            part_w[at + 2u * SIDE] = w[2];
-            part_w[at + 3u * SIDE] = w[3];
+        for (var t = 0u; t < LOADS_W; t++) {  //!unroll
+            let j = lane + t * WG;
+            from_w[t] = factors(min(col + j % SIDE, groups_n - 1u), min(i + j / SIDE, p.inner - 1u));
+        }
+        for (var t = 0u; t < LOADS_X; t++) {  //!unroll
+            let j = lane + t * WG;
+            part_x[j / DEPTH / LANES][j / DEPTH % LANES][j % DEPTH] = from_x[t];
+        }
+        for (var t = 0u; t < LOADS_W; t++) {  //!unroll
+            let j = lane + t * WG;
+            if j < SIDE * DEPTH {
+                part_w[j / SIDE][0][j % SIDE] = from_w[t][0];
+                part_w[j / SIDE][1][j % SIDE] = from_w[t][1];
+                part_w[j / SIDE][2][j % SIDE] = from_w[t][2];
+                part_w[j / SIDE][3][j % SIDE] = from_w[t][3];
+            }
         }
         workgroupBarrier();
-        for (var d = 0u; d < DEPTH; d++) {
-            let w_at = d * 4u * SIDE + lane % SIDE;
-            let w = mat4x4<f32>(part_w[w_at], part_w[w_at + SIDE], part_w[w_at + 2u * SIDE], part_w[w_at + 3u * SIDE]);
-            for (var r = 0u; r < ROWS; r++) {
-                let v = part_x[(lane / SIDE * ROWS + r) * DEPTH + d];
-                sum[r] = add_product(sum[r], v, w);
+        for (var d = 0u; d < DEPTH; d++) {  //!unroll
+            let w = mat4x4<f32>(part_w[d][0][across], part_w[d][1][across], part_w[d][2][across], part_w[d][3][across]);
+            for (var r = 0u; r < ROWS; r++) {  //!unroll
+                sum[r] = add_product(sum[r], part_x[r][up][d], w);
             }
         }
         workgroupBarrier();
     }
-    for (var r = 0u; r < ROWS; r++) {
-        finish(row + lane / SIDE * ROWS + r, col + lane % SIDE, sum[r]);
+    for (var r = 0u; r < ROWS; r++) {  //!unroll
+        finish(row + r * LANES + up, col + across, sum[r]);
     }
 }

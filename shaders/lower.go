@@ -35,7 +35,7 @@ type lowering struct {
 }
 
 // lower evaluates constants, const_asserts, workgroup sizes and array lengths, after replacing the values in overrides.
-// It keeps every line at its place.
+// It writes out the loops that are to be unrolled, and keeps every other line at its place.
 func lower(name string, lines []line, overrides map[string]string) ([]line, error) {
 	l := &lowering{lines: lines, consts: map[string]*constDecl{}}
 	if err := l.collect(); err != nil {
@@ -53,7 +53,7 @@ func lower(name string, lines []line, overrides map[string]string) ([]line, erro
 		}
 		out[i].text = text + ln.text[len(code):]
 	}
-	return out, nil
+	return out, l.unroll(out)
 }
 
 func (l *lowering) collect() error {

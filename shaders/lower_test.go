@@ -168,6 +168,41 @@ func TestLowerErrors(t *testing.T) {
 	}
 }
 
+func TestUnroll(t *testing.T) {
+	const src = `const N = 2u;
+@compute @workgroup_size(1)
+fn main() {
+    var a: array<array<f32, 3>, N>;
+    for (var i = 0u; i < N; i++) {  //!unroll
+        let ii = i;
+        for (var j = 0u; j < N + 1u; j++) {  //!unroll
+            a[i][j] = f32(ii);
+        }
+    }
+}
+`
+	k, err := parse("k", src, nil)
+	require.NoError(t, err)
+	got := strings.Split(k.Source, "\n")
+	one := func(i string) string {
+		return "{ let ii = " + i + "; { a[" + i + "][0u] = f32(ii); } { a[" + i + "][1u] = f32(ii); } { a[" + i + "][2u] = f32(ii); } }"
+	}
+	assert.Equal(t, "    "+one("0u")+" "+one("1u"), got[4])
+	assert.Equal(t, []string{"", "", "", "", "", "}"}, got[5:11])
+
+	for body, want := range map[string]string{
+		"for (var i = 1u; i < N; i++) {  //!unroll\n}":           "bad.wgsl:3: //!unroll wants `for (var i = 0u; i < COUNT; i++) {`",
+		"for (var i = 0u; i < N; j++) {  //!unroll\n}":           "//!unroll wants",
+		"let x = 1u;  //!unroll":                                 "//!unroll wants",
+		"for (var i = 0u; i < M; i++) {  //!unroll\n}":           "//!unroll: M: M is not a scalar const",
+		"for (var i = 0u; i < N; i++) {  //!unroll\n  break;\n}": "bad.wgsl:4: //!unroll: the loop of line 3 must run to its end",
+		"for (var i = 0u; i < N; i++) {  //!unroll\n  }":         "bad.wgsl:3: //!unroll: no line \"}\" ends the loop",
+	} {
+		_, err := parse("bad", "const N = 2u;\nfn f() {\n"+body+"\n  }\n@compute @workgroup_size(1)\nfn main() {}", nil)
+		assert.ErrorContains(t, err, want, body)
+	}
+}
+
 func TestSplice(t *testing.T) {
 	lib := fstest.MapFS{
 		"lib/weight_f32.wgsl": {Data: []byte("//!use pack\n// plain\n")},

@@ -1,10 +1,11 @@
 // Package shaders holds every compute kernel as one readable WGSL file and turns a file into what a device takes:
 // it splices shared functions, replaces and evaluates constants, and reflects bindings, workgroup and memory from the text.
 //
-// A kernel is spec-style WGSL with two additions, both comments to any other reader:
+// A kernel is spec-style WGSL with three additions, comments to any other reader:
 //
 //	//!use NAME       appends lib/NAME.wgsl, once; `//!use weight` appends lib/weight_FORMAT.wgsl
 //	//!tune 16 32 64  after a const line lists the values worth trying for it
+//	//!unroll         after `for (var i = 0u; i < COUNT; i++) {` writes the loop out, its body COUNT times
 //
 // Binding 0 is the uniform struct of u32, i32 and f32 fields, the others are storage buffers of runtime-sized arrays,
 // and the entry point is main.

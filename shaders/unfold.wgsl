@@ -1,6 +1,6 @@
 // y[b,i,j, (c·side_h + v)·side_w + u] = x[b, stride·i + v − pad, stride·j + u − pad, c], 0 outside x
 // x: an image with the channels last; y: its windows, each flattened as an OIHW convolution weight is.
-// One invocation makes one of the n elements of y, one workgroup WG of them.
+// One invocation makes one channel of one window, which lie side by side in y; one workgroup WG of the n.
 //!use fold
 struct Params {
     n: u32, height: u32, width: u32, channels: u32,
@@ -18,17 +18,21 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
     if i >= p.n {
         return;
     }
-    let u = i % p.side_w;
-    let v = i / p.side_w % p.side_h;
-    let area = p.side_h * p.side_w;
-    let c = i / area % p.channels;
-    let cell = i / (area * p.channels);
-    // Above or left of x the difference wraps around to a great number.
-    let row = cell / p.cols % p.rows * p.stride + v - p.pad;
-    let col = cell % p.cols * p.stride + u - p.pad;
-    if row >= p.height || col >= p.width {
-        y[i] = 0.0;
-        return;
+    let cell = i / p.channels;
+    let c = i % p.channels;
+    // Above or left of x the differences wrap around to great numbers.
+    let top = cell / p.cols % p.rows * p.stride - p.pad;
+    let left = cell % p.cols * p.stride - p.pad;
+    let image = cell / (p.cols * p.rows) * p.height;
+    var at = i * p.side_h * p.side_w;
+    for (var row = top; row != top + p.side_h; row++) {
+        for (var col = left; col != left + p.side_w; col++) {
+            var v = 0.0;
+            if row < p.height && col < p.width {
+                v = x[((image + row) * p.width + col) * p.channels + c];
+            }
+            y[at] = v;
+            at++;
+        }
     }
-    y[i] = x[((cell / (p.cols * p.rows) * p.height + row) * p.width + col) * p.channels + c];
 }

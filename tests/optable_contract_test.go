@@ -182,6 +182,15 @@ func (c attentionCase) row() opCase {
 }
 
 func TestLayerNorm(t *testing.T) {
+	cases := layerNormCases()
+	for _, c := range cases {
+		c.name, c.variant = c.name+", 128 invocations", "layernorm WG=128"
+		cases = append(cases, c)
+	}
+	runOpCases(t, cases)
+}
+
+func layerNormCases() []opCase {
 	layerNorm := one(func(g *graph.Graph, in tensors) graph.Tensor {
 		return ops.LayerNorm(g, in["x"], in["w"], in["b"], 1e-5)
 	})
@@ -189,7 +198,7 @@ func TestLayerNorm(t *testing.T) {
 		cols := x[len(x)-1:]
 		return []opInput{{name: "x", shape: x, gen: gen}, {name: "w", shape: cols}, {name: "b", shape: cols}}
 	}
-	runOpCases(t, []opCase{
+	return []opCase{
 		{name: "7x63", tol: tolNorm, build: layerNorm, inputs: inputs(graph.Shape{7, 63}, nil)},
 		{name: "197 rows of 65", tol: tolNorm, build: layerNorm, inputs: inputs(graph.Shape{197, 65}, nil)},
 		{name: "no weight, no bias", tol: tolNorm, build: layerNorm, inputs: inputs(graph.Shape{2, 3, 64}, nil)[:1]},
@@ -208,7 +217,7 @@ func TestLayerNorm(t *testing.T) {
 		// The mean is rounded to 2⁻²⁴·1000 = 6e-5, and the deviation is 0.7.
 		{name: "far from zero", tol: 1e-4, build: layerNorm,
 			inputs: inputs(graph.Shape{2, 64}, func(i int) float64 { return 1000 + math.Sin(float64(i)) })},
-	})
+	}
 }
 
 func TestL2Normalize(t *testing.T) {

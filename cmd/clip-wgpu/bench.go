@@ -11,6 +11,7 @@ import (
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
 	"github.com/clip-wgpu/clip-wgpu/gpu"
+	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/clip-wgpu/clip-wgpu/internal/usage"
 	"github.com/spf13/cobra"
 )
@@ -25,7 +26,7 @@ type measurement struct {
 	GFLOPS       float64        `json:"gflops"`          // a second, of matrix products
 	CPUMsPerItem float64        `json:"cpu_ms_per_item"` // of the whole process
 	Dispatches   int            `json:"dispatches"`      // a batch
-	ArenaBytes   int64          `json:"arena_bytes"`     // activations of a batch
+	ArenaBytes   int64          `json:"arena_bytes"`     // activations of a batch, or of a part where it is split
 	LoadMs       float64        `json:"load_ms"`         // to open the device and bring model and weights to it
 	FirstRunMs   float64        `json:"first_run_ms"`    // with the driver's compiling
 	AnonPeakMB   float64        `json:"anon_peak_mb"`    // most anonymous memory of the process while loading and at the first run, less what it had before; 0 where the system does not tell
@@ -39,7 +40,7 @@ driver, or where others use the machine, says more than wall time. load_ms
 includes making the weights where they are random.
 
 --compare prints, instead, a table beside other programs' measurements: JSON
-lines with system, model (b32, b16, l14 or our names), tower, batch, items_per_s
+lines with system, model (b32, b16, l14, rn50 or our names), tower, batch, items_per_s
 and, where known, ep (execution provider) and cpu_ms_per_run of a whole batch.
 
 --model takes ` + modelHelp + `.`
@@ -158,7 +159,7 @@ func (b *bench) open(ctx context.Context, g *globals) (subjects []*subject, clos
 						return err
 					}
 					models = append(models, m)
-					if err := b.upload(ctx, m, batch); err != nil {
+					if err := b.upload(ctx, m); err != nil {
 						return err
 					}
 					load = time.Since(start)
@@ -178,8 +179,8 @@ func (b *bench) open(ctx context.Context, g *globals) (subjects []*subject, clos
 }
 
 // upload brings the weights of b's tower to the device.
-func (b *bench) upload(ctx context.Context, m clip.Model, batch int) error {
-	p, err := towerProgram(m, b.tower, batch)
+func (b *bench) upload(ctx context.Context, m clip.Model) error {
+	p, err := towerProgram(m, b.tower, 1)
 	if err != nil {
 		return err
 	}
@@ -193,16 +194,21 @@ func (b *bench) upload(ctx context.Context, m clip.Model, batch int) error {
 // subject encodes a batch for the first time.
 func (b *bench) subject(ctx context.Context, m clip.Model, batch int) (*subject, error) {
 	p, err := towerProgram(m, b.tower, batch)
+	parts := 1
+	for size := (*graph.SizeError)(nil); errors.As(err, &size) && parts < batch; { // as encoding splits it
+		parts *= 2
+		p, err = towerProgram(m, b.tower, batch/parts)
+	}
 	if err != nil {
 		return nil, err
 	}
-	s := &subject{flops: float64(p.FLOPs()) / float64(batch), encode: b.encoder(ctx, m, batch)}
+	s := &subject{flops: float64(p.FLOPs()*int64(parts)) / float64(batch), encode: b.encoder(ctx, m, batch)}
 	start := time.Now()
 	if err := s.encode(); err != nil {
 		return nil, err
 	}
 	s.line = measurement{
-		Tower: b.tower, Batch: batch, Dispatches: len(p.Steps), ArenaBytes: p.ArenaBytes(),
+		Tower: b.tower, Batch: batch, Dispatches: len(p.Steps) * parts, ArenaBytes: p.ArenaBytes(),
 		FirstRunMs: milliseconds(time.Since(start)), Device: m.Device().Info().Name,
 	}
 	return s, nil

@@ -24,7 +24,7 @@ type peer struct {
 }
 
 // peerModels are the short names of models in peers' files.
-var peerModels = map[string]string{"b32": "ViT-B-32", "b16": "ViT-B-16", "l14": "ViT-L-14"}
+var peerModels = map[string]string{"b32": "ViT-B-32", "b16": "ViT-B-16", "l14": "ViT-L-14", "rn50": "RN50"}
 
 // readPeers reads JSON lines.
 func readPeers(path string) ([]peer, error) {
