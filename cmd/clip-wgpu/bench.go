@@ -42,6 +42,7 @@ includes making the weights where they are random.
 --compare prints, instead, a table beside other programs' measurements: JSON
 lines with system, model (b32, b16, l14, rn50 or our names), tower, batch, items_per_s
 and, where known, ep (execution provider) and cpu_ms_per_run of a whole batch.
+Of several for the same thing the median counts.
 
 --model takes ` + modelHelp + `.`
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -57,17 +58,8 @@ func (p peer) name() string {
 
 func (p peer) cpuMsPerItem() float64 { return p.CPUMsPerRun / float64(max(1, p.Batch)) }
 
-// better reports whether p is the one to compare with, of two measurements of
-// one thing: that which tells the CPU time, the less of it or else the more speed.
-func (p peer) better(than peer) bool {
-	if p.CPUMsPerRun > 0 && than.CPUMsPerRun > 0 {
-		return p.CPUMsPerRun < than.CPUMsPerRun
-	}
-	return cmp.Or(cmp.Compare(p.CPUMsPerRun, than.CPUMsPerRun), cmp.Compare(p.ItemsPerS, than.ItemsPerS)) > 0
-}
-
 // compareTable is a Markdown table of ours and, below all of ours for the same
-// model, tower and batch, the best measurement of each peer. The last column is
+// model, tower and batch, the median measurement of each peer. The last column is
 // how many times the CPU time of our first line for it a line takes.
 func compareTable(ours []measurement, peers []peer) string {
 	var b strings.Builder
@@ -96,30 +88,38 @@ func compareTable(ours []measurement, peers []peer) string {
 				row(first, fmt.Sprintf("**clip-wgpu**, %s weights", m.Weights), m.CPUMsPerItem, m.ItemsPerS, m.GFLOPS)
 			}
 		}
-		for _, p := range bestOf(peers, func(p peer) bool { return subject{p.model(), p.Tower, p.Batch} == key }) {
+		for _, p := range mediansOf(peers, func(p peer) bool { return subject{p.model(), p.Tower, p.Batch} == key }) {
 			row(first, p.name(), p.cpuMsPerItem(), p.ItemsPerS, p.GFLOPS)
 		}
 	}
 	return b.String()
 }
 
-// bestOf are the best measurements of each peer among those wanted, in the
-// order in which the peers first come.
-func bestOf(peers []peer, want func(peer) bool) []peer {
-	var best []peer
-	place := map[string]int{}
+// mediansOf are the middle measurements of each peer among those wanted, in the
+// order in which the peers first come: by CPU time, where some tell it, or else by
+// speed; of two in the middle the better.
+func mediansOf(peers []peer, want func(peer) bool) []peer {
+	byName := map[string][]peer{}
+	var names []string
 	for _, p := range peers {
 		if !want(p) {
 			continue
 		}
-		i, ok := place[p.name()]
-		switch {
-		case !ok:
-			place[p.name()] = len(best)
-			best = append(best, p)
-		case p.better(best[i]):
-			best[i] = p
+		if byName[p.name()] == nil {
+			names = append(names, p.name())
 		}
+		byName[p.name()] = append(byName[p.name()], p)
 	}
-	return best
+	var medians []peer
+	for _, name := range names {
+		all := byName[name]
+		slices.SortStableFunc(all, func(a, b peer) int {
+			return cmp.Or(cmp.Compare(a.CPUMsPerRun, b.CPUMsPerRun), cmp.Compare(b.ItemsPerS, a.ItemsPerS))
+		})
+		if tells := slices.IndexFunc(all, func(p peer) bool { return p.CPUMsPerRun > 0 }); tells > 0 {
+			all = all[tells:]
+		}
+		medians = append(medians, all[(len(all)-1)/2])
+	}
+	return medians
 }
