@@ -42,7 +42,8 @@ includes making the weights where they are random.
 --compare prints, instead, a table beside other programs' measurements: JSON
 lines with system, model (b32, b16, l14, rn50 or our names), tower, batch, items_per_s
 and, where known, ep (execution provider) and cpu_ms_per_run of a whole batch.
-Of several for the same thing the median counts.
+Of several for the same thing the median counts, and the file is read at the end,
+so that a program may run at the same time and share the machine's ups and downs.
 
 --model takes ` + modelHelp + `.`
 
@@ -81,9 +82,8 @@ func newBenchCommand(g *globals) *cobra.Command {
 }
 
 func (b *bench) command(cmd *cobra.Command, g *globals) (err error) {
-	var peers []peer
-	if b.compare != "" {
-		if peers, err = readPeers(b.compare); err != nil {
+	if b.compare != "" { // a mistake is told at once, and what a peer writes meanwhile counts
+		if _, err := readPeers(b.compare); err != nil {
 			return err
 		}
 	}
@@ -116,7 +116,11 @@ func (b *bench) command(cmd *cobra.Command, g *globals) (err error) {
 		lines = append(lines, s.result())
 	}
 	if b.compare != "" {
-		_, err := fmt.Fprint(cmd.OutOrStdout(), compareTable(lines, peers))
+		peers, err := readPeers(b.compare)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprint(cmd.OutOrStdout(), compareTable(lines, peers))
 		return err
 	}
 	out := newJSONLines(cmd.OutOrStdout())
