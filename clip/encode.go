@@ -263,13 +263,12 @@ func (e *engine) Forward(ctx context.Context, images *Tensor, texts [][]int32) (
 }
 
 // Programs lowers the towers for a batch without loading them: what the device
-// would replay for EncodeImage and EncodeText.
+// would replay for EncodeImage and EncodeText. Where one of them fails the other
+// is there nevertheless.
 func (e *engine) Programs(batch int) (image, text *graph.Program, err error) {
-	if image, err = e.compile(e.imageTask(), batch, e.tuning.Choose); err != nil {
-		return nil, nil, err
-	}
-	text, err = e.compile(e.textTask(e.text.ContextLength), batch, e.tuning.Choose)
-	return image, text, err
+	image, imageErr := e.compile(e.imageTask(), batch, e.tuning.Choose)
+	text, textErr := e.compile(e.textTask(e.text.ContextLength), batch, e.tuning.Choose)
+	return image, text, firstError(imageErr, textErr)
 }
 
 // imageTask is EncodeImage of unit features, but for its images.

@@ -40,6 +40,7 @@ func (r *opRun) onDevice(t *testing.T, outs ...graph.Tensor) [][]float32 {
 	r.g.Guard = 256
 	prog, err := r.g.Build(outs...)
 	require.NoError(t, err)
+	require.True(t, r.c.variant == "" || r.offered, "no op offers %q", r.c.variant)
 	store := d.NewStore()
 	defer store.Close()
 	session, err := d.Load(prog, store)

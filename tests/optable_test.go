@@ -68,6 +68,8 @@ type opRun struct {
 	inputs map[string][]float64 // the i32 inputs and the r's
 	state  map[*graph.State][]float64
 	rng    *rand.Rand
+
+	offered bool // the variant was a candidate somewhere
 }
 
 func newOpRun(t testing.TB, c opCase) *opRun {
@@ -79,7 +81,10 @@ func newOpRun(t testing.TB, c opCase) *opRun {
 		state:  map[*graph.State][]float64{},
 		rng:    rand.New(rand.NewPCG(1, 2)),
 	}
-	r.g.Variants = func(string, []string) string { return c.variant }
+	r.g.Variants = func(_ string, candidates []string) string {
+		r.offered = r.offered || slices.Contains(candidates, c.variant)
+		return c.variant
+	}
 	in := map[string]graph.Tensor{}
 	for _, spec := range c.inputs {
 		in[spec.name] = r.input(spec)

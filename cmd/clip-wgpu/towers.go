@@ -82,11 +82,14 @@ func modelName(source string) string {
 
 // towerProgram is what the device replays for a batch.
 func towerProgram(m clip.Model, tower string, batch int) (*graph.Program, error) {
-	image, text, err := m.Programs(batch)
+	p, text, err := m.Programs(batch)
 	if tower == textTower {
-		return text, err
+		p = text
 	}
-	return image, err
+	if p != nil { // an error is the other tower's
+		return p, nil
+	}
+	return nil, err
 }
 
 // made-up inputs
