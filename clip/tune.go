@@ -61,7 +61,7 @@ func (e *engine) tuneText(ctx context.Context, batch int, r *tuneRound) error {
 
 const (
 	tunePasses = 2
-	tuneRuns   = 2 // are timed in each, after one that lets the driver compile
+	tuneRuns   = 2 // are timed in each
 )
 
 func (e *engine) tune(ctx context.Context, t task, batch int, feed map[string]any, r *tuneRound) error {
@@ -74,12 +74,13 @@ func (e *engine) tune(ctx context.Context, t task, batch int, feed map[string]an
 		return err
 	}
 	defer session.Close()
-	io := gpu.IO{Inputs: feed}
-	if err := session.Run(ctx, io); err != nil {
-		return err
+	for range 2 { // in the first the driver compiles, in the second the session learns what a step costs
+		if err := session.Run(ctx, gpu.IO{Inputs: feed}); err != nil {
+			return err
+		}
 	}
 	for range tuneRuns {
-		timings, err := session.Profile(ctx, io)
+		timings, err := session.Profile(ctx, feed)
 		if err != nil {
 			return err
 		}

@@ -3,6 +3,7 @@ package gpu
 import (
 	"context"
 	"encoding/binary"
+	"slices"
 	"time"
 
 	"github.com/rajveermalviya/go-webgpu/wgpu"
@@ -14,16 +15,18 @@ type Timing struct {
 	Duration          time.Duration
 }
 
-// Profile is Run that also measures: it returns a Timing for every step, in the
-// Program's order. What they add up to is the wall time of the submissions,
+// Profile measures a run on the inputs: it returns a Timing for every step, in
+// the Program's order. What they add up to is the wall time of the submissions,
 // which is more than Run's, as every step has a pass of its own. The GPU's clock
 // shares it out among the steps; where Info.Timestamps says that there is none,
-// every step is submitted alone, and a short one shows little but the way to the
-// GPU and back. A kernel's first dispatch includes the driver's compiling, so
-// let a Run go before.
-func (s *Session) Profile(ctx context.Context, io IO) ([]Timing, error) {
+// every step is submitted alone. Some clocks tick once a millisecond, and the way
+// to the GPU and back is as long as many steps: unless the Program writes a
+// State, a short run's steps are each dispatched several times over. Nothing is
+// read back. A kernel's first dispatch includes the driver's compiling, so let a
+// Run go before.
+func (s *Session) Profile(ctx context.Context, inputs map[string]any) ([]Timing, error) {
 	var timings []Timing
-	err := s.run(ctx, io, func(ctx context.Context, reads []transfer) error {
+	err := s.run(ctx, IO{Inputs: inputs}, func(ctx context.Context, reads []transfer) error {
 		p, err := s.newProfiler()
 		if err != nil {
 			return err
@@ -41,13 +44,14 @@ func (s *Session) Profile(ctx context.Context, io IO) ([]Timing, error) {
 // profiler measures one replay of a session. It learns the steps' costs.
 type profiler struct {
 	*Session
+	repeats int            // of each step
 	queries *wgpu.QuerySet // nil without timestamps
 	ticks   *buffer        // what the queries of a submission found, 8 bytes each
 }
 
 // newProfiler wants run held, and nothing in flight.
 func (s *Session) newProfiler() (*profiler, error) {
-	p := &profiler{Session: s}
+	p := &profiler{Session: s, repeats: s.repeats()}
 	if !s.core.info.Timestamps {
 		for i := range s.steps {
 			s.steps[i].cost = 0 // a step of unknown cost goes alone
@@ -68,6 +72,28 @@ func (s *Session) newProfiler() (*profiler, error) {
 		return nil, err
 	}
 	return p, nil
+}
+
+// A measured run takes about profiledTime where no more than maxRepeats of each
+// step make it so.
+const (
+	profiledTime = 250 * time.Millisecond
+	maxRepeats   = 100
+)
+
+// repeats is how often a profiler dispatches each step.
+func (s *Session) repeats() int {
+	var sum time.Duration
+	for _, st := range s.steps {
+		if st.cost == 0 {
+			return 1 // it never ran
+		}
+		sum += st.cost
+	}
+	if sum == 0 || s.commits < len(s.steps) {
+		return 1
+	}
+	return max(1, min(int(profiledTime/sum), maxRepeats))
 }
 
 // release wants nothing in flight that submit has submitted.
@@ -104,13 +130,13 @@ func (p *profiler) submit(ctx context.Context, lo, hi int, reads []transfer) err
 // record encodes steps lo to hi with a timestamp before each and after the last.
 func (p *profiler) record(e *wgpu.CommandEncoder, lo, hi int) error {
 	if p.queries == nil {
-		return p.dispatch(e, p.steps[lo:hi])
+		return p.dispatch(e, slices.Repeat(p.steps[lo:hi], p.repeats))
 	}
 	for i := lo; i < hi; i++ {
 		if err := e.WriteTimestamp(p.queries, uint32(i-lo)); err != nil {
 			return err
 		}
-		if err := p.dispatch(e, p.steps[i:i+1]); err != nil {
+		if err := p.dispatch(e, slices.Repeat(p.steps[i:i+1], p.repeats)); err != nil {
 			return err
 		}
 	}
@@ -121,8 +147,8 @@ func (p *profiler) record(e *wgpu.CommandEncoder, lo, hi int) error {
 	return e.ResolveQuerySet(p.queries, 0, n+1, p.ticks.Buffer, 0)
 }
 
-// share divides elapsed among steps lo to hi as the ticks between them say. The
-// binding does not tell how long a tick is, so only their proportions count;
+// share divides elapsed among the repeats of steps lo to hi as the ticks between
+// them say. The binding does not tell how long a tick is, so only their proportions count;
 // where there are none, the shares are equal.
 func (p *profiler) share(lo, hi int, elapsed time.Duration, ticks []byte) {
 	counts := make([]float64, hi-lo)
@@ -139,7 +165,7 @@ func (p *profiler) share(lo, hi int, elapsed time.Duration, ticks []byte) {
 		if sum > 0 {
 			part = n / sum
 		}
-		p.steps[lo+i].cost = time.Duration(part * float64(elapsed))
+		p.steps[lo+i].cost = time.Duration(part * float64(elapsed) / float64(p.repeats))
 	}
 }
 

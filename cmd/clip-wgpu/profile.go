@@ -23,7 +23,8 @@ together; with --json a line for every dispatch, and with --svg a picture. Of
 --runs runs each dispatch's median counts.
 
 The times are the GPU's own where it has timestamps. Every dispatch is measured
-by itself, so that all together take somewhat longer than in a normal run.
+by itself, many times over where it is short, so that all together take somewhat
+longer than in a normal run.
 
 MODEL is ` + modelHelp + `.`
 
@@ -108,9 +109,9 @@ func (p *profile) measure(ctx context.Context, m clip.Model, batch int) (steps, 
 	if err != nil {
 		return nil, err
 	}
-	io := gpu.IO{Inputs: map[string]any{}}
+	inputs := map[string]any{}
 	for _, in := range program.Inputs {
-		io.Inputs[in.Name] = all[in.Name]
+		inputs[in.Name] = all[in.Name]
 	}
 	session, err := m.Device().Load(program, m.Store())
 	if err != nil {
@@ -118,13 +119,13 @@ func (p *profile) measure(ctx context.Context, m clip.Model, batch int) (steps, 
 	}
 	defer session.Close()
 	for range 2 { // in the first the driver compiles, from the second the session learns what a step costs
-		if err := session.Run(ctx, io); err != nil {
+		if err := session.Run(ctx, gpu.IO{Inputs: inputs}); err != nil {
 			return nil, err
 		}
 	}
 	durations := make([][]time.Duration, len(program.Steps))
 	for range int(p.runs) {
-		timings, err := session.Profile(ctx, io)
+		timings, err := session.Profile(ctx, inputs)
 		if err != nil {
 			return nil, err
 		}

@@ -42,6 +42,6 @@ fn widen(q: u32) -> vec4<f32> {
 }
 
 // scale_w(block) are the scales of four n, 1 / (127 · 2^24) of the stored ones.
-fn scale_w(block: u32) -> vec4<f32> { 
+fn scale_w(block: u32) -> vec4<f32> {
     return 4.6932792e-10 * bitcast<vec4<f32>>(vec4<u32>(w[2u * block], w[2u * block + 1u]));
- }
+}
