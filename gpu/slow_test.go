@@ -205,8 +205,11 @@ func TestCancelKeepsStatesWhole(t *testing.T) {
 
 	va, vb := make([]float32, 64), make([]float32, 64)
 	finished := float32(0)
-	for after := time.Duration(0); after < 600*time.Millisecond; after += 65 * time.Millisecond {
+	for after := time.Duration(0); after <= 650*time.Millisecond; after += 65 * time.Millisecond {
 		ctx, cancel := context.WithTimeout(t.Context(), after)
+		if after == 650*time.Millisecond { // a busy machine may have finished none
+			ctx = t.Context()
+		}
 		err := s.Run(ctx, IO{})
 		cancel()
 		if err == nil {
