@@ -83,6 +83,7 @@ var badFiles = []struct {
 	{"git-LFS pointer", []byte("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 605157884\n"), ErrNotWeights, []string{"git-LFS pointer"}},
 	{"HTML page", []byte("\n<!DOCTYPE html>\n<html><head><title>404</title>"), ErrNotWeights, []string{"HTML page"}},
 	{"HTML page with a byte order mark", []byte("\ufeff<HTML lang=en>"), ErrNotWeights, []string{"HTML page"}},
+	{"HTML page in Latin-1", []byte("<html><body>Zugriff nicht m\xf6glich"), ErrNotWeights, []string{"HTML page"}},
 	{"text", []byte("Entry not found"), ErrNotWeights, []string{"text", "Entry not found"}},
 	{"JSON", []byte(`{"error":"Repository not found"}`), ErrNotWeights, []string{"weight_map"}},
 	{"torch zip", []byte("PK\x03\x04\x00\x00\x08\x08\x00\x00archive/data.pkl"), ErrTruncated, []string{"cut short", "zip directory", "26 bytes"}},

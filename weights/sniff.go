@@ -52,16 +52,14 @@ func recognise(head []byte) error {
 			return fail(s.kind, "", "is %s", s.is)
 		}
 	}
-	if len(head) == 0 || !isText(head) {
-		return nil
-	}
+	// Web pages are text in encodings of all kinds.
 	text := bytes.ToLower(bytes.TrimSpace(bytes.TrimPrefix(head, []byte("\ufeff"))))
 	switch {
 	case bytes.HasPrefix(text, []byte("version https://git-lfs")):
 		return fail(ErrNotWeights, "", "is a git-LFS pointer, not the weights it stands for: fetch them with git lfs pull")
 	case bytes.HasPrefix(text, []byte("<!doctype html")), bytes.HasPrefix(text, []byte("<html")):
 		return fail(ErrNotWeights, "", "is an HTML page, not weights: the download was answered by a web page")
-	case len(head) >= prefixLen:
+	case len(head) >= prefixLen && isText(head):
 		return fail(ErrNotWeights, "", "is text, not weights: it begins with %s", quote(string(head[:min(len(head), 40)])))
 	}
 	return nil
