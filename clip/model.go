@@ -204,9 +204,7 @@ func (e *engine) open(opts []Option) error {
 	if err != nil {
 		return err
 	}
-	if e.tuning, err = e.dev.LoadTuning(); err != nil {
-		return errors.Join(err, e.dev.Close())
-	}
+	e.tuning = e.dev.LoadTuning()
 	e.store = e.dev.NewStore()
 	e.programs = newProgramCache(o.maxBatch)
 	return nil

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -32,25 +31,23 @@ func (d *Device) NewTuning() *Tuning {
 }
 
 // LoadTuning reads what the device's Save has kept in the user's cache folder.
-// Nothing kept, or kept for another driver or other kernels, gives nil.
-func (d *Device) LoadTuning() (*Tuning, error) {
+// Nothing kept, or kept for another driver or other kernels, gives nil, and so
+// does what cannot be read: work goes on without it.
+func (d *Device) LoadTuning() *Tuning {
 	t := d.NewTuning()
 	path, err := t.path()
 	if err != nil {
-		return nil, nil // a user without a cache folder has kept nothing
+		return nil
 	}
 	data, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
 	if err != nil {
-		return nil, err
+		return nil
 	}
 	var kept Tuning
 	if err := json.Unmarshal(data, &kept); err != nil || kept.Key != t.Key {
-		return nil, nil // of another version, or damaged: as good as nothing
+		return nil
 	}
-	return &kept, nil
+	return &kept
 }
 
 // Add notes what a candidate took for a class; of several times the least counts.
@@ -90,10 +87,7 @@ func (t *Tuning) Save() (path string, err error) {
 	if err != nil {
 		return "", err
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return "", err
-	}
-	temp, err := os.CreateTemp(filepath.Dir(path), "tuning-*.tmp")
+	temp, err := createTemp(filepath.Dir(path))
 	if err != nil {
 		return "", err
 	}
@@ -107,12 +101,34 @@ func (t *Tuning) Save() (path string, err error) {
 	return path, nil
 }
 
+// CanSaveTuning tells before long measurements why Save would fail.
+func CanSaveTuning() error {
+	folder, err := tuningFolder()
+	if err != nil {
+		return err
+	}
+	temp, err := createTemp(folder)
+	if err != nil {
+		return err
+	}
+	return errors.Join(temp.Close(), os.Remove(temp.Name()))
+}
+
+func createTemp(folder string) (*os.File, error) {
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return nil, err
+	}
+	return os.CreateTemp(folder, "tuning-*.tmp")
+}
+
+func tuningFolder() (string, error) {
+	dir, err := os.UserCacheDir()
+	return filepath.Join(dir, "clip-wgpu"), err
+}
+
 // path is a file for each key, so that one machine's adapters do not displace
 // one another's.
 func (t *Tuning) path() (string, error) {
-	dir, err := os.UserCacheDir()
-	if err != nil {
-		return "", err
-	}
-	return filepath.Join(dir, "clip-wgpu", fmt.Sprintf("tuning-%.8x.json", sha256.Sum256([]byte(t.Key)))), nil
+	folder, err := tuningFolder()
+	return filepath.Join(folder, fmt.Sprintf("tuning-%.8x.json", sha256.Sum256([]byte(t.Key)))), err
 }

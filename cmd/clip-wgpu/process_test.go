@@ -106,6 +106,21 @@ func TestSilentWithoutRuntimeFolder(t *testing.T) {
 	assert.Empty(t, stderr.String())
 }
 
+// A cache that cannot be used, here below a file, costs time and nothing else.
+func TestWithoutCacheFolder(t *testing.T) {
+	cache := "XDG_CACHE_HOME=" + example("pizza")
+	cmd, stderr := process(t, "classify", example("pizza"), "--labels", "pizza,rose")
+	cmd.Env = append(cmd.Env, cache)
+	require.NoError(t, cmd.Run(), stderr)
+
+	cmd, stderr = process(t, "tune")
+	cmd.Env = append(cmd.Env, cache)
+	require.Error(t, cmd.Run())
+	assert.Equal(t, exitFailure, cmd.ProcessState.ExitCode())
+	assert.Equal(t, 1, strings.Count(stderr.String(), "\n"), stderr)
+	assert.Contains(t, stderr.String(), "--dry-run")
+}
+
 func TestWithoutDriver(t *testing.T) {
 	cmd, stderr := process(t, "classify", example("pizza"), "--labels", "pizza,rose")
 	cmd.Env = append(cmd.Env, "VK_ICD_FILENAMES=/nonexistent", "VK_DRIVER_FILES=/nonexistent")

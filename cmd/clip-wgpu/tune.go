@@ -24,13 +24,14 @@ tune they take what is usually good. A run never times anything by itself.
 
 MODEL is a folder, a file of weights, the embedded model (default), or an
 architecture by its name.`,
-		Args: cobra.MaximumNArgs(1),
+		Args: oneModelArg,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			source := g.model
-			if len(args) == 1 {
-				source = args[0]
+			if !dryRun {
+				if err := gpu.CanSaveTuning(); err != nil {
+					return fmt.Errorf("no place to keep the times: %w (--dry-run keeps none)", err)
+				}
 			}
-			m, err := openAny(cmd.Context(), source, g.options(batches.largest()))
+			m, err := openAny(cmd.Context(), g.oneModel(args), g.options(batches.largest()))
 			if err != nil {
 				return err
 			}
