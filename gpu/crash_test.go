@@ -130,7 +130,7 @@ var cases = map[string]func(t *testing.T){
 		infos, err := Adapters()
 		require.NoError(t, err)
 		_, err = Open(Options{Adapter: "abacus"})
-		require.ErrorContains(t, err, `no adapter "abacus", there are 0: `+infos[0].Name)
+		require.ErrorContains(t, err, `no adapter "abacus", choose from 0: `+infos[0].Name)
 		_, err = Open(Options{Adapter: "-1"})
 		require.Error(t, err)
 	},

@@ -173,7 +173,7 @@ func choose(infos []Info, want string) (int, error) {
 		}
 		names[i] = fmt.Sprintf("%d: %s", i, info.Name)
 	}
-	return 0, fmt.Errorf("no adapter %q, there are %s", want, strings.Join(names, ", "))
+	return 0, fmt.Errorf("no adapter %q, choose from %s", want, strings.Join(names, ", "))
 }
 
 // rank orders adapters, best first.
