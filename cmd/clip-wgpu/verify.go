@@ -69,6 +69,8 @@ func verifyCases(cmd *cobra.Command, g *globals, cases []string) error {
 	switch {
 	case failed > 0:
 		return &exitError{exitFailure, fmt.Sprintf("%d of %d cases beyond their tolerance", failed, len(cases))}
+	case broken > 0 && len(cases) == 1:
+		return &exitError{code: exitUsage} // what was wrong is said
 	case broken > 0:
 		return &exitError{exitUsage, fmt.Sprintf("%d of %d cases could not be run", broken, len(cases))}
 	}

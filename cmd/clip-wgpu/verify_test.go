@@ -54,6 +54,11 @@ func TestVerifyExitCodes(t *testing.T) {
 	}
 }
 
+func TestVerifySaysOnceWhatCannotRun(t *testing.T) {
+	code, _, stderr := runVerify(t, "nothing-there")
+	outcome{code: code, stderr: stderr}.requireFailure(t, exitUsage, "nothing-there")
+}
+
 func TestVerifyTable(t *testing.T) {
 	_, out, _ := runVerify(t, filepath.Join(oracle, "pos_embed_resize"))
 	assert.Regexp(t, `(?m)^case +tensor +max abs error +tolerance +result`, out)
