@@ -57,7 +57,14 @@ func report(err error, stderr io.Writer) int {
 	return exitFailure
 }
 
+// maxMessage leaves room for the longest paths, not for all that a file can
+// have in place of a name.
+const maxMessage = 10 << 10
+
 func printError(w io.Writer, text string) {
+	if len(text) > maxMessage {
+		text = text[:maxMessage] + "…"
+	}
 	if text != "" {
 		fmt.Fprintf(w, "clip-wgpu: %s\n", oneLine(text))
 	}

@@ -117,6 +117,8 @@ func TestUsageErrors(t *testing.T) {
 		names []string
 	}{
 		"unknown command":        {[]string{"clasify"}, []string{`"clasify"`, `"classify"`}},
+		"help of no command":     {[]string{"help", "clasify"}, []string{`"clasify"`, `"classify"`}},
+		"unknown shell":          {[]string{"completion", "tcsh"}, []string{`"tcsh"`}},
 		"unknown flag":           {[]string{"classify", image, "--frobnicate"}, []string{"--frobnicate", "clip-wgpu classify --help"}},
 		"unknown root flag":      {[]string{"--frobnicate"}, []string{"--frobnicate"}},
 		"batch 0":                {[]string{"classify", image, "--labels", "a", "--batch", "0"}, []string{"--batch", `"0"`}},
@@ -142,6 +144,7 @@ func TestUsageErrors(t *testing.T) {
 		"bench without time":     {[]string{"bench", "--seconds", "0"}, []string{"--seconds"}},
 		"bench of odd weights":   {[]string{"bench", "--weights", "f32,f8"}, []string{"--weights", "f32,f8", "bf16"}},
 		"weights":                {[]string{"classify", image, "--weights", "int4"}, []string{"--weights", `"int4"`, "q8"}},
+		"tune of two models":     {[]string{"tune", "a", "b"}, []string{"one model"}},
 		"profile of two models":  {[]string{"profile", "a", "b"}, []string{"one model"}},
 		"profile of a tower":     {[]string{"profile", "--tower", "audio"}, []string{`"audio"`, "image or text"}},
 	} {
@@ -154,6 +157,12 @@ func TestUnknownModelAndDevice(t *testing.T) {
 	program(t, "classify", image, "--labels", "a", "--model", "no-model").requireFailure(t, exitFailure, "no-model")
 	program(t, "program", "ViT-B-33").requireFailure(t, exitFailure, "ViT-B-33", "ViT-B-32")
 	program(t, "classify", image, "--labels", "a", "--device", "voodoo").requireFailure(t, exitFailure, "voodoo")
+}
+
+func TestMessagesAreOfBoundedLength(t *testing.T) {
+	o := program(t, "convert", strings.Repeat("x", 1<<20), "-o", "x")
+	o.requireFailure(t, exitFailure, "xxx…")
+	assert.Less(t, len(o.stderr), 1<<14)
 }
 
 func TestCancelledBeforeTheStart(t *testing.T) {

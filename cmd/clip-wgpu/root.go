@@ -81,7 +81,30 @@ func newRootCommand() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageErrorf(cmd, "%v", err) })
 	root.AddCommand(newClassifyCommand(g), newEmbedCommand(g), newTokenizeCommand(g), newVerifyCommand(g),
 		newDevicesCommand(g), newModelsCommand(g), newPullCommand(g), newConvertCommand(g), newProgramCommand(g), newBenchCommand(g), newProfileCommand(g), newTuneCommand(g), newVersionCommand())
+	refuseUnknown(root)
 	return root
+}
+
+// refuseUnknown has cobra's own commands refuse arguments that mean nothing,
+// which they answer with a help text and exit code 0.
+func refuseUnknown(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		switch c.Name() {
+		case "help":
+			c.Args = func(cmd *cobra.Command, args []string) error {
+				_, rest, err := root.Find(args)
+				if err != nil {
+					return err
+				}
+				return unknownCommand(root, rest)
+			}
+		case "completion":
+			c.Args = unknownCommand
+			c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+		}
+	}
 }
 
 // unknownCommand refuses arguments of the bare program, naming commands like them.
