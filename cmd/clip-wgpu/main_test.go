@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/clip-wgpu/clip-wgpu/gpu"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -220,4 +223,35 @@ func TestProgramListing(t *testing.T) {
 	assert.Contains(t, o.stdout, "2×16", "the tokens of two rows")
 	assert.Contains(t, o.stdout, "text_projection")
 	assert.NotContains(t, o.stdout, "visual.")
+}
+
+func TestProgramJSON(t *testing.T) {
+	type row struct {
+		Step              int
+		Scope, Op, Kernel string
+		Buffers           []string
+		Groups            [2]int
+	}
+	listing := program(t, "program").stdout
+	o := program(t, "program", "--json")
+	o.requireDone(t)
+	rows := decodeLines[row](t, o.stdout)
+	assert.Equal(t, strings.Fields(listing)[:2], []string{strconv.Itoa(len(rows)), "steps,"})
+	for i, r := range rows {
+		assert.Equal(t, i, r.Step)
+		assert.Contains(t, listing, r.Scope+"."+r.Op)
+		assert.Contains(t, listing, r.Kernel)
+		assert.Contains(t, listing, strings.Join(r.Buffers, " "))
+		assert.Contains(t, listing, fmt.Sprintf("%d×%d", r.Groups[0], r.Groups[1]))
+	}
+}
+
+func TestTuningJSON(t *testing.T) {
+	times := &gpu.Tuning{Seconds: map[string]map[string]float64{"b": {"slow": 2e-3, "quick": 1e-3}, "a": {"only": 3e-3}}}
+	var out bytes.Buffer
+	require.NoError(t, writeTuning(&out, times, true))
+	assert.Equal(t, `{"class":"a","kernel":"only","ms":3}
+{"class":"b","kernel":"quick","ms":1}
+{"class":"b","kernel":"slow","ms":2}
+`, out.String())
 }

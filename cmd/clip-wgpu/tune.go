@@ -2,7 +2,9 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -21,6 +23,8 @@ func newTuneCommand(g *globals) *cobra.Command {
 --batch, prints the times and keeps them in the user's cache folder, for this
 adapter, driver and version of the kernels. Later runs take the fastest; without
 tune they take what is usually good. A run never times anything by itself.
+--json writes {"class":..., "kernel":..., "ms":...} for each kernel, the fastest
+of a class first.
 
 MODEL is a folder, a file of weights, the embedded model (default), or an
 architecture by its name.`,
@@ -42,15 +46,15 @@ architecture by its name.`,
 			if err != nil {
 				return err
 			}
-			fmt.Fprint(cmd.OutOrStdout(), tuningTable(tuning))
+			written := writeTuning(cmd.OutOrStdout(), tuning, g.json)
 			if dryRun {
-				return nil
+				return written
 			}
 			path, err := tuning.Save()
 			if err == nil {
 				console.note("kept in %s", path)
 			}
-			return err
+			return errors.Join(err, written)
 		},
 	}
 	cmd.Flags().Var(&batches, "batch", "batch sizes, powers of two, with commas between")
@@ -58,15 +62,29 @@ architecture by its name.`,
 	return cmd
 }
 
-// tuningTable lists each class with its candidates, the fastest first and how
+// writeTuning lists each class with its candidates, the fastest first and how
 // much slower the others are: why each won.
-func tuningTable(t *gpu.Tuning) string {
+func writeTuning(w io.Writer, t *gpu.Tuning, asJSON bool) error {
 	var b strings.Builder
+	jsonLines := newJSONLines(&b)
 	for _, class := range t.Classes() {
 		times := t.Seconds[class]
 		names := slices.SortedFunc(maps.Keys(times), func(x, y string) int {
 			return cmp.Or(cmp.Compare(times[x], times[y]), cmp.Compare(x, y))
 		})
+		if asJSON {
+			for _, name := range names {
+				err := jsonLines.Encode(struct {
+					Class  string  `json:"class"`
+					Kernel string  `json:"kernel"`
+					Ms     float64 `json:"ms"`
+				}{class, name, 1e3 * times[name]})
+				if err != nil {
+					return err
+				}
+			}
+			continue
+		}
 		fmt.Fprintln(&b, class)
 		for i, name := range names {
 			note := fmt.Sprintf("%5.2f×", times[name]/times[names[0]])
@@ -76,5 +94,6 @@ func tuningTable(t *gpu.Tuning) string {
 			fmt.Fprintf(&b, "  %10.3f ms  %-8s %s\n", 1e3*times[name], note, name)
 		}
 	}
-	return b.String()
+	_, err := io.WriteString(w, b.String())
+	return err
 }
