@@ -39,6 +39,9 @@ func (d *Device) LoadTuning() *Tuning {
 	if err != nil {
 		return nil
 	}
+	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() { // opening a FIFO would wait for its writer
+		return nil
+	}
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil
