@@ -23,6 +23,12 @@ const (
 	maxFileBytes = 1 << 30
 )
 
+// The most that a byte of a file can stand for.
+const (
+	maxDeflate = 1032 // bytes: two bits repeat 258 of them
+	maxJPEG    = 1024 // pixels: a bit for each block of 8x8, and sampled 4x1 and 1x4, eight blocks cover 32x32
+)
+
 // Option changes how Decode reads a file.
 type Option func(*options)
 
@@ -49,6 +55,16 @@ func (o options) checkSize(w, h int) error {
 	}
 	if w > o.maxPixels/h {
 		return fmt.Errorf("%w: %dx%d, the limit is %d pixels", ErrTooLarge, w, h, o.maxPixels)
+	}
+	return nil
+}
+
+// checkLength refuses data that are too short for n units at up to perByte of
+// them a byte: the file is cut short or its header wrong, and decoding would
+// allocate all of the image to find that out.
+func checkLength(data []byte, n, perByte int) error {
+	if need := ceilDiv(n, perByte); len(data) < need {
+		return fmt.Errorf("%w: the file is truncated: %d bytes, an image of its size has %d or more", ErrCorrupt, len(data), need)
 	}
 	return nil
 }

@@ -5,6 +5,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
+	"image"
+	"image/color"
+	"image/jpeg"
+	"image/png"
 	"io"
 	"io/fs"
 	"os"
@@ -158,6 +162,39 @@ func TestTooLargeIsRefusedFromTheHeader(t *testing.T) {
 	assert.ErrorIs(t, err, ErrTooLarge)
 	_, err = Decode(bytes.NewReader(pngOf(0, 5, 8, 0)))
 	assert.ErrorIs(t, err, ErrCorrupt)
+}
+
+// A header within the limits whose pixels the file cannot hold is refused before
+// they have room.
+func TestTooShortIsRefusedFromTheHeader(t *testing.T) {
+	jpg := readSample(t, "jpeg/files/q5.jpg")
+	sof := bytes.Index(jpg, []byte{0xff, 0xc0})
+	copy(jpg[sof+5:], "\x30\x00\x30\x00")
+	for name, data := range map[string][]byte{
+		"png": pngOf(12000, 12000, 16, 6), "bilevel png": pngOf(12000, 12000, 1, 0), "jpeg": jpg,
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := Decode(bytes.NewReader(data))
+		runtime.ReadMemStats(&after)
+		assert.ErrorIs(t, err, ErrCorrupt, name)
+		assert.ErrorContains(t, err, "truncated", name)
+		assert.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(1<<20), name)
+	}
+}
+
+// The shortest files that a format allows for a size are no truncated ones.
+func TestEmptyImagesAreNotTooShort(t *testing.T) {
+	for _, src := range []image.Image{image.NewGray(image.Rect(0, 0, 4000, 4000)), image.NewNRGBA64(image.Rect(0, 0, 1, 9000)),
+		image.NewPaletted(image.Rect(0, 0, 9001, 7), color.Palette{color.Black, color.White})} {
+		var buf bytes.Buffer
+		require.NoError(t, (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&buf, src))
+		_, err := Decode(&buf)
+		assert.NoError(t, err)
+		require.NoError(t, jpeg.Encode(&buf, src, &jpeg.Options{Quality: 1}))
+		_, err = Decode(&buf)
+		assert.NoError(t, err)
+	}
 }
 
 // Whatever the bytes are, there is an image or an error, and what is decoded

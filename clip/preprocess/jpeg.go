@@ -20,6 +20,9 @@ func decodeJPEG(data []byte, o options) (*Image, error) {
 	if err := o.checkSize(h.width, h.height); err != nil {
 		return nil, err
 	}
+	if err := checkLength(h.scans, h.width*h.height, maxJPEG); err != nil {
+		return nil, err
+	}
 	src, err := jpeg.Decode(h.rawStream())
 	if err != nil {
 		return nil, damaged(err)

@@ -21,12 +21,16 @@ func decodePNG(data []byte, o options) (*Image, error) {
 	if err := o.checkSize(cfg.Width, cfg.Height); err != nil {
 		return nil, err
 	}
+	const gray, trueColor, palette, grayAlpha, trueColorAlpha = 0, 2, 3, 4, 6
+	depth, colorType := data[24], data[25] // DecodeConfig has checked IHDR
+	perPixel := map[byte]int{gray: 1, trueColor: 3, palette: 1, grayAlpha: 2, trueColorAlpha: 4}[colorType] * int(depth)
+	if err := checkLength(data, cfg.Height*ceilDiv(cfg.Width*perPixel, 8), maxDeflate); err != nil {
+		return nil, err
+	}
 	src, err := png.Decode(bytes.NewReader(data))
 	if err != nil {
 		return nil, damaged(err)
 	}
-	const gray, trueColor, grayAlpha, trueColorAlpha = 0, 2, 4, 6
-	depth, colorType := data[24], data[25] // DecodeConfig has checked IHDR
 	s, w, h := samplesOf(src), cfg.Width, cfg.Height
 	n := int(max(depth, 8) / 8)
 	var m *Image
