@@ -23,11 +23,12 @@ type packedLinear struct {
 // linearTiles are the kernels: the rows and the groups of four columns of y that
 // one workgroup makes.
 var linearTiles = map[string]struct{ rows, groups int }{
-	"linear_step":         {10, 16},
-	"linear_split ROWS=1": {1, 8},
-	"linear_split ROWS=4": {4, 8},
-	"linear_split ROWS=8": {8, 8},
-	"linear_tile":         {64, 16},
+	"linear_step":          {10, 16},
+	"linear_step GROUPS=4": {10, 32},
+	"linear_split ROWS=1":  {1, 8},
+	"linear_split ROWS=4":  {4, 8},
+	"linear_split ROWS=8":  {8, 8},
+	"linear_tile":          {64, 16},
 }
 
 // candidates are the kernels, first the one to take unmeasured: what is fastest
