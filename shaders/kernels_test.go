@@ -50,29 +50,43 @@ func checkLimits(t *testing.T, k *Kernel) {
 }
 
 var (
-	tunable  = regexp.MustCompile(`(?m)^const (\w+).*//!tune (.+)$`)
-	switches = regexp.MustCompile(`(?m)^const (\w+)[ :bool]* = (true|false);`)
+	tunable  = regexp.MustCompile(`^const (\w+).*//!tune (.+)$`)
+	switches = regexp.MustCompile(`^const (\w+)[ :bool]* = (true|false);`)
 )
 
-// variants are a kernel's defaults, each tuning value, each switch turned and each weight format, one at a time.
+// variants are a kernel with every tuning value, each way of its switches, in every weight format.
 func variants(t *testing.T, name string) []string {
 	src, err := files.ReadFile(name + ".wgsl")
 	require.NoError(t, err)
+	lines, err := splice(files, name, string(src), "")
+	require.NoError(t, err)
 	all := []string{name}
-	for _, m := range tunable.FindAllStringSubmatch(string(src), -1) {
-		for _, v := range strings.Fields(m[2]) {
-			all = append(all, name+" "+m[1]+"="+v)
+	cross := func(key string, values ...string) {
+		var crossed []string
+		for _, variant := range all {
+			for _, v := range values {
+				crossed = append(crossed, variant+" "+key+"="+v)
+			}
 		}
+		all = crossed
 	}
-	for _, m := range switches.FindAllStringSubmatch(string(src), -1) {
-		all = append(all, name+" "+m[1]+"="+map[string]string{"true": "false", "false": "true"}[m[2]])
+	weighs := false
+	for _, l := range lines {
+		if m := tunable.FindStringSubmatch(l.text); m != nil {
+			cross(m[1], strings.Fields(m[2])...)
+		}
+		if m := switches.FindStringSubmatch(l.text); m != nil {
+			cross(m[1], "false", "true")
+		}
+		weighs = weighs || l.file == "lib/weight_f32.wgsl"
 	}
-	if strings.Contains(string(src), "//!use weight") {
+	if weighs {
 		formats, err := fs.Glob(files, "lib/weight_*.wgsl")
 		require.NoError(t, err)
-		for _, f := range formats {
-			all = append(all, name+" weight="+strings.TrimSuffix(strings.TrimPrefix(f, "lib/weight_"), ".wgsl"))
+		for i, f := range formats {
+			formats[i] = strings.TrimSuffix(strings.TrimPrefix(f, "lib/weight_"), ".wgsl")
 		}
+		cross("weight", formats...)
 	}
 	return all
 }

@@ -12,7 +12,7 @@ struct Params { rows: u32, cols: u32, eps: f32, has_w: u32, has_b: u32 }
 @group(0) @binding(5) var<storage, read_write> mean: array<f32>;  // [rows]
 @group(0) @binding(6) var<storage, read_write> rstd: array<f32>;  // [rows]
 
-const WG = 32u;
+const WG = 32u;  //!tune 32 128
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
