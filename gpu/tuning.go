@@ -33,8 +33,10 @@ func (d *Device) NewTuning() *Tuning {
 // LoadTuning reads what the device's Save has kept in the user's cache folder.
 // Nothing kept, or kept for another driver or other kernels, gives nil, and so
 // does what cannot be read: work goes on without it.
-func (d *Device) LoadTuning() *Tuning {
-	t := d.NewTuning()
+func (d *Device) LoadTuning() *Tuning { return d.NewTuning().kept() }
+
+// kept is what is in the user's cache folder under t's key.
+func (t *Tuning) kept() *Tuning {
 	path, err := t.path()
 	if err != nil {
 		return nil
@@ -81,12 +83,18 @@ func (t *Tuning) Choose(class string, candidates []string) string {
 // Classes lists what was measured, in ascending order.
 func (t *Tuning) Classes() []string { return slices.Sorted(maps.Keys(t.Seconds)) }
 
-// Save keeps t in the user's cache folder and returns the file.
+// Save keeps t in the user's cache folder and returns the file. What was kept of
+// other classes, as other models have them, stays.
 func (t *Tuning) Save() (path string, err error) {
 	if path, err = t.path(); err != nil {
 		return "", err
 	}
-	data, err := json.MarshalIndent(t, "", " ")
+	all := Tuning{Key: t.Key, Seconds: map[string]map[string]float64{}}
+	if kept := t.kept(); kept != nil {
+		maps.Copy(all.Seconds, kept.Seconds)
+	}
+	maps.Copy(all.Seconds, t.Seconds)
+	data, err := json.MarshalIndent(all, "", " ")
 	if err != nil {
 		return "", err
 	}
