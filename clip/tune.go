@@ -11,9 +11,10 @@ import (
 
 // Tune measures, for every class of problems in the towers at the given
 // batches, all kernels that can solve it. Round k runs the towers with
-// everybody's k-th candidate, so the rounds are as many as the most candidates
-// that a class has. All rounds come twice, so that a while in which the device
-// was slow does not decide. progress, where given, is told after each run.
+// everybody's k-th candidate, counted around, so the rounds are as many as the
+// most candidates that a class has. All rounds come twice, so that a while in
+// which the device was slow does not decide. progress, where given, is told after
+// each run.
 func (e *engine) Tune(ctx context.Context, batches []int, progress func(done, total int)) (*gpu.Tuning, error) {
 	tuning := e.dev.NewTuning()
 	rounds, done := 1, 0
@@ -44,7 +45,7 @@ type tuneRound struct {
 
 func (r *tuneRound) choose(class string, candidates []string) string {
 	r.most = max(r.most, len(candidates))
-	r.taken[class] = candidates[min(r.round, len(candidates)-1)]
+	r.taken[class] = candidates[r.round%len(candidates)]
 	return r.taken[class]
 }
 
