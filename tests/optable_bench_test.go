@@ -21,7 +21,8 @@ const benchCopies = 8
 
 // BenchmarkOps reports GFLOP/s of matrix products and, for all else, GB/s: the
 // inputs and outputs, each once. CPU time is the whole process's: on a software
-// driver, what its kernels cost, whoever else uses the machine.
+// driver, what its kernels cost, whoever else uses the machine. The kernels are
+// those that a device of its kind gets unmeasured, where a case names none.
 func BenchmarkOps(b *testing.B) {
 	device, err := gpu.Open(gpu.Options{})
 	require.NoError(b, err)
@@ -40,6 +41,7 @@ func (c opCase) bench(b *testing.B, device *gpu.Device) {
 		return outs
 	}
 	r := newOpRun(b, c)
+	r.g.Software = device.Info().Software()
 	program, err := r.g.Build(r.outs...)
 	require.NoError(b, err)
 	store := device.NewStore()
