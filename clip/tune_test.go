@@ -36,6 +36,25 @@ func TestTune(t *testing.T) {
 	assert.Zero(t, runs[len(runs)-1], "runs left at the end")
 }
 
+// What is fastest for a batch is not what is fastest for another, so their times
+// are apart.
+func TestClassesOfBatchesDiffer(t *testing.T) {
+	e := newModel(t, `{}`).(*CLIP).engine
+	seen := map[string]int{} // a batch by class
+	for _, batch := range []int{1, 8} {
+		for _, task := range []task{e.imageTask(), e.textTask(e.text.ContextLength)} {
+			_, err := e.compile(task, batch, func(class string, _ []string) string {
+				if seen[class] == 0 {
+					seen[class] = batch
+				}
+				assert.Equal(t, seen[class], batch, class)
+				return ""
+			})
+			require.NoError(t, err)
+		}
+	}
+}
+
 // Of several times the least counts, so all candidates of a class get nearly as
 // many, whatever other classes offer.
 func TestTuneRoundsAreShared(t *testing.T) {

@@ -65,7 +65,7 @@ var attentionOp = &graph.Op{
 	Infer: inferAttention,
 	Lower: func(n *graph.Node) []graph.Launch {
 		s := dimsOf(n)
-		class := fmt.Sprintf("attention %d×%d head %d", s.lq, s.lk, s.d)
+		class := fmt.Sprintf("attention %d of %d×%d head %d", powerOfTwo(s.b*s.h), s.lq, s.lk, s.d)
 		tooLong := s.b == 1 && !n.Binds(n.Out[1])
 		candidates := []string{"one pass", "three passes"}
 		if n.Software() {

@@ -35,7 +35,7 @@ var layerNormOp = &graph.Op{
 			slices.Reverse(candidates)
 		}
 		return []graph.Launch{{
-			Kernel: n.Variant(fmt.Sprintf("layernorm rows of %d", cols), candidates...),
+			Kernel: n.Variant(fmt.Sprintf("layernorm %d×%d", powerOfTwo(rows), cols), candidates...),
 			Params: []uint32{uint32(rows), uint32(cols), bits(n.Attr.(float64)), flag(n.In[1].Valid()), flag(n.In[2].Valid())},
 			Args:   []graph.Arg{graph.In(0), graph.In(1), graph.In(2), graph.Out(0), graph.Out(1), graph.Out(2)},
 			Groups: rows,

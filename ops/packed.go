@@ -54,15 +54,20 @@ func (p packedLinear) candidates(software bool) []string {
 
 // class names problems that one kernel suits: m counts to the next power of two.
 func (p packedLinear) class() string {
-	m := 1
-	for m < p.m {
-		m *= 2
-	}
 	way := "linear"
 	if p.backward {
 		way = "linear_grad"
 	}
-	return fmt.Sprintf("%s %v %d×%d×%d", way, p.w.Layout, m, p.n, p.k)
+	return fmt.Sprintf("%s %v %d×%d×%d", way, p.w.Layout, powerOfTwo(p.m), p.n, p.k)
+}
+
+// powerOfTwo is n or the next one above it.
+func powerOfTwo(n int) int {
+	p := 1
+	for p < n {
+		p *= 2
+	}
+	return p
 }
 
 // launches make output 0 of node from inputs 0 and 1 and, where biasRows is not
