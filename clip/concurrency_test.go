@@ -3,6 +3,9 @@ package clip
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -226,16 +229,25 @@ func TestAnImageDoesNotDependOnItsBatch(t *testing.T) {
 
 func TestProgramsAreBounded(t *testing.T) {
 	m := newModel(t, `{"custom_text": true}`)
-	e := m.(*CustomTextCLIP).engine
-	for length := 1; length <= 8; length++ {
+	programs := m.(*CustomTextCLIP).engine.programs
+	encode := func(n, length int) (key string) {
+		rows := make([][]int32, n)
+		for i := range rows {
+			rows[i] = make([]int32, length)
+		}
+		_, err := m.EncodeText(t.Context(), rows, true)
+		require.NoError(t, err)
+		return fmt.Sprintf("text length=%d normalize=true batch %d", length, n)
+	}
+	often := encode(1, 1)
+	var others []string
+	for length := 2; length <= 8; length++ {
 		for n := 1; n <= 8; n *= 2 {
-			rows := make([][]int32, n)
-			for i := range rows {
-				rows[i] = make([]int32, length)
-			}
-			_, err := m.EncodeText(t.Context(), rows, true)
-			require.NoError(t, err)
-			assert.LessOrEqual(t, len(e.programs.programs), maxPrograms)
+			others = append(others, encode(n, length))
+			encode(1, 1)
+			assert.LessOrEqual(t, len(programs.programs), maxPrograms)
 		}
 	}
+	kept := append(others[len(others)-maxPrograms+1:], often)
+	assert.ElementsMatch(t, kept, slices.Collect(maps.Keys(programs.programs)), "the most recently used")
 }
