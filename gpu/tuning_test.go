@@ -10,7 +10,9 @@ import (
 // TestTuningIsKept for the device, a class of problems at a time: what one model
 // was tuned for stays when another is tuned.
 func TestTuningIsKept(t *testing.T) {
-	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	for _, folder := range []string{"XDG_CACHE_HOME", "HOME", "LocalAppData"} { // of Linux, macOS and Windows
+		t.Setenv(folder, t.TempDir())
+	}
 	d := open(t, Options{})
 	assert.Nil(t, d.LoadTuning(), "nothing was measured")
 	save := func(class, candidate string, seconds float64) {
