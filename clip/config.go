@@ -134,6 +134,10 @@ type BlockConfig struct {
 	ScaleFC          bool    `json:"scale_fc,omitempty"`
 }
 
+// custom tells whether the options count: the default block, where asked for,
+// leaves them unread.
+func (b BlockConfig) custom() bool { return b.BlockType == nil || *b.BlockType == "custom" }
+
 // ActKwargs are the arguments of torch's nn.GELU.
 type ActKwargs struct {
 	Approximate string `json:"approximate,omitempty"` // none or tanh

@@ -121,6 +121,15 @@ func TestConfigErrorsNameTheKey(t *testing.T) {
 	}
 }
 
+// What the default block leaves unread need not fit together.
+func TestDefaultBlockHasNoOptions(t *testing.T) {
+	of := func(members string) []string {
+		return shapes(t, parse(t, with(t, "vision_cfg", members)))
+	}
+	options := `"qk_norm": true, "scaled_cosine_attn": true, "scale_attn": true`
+	assert.Equal(t, of(`{}`), of(`{"block_type": "default", `+options+`}`))
+}
+
 func TestUnsupportedFamiliesAreNamed(t *testing.T) {
 	for _, c := range []struct{ section, change, want string }{
 		{"", `{"multimodal_cfg": {}}`, "CoCa"},

@@ -123,7 +123,7 @@ func checkBlock(section string, b BlockConfig, act *ActKwargs, norm *NormKwargs,
 	if norm != nil && norm.Eps != nil && !(*norm.Eps >= 0 && *norm.Eps < math.Inf(1)) {
 		return fmt.Errorf("%w: %s.norm_kwargs.eps is %v, want 0 or more", ErrConfig, section, *norm.Eps)
 	}
-	if b.QKNorm && b.ScaledCosineAttn {
+	if b.custom() && b.QKNorm && b.ScaledCosineAttn {
 		return fmt.Errorf("%w: %s: qk_norm and scaled_cosine_attn exclude each other", ErrConfig, section)
 	}
 	return nil
@@ -135,7 +135,7 @@ func (b BlockConfig) transformer(width, depth, heads int, mlpRatio float64, ls *
 		Width: width, Layers: depth, Heads: heads, MLPWidth: int(float64(width) * mlpRatio),
 		Activation: activation(quickGELU, act), Eps: norm.eps(), LSInit: ls,
 	}
-	if b.BlockType == nil || *b.BlockType == "custom" {
+	if b.custom() {
 		c.QKNorm, c.ScaledCosineAttn, c.ScaleHeads = b.QKNorm, b.ScaledCosineAttn, b.ScaleHeads
 		c.ScaleAttnInner, c.ScaleAttn, c.ScaleFC = b.ScaleAttnInner, b.ScaleAttn, b.ScaleFC
 	}
