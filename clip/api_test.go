@@ -254,10 +254,13 @@ func TestEmptyBatches(t *testing.T) {
 	}
 }
 
-func TestSimilarityWantsPooledFeatures(t *testing.T) {
+func TestSimilarityWantsFeatures(t *testing.T) {
 	m := newModel(t, `{}`)
 	good := Tensor{[]int{1, 20}, make([]float32, 20)}
-	for _, bad := range []Tensor{{}, {[]int{20}, good.Data}, {[]int{1, 1, 20}, good.Data}, {[]int{2, 20}, good.Data}, {[]int{1, 10}, good.Data[:10]}, {[]int{-1, 20}, nil}} {
+	_, err := m.Similarity(t.Context(), good, Tensor{[]int{1, 1, 20}, good.Data})
+	assert.ErrorIs(t, err, ErrInput, "texts by token")
+	for _, bad := range []Tensor{{}, {[]int{20}, good.Data}, {[]int{1, 2, 20}, good.Data}, {[]int{1, 0, 20}, nil}, {[]int{1, -1, 20}, good.Data},
+		{[]int{1 << 62, 4, 20}, nil}, {[]int{0, 1 << 62, 20}, nil}, {[]int{1, 1, 1, 20}, good.Data}, {[]int{2, 20}, good.Data}, {[]int{1, 10}, good.Data[:10]}, {[]int{-1, 20}, nil}} {
 		_, err := m.Similarity(t.Context(), bad, good)
 		assert.ErrorIs(t, err, ErrInput, "%v", bad.Shape)
 		_, err = m.Similarity(t.Context(), good, bad)
@@ -279,6 +282,27 @@ func TestUnpooledTowersReturnTokens(t *testing.T) {
 	assert.Equal(t, []int{3, 8, 20}, y.Shape)
 	_, _, err = m.GetLogits(t.Context(), randomImages(m, 1), randomTexts(m, 1))
 	assert.ErrorIs(t, err, ErrInput)
+	pooled := Tensor{Shape: []int{3, 20}, Data: make([]float32, 60)}
+	for i := range 3 {
+		copy(pooled.Data[i*20:], y.Data[i*8*20:][:20])
+	}
+	logits, err := m.Similarity(t.Context(), x, pooled)
+	require.NoError(t, err)
+	assert.Equal(t, []int{3, 5, 3}, logits.Shape)
+	assert.Equal(t, []int{3, 5, 3}, transpose(logits).Shape)
+	for item := range 3 {
+		for token := range 5 {
+			for text := range 3 {
+				var dot float64
+				for k := range 20 {
+					dot += float64(x.Data[(item*5+token)*20+k]) * float64(pooled.Data[text*20+k])
+				}
+				at := logits.Data[(item*5+token)*3+text]
+				assert.InDelta(t, dot*float64(m.LogitScale()), float64(at), 1e-5)
+				assert.Equal(t, at, transpose(logits).Data[(text*5+token)*3+item])
+			}
+		}
+	}
 	_, err = ZeroShotClassifier(t.Context(), m, []string{"!"}, nil)
 	assert.Error(t, err)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"image"
+	"slices"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
 	"github.com/clip-wgpu/clip-wgpu/graph"
@@ -145,28 +146,31 @@ func (e *engine) EncodeTexts(ctx context.Context, texts []string) (Tensor, error
 }
 
 func (e *engine) Similarity(ctx context.Context, imageFeatures, textFeatures Tensor) (Tensor, error) {
-	for name, t := range map[string]Tensor{"image features": imageFeatures, "text features": textFeatures} {
-		if len(t.Shape) != 2 || t.Shape[1] != e.cfg.EmbedDim {
-			return Tensor{}, fmt.Errorf("%w: logits need %s of shape [n %d], have %v", ErrInput, name, e.cfg.EmbedDim, t.Shape)
-		}
-		if err := checkRows(name, t, e.cfg.EmbedDim); err != nil {
-			return Tensor{}, err
-		}
+	width := e.cfg.EmbedDim
+	if err := checkFeatures("image features", imageFeatures, width, 3); err != nil {
+		return Tensor{}, err
 	}
-	n, m := imageFeatures.Shape[0], textFeatures.Shape[0]
-	if n == 0 || m == 0 {
-		return Tensor{Shape: []int{n, m}}, nil
+	if err := checkFeatures("text features", textFeatures, width, 2); err != nil {
+		return Tensor{}, err
 	}
-	outs, err := e.run(ctx, n, task{
-		key: fmt.Sprintf("logits of %d texts", m),
+	images, texts := imageFeatures.Shape[0], textFeatures.Shape[0]
+	tokens := imageFeatures.Shape[1 : len(imageFeatures.Shape)-1]
+	shape := func(n, last int) []int { return slices.Concat([]int{n}, tokens, []int{last}) }
+	if images == 0 || texts == 0 {
+		return Tensor{Shape: shape(images, texts)}, nil
+	}
+	item := len(imageFeatures.Data) / images
+	outs, err := e.run(ctx, images, task{
+		key: fmt.Sprintf("logits of %d texts, tokens %v", texts, tokens),
 		build: func(g *graph.Graph, batch int) []graph.Tensor {
-			x := g.Input("image_features", graph.Shape{batch, e.cfg.EmbedDim}, graph.F32)
-			y := g.Input("text_features", graph.Shape{m, e.cfg.EmbedDim}, graph.F32)
-			return []graph.Tensor{e.logits(g, x, y)}
+			x := g.Input("image_features", shape(batch, width), graph.F32)
+			y := g.Input("text_features", graph.Shape{texts, width}, graph.F32)
+			rows := x.Shape().Elems() / width
+			return []graph.Tensor{g.Reshape(e.logits(g, g.Reshape(x, rows, width), y), shape(batch, texts)...)}
 		},
 		feed: func(lo, hi int) map[string]any {
 			return map[string]any{
-				"image_features": imageFeatures.Data[lo*e.cfg.EmbedDim : hi*e.cfg.EmbedDim],
+				"image_features": imageFeatures.Data[lo*item : hi*item],
 				"text_features":  textFeatures.Data,
 			}
 		},
@@ -175,6 +179,20 @@ func (e *engine) Similarity(ctx context.Context, imageFeatures, textFeatures Ten
 		return Tensor{}, err
 	}
 	return outs[0], nil
+}
+
+// checkFeatures wants features [n, width] or, with up to three axes, [n, tokens,
+// width] of a tower that does not pool.
+func checkFeatures(name string, t Tensor, width, axes int) error {
+	last := len(t.Shape) - 1
+	if last < 1 || last >= axes || t.Shape[last] != width || last == 2 && (t.Shape[1] < 1 || t.Shape[1] > max(len(t.Data), 1)) {
+		want := fmt.Sprintf("[n %d]", width)
+		if axes == 3 {
+			want += fmt.Sprintf(" or [n tokens %d]", width)
+		}
+		return fmt.Errorf("%w: logits need %s of shape %s, have %v", ErrInput, name, want, t.Shape)
+	}
+	return checkRows(name, t, graph.Shape(t.Shape[1:]).Elems())
 }
 
 // logits is get_logits of open_clip's model.py after the encoders.
@@ -202,13 +220,16 @@ func (e *engine) GetLogits(ctx context.Context, images Tensor, texts [][]int32) 
 	return imageLogits, transpose(imageLogits), nil
 }
 
+// transpose reverses the axes, as torch's T does.
 func transpose(t Tensor) Tensor {
-	n, m := t.Shape[0], t.Shape[1]
-	y := Tensor{[]int{m, n}, make([]float32, n*m)}
-	for i := range n {
-		for j := range m {
-			y.Data[j*n+i] = t.Data[i*m+j]
-		}
+	n, m := t.Shape[0], t.Shape[len(t.Shape)-1]
+	shape := slices.Clone(t.Shape)
+	slices.Reverse(shape)
+	y := Tensor{shape, make([]float32, len(t.Data))}
+	tokens := graph.Shape(shape[1 : len(shape)-1]).Elems()
+	for i, v := range t.Data {
+		item, token, j := i/(tokens*m), i/m%tokens, i%m
+		y.Data[(j*tokens+token)*n+item] = v
 	}
 	return y
 }

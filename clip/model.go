@@ -36,13 +36,16 @@ type Model interface {
 	// [n, embed_dim], or [n, tokens, embed_dim] where the tower does not pool;
 	// normalize makes them unit vectors.
 	EncodeImage(ctx context.Context, images Tensor, normalize bool) (Tensor, error)
-	// EncodeText maps rows of token ids to features [n, embed_dim].
+	// EncodeText maps rows of token ids to features [n, embed_dim], or [n, tokens,
+	// embed_dim] where the tower does not pool.
 	EncodeText(ctx context.Context, texts [][]int32, normalize bool) (Tensor, error)
 	// EncodeImages preprocesses images and returns their unit features.
 	EncodeImages(ctx context.Context, images []image.Image) (Tensor, error)
 	// EncodeTexts tokenizes strings and returns their unit features.
 	EncodeTexts(ctx context.Context, texts []string) (Tensor, error)
-	// GetLogits returns scaled similarities [images, texts] and their transpose.
+	// GetLogits returns scaled similarities [images, texts], or [images, tokens,
+	// texts] where the image tower does not pool, and the same with its axes
+	// reversed. A text tower that does not pool has none.
 	GetLogits(ctx context.Context, images Tensor, texts [][]int32) (imageLogits, textLogits Tensor, err error)
 	// Forward encodes what is given; Output says what it returns.
 	Forward(ctx context.Context, images *Tensor, texts [][]int32) (*Output, error)
@@ -63,7 +66,8 @@ type Model interface {
 	// keeps of them, after something else has changed them.
 	Store() *gpu.Store
 	Refresh(ctx context.Context) error
-	// Similarity returns the logits of unit features [n, embed_dim] and [m, embed_dim]: [n, m].
+	// Similarity returns the logits of unit features [n, embed_dim] or [n, tokens,
+	// embed_dim] and [m, embed_dim]: [n, m] or [n, tokens, m].
 	Similarity(ctx context.Context, imageFeatures, textFeatures Tensor) (Tensor, error)
 
 	// LogitScale is exp of the stored parameter, as open_clip returns it.

@@ -63,7 +63,7 @@ func meanUnit(dst, rows []float32) {
 // softmax over the labels, or, for models with a logit bias, a sigmoid each.
 func Probabilities(m Model, logits Tensor) {
 	_, sigmoid := m.LogitBias()
-	n := logits.Shape[1]
+	n := logits.Shape[len(logits.Shape)-1]
 	for lo := 0; lo < len(logits.Data); lo += n {
 		row := logits.Data[lo : lo+n]
 		if sigmoid {
