@@ -88,27 +88,28 @@ func (c *checkpoint) save(ctx context.Context, folder string, dtype weights.DTyp
 	if err := os.WriteFile(filepath.Join(folder, openCLIPConfig), data, 0o666); err != nil {
 		return nil, err
 	}
+	var nan nanTensors
 	var records []weights.Record
 	weights.Walk(m, func(name string, p *graph.Param) {
 		if p.Integer {
 			records = append(records, weights.IntegerRecord(p))
 			return
 		}
-		r := reading{ctx: ctx, name: name, dtype: dtype, from: p.Source, warnings: &warnings}
+		r := reading{ctx: ctx, name: name, dtype: dtype, from: p.Source, nan: &nan}
 		records = append(records, weights.Record{Name: name, DType: dtype, Shape: p.Shape, ReadF32: r.read})
 	})
 	err = weights.Save(filepath.Join(folder, openCLIPWeights), records, weights.SaveOptions{Metadata: map[string]string{"format": "pt"}})
-	return warnings, err
+	return nan.warnings(), err
 }
 
 // reading is a tensor on its way from one file to another.
 type reading struct {
-	ctx      context.Context
-	name     string
-	dtype    weights.DType
-	from     graph.Source
-	warnings *[]string
-	hasNaN   bool
+	ctx    context.Context
+	name   string
+	dtype  weights.DType
+	from   graph.Source
+	nan    *nanTensors
+	hasNaN bool
 }
 
 // maxF16 is the least number that rounds to infinity in float16.
@@ -125,7 +126,7 @@ func (r *reading) read(dst []float32, off int) error {
 		switch a := math.Abs(float64(v)); {
 		case a != a && !r.hasNaN:
 			r.hasNaN = true
-			*r.warnings = append(*r.warnings, nanWarning(r.name, off+i))
+			*r.nan = append(*r.nan, r.name)
 		case r.dtype == weights.F16 && a >= maxF16 && !math.IsInf(a, 1):
 			return fmt.Errorf("%w: element %d is %v, which float16 cannot hold; convert to bf16 or f32", ErrInput, off+i, v)
 		}

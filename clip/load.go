@@ -139,10 +139,11 @@ func (c *checkpoint) load(ctx context.Context, opts []Option) (Model, error) {
 	if e.tokens, err = c.tokenizer(); err != nil {
 		return nil, err
 	}
-	if e.warnings, err = findNaN(ctx, src); err != nil {
+	nan, err := findNaN(ctx, src)
+	if err != nil {
 		return nil, err
 	}
-	if e.warnings = append(e.warnings, c.warnings...); c.assumed != "" {
+	if e.warnings = append(nan.warnings(), c.warnings...); c.assumed != "" {
 		e.warnings = append(e.warnings, c.assumed)
 	}
 	e.name, e.source, e.transform = c.name, c.file, c.transform
@@ -181,7 +182,7 @@ func (c *checkpoint) tokenizer() (*tokenizer.Tokenizer, error) {
 }
 
 // findNaN names the tensors that hold NaN.
-func findNaN(ctx context.Context, src weights.Source) (warnings []string, err error) {
+func findNaN(ctx context.Context, src weights.Source) (found nanTensors, err error) {
 	for _, name := range src.Names() {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -192,14 +193,27 @@ func findNaN(ctx context.Context, src weights.Source) (warnings []string, err er
 			return nil, err
 		}
 		if i >= 0 {
-			warnings = append(warnings, nanWarning(name, i))
+			found = append(found, name)
 		}
 	}
-	return warnings, nil
+	return found, nil
 }
 
-func nanWarning(name string, element int) string {
-	return fmt.Sprintf("tensor %s holds NaN (element %d)", name, element)
+// nanTensors are names of tensors that hold NaN. They make one warning, however
+// many they are: after a training that diverged it is all of them.
+type nanTensors []string
+
+func (n nanTensors) warnings() []string {
+	const named = 3
+	switch {
+	case len(n) == 0:
+		return nil
+	case len(n) > named:
+		return []string{fmt.Sprintf("NaN in tensors %s and %d more", strings.Join(n[:named], ", "), len(n)-named)}
+	case len(n) > 1:
+		return []string{"NaN in tensors " + strings.Join(n, ", ")}
+	}
+	return []string{"NaN in tensor " + n[0]}
 }
 
 // textNames start the names of a text tower in the state dict of CLIP.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
+	"fmt"
 	"io/fs"
 	"maps"
 	"math"
@@ -216,10 +217,16 @@ func TestLoadWarnsOfNaN(t *testing.T) {
 	set(t, x, "visual.ln_post.weight", []int{24}, 1, 1, float32(math.NaN()))
 	got := load(t, folder(t, x, configOf(t, m)))
 	require.Len(t, got.Warnings(), 1)
-	assert.Contains(t, got.Warnings()[0], "visual.ln_post.weight")
-	assert.Contains(t, got.Warnings()[0], "NaN")
+	assert.Equal(t, "NaN in tensor visual.ln_post.weight", got.Warnings()[0])
 	_, err := got.EncodeImage(t.Context(), randomImages(got, 1), true)
 	assert.NoError(t, err)
+
+	for name := range x {
+		set(t, x, name, x[name].Shape, float32(math.NaN()))
+	}
+	got = load(t, folder(t, x, configOf(t, m)))
+	require.Len(t, got.Warnings(), 1)
+	assert.Regexp(t, fmt.Sprintf(`^NaN in tensors \S+, \S+, \S+ and %d more$`, len(x)-3), got.Warnings()[0])
 }
 
 func TestLoadWantsAConfig(t *testing.T) {
