@@ -126,7 +126,7 @@ func (r *reading) read(dst []float32, off int) error {
 		switch a := math.Abs(float64(v)); {
 		case a != a && !r.hasNaN:
 			r.hasNaN = true
-			*r.nan = append(*r.nan, r.name)
+			r.nan.add(r.name, off+i)
 		case r.dtype == weights.F16 && a >= maxF16 && !math.IsInf(a, 1):
 			return fmt.Errorf("%w: element %d is %v, which float16 cannot hold; convert to bf16 or f32", ErrInput, off+i, v)
 		}

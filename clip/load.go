@@ -193,27 +193,30 @@ func findNaN(ctx context.Context, src weights.Source) (found nanTensors, err err
 			return nil, err
 		}
 		if i >= 0 {
-			found = append(found, name)
+			found.add(name, i)
 		}
 	}
 	return found, nil
 }
 
-// nanTensors are names of tensors that hold NaN. They make one warning, however
+// nanTensors are tensors that hold NaN, as text. They make one warning, however
 // many they are: after a training that diverged it is all of them.
 type nanTensors []string
 
+func (n *nanTensors) add(name string, element int) {
+	*n = append(*n, fmt.Sprintf("%s (element %d)", name, element))
+}
+
 func (n nanTensors) warnings() []string {
-	const named = 3
-	switch {
-	case len(n) == 0:
+	if len(n) == 0 {
 		return nil
-	case len(n) > named:
-		return []string{fmt.Sprintf("NaN in tensors %s and %d more", strings.Join(n[:named], ", "), len(n)-named)}
-	case len(n) > 1:
-		return []string{"NaN in tensors " + strings.Join(n, ", ")}
 	}
-	return []string{"NaN in tensor " + n[0]}
+	named := n[:min(len(n), 3)]
+	text := "NaN in tensor " + strings.Join(named, ", ")
+	if more := len(n) - len(named); more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return []string{text}
 }
 
 // textNames start the names of a text tower in the state dict of CLIP.

@@ -223,4 +223,8 @@ func TestNaNWeightsWarn(t *testing.T) {
 	require.NoError(t, err)
 	assert.Contains(t, string(data), `"embedding":[null,`)
 	program(t, "embed", example("pizza"), "-o", out, "--model", folder, "--force", "--quiet").requireDone(t)
+
+	o = program(t, "convert", folder, "-o", filepath.Join(t.TempDir(), "copy"))
+	assert.Equal(t, exitOK, o.code)
+	assert.Contains(t, o.stderr, "NaN in tensor visual.ln_post.bias (element 0)\n")
 }
