@@ -73,7 +73,7 @@ func (c *console) erase() {
 }
 
 // patience is how long a terminal may stay silent before the first result.
-const patience = 2 * time.Second
+const patience = time.Second
 
 // expectResult has a slow start explained on a terminal, unless settled is
 // called before.
