@@ -3,6 +3,7 @@ package graph
 import (
 	"fmt"
 	"math"
+	"sync"
 
 	"github.com/clip-wgpu/clip-wgpu/internal/half"
 )
@@ -127,15 +128,15 @@ func (s *State) words(rows int) int { return Ceil(rows, 4) * s.Depth() * blockWo
 // until write returns. It returns the first error of either.
 func (s *State) Pack(read func(dst []float32, offset int) error, write func(offset int64, words []uint32) error) error {
 	_, k := s.Matrix()
-	var values []float32
-	var words []uint32
+	m := scratches.Get().(*scratch)
+	defer scratches.Put(m)
 	for _, p := range s.stretches() {
-		values, words = room(values, p.rows*k), room(words, p.words)
-		if err := s.move(p, values, read); err != nil {
+		m.values, m.words = room(m.values, p.rows*k), room(m.words, p.words)
+		if err := s.move(p, m.values, read); err != nil {
 			return err
 		}
-		s.eachPanel(p, values, words, s.encode)
-		if err := write(4*int64(p.at), words); err != nil {
+		s.eachPanel(p, m.values, m.words, s.encode)
+		if err := write(4*int64(p.at), m.words); err != nil {
 			return err
 		}
 	}
@@ -161,6 +162,15 @@ func (s *State) Unpack(read func(words []uint32, offset int64) error, write func
 	}
 	return nil
 }
+
+// scratch is what a stretch is packed in, reused: a model has hundreds of weights,
+// and clearing new memory for each shows in the time it takes to load.
+type scratch struct {
+	values []float32
+	words  []uint32
+}
+
+var scratches = sync.Pool{New: func() any { return new(scratch) }}
 
 // room is a slice of length n, in the memory of s where that is enough.
 func room[T any](s []T, n int) []T {

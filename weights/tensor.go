@@ -94,7 +94,7 @@ func (t Tensor) FirstNaN() (int, error) {
 	if !t.DType.IsFloat() {
 		return -1, nil
 	}
-	buf := make([]float32, min(t.Len(), 1<<18))
+	buf := make([]float32, min(t.Len(), 1<<14)) // stays in the processor's cache
 	for off := 0; off < t.Len(); off += len(buf) {
 		buf = buf[:min(len(buf), t.Len()-off)]
 		if err := t.ReadF32(buf, off); err != nil {
