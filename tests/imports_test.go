@@ -16,6 +16,8 @@ const module = "github.com/clip-wgpu/clip-wgpu/"
 // differentiated and planned without any device.
 var mayImport = map[string][]string{
 	"shaders":            {},
+	"internal/guard":     {},
+	"internal/fuzztest":  {"internal/guard"},
 	"internal/half":      {},
 	"internal/usage":     {},
 	"internal/hubtest":   {},
@@ -23,12 +25,12 @@ var mayImport = map[string][]string{
 	"graph":              {"shaders", "internal/half"},
 	"ops":                {"graph"},
 	"layers":             {"graph", "ops"},
-	"weights":            {"graph", "internal/half"},
+	"weights":            {"graph", "internal/guard", "internal/half"},
 	"gpu":                {"graph", "shaders"},
-	"clip/tokenizer":     {},
-	"clip/preprocess":    {},
+	"clip/tokenizer":     {"internal/guard"},
+	"clip/preprocess":    {"internal/guard"},
 	"clip/hub":           {},
-	"clip":               {"clip/tokenizer", "clip/preprocess", "clip/hub", "graph", "layers", "ops", "weights", "gpu"},
+	"clip":               {"clip/tokenizer", "clip/preprocess", "clip/hub", "internal/guard", "graph", "layers", "ops", "weights", "gpu"},
 	"train":              {"clip", "graph", "ops", "gpu"},
 }
 
