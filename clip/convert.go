@@ -28,7 +28,7 @@ const openCLIPWeights = "open_clip_model.safetensors"
 //
 // The folder appears whole or not at all. One that exists is an error that
 // matches fs.ErrExist or, with replace, is replaced if it holds nothing else than
-// a model. A value too large for F16 is an error that matches ErrInput. The
+// a model. A value too large for dtype is an error that matches ErrInput. The
 // warnings are those of Model.
 func Convert(ctx context.Context, source, folder string, dtype weights.DType, replace bool, opts ...Option) (warnings []string, err error) {
 	if err := mayReplace(folder, replace); err != nil {
@@ -88,32 +88,29 @@ func (c *checkpoint) save(ctx context.Context, folder string, dtype weights.DTyp
 	if err := os.WriteFile(filepath.Join(folder, openCLIPConfig), data, 0o666); err != nil {
 		return nil, err
 	}
-	var nan nanTensors
+	var odd notFinite
 	var records []weights.Record
 	weights.Walk(m, func(name string, p *graph.Param) {
 		if p.Integer {
 			records = append(records, weights.IntegerRecord(p))
 			return
 		}
-		r := reading{ctx: ctx, name: name, dtype: dtype, from: p.Source, nan: &nan}
+		r := reading{ctx: ctx, name: name, dtype: dtype, from: p.Source, odd: &odd}
 		records = append(records, weights.Record{Name: name, DType: dtype, Shape: p.Shape, ReadF32: r.read})
 	})
 	err = weights.Save(filepath.Join(folder, openCLIPWeights), records, weights.SaveOptions{Metadata: map[string]string{"format": "pt"}})
-	return nan.warnings(), err
+	return odd.warnings(), err
 }
 
 // reading is a tensor on its way from one file to another.
 type reading struct {
-	ctx    context.Context
-	name   string
-	dtype  weights.DType
-	from   graph.Source
-	nan    *nanTensors
-	hasNaN bool
+	ctx   context.Context
+	name  string
+	dtype weights.DType
+	from  graph.Source
+	odd   *notFinite
+	isOdd bool // it is among them
 }
-
-// maxF16 is the least number that rounds to infinity in float16.
-const maxF16 = 65520
 
 func (r *reading) read(dst []float32, off int) error {
 	if err := r.ctx.Err(); err != nil {
@@ -122,13 +119,14 @@ func (r *reading) read(dst []float32, off int) error {
 	if err := r.from.ReadF32(dst, off); err != nil {
 		return err
 	}
+	overflow := r.dtype.Overflow()
 	for i, v := range dst {
-		switch a := math.Abs(float64(v)); {
-		case a != a && !r.hasNaN:
-			r.hasNaN = true
-			r.nan.add(r.name, off+i)
-		case r.dtype == weights.F16 && a >= maxF16 && !math.IsInf(a, 1):
-			return fmt.Errorf("%w: element %d is %v, which float16 cannot hold; convert to bf16 or f32", ErrInput, off+i, v)
+		switch {
+		case !isFinite(v) && !r.isOdd:
+			r.isOdd = true
+			*r.odd = append(*r.odd, notFiniteTensor{r.name, off + i, v})
+		case isFinite(v) && float32(math.Abs(float64(v))) >= overflow:
+			return fmt.Errorf("%w: element %d is %v, which %v cannot hold; convert to a wider type", ErrInput, off+i, v, r.dtype)
 		}
 	}
 	return nil

@@ -19,13 +19,20 @@ func (e *engine) EncodeImage(ctx context.Context, images Tensor, normalize bool)
 	if err := e.checkImages(images); err != nil {
 		return Tensor{}, err
 	}
-	return e.first(e.run(ctx, images.Shape[0], task{
+	outs, err := e.run(ctx, images.Shape[0], task{
 		key: fmt.Sprintf("image normalize=%t", normalize),
 		build: func(g *graph.Graph, batch int) []graph.Tensor {
 			return []graph.Tensor{unit(g, e.imageTower(g, batch), normalize)}
 		},
 		feed: e.feedImages(images),
-	}))
+	})
+	if err != nil {
+		return Tensor{}, err
+	}
+	if len(outs) == 0 {
+		return e.noFeatures(), nil
+	}
+	return outs[0], e.finiteImages(outs[0], images)
 }
 
 func (e *engine) EncodeText(ctx context.Context, texts [][]int32, normalize bool) (Tensor, error) {
@@ -33,28 +40,24 @@ func (e *engine) EncodeText(ctx context.Context, texts [][]int32, normalize bool
 		return Tensor{}, err
 	}
 	if len(texts) == 0 {
-		return Tensor{Shape: []int{0, e.cfg.EmbedDim}}, nil
+		return e.noFeatures(), nil
 	}
 	length := len(texts[0])
-	return e.first(e.run(ctx, len(texts), task{
+	outs, err := e.run(ctx, len(texts), task{
 		key: fmt.Sprintf("text length=%d normalize=%t", length, normalize),
 		build: func(g *graph.Graph, batch int) []graph.Tensor {
 			return []graph.Tensor{unit(g, e.textTower(g, e.text.inputs(g, batch, length)), normalize)}
 		},
 		feed: e.feedTexts(texts),
-	}))
-}
-
-// first returns the only output of a run; of no items, an empty tensor.
-func (e *engine) first(outs []Tensor, err error) (Tensor, error) {
+	})
 	if err != nil {
 		return Tensor{}, err
 	}
-	if len(outs) == 0 {
-		return Tensor{Shape: []int{0, e.cfg.EmbedDim}}, nil
-	}
-	return outs[0], nil
+	return outs[0], e.finiteTexts(outs[0])
 }
+
+// noFeatures are the features of no items.
+func (e *engine) noFeatures() Tensor { return Tensor{Shape: []int{0, e.cfg.EmbedDim}} }
 
 func unit(g *graph.Graph, x graph.Tensor, normalize bool) graph.Tensor {
 	if !normalize {
@@ -178,7 +181,7 @@ func (e *engine) Similarity(ctx context.Context, imageFeatures, textFeatures Ten
 	if err != nil {
 		return Tensor{}, err
 	}
-	return outs[0], nil
+	return outs[0], e.finiteLogits(outs[0], imageFeatures, textFeatures)
 }
 
 // checkFeatures wants features [n, width] or, with up to three axes, [n, tokens,

@@ -194,6 +194,9 @@ func (e *engine) imageIntermediates(ctx context.Context, images Tensor, o Interm
 	}
 	if !o.IntermediatesOnly {
 		out.ImageFeatures, outs = &outs[0], outs[1:]
+		if err := e.finiteImages(*out.ImageFeatures, images); err != nil {
+			return err
+		}
 	}
 	if o.ImageOutputExtraTokens && len(outs) > 0 {
 		out.ImageIntermediatesPrefix = outs
@@ -244,6 +247,7 @@ func (e *engine) textIntermediates(ctx context.Context, texts [][]int32, o Inter
 	}
 	if !o.IntermediatesOnly {
 		out.TextFeatures = &outs[len(outs)-1]
+		return e.finiteTexts(*out.TextFeatures)
 	}
 	return nil
 }

@@ -39,8 +39,9 @@ const Embedded = "emoji-clip"
 //
 // The last two are downloaded into the hub's cache, where they are not yet;
 // package hub tells how. Weights that do not fit the config are an error that
-// names the tensors; NaN among them is a warning, and so is what was assumed
-// because nothing beside the weights says it, such as the preprocessing.
+// names the tensors; NaN and infinities among them are a warning, and so is what
+// was assumed because nothing beside the weights says it, such as the
+// preprocessing.
 func Load(ctx context.Context, source string, opts ...Option) (Model, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -139,15 +140,18 @@ func (c *checkpoint) load(ctx context.Context, opts []Option) (Model, error) {
 	if e.tokens, err = c.tokenizer(); err != nil {
 		return nil, err
 	}
-	nan, err := findNaN(ctx, src)
-	if err != nil {
+	o := newOptions(opts)
+	if err := e.cast(o.castDType); err != nil {
 		return nil, err
 	}
-	if e.warnings = append(nan.warnings(), c.warnings...); c.assumed != "" {
+	if err := e.inspect(ctx, src); err != nil {
+		return nil, err
+	}
+	if e.warnings = append(e.warnings, c.warnings...); c.assumed != "" {
 		e.warnings = append(e.warnings, c.assumed)
 	}
 	e.name, e.source, e.transform = c.name, c.file, c.transform
-	if err := e.open(opts); err != nil {
+	if err := e.open(o); err != nil {
 		return nil, err
 	}
 	return m, nil

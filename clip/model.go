@@ -34,7 +34,8 @@ type Tensor struct {
 type Model interface {
 	// EncodeImage maps images [n, 3, height, width], preprocessed, to features
 	// [n, embed_dim], or [n, tokens, embed_dim] where the tower does not pool;
-	// normalize makes them unit vectors.
+	// normalize makes them unit vectors. NaN or infinities in features or logits
+	// are a *NotFiniteError, here and in the other methods but Trace.
 	EncodeImage(ctx context.Context, images Tensor, normalize bool) (Tensor, error)
 	// EncodeText maps rows of token ids to features [n, embed_dim], or [n, tokens,
 	// embed_dim] where the tower does not pool.
@@ -117,7 +118,8 @@ var (
 
 // New returns a model with open_clip's random initialisation from seed.
 func New(cfg Config, seed uint64, opts ...Option) (Model, error) {
-	newOptions(opts).resize(&cfg)
+	o := newOptions(opts)
+	o.resize(&cfg)
 	m, e, err := build(cfg)
 	if err != nil {
 		return nil, err
@@ -126,7 +128,10 @@ func New(cfg Config, seed uint64, opts ...Option) (Model, error) {
 		layers.Seed(p, seed)
 	}
 	e.name = fmt.Sprintf("random weights, seed %d", seed)
-	if err := e.open(opts); err != nil {
+	if err := e.cast(o.castDType); err != nil {
+		return nil, err
+	}
+	if err := e.open(o); err != nil {
 		return nil, err
 	}
 	return m, nil
@@ -167,6 +172,7 @@ type engine struct {
 	tokens    *tokenizer.Tokenizer
 	transform *preprocess.Transform
 	warnings  []string
+	notFinite notFinite // the tensors of the checkpoint
 
 	dev      *gpu.Device
 	tuning   *gpu.Tuning // what the user's cache holds for the device, or nil
@@ -194,9 +200,8 @@ func newEngine(cfg Config, visual ImageTower) *engine {
 }
 
 // open puts the model on a device.
-func (e *engine) open(opts []Option) error {
-	o := newOptions(opts)
-	err := firstError(e.cast(o.castDType), e.prepare())
+func (e *engine) open(o *options) error {
+	err := e.prepare()
 	if err != nil {
 		return err
 	}

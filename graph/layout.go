@@ -40,6 +40,18 @@ func (l Layout) String() string {
 	return [...]string{"row-major", "f32", "f16", "bf16", "q8"}[l]
 }
 
+// Overflow is the least magnitude that the layout rounds to infinity: infinity
+// itself where it has none.
+func (l Layout) Overflow() float32 {
+	switch l {
+	case PackedF16:
+		return half.OverflowF16
+	case PackedBF16:
+		return half.OverflowBF16
+	}
+	return float32(math.Inf(1))
+}
+
 // PanelBlocks is how many blocks lie side by side in a panel, but for the last.
 const PanelBlocks = 8
 
@@ -125,7 +137,8 @@ func (s *State) words(rows int) int { return Ceil(rows, 4) * s.Depth() * blockWo
 
 // Pack reads a packed State's values, row-major, and writes what the device
 // holds, some panels at a time: words to be stored at an offset in bytes, valid
-// until write returns. It returns the first error of either.
+// until write returns. It returns the first error of either, or that of a number
+// which the layout would round to infinity.
 func (s *State) Pack(read func(dst []float32, offset int) error, write func(offset int64, words []uint32) error) error {
 	_, k := s.Matrix()
 	m := scratches.Get().(*scratch)
@@ -135,9 +148,26 @@ func (s *State) Pack(read func(dst []float32, offset int) error, write func(offs
 		if err := s.move(p, m.values, read); err != nil {
 			return err
 		}
+		if err := s.checkRange(m.values); err != nil {
+			return err
+		}
 		s.eachPanel(p, m.values, m.words, s.encode)
 		if err := write(4*int64(p.at), m.words); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// checkRange refuses numbers that would become infinite.
+func (s *State) checkRange(values []float32) error {
+	least := s.Layout.Overflow()
+	if math.IsInf(float64(least), 1) {
+		return nil
+	}
+	for _, v := range values {
+		if a := float32(math.Abs(float64(v))); a >= least && a <= math.MaxFloat32 {
+			return fmt.Errorf("%s has the element %v, which %v cannot hold", s.Name, v, s.Layout)
 		}
 	}
 	return nil
@@ -217,6 +247,10 @@ func (s *State) eachPanel(p stretch, values []float32, words []uint32, f func(pa
 	}
 }
 
+// leastScale is the least scale of PackedQ8: below it 127/scale overflows, and
+// rows of such numbers are stored as zeros.
+const leastScale = 0x1p-120
+
 // block is 4 × 4 elements of W, those of one k side by side.
 type block [16]float32
 
@@ -233,6 +267,9 @@ func (s *State) encode(p panel) {
 				scale := float32(0)
 				if j < rows {
 					scale = largest(p.values[(row+j)*p.byRow:], p.byK, depth)
+				}
+				if scale < leastScale {
+					scale = 0
 				}
 				scales[row+j] = math.Float32bits(scale)
 				if scale > 0 {

@@ -184,3 +184,41 @@ func TestPackedStateIsRefused(t *testing.T) {
 		})
 	}
 }
+
+// Numbers that 16 bits cannot hold are refused and not rounded to infinity;
+// infinities and NaN are handed on.
+func TestPackRefusesOverflow(t *testing.T) {
+	inf, nan := float32(math.Inf(1)), float32(math.NaN())
+	for _, c := range []struct {
+		layout         Layout
+		largest, least float32 // that fits, that does not
+	}{
+		{PackedF16, 65519, 65520},
+		{PackedBF16, 0x1.fefffep127, 0x1.ffp127},
+	} {
+		for _, transposed := range []bool{false, true} {
+			s := &State{Name: "w", Spec: Spec{Shape: Shape{300, 5}}, Layout: c.layout, Transposed: transposed}
+			assert.Equal(t, c.least, c.layout.Overflow())
+			values := make([]float32, s.Shape.Elems())
+			values[0], values[77], values[1400] = inf, nan, -c.largest
+			got := pack(t, s, values).unpack(t)
+			assert.Equal(t, inf, got[0])
+			assert.True(t, got[77] != got[77])
+			assert.InEpsilon(t, -c.largest, got[1400], 0.01)
+
+			values[1400] = -c.least
+			read := func(dst []float32, offset int) error { copy(dst, values[offset:offset+len(dst)]); return nil }
+			err := s.Pack(read, func(int64, []uint32) error { return nil })
+			assert.EqualError(t, err, fmt.Sprintf("w has the element %v, which %v cannot hold", -c.least, c.layout))
+		}
+	}
+}
+
+// In q8, the reciprocal of a small row's scale is finite.
+func TestPackTinyRows(t *testing.T) {
+	s := &State{Spec: Spec{Shape: Shape{3, 4}}, Layout: PackedQ8}
+	tiny, small := float32(0x1p-149), float32(0x1p-119)
+	got := pack(t, s, []float32{0, tiny, -tiny, 0, 1e-37, 0, 0, 0, small, 0, -small / 2, 0}).unpack(t)
+	assert.Equal(t, make([]float32, 8), got[:8])
+	assert.InDeltaSlice(t, []float32{small, 0, -small / 2, 0}, got[8:], float64(small)/254)
+}

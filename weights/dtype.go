@@ -1,6 +1,11 @@
 package weights
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+
+	"github.com/clip-wgpu/clip-wgpu/internal/half"
+)
 
 // DType is the element type of a stored tensor. Constants are in the order of
 // the safetensors reference implementation, which sorts saved tensors by it.
@@ -54,6 +59,18 @@ func (d DType) Size() int {
 		return 0
 	}
 	return dtypes[d].size
+}
+
+// Overflow is the least magnitude that becomes infinite when a float32 is rounded
+// to d; infinity itself where none does.
+func (d DType) Overflow() float32 {
+	switch d {
+	case F16:
+		return half.OverflowF16
+	case BF16:
+		return half.OverflowBF16
+	}
+	return float32(math.Inf(1))
 }
 
 // IsFloat reports whether ReadF32 can read the type.

@@ -108,9 +108,10 @@ func TestReadConverts(t *testing.T) {
 				}
 				assert.Equal(t, math.Float32bits(want), math.Float32bits(got[i]), "%v at %d: %v", d, start, v)
 			}
-			nanAt, err := tensor.FirstNaN()
+			infAt, v, err := tensor.FirstBeyond(float32(inf))
 			require.NoError(t, err)
-			assert.Equal(t, 8, nanAt)
+			assert.Equal(t, 4, infAt)
+			assert.Equal(t, float32(inf), v)
 		}
 	}
 }
@@ -145,16 +146,35 @@ func TestReadOutOfRange(t *testing.T) {
 	assert.Error(t, err)
 }
 
-func TestFirstNaN(t *testing.T) {
+func TestFirstBeyond(t *testing.T) {
 	data := make([]float32, 100_000)
-	tensor := f32(t, "x", data...)
-	i, err := tensor.FirstNaN()
-	require.NoError(t, err)
+	first := func(limit float32) (int, float32) {
+		t.Helper()
+		i, v, err := f32(t, "x", data...).FirstBeyond(limit)
+		require.NoError(t, err)
+		return i, v
+	}
+	inf := float32(math.Inf(1))
+	i, _ := first(inf)
 	assert.Equal(t, -1, i)
-	data[70_001], data[99_999] = float32(math.NaN()), float32(math.NaN())
-	i, err = f32(t, "x", data...).FirstNaN()
-	require.NoError(t, err)
+	data[5], data[60_000], data[99_998] = math.MaxFloat32, -65520, -inf
+	i, v := first(inf)
+	assert.Equal(t, 99_998, i)
+	assert.Equal(t, -inf, v)
+	data[70_001], data[99_999] = float32(math.Copysign(math.NaN(), -1)), float32(math.NaN())
+	i, v = first(inf)
 	assert.Equal(t, 70_001, i)
+	assert.True(t, v != v)
+	data[5] = 65519
+	i, v = first(65520)
+	assert.Equal(t, 60_000, i)
+	assert.EqualValues(t, -65520, v)
+
+	ids, err := FromI64("ids", []int{1}, []int64{1 << 40})
+	require.NoError(t, err)
+	i, _, err = ids.FirstBeyond(1)
+	require.NoError(t, err)
+	assert.Equal(t, -1, i, "integers are none of its business")
 }
 
 func TestMapIsASource(t *testing.T) {
@@ -276,7 +296,7 @@ func TestClose(t *testing.T) {
 		return nil
 	}))
 	require.NoError(t, f.Close())
-	_, err := tensor.FirstNaN()
+	_, _, err := tensor.FirstBeyond(1)
 	assert.ErrorIs(t, err, ErrClosed)
 }
 

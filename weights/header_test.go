@@ -228,7 +228,7 @@ func FuzzSafetensors(f *testing.F) {
 			if size, ok := byteSize(tensor.Shape, tensor.DType); !ok || size != tensor.Len()*tensor.DType.Size() {
 				t.Fatalf("%q: shape %v holds %d elements", tensor.Name, tensor.Shape, tensor.Len())
 			}
-			if _, err := tensor.FirstNaN(); err != nil {
+			if _, _, err := tensor.FirstBeyond(1); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -9,6 +9,7 @@ package weights
 
 import (
 	"maps"
+	"math"
 	"math/bits"
 	"slices"
 )
@@ -20,6 +21,8 @@ type Source interface {
 	// Tensor returns the named tensor; false when there is none.
 	Tensor(name string) (Tensor, bool)
 }
+
+const signBit = 1 << 31
 
 // Tensor is one tensor of a Source: what it is, and access to its elements,
 // which stay where they are stored until read. Elements are in row-major
@@ -88,23 +91,30 @@ func (t Tensor) ReadI64(dst []int64, off int) error {
 	return t.read(len(dst), off, "int64", func(at, n int, raw []byte, d DType) bool { return decodeI64(dst[at:at+n], raw, d) })
 }
 
-// FirstNaN returns the index of the first NaN, or -1 when there is none. It
-// reads the tensor once, in pieces. Types that are not floats have no NaN.
-func (t Tensor) FirstNaN() (int, error) {
+// FirstBeyond returns the first element that is NaN or at least limit in
+// magnitude, and its index; the index is -1 when there is none. An infinite
+// limit finds NaN and infinities. It reads the tensor once, in pieces. Types that
+// are not floats have no such element.
+func (t Tensor) FirstBeyond(limit float32) (index int, value float32, err error) {
 	if !t.DType.IsFloat() {
-		return -1, nil
+		return -1, 0, nil
 	}
+	// Without their sign, the bits of floats are in the order of the magnitudes,
+	// and NaN comes after infinity.
+	least := math.Float32bits(limit)
 	buf := make([]float32, min(t.Len(), 1<<14)) // stays in the processor's cache
 	for off := 0; off < t.Len(); off += len(buf) {
 		buf = buf[:min(len(buf), t.Len()-off)]
 		if err := t.ReadF32(buf, off); err != nil {
-			return -1, err
+			return -1, 0, err
 		}
-		if i := slices.IndexFunc(buf, func(v float32) bool { return v != v }); i >= 0 {
-			return off + i, nil
+		for i, v := range buf {
+			if math.Float32bits(v)&^signBit >= least {
+				return off + i, v, nil
+			}
 		}
 	}
-	return -1, nil
+	return -1, 0, nil
 }
 
 func (t Tensor) read(n, off int, as string, decode func(at, n int, raw []byte, d DType) bool) error {

@@ -255,7 +255,7 @@ func FuzzTorch(f *testing.F) {
 			if size := x.Len() * x.DType.Size(); size > len(raw) {
 				t.Fatalf("%q: %d bytes out of %d", x.Name, size, len(raw))
 			}
-			if _, err := x.FirstNaN(); err != nil {
+			if _, _, err := x.FirstBeyond(1); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -41,7 +41,7 @@ func TestReadOfAShortenedFile(t *testing.T) {
 	f := open(t, path)
 	require.NoError(t, os.Truncate(path, 4096))
 	tensor, _ := f.Tensor("a")
-	_, err := tensor.FirstNaN()
+	_, _, err := tensor.FirstBeyond(1)
 	requireFileError(t, err, path, ErrTruncated)
 }
 

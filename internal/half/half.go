@@ -3,6 +3,12 @@ package half
 
 import "math"
 
+// The least magnitudes that round to infinity.
+const (
+	OverflowF16  = 65520      // 65504, the largest binary16, and half a step
+	OverflowBF16 = 0x1.ffp127 // 3.3962e38, likewise
+)
+
 // F16ToF32 converts IEEE 754 binary16 bits to float32. Every value is exact:
 // subnormals, infinities, signed zeros and NaN payloads included.
 func F16ToF32(h uint16) float32 {
@@ -16,9 +22,9 @@ func F16ToF32(h uint16) float32 {
 	return math.Float32frombits(sign | math.Float32bits(math.Float32frombits(bits)*0x1p112))
 }
 
-// F32ToF16 rounds to the nearest binary16 value, ties to even; beyond 65504
-// (from 65520 up) the result is infinite. NaNs keep their sign and the upper
-// bits of their payload.
+// F32ToF16 rounds to the nearest binary16 value, ties to even; from OverflowF16
+// up the result is infinite. NaNs keep their sign and the upper bits of their
+// payload.
 func F32ToF16(f float32) uint16 {
 	bits := math.Float32bits(f)
 	sign := uint16(bits>>16) & 0x8000
@@ -47,8 +53,9 @@ func BF16ToF32(h uint16) float32 {
 	return math.Float32frombits(uint32(h) << 16)
 }
 
-// F32ToBF16 rounds to the nearest bfloat16 value, ties to even. NaNs keep
-// their sign and the upper bits of their payload.
+// F32ToBF16 rounds to the nearest bfloat16 value, ties to even; from
+// OverflowBF16 up the result is infinite. NaNs keep their sign and the upper
+// bits of their payload.
 func F32ToBF16(f float32) uint16 {
 	bits := math.Float32bits(f)
 	if bits&0x7fffffff > 0x7f800000 {

@@ -1,0 +1,170 @@
+package clip
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/weights"
+)
+
+// NotFiniteError says that features or logits hold NaN or an infinity, which
+// nothing that is computed from them survives. The methods of Model that return
+// one tensor return it beside this error, so that a caller can drop the items.
+type NotFiniteError struct {
+	Of    string // image features, text features or logits
+	Items []int  // along the first dimension, ascending
+	Total int    // how many items there are
+	Cause string // the tensors or the input that hold NaN, or empty where none do
+}
+
+func (e *NotFiniteError) Error() string {
+	text := fmt.Sprintf("NaN or Inf in the %s of ", e.Of)
+	if len(e.Items) == e.Total {
+		text += fmt.Sprintf("all %d items", e.Total)
+	} else {
+		text += fmt.Sprintf("%d of %d items, the first is %d", len(e.Items), e.Total, e.Items[0])
+	}
+	if e.Cause != "" {
+		text += ": " + e.Cause
+	}
+	return text
+}
+
+// finiteImages returns a *NotFiniteError unless all features of images are finite.
+func (e *engine) finiteImages(features, images Tensor) error {
+	return e.finite("image features", features, func(name string) bool { return strings.HasPrefix(name, "visual.") }, images)
+}
+
+// finiteTexts is finiteImages of texts.
+func (e *engine) finiteTexts(features Tensor) error {
+	return e.finite("text features", features, func(name string) bool {
+		return !strings.HasPrefix(name, "visual.") && !strings.HasPrefix(name, "logit_")
+	})
+}
+
+// finiteLogits is finiteImages of logits.
+func (e *engine) finiteLogits(logits, imageFeatures, textFeatures Tensor) error {
+	err := e.finite("logits", logits, func(name string) bool { return strings.HasPrefix(name, "logit_") }, imageFeatures, textFeatures)
+	var odd *NotFiniteError
+	if scale := e.LogitScale(); errors.As(err, &odd) && odd.Cause == "" && !isFinite(scale) {
+		odd.Cause = fmt.Sprintf("the exponential of tensor logit_scale is %v", scale)
+	}
+	return err
+}
+
+// finite returns nil or, where t [n, ...] holds NaN or infinities, an error
+// whose cause is the tensors of a part of the state dict, else the inputs.
+func (e *engine) finite(of string, t Tensor, part func(name string) bool, inputs ...Tensor) error {
+	n := t.Shape[0]
+	var items []int
+	for i := range n {
+		item := len(t.Data) / n
+		if !allFinite(t.Data[i*item : (i+1)*item]) {
+			items = append(items, i)
+		}
+	}
+	if items == nil {
+		return nil
+	}
+	read := slices.DeleteFunc(slices.Clone(e.notFinite), func(t notFiniteTensor) bool { return !part(t.name) })
+	cause := strings.Join(read.warnings(), "; ")
+	if cause == "" && slices.ContainsFunc(inputs, func(t Tensor) bool { return !allFinite(t.Data) }) {
+		cause = "the input holds NaN or Inf"
+	}
+	return &NotFiniteError{Of: of, Items: items, Total: n, Cause: cause}
+}
+
+func isFinite(v float32) bool { return v-v == 0 } // NaN and infinities give NaN
+
+func allFinite(values []float32) bool {
+	for _, v := range values {
+		if !isFinite(v) {
+			return false
+		}
+	}
+	return true
+}
+
+// inspect reads the weights once. It remembers the tensors that hold NaN or
+// infinities, and keeps those in float32 that the storage which cast chose
+// would round to infinity. Both are warnings.
+func (e *engine) inspect(ctx context.Context, src weights.Source) error {
+	params := map[string]*graph.Param{}
+	for name, p := range e.root.Parameters() {
+		params[name] = p
+	}
+	var wide []string
+	for _, name := range src.Names() {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		t, _ := src.Tensor(name)
+		var layout graph.Layout
+		if p := params[name]; p != nil {
+			layout = p.Layout
+		}
+		i, v, err := t.FirstBeyond(layout.Overflow())
+		if err == nil && i >= 0 && isFinite(v) {
+			wide = append(wide, fmt.Sprintf("%s (element %d is %v)", name, i, v))
+			params[name].Layout = graph.PackedF32
+			i, v, err = t.FirstBeyond(float32(math.Inf(1)))
+		}
+		if err != nil {
+			return err
+		}
+		if i >= 0 {
+			e.notFinite = append(e.notFinite, notFiniteTensor{name, i, v})
+		}
+	}
+	if len(wide) > 0 {
+		e.warnings = append(e.warnings, "stored in f32, as fewer bits cannot hold it: tensor "+firstFew(wide))
+	}
+	e.warnings = append(e.warnings, e.notFinite.warnings()...)
+	return nil
+}
+
+// notFinite are the tensors that hold NaN or infinities.
+type notFinite []notFiniteTensor
+
+type notFiniteTensor struct {
+	name    string
+	element int // the first that is not finite
+	value   float32
+}
+
+// warnings are one for NaN and one for infinities, however many tensors hold
+// them: after a training that diverged it is all of them.
+func (n notFinite) warnings() []string {
+	var nan, inf []string
+	for _, b := range n {
+		where := fmt.Sprintf("%s (element %d)", b.name, b.element)
+		if b.value != b.value {
+			nan = append(nan, where)
+		} else {
+			inf = append(inf, where)
+		}
+	}
+	var texts []string
+	if nan != nil {
+		texts = append(texts, "NaN in tensor "+firstFew(nan))
+	}
+	if inf != nil {
+		texts = append(texts, "Inf in tensor "+firstFew(inf))
+	}
+	return texts
+}
+
+// firstFew lists the first three of names and counts the others.
+func firstFew(names []string) string {
+	named := names[:min(len(names), 3)]
+	text := strings.Join(named, ", ")
+	if more := len(names) - len(named); more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
+}
