@@ -119,14 +119,17 @@ func (r *reading) read(dst []float32, off int) error {
 	if err := r.from.ReadF32(dst, off); err != nil {
 		return err
 	}
-	overflow := r.dtype.Overflow()
+	overflow, wider := r.dtype.Overflow(), "f32"
+	if r.dtype == weights.F16 {
+		wider = "bf16 or f32"
+	}
 	for i, v := range dst {
 		switch {
 		case !isFinite(v) && !r.isOdd:
 			r.isOdd = true
 			*r.odd = append(*r.odd, notFiniteTensor{r.name, off + i, v})
 		case isFinite(v) && float32(math.Abs(float64(v))) >= overflow:
-			return fmt.Errorf("%w: element %d is %v, which %v cannot hold; convert to a wider type", ErrInput, off+i, v, r.dtype)
+			return fmt.Errorf("%w: element %d is %v, which %v cannot hold; convert to %s", ErrInput, off+i, v, r.dtype, wider)
 		}
 	}
 	return nil

@@ -18,16 +18,13 @@ import (
 type NotFiniteError struct {
 	Of    string // image features, text features or logits
 	Items []int  // along the first dimension, ascending
-	Total int    // how many items there are
 	Cause string // the tensors or the input that hold NaN, or empty where none do
 }
 
 func (e *NotFiniteError) Error() string {
-	text := fmt.Sprintf("NaN or Inf in the %s of ", e.Of)
-	if len(e.Items) == e.Total {
-		text += fmt.Sprintf("all %d items", e.Total)
-	} else {
-		text += fmt.Sprintf("%d of %d items, the first is %d", len(e.Items), e.Total, e.Items[0])
+	text := fmt.Sprintf("NaN or Inf in the %s of item %d", e.Of, e.Items[0])
+	if others := len(e.Items) - 1; others > 0 {
+		text += fmt.Sprintf(" and %d more", others)
 	}
 	if e.Cause != "" {
 		text += ": " + e.Cause
@@ -76,7 +73,7 @@ func (e *engine) finite(of string, t Tensor, part func(name string) bool, inputs
 	if cause == "" && slices.ContainsFunc(inputs, func(t Tensor) bool { return !allFinite(t.Data) }) {
 		cause = "the input holds NaN or Inf"
 	}
-	return &NotFiniteError{Of: of, Items: items, Total: n, Cause: cause}
+	return &NotFiniteError{Of: of, Items: items, Cause: cause}
 }
 
 func isFinite(v float32) bool { return v-v == 0 } // NaN and infinities give NaN
