@@ -58,8 +58,12 @@ func Fetch(ctx context.Context, source string, opts ...Option) (string, error) {
 // find tells the kinds of sources apart and downloads what is not here. A tag's
 // config becomes that of o, where o has none.
 func (o *options) find(ctx context.Context, source string) (origin, error) {
-	if id, ok := strings.CutPrefix(source, hub.Prefix); ok {
-		return o.download(ctx, id, "", origin{name: source}, nil)
+	switch m, ok, err := parseHubSource(source); {
+	case err != nil:
+		return origin{}, err
+	case ok:
+		from, err := o.download(ctx, m.id, m.file, origin{name: source}, nil)
+		return from, m.explain(source, err)
 	}
 	if folder, ok := strings.CutPrefix(source, localPrefix); ok {
 		info, err := os.Stat(folder)

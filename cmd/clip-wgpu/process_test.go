@@ -129,3 +129,66 @@ func TestWithoutDriver(t *testing.T) {
 	assert.Equal(t, 1, strings.Count(stderr.String(), "\n"), stderr)
 	assert.Contains(t, stderr.String(), "driver")
 }
+
+func TestTokenizeNeedsNoDriver(t *testing.T) {
+	cmd, stderr := process(t, "tokenize", "a red apple")
+	cmd.Env = append(cmd.Env, "VK_ICD_FILENAMES=/nonexistent", "VK_DRIVER_FILES=/nonexistent")
+	out, err := cmd.Output()
+	require.NoError(t, err, stderr)
+	assert.Contains(t, string(out), `"apple "`)
+	assert.Empty(t, stderr.String())
+}
+
+func TestEmbedToClosedStdoutIsQuiet(t *testing.T) {
+	for _, format := range []string{"jsonl", "csv", "tsv"} {
+		cmd, stderr := process(t, "embed", "-", "-o", "-", "--format", format)
+		cmd.Stdin = strings.NewReader(strings.Join(manyImages()[:2000], "\n"))
+		stdout, err := cmd.StdoutPipe()
+		require.NoError(t, err)
+		require.NoError(t, cmd.Start())
+		line, err := bufio.NewReader(stdout).ReadString('\n')
+		require.NoError(t, err)
+		assert.NotEmpty(t, line)
+		require.NoError(t, stdout.Close())
+		require.Error(t, cmd.Wait())
+		assert.Equal(t, exitClosedPipe, cmd.ProcessState.ExitCode(), format)
+		assert.Empty(t, stderr.String())
+	}
+}
+
+// Rows on stdout are whole lines, and a reader that does not read stops nothing.
+func TestInterruptOfRowsOnStdout(t *testing.T) {
+	cmd, stderr := process(t, "embed", "-", "-o", "-")
+	cmd.Stdin = strings.NewReader(strings.Join(manyImages(), "\n"))
+	read, write, err := os.Pipe()
+	require.NoError(t, err)
+	defer read.Close()
+	cmd.Stdout = write
+	require.NoError(t, cmd.Start())
+	require.NoError(t, write.Close())
+	_, err = bufio.NewReader(read).ReadString('\n') // and no more, so that the pipe fills up
+	require.NoError(t, err)
+	time.Sleep(500 * time.Millisecond)
+	start := time.Now()
+	require.NoError(t, cmd.Process.Signal(os.Interrupt))
+	require.Error(t, cmd.Wait())
+	assert.Less(t, time.Since(start), 2*time.Second)
+	assert.Equal(t, exitInterrupted, cmd.ProcessState.ExitCode())
+	assert.Regexp(t, `^clip-wgpu: interrupted: \d+ of 40000 rows are in stdout\n$`, stderr.String())
+}
+
+func TestInterruptOfRowsInATemporaryFolder(t *testing.T) {
+	cmd, stderr := process(t, "embed", "-", "-o", "-", "--format", "safetensors")
+	temporary := t.TempDir()
+	cmd.Env = append(cmd.Env, "TMPDIR="+temporary)
+	stdin, err := cmd.StdinPipe()
+	require.NoError(t, err)
+	defer stdin.Close()
+	require.NoError(t, cmd.Start())
+	time.Sleep(300 * time.Millisecond)
+	require.NoError(t, cmd.Process.Signal(os.Interrupt))
+	require.Error(t, cmd.Wait())
+	assert.Equal(t, exitInterrupted, cmd.ProcessState.ExitCode())
+	assert.Equal(t, "clip-wgpu: interrupted\n", stderr.String())
+	requireFiles(t, temporary)
+}
