@@ -36,8 +36,8 @@ func (m hubModel) explain(source string, err error) error {
 }
 
 // parseHubSource reads a source that names a model on the hub: hf-hub:ORG/NAME,
-// the address of its page or of one of its files, or a bare ORG/NAME. Others are
-// not ok; what is here under that name goes before.
+// the address of its page or of one of its files, or a bare ORG/NAME where there is
+// no folder ORG. Others are not ok.
 func parseHubSource(source string) (m hubModel, ok bool, err error) {
 	id, marked := strings.CutPrefix(source, hub.Prefix)
 	id = strings.TrimRight(id, "/")
@@ -47,8 +47,12 @@ func parseHubSource(source string) (m hubModel, ok bool, err error) {
 		}
 		return m, true, err
 	}
-	m.bare = !marked && isBareID(id)
 	m.id = id
+	if !marked && looksLikeID(id) {
+		org, _, _ := strings.Cut(id, "/")
+		_, err := os.Lstat(org)
+		m.bare = errors.Is(err, fs.ErrNotExist)
+	}
 	return m, marked || m.bare, nil
 }
 
@@ -100,17 +104,13 @@ func parseHubURL(u *url.URL) (hubModel, error) {
 	return m, nil
 }
 
-// isBareID tells whether a source that is not here can only be ORG/NAME on the
-// hub: no name of a model or of a file of weights, and not in a folder that is here.
-func isBareID(id string) bool {
+// looksLikeID tells whether a source can be ORG/NAME on the hub: it is no name of
+// a model or of a file of weights.
+func looksLikeID(id string) bool {
 	org, name, _ := strings.Cut(id, "/")
 	repo, _, _ := strings.Cut(name, "@")
 	if _, err := hub.ParseRef(id); err != nil || repo == "" || resemblesModel(org+"-"+repo) {
 		return false
 	}
-	if slices.Contains(append(weightExtensions, ".json"), strings.ToLower(path.Ext(repo))) {
-		return false
-	}
-	_, err := os.Lstat(org)
-	return errors.Is(err, fs.ErrNotExist)
+	return !slices.Contains(append(weightExtensions, ".json"), strings.ToLower(path.Ext(repo)))
 }

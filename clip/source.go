@@ -78,6 +78,8 @@ func (o *options) find(ctx context.Context, source string) (origin, error) {
 	name, tag, hasTag := strings.Cut(source, ":")
 	known, entry, err := findModel(name)
 	switch {
+	case err != nil && looksLikeID(source):
+		return origin{}, fmt.Errorf("%s: %w; on the hub that is %s%s", source, fs.ErrNotExist, hub.Prefix, source)
 	case err != nil && (strings.ContainsAny(name, `/\`) || !hasTag && !resemblesModel(name) || len(name) < 2):
 		return origin{path: source}, nil // a path, and opening it says that it is not there
 	case err != nil:

@@ -114,7 +114,7 @@ func (c *classifier) command(cmd *cobra.Command, g *globals, args, labels []stri
 	}
 	return withModel(cmd, g, func(ctx context.Context, s *session) error {
 		c.session = s
-		c.answers = c.newAnswers(cmd.OutOrStdout(), images)
+		c.answers = c.newAnswers(stdoutSink{ctx, cmd.OutOrStdout()}, images)
 		if c.show {
 			c.slides = &slideshow{answerWriter: c.answers, options: c.search.options()}
 			c.answers = c.slides

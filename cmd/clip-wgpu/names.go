@@ -26,8 +26,7 @@ func (s rawText) MarshalJSON() ([]byte, error) {
 		if err := newJSONLines(&b).Encode(rest[:n]); err != nil {
 			return nil, err
 		}
-		out = append(out, bytes.Trim(b.Bytes()[1:], "\n")...)
-		out = out[:len(out)-1] // the closing quote
+		out = append(out, b.Bytes()[1:b.Len()-2]...) // without its quotes and line end
 		if rest = rest[n:]; rest != "" {
 			out = fmt.Appendf(out, `\udc%02x`, rest[0])
 			rest = rest[1:]

@@ -53,10 +53,10 @@ downloaded. A download that was stopped goes on where it was.`,
 			}
 			if g.json {
 				return newJSONLines(cmd.OutOrStdout()).Encode(struct {
-					Model  string `json:"model"`
-					Folder string `json:"folder"`
-					Path   string `json:"path"`
-				}{args[0], folder, path})
+					Model  rawText `json:"model"`
+					Folder rawText `json:"folder"`
+					Path   rawText `json:"path"`
+				}{rawText(args[0]), rawText(folder), rawText(path)})
 			}
 			_, err = fmt.Fprintln(cmd.OutOrStdout(), folder)
 			return err

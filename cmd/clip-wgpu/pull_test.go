@@ -90,6 +90,6 @@ func TestModelsByTheirAddress(t *testing.T) {
 	t.Chdir(t.TempDir())
 	require.NoError(t, os.Mkdir("org", 0o777))
 	s.Take()
-	program(t, "pull", "org/emoji").requireFailure(t, exitFailure, "no such folder", "hf-hub:org/emoji")
+	program(t, "pull", "org/emoji").requireFailure(t, exitFailure, "org/emoji: file does not exist", "hf-hub:org/emoji")
 	assert.Empty(t, s.Take(), "a folder that is here goes before")
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
-	"strings"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
 	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
@@ -54,9 +53,6 @@ func withModel(cmd *cobra.Command, g *globals, work func(ctx context.Context, s 
 func loadHint(source string, err error) error {
 	var path *fs.PathError
 	if errors.As(err, &path) && path.Path == source && errors.Is(err, fs.ErrNotExist) {
-		if org, name, ok := strings.Cut(source, "/"); ok && org != "" && org[0] != '.' && name != "" && !strings.Contains(name, "/") {
-			return fmt.Errorf("model %s: no such folder or file; on the hub that is hf-hub:%s", source, source)
-		}
 		return fmt.Errorf("model %s: no such folder or file", source)
 	}
 	return err
