@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -40,13 +41,14 @@ label has a probability of its own.
 The embedded model knows emoji and icon drawings by their English names and has
 never seen a photograph. It needs no --template; models trained on captions do
 better with one such as "a photo of a {}". The features of several templates
-are averaged. Of labels that are longer than the model's context the end is cut, as
-open_clip does; a note on stderr counts them. A file of labels is UTF-8, or UTF-16
-that begins with a byte-order mark.
+are averaged. A file of labels is UTF-8, or UTF-16 that begins with a byte-order
+mark. Labels longer than the model's context are cut, as open_clip does; a note
+on stderr counts them.
 
 --format says how the answers are written:
 
-  table     a line an image, for people; names that would break it are in Go's quotes
+  table     a line an image, for people; names that would break it, or are not
+            UTF-8, are in Go's quotes
   jsonl     {"image":..., "model":..., "results":[{"label":..., "probability":...}, ...]}
             for each image, with "activation":"sigmoid" where the model has a logit
             bias; --json means the same
@@ -141,13 +143,7 @@ func (c *classifier) check(cmd *cobra.Command, g *globals, args, labels []string
 			return usageErrorf(cmd, `--template %q has no {} for the label; quotes hold it together: --template "a photo of a {}"`, t)
 		}
 	}
-	stdins := 0
-	for _, value := range slices.Concat(args, labels) {
-		if value == "-" {
-			stdins++
-		}
-	}
-	if stdins > 1 {
+	if readsStdin(args, labels) > 1 {
 		return usageErrorf(cmd, "stdin cannot hold several of the images' paths and labels")
 	}
 	return c.search.check(cmd)
@@ -156,10 +152,7 @@ func (c *classifier) check(cmd *cobra.Command, g *globals, args, labels []string
 // readLabels reads a value of --labels: a file's lines, or a list with commas.
 func readLabels(ctx context.Context, value string, stdin io.Reader) ([]string, error) {
 	list, extension := strings.Split(value, ","), strings.ToLower(filepath.Ext(value))
-	info, err := os.Stat(value)
-	isList := len(list) > 1 || !strings.ContainsRune(value, os.PathSeparator) && !slices.Contains(fileExtensions, extension)
-	switch {
-	case value != "-" && (err != nil || info.IsDir()) && isList:
+	switch info, err := os.Stat(value); {
 	case value == "-" || err == nil && !info.IsDir():
 		if slices.Contains(imageExtensions, extension) {
 			return nil, fmt.Errorf("labels: %s is an image, which is an argument of its own: classify %s --labels cat,dog", value, value)
@@ -172,9 +165,10 @@ func readLabels(ctx context.Context, value string, stdin io.Reader) ([]string, e
 				return nil, fmt.Errorf("labels: line %d of %s %w", i+1, value, err)
 			}
 		}
-	case err == nil:
-		return nil, fmt.Errorf("labels: %s: is a folder", value)
-	default:
+	case len(list) == 1 && (strings.ContainsRune(value, os.PathSeparator) || slices.Contains(fileExtensions, extension)):
+		if err == nil {
+			err = errors.New("is a folder")
+		}
 		return nil, fmt.Errorf("labels: %s: %w", value, cause(err))
 	}
 	for i, label := range list {

@@ -21,27 +21,29 @@ func newEmbedCommand(g *globals) *cobra.Command {
 		Use:   "embed [IMAGE|DIR|-]... [--text TEXT]... [--text-file FILE]... -o FILE|-",
 		Short: "Write the unit feature vectors of images and texts to a file",
 		Long: `embed writes the unit feature vectors of images and texts to a file, a row
-each in the order given: images, then --text, then --text-file. The extension of the
-file's name says the format, or else --format:
+each in the order given: images, then --text, then --text-file. The extension of
+the file's name says the format, or else --format:
 
-  npy          a float32 matrix; FILE.npy.ids.jsonl has {"kind":..., "id":...} for each row
+  npy          a float32 matrix; FILE.npy.ids.jsonl has {"kind":..., "id":...}
+               for each row
   jsonl        {"kind":..., "id":..., "embedding":[...]} for each row
   csv, tsv     columns kind, id, e0, e1 ... under a heading
   safetensors  the tensor "embeddings"; the metadata has the model and the ids
 
 An id is an image's path as given, or the text. The output appears when it is
-whole. After an interrupt it holds the rows that were finished. -o - is stdout, as
-jsonl where --format says nothing else: lines come as they are finished, npy and
-safetensors at the end. npy on stdout is the matrix alone, rows in the order of the
-inputs, and therefore not to be had with --skip-errors.
+whole. After an interrupt it holds the rows that were finished.
+
+-o - is stdout, in jsonl unless --format says another: lines come as they are
+finished, npy and safetensors at the end. There npy is the matrix alone, its
+rows in the order of the inputs, and therefore refused with --skip-errors.
 
 ` + recordsHelp + `
 
 ` + imageHelp + `
 
-Files of texts, like paths on stdin, are UTF-8, or UTF-16 that begins with a
-byte-order mark, with a text on each line, also an empty one. Of texts longer than
-the model's context the end is cut, as open_clip does; a note on stderr counts them.`,
+A file of texts has one on each line, also where it is empty. It is UTF-8, or
+UTF-16 that begins with a byte-order mark. Texts longer than the model's context
+are cut, as open_clip does; a note on stderr counts them.`,
 		Example: `  clip-wgpu embed photos --model ./ViT-B-32 -o photos.npy
   find . -name '*.jpg' | clip-wgpu embed - --skip-errors -o all.safetensors
   clip-wgpu embed --text "a red apple" --text pizza -o - --format csv`,
@@ -127,12 +129,6 @@ func (e *embedding) check(cmd *cobra.Command, g *globals, args []string) error {
 	if e.output == stdoutPath {
 		e.format = cmp.Or(e.format, "jsonl")
 	}
-	stdins := 0
-	for _, name := range slices.Concat(args, e.textFiles) {
-		if name == "-" {
-			stdins++
-		}
-	}
 	_, known := rowFormats[e.format]
 	switch {
 	case len(args) == 0 && e.texts == nil && e.textFiles == nil:
@@ -147,7 +143,7 @@ func (e *embedding) check(cmd *cobra.Command, g *globals, args []string) error {
 		return usageErrorf(cmd, "output %s: its name says %s, and --format %s", e.output, named, e.format)
 	case e.output == stdoutPath && e.format == "npy" && g.skipErrors:
 		return usageErrorf(cmd, "npy on stdout has no ids, so that with --skip-errors nobody could tell which rows are missing; safetensors has them")
-	case stdins > 1:
+	case readsStdin(args, e.textFiles) > 1:
 		return usageErrorf(cmd, "stdin cannot hold several of the images' paths and texts")
 	}
 	return e.search.check(cmd)

@@ -41,17 +41,17 @@ func (s *imageSearch) addFlags(cmd *cobra.Command) {
 
 // imageHelp documents imageSearch's arguments and flags.
 const imageHelp = `Of a folder, the images in and below it are taken, sorted by name: files named
-*.bmp, .gif, .jpg (.jpeg, .jpe, .jfif), .png (.apng), .tif (.tiff) and .webp. Hidden files
-and folders (named .*, and what systems keep: @eaDir, #recycle, __MACOSX ...) are left
-out unless --include-hidden asks for them; so are folders that --exclude-dir names. What
-is given as an argument itself is always taken. Links to folders are not followed.
-- reads paths from stdin, a line each. Pictures of other formats in folders (HEIC,
-AVIF, raw ones ...) are counted on stderr.
+*.bmp, .gif, .jpg (.jpeg, .jpe, .jfif), .png (.apng), .tif (.tiff) and .webp.
+Pictures of other formats there (HEIC, AVIF, raw ones ...) are counted on stderr.
+Links to folders are not followed. Hidden files and folders (.*, and what systems
+keep: @eaDir, #recycle, __MACOSX ...) are left out unless --include-hidden asks
+for them; so are folders that --exclude-dir names. What is an argument itself is
+always taken. - reads paths from stdin, a line each.
 
-An image that cannot be read ends the command; with --skip-errors it is listed on
-stderr, the others are done, and the exit code is 3. --orient turns images upright by
-their EXIF orientation. Without it they are taken as they are stored, as open_clip
-does, and a note on stderr counts those that are stored turned.`
+An image that cannot be read ends the command; with --skip-errors it is listed
+on stderr, the others are done, and the exit code is 3. --orient turns images
+upright by their EXIF orientation. Without it they are taken as they are stored,
+as open_clip does, and a note on stderr counts those that are stored turned.`
 
 // check refuses flags that make no sense.
 func (s *imageSearch) check(cmd *cobra.Command) error {
@@ -126,6 +126,8 @@ func (s *imageSearch) walk(ctx context.Context, folder string) ([]input, error) 
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
+		case err != nil && path == root:
+			inputs = append(inputs, input{folder, err})
 		case err != nil:
 			inputs = append(inputs, input{path, err})
 		case path != root && (!s.hidden && isHidden(d.Name()) || d.IsDir() && s.excludes(d.Name())):

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -41,6 +42,17 @@ func readLinesOf(ctx context.Context, path string, stdin io.Reader) ([]string, e
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return lines, nil
+}
+
+// readsStdin counts the names that mean stdin.
+func readsStdin(names ...[]string) int {
+	n := 0
+	for _, name := range slices.Concat(names...) {
+		if name == "-" {
+			n++
+		}
+	}
+	return n
 }
 
 // maxLine bounds the bytes of a line.

@@ -24,8 +24,8 @@ func newModelsCommand(g *globals) *cobra.Command {
 parameters, image size, whether they run here or what is missing, and the tags
 of their published weights: --model NAME:TAG downloads and uses those. Models of
 images and text that run come first, then those that do not, then others.
+--runs lists only the first, --family only those of one family, such as SigLIP.
 
---runs lists only models that run, --family only those of one family, such as SigLIP.
 --coverage counts, by family, the models of images and text that run here.
 NAME --shapes lists the tensors of that model's state dict and nothing else, a
 line each: name and dimensions with blanks between, a scalar its name alone.`,

@@ -71,17 +71,20 @@ func TestInterruptKeepsFinishedRows(t *testing.T) {
 
 func TestInterruptWithoutRowsLeavesNothing(t *testing.T) {
 	folder := t.TempDir()
-	cmd, stderr := process(t, "embed", "-", "-o", filepath.Join(folder, "x.npy"))
-	stdin, err := cmd.StdinPipe() // never closed: the program waits for paths
-	require.NoError(t, err)
-	defer stdin.Close()
-	require.NoError(t, cmd.Start())
-	time.Sleep(300 * time.Millisecond)
-	require.NoError(t, cmd.Process.Signal(os.Interrupt))
-	require.Error(t, cmd.Wait())
-	assert.Equal(t, exitInterrupted, cmd.ProcessState.ExitCode())
-	assert.Equal(t, "clip-wgpu: interrupted\n", stderr.String())
-	requireFiles(t, folder)
+	for _, args := range [][]string{{"-o", filepath.Join(folder, "x.npy")}, {"-o", "-", "--format", "safetensors"}} {
+		cmd, stderr := process(t, append([]string{"embed", "-"}, args...)...)
+		cmd.Env = append(cmd.Env, "TMPDIR="+folder) // where rows for stdout wait
+		stdin, err := cmd.StdinPipe()               // never closed: the program waits for paths
+		require.NoError(t, err)
+		defer stdin.Close()
+		require.NoError(t, cmd.Start())
+		time.Sleep(300 * time.Millisecond)
+		require.NoError(t, cmd.Process.Signal(os.Interrupt))
+		require.Error(t, cmd.Wait())
+		assert.Equal(t, exitInterrupted, cmd.ProcessState.ExitCode())
+		assert.Equal(t, "clip-wgpu: interrupted\n", stderr.String())
+		requireFiles(t, folder)
+	}
 }
 
 func TestClosedStdoutIsQuiet(t *testing.T) {
@@ -178,20 +181,4 @@ func TestInterruptWhileStdoutIsFull(t *testing.T) {
 		require.NoError(t, write.Close())
 		require.NoError(t, read.Close())
 	}
-}
-
-func TestInterruptOfRowsInATemporaryFolder(t *testing.T) {
-	cmd, stderr := process(t, "embed", "-", "-o", "-", "--format", "safetensors")
-	temporary := t.TempDir()
-	cmd.Env = append(cmd.Env, "TMPDIR="+temporary)
-	stdin, err := cmd.StdinPipe()
-	require.NoError(t, err)
-	defer stdin.Close()
-	require.NoError(t, cmd.Start())
-	time.Sleep(300 * time.Millisecond)
-	require.NoError(t, cmd.Process.Signal(os.Interrupt))
-	require.Error(t, cmd.Wait())
-	assert.Equal(t, exitInterrupted, cmd.ProcessState.ExitCode())
-	assert.Equal(t, "clip-wgpu: interrupted\n", stderr.String())
-	requireFiles(t, temporary)
 }

@@ -14,9 +14,9 @@ func newPullCommand(g *globals) *cobra.Command {
 		Use:   "pull MODEL",
 		Short: "Download a model from the Hugging Face hub",
 		Long: `pull downloads a model, where it is not here yet, and prints the folder that it
-lies in. MODEL is as for --model: hf-hub:ORG/NAME or ORG/NAME, with @REVISION where
-another than main is meant; the address of the model's page on the hub, or of a file
-of weights there; or NAME:TAG, see clip-wgpu models.
+lies in. MODEL is as for --model: hf-hub:ORG/NAME or ORG/NAME, with @REVISION
+where another than main is meant; the address of the model's page on the hub, or
+of a file of weights there; or NAME:TAG, see clip-wgpu models.
 
 The folder is in the cache that Python's huggingface_hub uses, too. As there,
 HF_HOME or HF_HUB_CACHE say where it is, HF_TOKEN opens private and gated

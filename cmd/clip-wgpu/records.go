@@ -7,10 +7,10 @@ import (
 )
 
 // recordsHelp documents recordWriters.
-const recordsHelp = `CSV quotes fields as RFC 4180 says, with lines that end in LF. TSV writes \t, \n, \r
-and \\ in fields for tab, line feed, carriage return and backslash. Names of files that
-are not UTF-8 keep their bytes in both; in JSON such a byte 0xNN is \udcNN, as Python's
-os.fsdecode has it and os.fsencode turns it back.`
+const recordsHelp = `CSV quotes fields as RFC 4180 says; its lines end in LF. TSV writes \t, \n, \r and
+\\ in fields for tab, line feed, carriage return and backslash. Names of files
+that are not UTF-8 keep their bytes in both. In JSON such a byte 0xNN is \udcNN,
+as Python's os.fsdecode has it and os.fsencode turns it back.`
 
 // recordWriter writes records in one call of w.
 type recordWriter func(w io.Writer, records ...[]string) error

@@ -18,12 +18,12 @@ func newTokenizeCommand(g *globals) *cobra.Command {
 		Long: `tokenize shows the token ids that the model's text tower reads for each text:
 start of text, the text's tokens, end of text. A text that is too long for the
 model is cut, and a note on stderr counts those. --json writes
-{"text":..., "ids":[...], "tokens":[...]} for each text, the ids with the padding up to
-the model's context length.
+{"text":..., "ids":[...], "tokens":[...]} for each text, the ids with the padding
+up to the model's context length.
 
-It needs no GPU and no weights: --model may be a folder without them, or open_clip's
-name of a model alone. Of a model on the hub the config and the tokenizer are
-downloaded.`,
+It needs no GPU and no weights: --model may be a folder without them, or
+open_clip's name of a model alone. Of a model on the hub, the config and the
+tokenizer are downloaded.`,
 		Example: `  clip-wgpu tokenize "a photo of a cat"
   clip-wgpu tokenize --model ViT-B-16-SigLIP "a photo of a cat"`,
 		RunE: func(cmd *cobra.Command, args []string) error {
