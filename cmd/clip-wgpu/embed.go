@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -167,22 +168,37 @@ func (e *embedding) readInputs(cmd *cobra.Command, g *globals, args []string) (i
 		texts = append(texts, input{id: text})
 	}
 	for _, file := range e.textFiles {
-		lines, err := readLinesOf(cmd.Context(), file, cmd.InOrStdin())
+		lines, err := readTexts(cmd.Context(), file, cmd.InOrStdin(), g.skipErrors)
 		if err != nil {
 			return nil, nil, fmt.Errorf("texts: %w", err)
 		}
-		for i, line := range lines {
-			err := checkText(line)
-			if err != nil {
-				err = fmt.Errorf("line %d of %s %w", i+1, file, err)
-				if !g.skipErrors {
-					return nil, nil, fmt.Errorf("texts: %w%s", err, skipHint)
-				}
-			}
-			texts = append(texts, input{line, err})
-		}
+		texts = append(texts, lines...)
 	}
 	return images, texts, nil
+}
+
+// readTexts reads a file with a text on each line.
+func readTexts(ctx context.Context, file string, stdin io.Reader, skipErrors bool) ([]input, error) {
+	lines, err := readLinesOf(ctx, file, stdin)
+	var whole *inputError
+	switch {
+	case err == nil:
+	case skipErrors && ctx.Err() == nil && errors.As(err, &whole):
+		return []input{{whole.id, whole.err}}, nil
+	default:
+		return nil, err
+	}
+	texts := make([]input, len(lines))
+	for i, line := range lines {
+		texts[i].id = line
+		if err := checkText(line); err != nil {
+			texts[i].err = fmt.Errorf("line %d of %s %w", i+1, file, err)
+			if !skipErrors {
+				return nil, fmt.Errorf("%w%s", texts[i].err, skipHint)
+			}
+		}
+	}
+	return texts, nil
 }
 
 // isWord tells what looks more like a text than like the name of a file.

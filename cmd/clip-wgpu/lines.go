@@ -16,32 +16,33 @@ import (
 	"golang.org/x/text/transform"
 )
 
-// readLinesOf reads a file's lines; "-" is stdin. Errors name the file.
+// readLinesOf reads a file's lines; "-" is stdin. An error is an *inputError.
 func readLinesOf(ctx context.Context, path string, stdin io.Reader) ([]string, error) {
+	name, read := path, readFileLines
 	if path == "-" {
-		lines, err := await(ctx, func() ([]string, error) { return readLines(stdin) })
-		if err != nil && ctx.Err() == nil {
-			err = fmt.Errorf("stdin: %w", err)
-		}
-		return lines, err
+		name, read = "stdin", func(string) ([]string, error) { return readLines(stdin) }
 	}
+	lines, err := await(ctx, func() ([]string, error) { return read(path) })
+	if err != nil {
+		return nil, &inputError{name, err}
+	}
+	return lines, nil
+}
+
+func readFileLines(path string) ([]string, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() { // opening a FIFO would wait for its writer
-		return nil, fmt.Errorf("%s: not a regular file", path)
+		return nil, errors.New("not a regular file")
 	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	lines, err := readLines(f)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return lines, nil
+	return readLines(f)
 }
 
 // readsStdin counts the names that mean stdin.

@@ -111,6 +111,11 @@ func TestTextsInOtherEncodings(t *testing.T) {
 	assert.Equal(t, exitSkipped, o.code)
 	assert.Len(t, decodeLines[rowID](t, o.stdout), 2)
 	assert.Contains(t, o.stderr, `skipped: "ros\xe9": line 2 of `+latin)
+	o = program(t, "embed", "--text-file", folder+"/none", "--text-file", folder, "--text", "a", "-o", "-", "--skip-errors")
+	assert.Equal(t, exitSkipped, o.code)
+	assert.Len(t, decodeLines[rowID](t, o.stdout), 1)
+	assert.Equal(t, 3, strings.Count(o.stderr, "\n"), o.stderr)
+	program(t, "embed", "--text-file", folder+"/none", "-o", "-").requireFailure(t, exitFailure, folder+"/none")
 	bare := write("bare.txt", utf16Of("rose\npizza", false)[2:])
 	program(t, "classify", example("pizza"), "--labels", bare).requireFailure(t, exitFailure, bare, "line 1", "byte-order mark")
 }
