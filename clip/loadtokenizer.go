@@ -2,6 +2,7 @@ package clip
 
 import (
 	"context"
+	"embed"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -66,23 +67,19 @@ func (o *options) describeText(ctx context.Context, source string) (*checkpoint,
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w, and %w", source, fs.ErrNotExist, err)
 	}
-	config, _, err := ParseConfig(entry.Config)
-	var repo string
-	if err == nil && hasTag {
-		var pretrained Pretrained
-		if config, pretrained, err = entry.pretrained(known, tag); err == nil {
-			repo, _ = pretrained.Repository()
-		}
+	c := &checkpoint{name: source, dir: embed.FS{}} // no files: CLIP's own tokenizer
+	var weights Pretrained
+	if hasTag {
+		c.config, weights, err = entry.pretrained(known, tag)
+	} else {
+		c.config, _, err = ParseConfig(entry.Config)
 	}
-	if err = onlyText(&config, err); err != nil {
+	if err = onlyText(&c.config, err); err != nil {
 		return nil, err
 	}
-	c := &checkpoint{name: source, dir: noFiles, config: config}
+	repo, _ := weights.Repository()
 	return c, o.downloadTokenizer(ctx, c, repo)
 }
-
-// noFiles is a folder without a tokenizer.
-var noFiles, _ = fs.Sub(embedded, "none")
 
 // onlyText drops the error of a config whose towers cannot be built.
 func onlyText(c *Config, err error) error {

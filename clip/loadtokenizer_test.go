@@ -65,7 +65,7 @@ func TestLoadTokenizerThatAConfigNames(t *testing.T) {
 	for _, r := range s.Requests() {
 		assert.False(t, strings.HasSuffix(r, ".safetensors") || strings.HasSuffix(r, ".bin"), "no weights are asked for: %s", r)
 	}
-	for source, part := range map[string]string{"no-model": "near it are", t.TempDir(): "", "hf-hub:org/none": "404", "ViT-B-32:openay": "openai"} {
+	for source, part := range map[string]string{"no-model": "near it are", t.TempDir(): "", "hf-hub:org/none": "404", "ViT-B-32:openay": "openai", "EVA02-B-16:openai": "no such pretrained tag", "CLAP-HTSAT-tiny": "not supported"} {
 		_, _, err := LoadTokenizer(t.Context(), source)
 		require.Error(t, err, source)
 		assert.ErrorContains(t, err, part)
