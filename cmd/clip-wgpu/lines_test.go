@@ -119,3 +119,16 @@ func TestTextsInOtherEncodings(t *testing.T) {
 	bare := write("bare.txt", utf16Of("rose\npizza", false)[2:])
 	program(t, "classify", example("pizza"), "--labels", bare).requireFailure(t, exitFailure, bare, "line 1", "byte-order mark")
 }
+
+func FuzzReadLines(f *testing.F) {
+	for _, text := range []string{"a\r\nb\rc\n", "\ufeffa", utf16Of("rosé\n🍕", false), utf16Of("\r", true), "\xff\xfe\x00\x00", "a\x00", "\xed\xb3\xbf"} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		lines, err := readLines(bytes.NewReader(text))
+		for _, line := range lines {
+			assert.False(t, strings.ContainsAny(line, "\r\n\x00"), "%q", line)
+		}
+		assert.True(t, err == nil || lines == nil)
+	})
+}
