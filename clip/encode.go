@@ -139,13 +139,13 @@ func (e *engine) EncodeImages(ctx context.Context, images []image.Image) (Tensor
 
 func (e *engine) EncodeTexts(ctx context.Context, texts []string) (Tensor, error) {
 	if e.tokens == nil {
-		missing := ""
-		if e.cfg.TextCfg.TokenizerType == "" {
-			missing = " without its files (tokenizer.json or the like) beside the weights"
-		}
-		return Tensor{}, fmt.Errorf("the model's tokenizer %q is %w%s; give its token ids to EncodeText", e.cfg.TextCfg.tokenizerName(), ErrUnsupported, missing)
+		return Tensor{}, fmt.Errorf("%w; give its token ids to EncodeText", e.cfg.TextCfg.noTokenizer())
 	}
-	return e.EncodeText(ctx, e.tokens.Tokenize(texts, e.text.ContextLength), true)
+	rows, err := e.tokens.Tokenize(texts, e.text.ContextLength)
+	if err != nil {
+		return Tensor{}, err
+	}
+	return e.EncodeText(ctx, rows, true)
 }
 
 func (e *engine) Similarity(ctx context.Context, imageFeatures, textFeatures Tensor) (Tensor, error) {

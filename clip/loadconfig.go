@@ -152,7 +152,7 @@ func parseConfiguration(file string, data []byte) (configuration, error) {
 		err = pp.Validate()
 	}
 	if err != nil {
-		return found, fmt.Errorf("%s: %w", file, err)
+		return configuration{model: model}, fmt.Errorf("%s: %w", file, err)
 	}
 	found.model = model
 	if ppJSON != nil || filepath.Base(file) == openCLIPConfig {

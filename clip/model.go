@@ -42,7 +42,8 @@ type Model interface {
 	EncodeText(ctx context.Context, texts [][]int32, normalize bool) (Tensor, error)
 	// EncodeImages preprocesses images and returns their unit features.
 	EncodeImages(ctx context.Context, images []image.Image) (Tensor, error)
-	// EncodeTexts tokenizes strings and returns their unit features.
+	// EncodeTexts tokenizes strings and returns their unit features. An error of
+	// one of them is a *tokenizer.TextError.
 	EncodeTexts(ctx context.Context, texts []string) (Tensor, error)
 	// GetLogits returns scaled similarities [images, texts], or [images, tokens,
 	// texts] where the image tower does not pool, and the same with its axes

@@ -25,6 +25,7 @@ type Image struct {
 	pix           []uint8        // [height, width, bands], all modes but I
 	wide          []int32        // [height, width], mode I
 	palette       *[256][3]uint8 // mode P
+	orientation   int            // EXIF's, or 0
 }
 
 // Mode is Pillow's name of the image's mode: 1, L, LA, P, RGB, RGBA, CMYK or I.
@@ -35,6 +36,10 @@ func (m *Image) Width() int { return m.width }
 
 // Height is the number of rows.
 func (m *Image) Height() int { return m.height }
+
+// Turned tells whether the image is stored turned or mirrored, by an EXIF
+// orientation that WithOrientation would have applied.
+func (m *Image) Turned() bool { return m.orientation >= 2 && m.orientation <= 8 }
 
 func newImage(mode string, width, height int) *Image {
 	m := &Image{mode: mode, width: width, height: height}

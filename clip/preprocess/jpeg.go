@@ -49,9 +49,7 @@ func decodeJPEG(data []byte, o options) (*Image, error) {
 	default:
 		m = FromImage(src)
 	}
-	if o.orient {
-		m = m.upright(h.exif)
-	}
+	m = m.withEXIF(h.exif, o)
 	return m, nil
 }
 

@@ -54,6 +54,16 @@ func (m *Image) upright(data []byte) *Image {
 	return m.oriented(tiffTag(data, tagOrientation, 1))
 }
 
+// withEXIF turns m upright where o asks for it, and otherwise keeps how it is
+// stored. m is not shared yet.
+func (m *Image) withEXIF(data []byte, o options) *Image {
+	if o.orient {
+		return m.upright(data)
+	}
+	m.orientation = tiffTag(data, tagOrientation, 1)
+	return m
+}
+
 // oriented turns an image with the given EXIF orientation upright.
 func (m *Image) oriented(orientation int) *Image {
 	if orientation < 2 || orientation > 8 {

@@ -52,9 +52,7 @@ func decodePNG(data []byte, o options) (*Image, error) {
 		// Not src's palette, which Decode fills up for indices out of range.
 		m.palette = paletteOf(cfg.ColorModel.(color.Palette))
 	}
-	if o.orient {
-		m = m.upright(pngExif(data))
-	}
+	m = m.withEXIF(pngExif(data), o)
 	return m, nil
 }
 

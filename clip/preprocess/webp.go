@@ -35,9 +35,7 @@ func decodeWebP(data []byte, o options) (*Image, error) {
 		}
 		m = canvas
 	}
-	if o.orient {
-		m = m.upright(bytes.TrimPrefix(f.exif, []byte("Exif\x00\x00")))
-	}
+	m = m.withEXIF(bytes.TrimPrefix(f.exif, []byte("Exif\x00\x00")), o)
 	return m, nil
 }
 

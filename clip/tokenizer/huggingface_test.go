@@ -39,7 +39,7 @@ func TestRowsEqualHFTokenizer(t *testing.T) {
 				"tokenizer.json": recorded.Load(t, c.Tokenizer).Tokenizer, "tokenizer_config.json": c.Config,
 			}), tokenizer.HuggingFace{Clean: c.Kwargs.Clean, StripSepToken: c.Kwargs.StripSepToken, Mode: c.Mode})
 			require.NoError(t, err)
-			for i, row := range tok.Tokenize(file.Texts, c.ContextLength) {
+			for i, row := range tokenize(t, tok, c.ContextLength, file.Texts...) {
 				assert.Equal(t, c.IDs[i], row, "%+q", file.Texts[i])
 			}
 		})
@@ -88,7 +88,7 @@ func TestOldFilesEqualTokenizerJSON(t *testing.T) {
 			slow, err := tokenizer.LoadHuggingFace(folder(c.slow), tokenizer.HuggingFace{Name: name})
 			require.NoError(t, err)
 			texts := recorded.Texts(t)
-			assert.Equal(t, fast.Tokenize(texts, 40), slow.Tokenize(texts, 40))
+			assert.Equal(t, tokenize(t, fast, 40, texts...), tokenize(t, slow, 40, texts...))
 		})
 	}
 }
@@ -124,7 +124,9 @@ func TestSentencepieceModels(t *testing.T) {
 			}), tokenizer.HuggingFace{Name: "xlm-roberta-base"})
 			require.NoError(t, err)
 			plain := recorded.LoadModel(t, c.model)
-			for i, row := range tok.Unpadded(texts, 40) {
+			rows, err := tok.Unpadded(texts, 40)
+			require.NoError(t, err)
+			for i, row := range rows {
 				assert.Equal(t, c.want(encodeModel(t, plain.Model, texts[i])), row)
 				text, err := tok.Decode(row)
 				require.NoError(t, err)
@@ -153,8 +155,9 @@ func TestClassTemplates(t *testing.T) {
 		tok, err := tokenizer.LoadHuggingFace(folder(files), tokenizer.HuggingFace{})
 		require.NoError(t, err)
 		var names []string
-		ids := tok.Unpadded([]string{""}, 9)[0]
-		for _, id := range ids {
+		rows, err := tok.Unpadded([]string{""}, 9)
+		require.NoError(t, err)
+		for _, id := range rows[0] {
 			for _, token := range append(c.prefix, c.suffix...) {
 				if found := tok.Encode(token); len(found) == 1 && found[0] == id {
 					names = append(names, token)
@@ -264,7 +267,7 @@ func TestLongTextsTakeBoundedTimeHuggingFace(t *testing.T) {
 			"specials": strings.Repeat("<mask></s>", n/10), "lines": strings.Repeat("x\n", n/2),
 		} {
 			start := time.Now()
-			assert.Len(t, tok.Tokenize([]string{text}, 64)[0], 64)
+			assert.Len(t, tokenize(t, tok, 64, text)[0], 64)
 			assert.Less(t, time.Since(start), 20*time.Second, "%s %s", name, kind)
 		}
 	}

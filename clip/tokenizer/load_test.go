@@ -29,7 +29,7 @@ func TestLoadEmojiCLIP(t *testing.T) {
 		{3012, 1829, 1336, 3013, 0, 0, 0, 0},
 		{3012, 1653, 1806, 754, 3013, 0, 0, 0},
 		{3012, 1140, 119, 2470, 3013, 0, 0, 0},
-	}, tok.Tokenize([]string{"birthday cake", "Fire  Engine", "strawberry"}, 8))
+	}, tokenize(t, tok, 8, "birthday cake", "Fire  Engine", "strawberry"))
 }
 
 func TestFitsNamesTheFile(t *testing.T) {
@@ -84,7 +84,7 @@ func TestLoadHuggingFaceNames(t *testing.T) {
 		"merges.txt": []byte("#version: 0.2\r\na b\r\nab c</w>\r\n"),
 	}))
 	require.NoError(t, err)
-	assert.Equal(t, [][]int32{{514, 513, 515, 515, 0}}, tok.Tokenize([]string{"ABC <|EndOfText|>"}, 5))
+	assert.Equal(t, [][]int32{{514, 513, 515, 515, 0}}, tokenize(t, tok, 5, "ABC <|EndOfText|>"))
 }
 
 func TestLoadFindsBPEFile(t *testing.T) {

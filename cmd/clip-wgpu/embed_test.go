@@ -105,14 +105,15 @@ func TestEmbedFormatsAgree(t *testing.T) {
 		{"text", "a, b"}, {"text", "rose"}, {"text", ""}, {"text", "pizza <b>"},
 	}
 	var results []matrix
-	for name, read := range map[string]func(*testing.T, string) matrix{"x.npy": readNPY, "x.jsonl": readJSONL, "x.safetensors": readTensors} {
+	for name, read := range map[string]func(*testing.T, string) matrix{"x.npy": readNPY, "x.jsonl": readJSONL, "x.safetensors": readTensors,
+		"x.csv": readRecords(readCSV), "x.tsv": readRecords(readTSV)} {
 		path := filepath.Join(folder, name)
 		o := programWithInput(t, "\n"+example("pizza")+"\n", append(args, path)...)
 		o.requireDone(t)
 		assert.Empty(t, o.stdout)
 		results = append(results, read(t, path))
 	}
-	requireFiles(t, folder, "x.npy", "x.npy.ids.jsonl", "x.jsonl", "x.safetensors")
+	requireFiles(t, folder, "x.npy", "x.npy.ids.jsonl", "x.jsonl", "x.safetensors", "x.csv", "x.tsv")
 	for _, m := range results {
 		assert.Equal(t, want, m.ids)
 		assert.Equal(t, results[0].rows, m.rows)
@@ -229,4 +230,64 @@ func TestNaNWeights(t *testing.T) {
 	o := program(t, "convert", folder, "-o", filepath.Join(t.TempDir(), "copy"))
 	assert.Equal(t, exitOK, o.code)
 	assert.Contains(t, o.stderr, "NaN in tensor visual.ln_post.bias (element 0)\n")
+}
+
+func TestEmbedToStdout(t *testing.T) {
+	temporary := t.TempDir()
+	t.Setenv("TMPDIR", temporary)
+	args := []string{"embed", example("rose"), example("pizza"), "--text", "a, b", "-o", "-"}
+	want := []rowID{{"image", example("rose")}, {"image", example("pizza")}, {"text", "a, b"}}
+	var rows [][][]float32
+	for _, format := range []string{"", "jsonl", "csv", "tsv", "safetensors", "npy"} {
+		with := args
+		if format != "" {
+			with = append(slices.Clone(args), "--format", format)
+		}
+		o := program(t, with...)
+		o.requireDone(t)
+		path := filepath.Join(t.TempDir(), "x")
+		require.NoError(t, os.WriteFile(path, []byte(o.stdout), 0o666))
+		var m matrix
+		switch format {
+		case "csv":
+			m = readRecords(readCSV)(t, path)
+		case "tsv":
+			m = readRecords(readTSV)(t, path)
+		case "safetensors":
+			m = readTensors(t, path)
+		case "npy":
+			require.NoError(t, os.WriteFile(path+idsExtension, []byte(strings.Repeat("{}\n", len(want))), 0o666))
+			m = readNPY(t, path)
+			m.ids = want
+		default:
+			m = readJSONL(t, path)
+		}
+		assert.Equal(t, want, m.ids, format)
+		rows = append(rows, m.rows)
+	}
+	for _, r := range rows {
+		assert.Equal(t, rows[0], r)
+	}
+	requireFiles(t, temporary)
+}
+
+func TestEmbedNamesTheFormatOfOddNames(t *testing.T) {
+	folder := t.TempDir()
+	program(t, "embed", "--text", "a", "-o", filepath.Join(folder, "x.dat"), "--format", "csv").requireDone(t)
+	assert.Len(t, readRecords(readCSV)(t, filepath.Join(folder, "x.dat")).rows, 1)
+	program(t, "embed", "--text", "a", "-o", filepath.Join(folder, "x.TSV")).requireDone(t)
+	assert.Len(t, readRecords(readTSV)(t, filepath.Join(folder, "x.TSV")).rows, 1)
+}
+
+func TestTextsAndFilesAreNotMixedUp(t *testing.T) {
+	program(t, "embed", "--text", "red", "cat", "-o", "-").requireFailure(t, exitFailure, "cat: ", "--text \"red cat\"")
+	program(t, "embed", "cat", "-o", "-").requireFailure(t, exitFailure, "cat: ")
+	o := program(t, "embed", "--text", example("pizza"), "-o", "-")
+	assert.Equal(t, exitOK, o.code)
+	assert.Contains(t, o.stderr, "taken as a text")
+	file := filepath.Join(t.TempDir(), "texts")
+	require.NoError(t, os.WriteFile(file, []byte("b\nc"), 0o666))
+	o = programWithInput(t, "d\n", "embed", "--text", "a", "--text-file", file, "--text-file", "-", "-o", "-")
+	o.requireDone(t)
+	assert.Equal(t, []rowID{{"text", "a"}, {"text", "b"}, {"text", "c"}, {"text", "d"}}, decodeLines[rowID](t, o.stdout))
 }

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
 	"github.com/spf13/cobra"
 )
 
@@ -17,6 +19,8 @@ type session struct {
 	batch      int
 	skipErrors bool
 	skipped    int
+	turned     int // images stored turned
+	cut        cutTexts
 }
 
 // withModel loads the model that the flags name and hands it to work.
@@ -63,7 +67,7 @@ func await[T any](ctx context.Context, f func() (T, error)) (T, error) {
 	}
 	done := make(chan result, 1)
 	go func() {
-		value, err := f()
+		value, err := caught(f) // nobody else could catch a panic of this goroutine
 		done <- result{value, err}
 	}()
 	select {
@@ -76,14 +80,17 @@ func await[T any](ctx context.Context, f func() (T, error)) (T, error) {
 }
 
 // skip lists an input that cannot be read; without --skip-errors it ends the work.
-func (s *session) skip(err error) error {
+func (s *session) skip(p prepared) error {
+	err := &inputError{p.id, p.err}
 	if !s.skipErrors {
-		return err
+		return fmt.Errorf("%w%s", err, skipHint)
 	}
 	s.skipped++
 	s.problem("skipped: %v", err)
 	return nil
 }
+
+const skipHint = " (--skip-errors lists such inputs and does the others)"
 
 // result is the error to end with when of total inputs some were skipped.
 func (s *session) result(total int) error {
@@ -96,44 +103,90 @@ func (s *session) result(total int) error {
 	return &exitError{exitSkipped, fmt.Sprintf("%d of %d inputs skipped", s.skipped, total)}
 }
 
+// noteOddities tells at the end what a user may not expect of the results.
+func (s *session) noteOddities(leftOut map[string]int) {
+	s.noteLeftOut(leftOut)
+	if s.turned > 0 {
+		s.note("%s stored turned (EXIF orientation) and taken as stored, as open_clip does; --orient turns them upright", plural(s.turned, "image"))
+	}
+	s.noteCut(s.cut)
+}
+
 // encodeImages passes the unit features [n, embed_dim] of images to emit, a
 // batch at a time and in order.
-func (s *session) encodeImages(ctx context.Context, paths []string, emit func(paths []string, features clip.Tensor) error) error {
+func (s *session) encodeImages(ctx context.Context, images []input, opts []preprocess.Option, emit func(paths []string, features clip.Tensor) error) error {
 	t := s.model.Preprocess()
 	size := t.Config().Size
-	var names []string
-	var pixels []float32
+	ready := decodeAhead(ctx, t, images, min(s.batch, len(images)), opts...)
+	return s.encode(ctx, "image", len(images), ready, emit, func(batch []prepared) (clip.Tensor, error) {
+		x := clip.Tensor{Shape: []int{len(batch), 3, size[0], size[1]}, Data: make([]float32, 0, len(batch)*3*size[0]*size[1])}
+		for i := range batch {
+			x.Data = append(x.Data, batch[i].pixels...)
+		}
+		return s.model.EncodeImage(ctx, x, true)
+	})
+}
+
+// encodeTexts does the same for texts.
+func (s *session) encodeTexts(ctx context.Context, texts []input, emit func(texts []string, features clip.Tensor) error) error {
+	t := s.model.Tokenizer()
+	if t == nil && len(texts) > 0 {
+		_, err := s.model.EncodeTexts(ctx, []string{texts[0].id})
+		return err // which says why there is no tokenizer
+	}
+	ready := tokenizeEach(t, s.model.Config().TextCfg.ContextLength, texts)
+	return s.encode(ctx, "text", len(texts), ready, emit, func(batch []prepared) (clip.Tensor, error) {
+		rows := make([][]int32, len(batch))
+		for i := range batch {
+			rows[i] = batch[i].tokens
+		}
+		return s.model.EncodeText(ctx, rows, true)
+	})
+}
+
+// encode is what encodeImages and encodeTexts have in common: run computes the
+// features of a batch of inputs.
+func (s *session) encode(ctx context.Context, kind string, total int, inputs iter.Seq[prepared],
+	emit func(ids []string, features clip.Tensor) error, run func(batch []prepared) (clip.Tensor, error)) error {
+	var batch []prepared
 	done := 0
 	flush := func() error {
-		if len(names) == 0 {
+		if len(batch) == 0 {
 			return nil
 		}
-		x := clip.Tensor{Shape: []int{len(names), 3, size[0], size[1]}, Data: pixels}
-		features, err := await(ctx, func() (clip.Tensor, error) { return s.model.EncodeImage(ctx, x, true) })
+		part := batch
+		batch = nil // an abandoned run may still read it
+		features, err := await(ctx, func() (clip.Tensor, error) { return run(part) })
 		if err == nil {
-			err = s.checkPooled("image", features)
+			err = s.checkPooled(kind, features)
 		}
 		if err != nil {
 			return err
 		}
 		s.settled()
-		if err := emit(names, features); err != nil {
+		ids := make([]string, len(part))
+		for i, p := range part {
+			ids[i] = p.id
+		}
+		done += len(part)
+		if err := emit(ids, features); err != nil {
 			return err
 		}
-		done += len(names)
-		s.update("%d of %d images", done, len(paths))
-		names, pixels = nil, nil // an abandoned encode may still read them
+		s.update("%d of %d %ss", done, total, kind)
 		return nil
 	}
-	for p := range decodeAhead(ctx, t, paths, min(s.batch, len(paths))) {
-		if err := p.err; err != nil {
-			if err := s.skip(err); err != nil {
+	for p := range inputs {
+		if p.err != nil {
+			if err := s.skip(p); err != nil {
 				return err
 			}
 			continue
 		}
-		names, pixels = append(names, p.path), append(pixels, p.pixels...)
-		if len(names) == s.batch {
+		if p.turned {
+			s.turned++
+		}
+		s.cut.count(p)
+		if batch = append(batch, p); len(batch) == s.batch {
 			if err := flush(); err != nil {
 				return err
 			}
@@ -145,30 +198,37 @@ func (s *session) encodeImages(ctx context.Context, paths []string, emit func(pa
 	return flush()
 }
 
-// encodeTexts does the same for texts.
-func (s *session) encodeTexts(ctx context.Context, texts []string, emit func(texts []string, features clip.Tensor) error) error {
-	for lo := 0; lo < len(texts); lo += s.batch {
-		part := texts[lo:min(lo+s.batch, len(texts))]
-		features, err := await(ctx, func() (clip.Tensor, error) { return s.model.EncodeTexts(ctx, part) })
-		if err == nil {
-			err = s.checkPooled("text", features)
-		}
-		if err != nil {
-			return err
-		}
-		s.settled()
-		if err := emit(part, features); err != nil {
-			return err
-		}
-		s.update("%d of %d texts", lo+len(part), len(texts))
-	}
-	return nil
-}
-
 func (s *session) checkPooled(tower string, features clip.Tensor) error {
 	if len(features.Shape) != 2 {
 		return fmt.Errorf("model %s: its %s tower does not pool (features of shape %v), so it has no vector for an input",
 			s.model.Name(), tower, features.Shape)
 	}
 	return nil
+}
+
+// cutTexts counts the texts that are too long for a model.
+type cutTexts struct {
+	n, total      int
+	first         string
+	contextLength int
+}
+
+func (c *cutTexts) count(p prepared) {
+	if p.tokens == nil {
+		return
+	}
+	c.total, c.contextLength = c.total+1, len(p.tokens)
+	if p.cut {
+		if c.n == 0 {
+			c.first = p.id
+		}
+		c.n++
+	}
+}
+
+// noteCut tells of texts whose ends the model does not see.
+func (c *console) noteCut(cut cutTexts) {
+	if cut.n > 0 {
+		c.note("cut at the model's %d tokens: %d of %s, the first is %.60q", cut.contextLength, cut.n, plural(cut.total, "text"), cut.first)
+	}
 }

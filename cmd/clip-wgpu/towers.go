@@ -49,6 +49,9 @@ func openAny(ctx context.Context, source string, opts []clip.Option) (clip.Model
 			return clip.Load(ctx, source, opts...)
 		}
 		config, err := clip.ModelConfig(source)
+		if errors.Is(err, clip.ErrUnknownModel) && strings.Contains(source, "/") { // ORG/NAME on the hub
+			return clip.Load(ctx, source, opts...)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("model %s: no such folder or file, and %w", source, err)
 		}
@@ -105,8 +108,8 @@ func noise(m clip.Model, batch int) clip.Tensor {
 	return x
 }
 
-// captions are the tokens of a batch of short texts or, where the model's
-// tokenizer is not supported, rows of low token ids with the highest at the end.
+// captions are the tokens of a batch of short texts or, where the model has
+// no tokenizer that can be used, rows of low token ids with the highest at the end.
 func captions(m clip.Model, batch int) [][]int32 {
 	c := m.Config().TextCfg
 	texts, rows := make([]string, batch), make([][]int32, batch)
@@ -119,7 +122,9 @@ func captions(m clip.Model, batch int) [][]int32 {
 		rows[i][c.ContextLength-1] = int32(c.VocabSize - 1)
 	}
 	if t := m.Tokenizer(); t != nil {
-		return t.Tokenize(texts, c.ContextLength)
+		if tokens, err := t.Tokenize(texts, c.ContextLength); err == nil {
+			return tokens
+		}
 	}
 	if c.EosID != nil {
 		for i := range rows {
