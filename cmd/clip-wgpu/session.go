@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"iter"
+	"slices"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
 	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
@@ -157,10 +159,11 @@ func (s *session) encode(ctx context.Context, kind string, total int, inputs ite
 		part := batch
 		batch = nil // an abandoned run may still read it
 		features, err := await(ctx, func() (clip.Tensor, error) { return run(part) })
-		if err == nil {
-			err = s.checkPooled(kind, features)
+		if err == nil || len(features.Shape) > 0 { // NaN in some features leaves the others
+			err = cmp.Or(s.checkPooled(kind, features), err)
 		}
-		if err != nil {
+		done += len(part)
+		if part, err = s.skipNotFinite(part, &features, err); err != nil || len(part) == 0 {
 			return err
 		}
 		s.settled()
@@ -168,7 +171,6 @@ func (s *session) encode(ctx context.Context, kind string, total int, inputs ite
 		for i, p := range part {
 			ids[i] = p.id
 		}
-		done += len(part)
 		if err := emit(ids, features); err != nil {
 			return err
 		}
@@ -196,6 +198,30 @@ func (s *session) encode(ctx context.Context, kind string, total int, inputs ite
 		return err
 	}
 	return flush()
+}
+
+// skipNotFinite skips the inputs of a batch whose features, as err says, hold
+// NaN: it takes their rows out of features [n, embed_dim] and returns the others.
+func (s *session) skipNotFinite(batch []prepared, features *clip.Tensor, err error) ([]prepared, error) {
+	var odd *clip.NotFiniteError
+	if !s.skipErrors || !errors.As(err, &odd) {
+		return batch, err
+	}
+	width := features.Shape[1]
+	var kept []prepared
+	var rows []float32
+	for i, p := range batch {
+		if slices.Contains(odd.Items, i) {
+			p.err = fmt.Errorf("NaN or Inf in its features: %s", cmp.Or(odd.Cause, "the weights and the input hold none"))
+			if err := s.skip(p); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		kept, rows = append(kept, p), append(rows, features.Data[i*width:(i+1)*width]...)
+	}
+	*features = clip.Tensor{Shape: []int{len(kept), width}, Data: rows}
+	return kept, nil
 }
 
 func (s *session) checkPooled(tower string, features clip.Tensor) error {
