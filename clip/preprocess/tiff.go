@@ -31,6 +31,10 @@ const (
 	tagXMP             = 0x02bc
 )
 
+// maxTIFFChunks bounds the time that starting decompressors takes. Tiles have
+// 16x16 pixels or more by the standard, so that few images come near it.
+const maxTIFFChunks = 1 << 20
+
 // tiffFile is a TIFF whose first directory has been read. Its image is stored
 // in chunks, which are strips or tiles: those of a plane row by row, plane
 // after plane.
@@ -123,6 +127,9 @@ func (f *tiffFile) findChunks(o options) error {
 	}
 	f.across, f.down = ceilDiv(f.w, f.chunkW), ceilDiv(f.h, f.chunkH)
 	f.chunks = f.across * f.down * f.planes
+	if f.chunks > maxTIFFChunks {
+		return fmt.Errorf("%w: %d strips or tiles, the limit is %d", ErrTooLarge, f.chunks, maxTIFFChunks)
+	}
 	f.offsets, f.sizes = tagStripOffsets, tagStripByteCounts
 	if f.count(f.offsets) == 0 {
 		f.offsets, f.sizes = tagTileOffsets, tagTileByteCounts
@@ -199,15 +206,16 @@ func (f *tiffFile) readChunk(m *Image, i int, o options) error {
 }
 
 // palette returns the colours of mode P, of which Pillow keeps the high bytes.
+// Those that the file does not give are black.
 func (f *tiffFile) palette() (*[256][3]uint8, error) {
 	n := f.count(tagColorMap) / 3
-	if n == 0 || n*3 != f.count(tagColorMap) {
-		return nil, fmt.Errorf("%w: a ColorMap of %d values", ErrCorrupt, f.count(tagColorMap))
+	if n == 0 {
+		return nil, fmt.Errorf("%w: no ColorMap for its palette", ErrCorrupt)
 	}
 	if n > 256 {
 		return nil, fmt.Errorf("%w: %d colours", ErrUnsupportedFormat, n)
 	}
-	p, values := grayRamp(), f.ints(tagColorMap, 3*n)
+	p, values := new([256][3]uint8), f.ints(tagColorMap, 3*n)
 	for i := range n {
 		p[i] = [3]uint8{uint8(values[i] >> 8), uint8(values[n+i] >> 8), uint8(values[2*n+i] >> 8)}
 	}

@@ -196,8 +196,14 @@ func (f *tiffFile) checkPlanes(planar bool) error {
 	if !planar || f.compression != tiffUncompressed {
 		return nil
 	}
-	if plain := f.bits == 8 || f.mode == modeBilevel; !plain || f.reversed || f.photometric == tiffWhiteIsZero {
-		return unsupportedTIFF("uncompressed planar configuration of %d-bit samples, photometric interpretation %d, fill order 2: %v", f.bits, f.photometric, f.reversed)
+	order := ""
+	if f.reversed {
+		order = ", FillOrder 2"
+	}
+	plain := f.bits == 8 || f.mode == modeBilevel
+	guessed := f.mode == modeRGBA && f.count(tagExtraSamples) == 0 && f.count(tagStripOffsets) == 0 // tiles of whose stride Pillow is wrong
+	if !plain || guessed || f.reversed || f.photometric == tiffWhiteIsZero {
+		return unsupportedTIFF("uncompressed planar configuration of %d-bit %s%s", f.bits, tiffPhotometricName(f.photometric), order)
 	}
 	return nil
 }
