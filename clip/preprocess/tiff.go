@@ -135,7 +135,7 @@ func (f *tiffFile) findChunks(o options) error {
 		f.offsets, f.sizes = tagTileOffsets, tagTileByteCounts
 	}
 	stored := f.count(f.offsets)
-	if exact := f.compression == tiffUncompressed && f.planes == 1 && f.chunks > 1; stored < f.chunks || exact && stored > f.chunks {
+	if stored < f.chunks || stored > f.chunks && f.chunks > 1 && f.compression == tiffUncompressed && f.stored == f.samples {
 		return fmt.Errorf("%w: %d strips or tiles of %d", ErrCorrupt, stored, f.chunks)
 	}
 	for i := range f.chunks {
@@ -155,7 +155,7 @@ func (f *tiffFile) chunk(i int) ([]byte, error) {
 	case f.compression == tiffUncompressed:
 		_, _, cols, rows := f.place(i)
 		size = (rows-1)*f.rowBytes(f.chunkW) + f.rowBytes(cols)
-		if f.chunks == 1 {
+		if f.chunks == 1 && f.stored == f.samples {
 			offset = f.value(f.offsets, f.count(f.offsets)-1)
 		}
 	case f.chunks == 1 && (f.count(f.sizes) == 0 || size == 0 && !f.tiled):

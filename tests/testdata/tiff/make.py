@@ -2,8 +2,9 @@
 
 outputs_u8.safetensors holds for each file that is read, by name, the image as
 RGB [H, W, 3]. meta.json has Pillow's mode of each ("I" for "I;16", as
-clip/preprocess calls it), and for each file that clip/preprocess refuses a part
-of the message: "unsupported" are valid files, "corrupt" damaged ones.
+clip/preprocess calls it), for each file that only clip/preprocess reads another
+with the same pixels ("same"), and for each that it refuses a part of the
+message: "unsupported" are valid files, "corrupt" damaged ones.
 
     python make.py        # needs pillow==13.0.0, numpy, safetensors
 """
@@ -19,7 +20,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-W, H = 21, 14
+W, H = 17, 9
 rng = np.random.RandomState(7)
 RAW, RLE, G3, G4, LZW, JPEG, DEFLATE, PACKBITS = 1, 2, 3, 4, 5, 7, 8, 32773
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, LAB = 0, 1, 2, 3, 5, 6, 8
@@ -141,8 +142,16 @@ def without_end_of_line(rows):
     return bytes(int(bits[i : i + 8], 2) for i in range(0, len(bits), 8))
 
 
+def jfif(rows, width):
+    """A JPEG file: gray, or with chroma subsampled 2x2."""
+    gray = rows.shape[1] == width
+    out = io.BytesIO()
+    Image.frombytes("L" if gray else "RGB", (width, len(rows)), rows.tobytes()).save(out, "JPEG", quality=90, subsampling=0 if gray else 2)
+    return out.getvalue()
+
+
 def jpeg(mode, **tags):
-    samples = picture(8, {"RGB": 3, "L": 1, "CMYK": 4}[mode]).astype(np.uint8)
+    samples = picture(8, {"L": 1, "CMYK": 4}.get(mode, 3)).astype(np.uint8)
     out = io.BytesIO()
     Image.frombytes(mode, (W, H), samples.tobytes()).save(out, "TIFF", compression="jpeg", quality=90, tiffinfo={int(k[1:]): v for k, v in tags.items()})
     return out.getvalue()
@@ -157,7 +166,7 @@ def deflated_twice(rows):
 
 
 XMP = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
-TILE = (16, 16)
+TILE = (16, 8)
 
 READ = {
     # Every layout, its compression, byte order, strips or tiles in turn.
@@ -228,8 +237,10 @@ READ = {
     "fax_g4": tiff(WHITE_IS_ZERO, 1, compression=G4, rows=5),
     "fax_g4_fill": tiff(BLACK_IS_ZERO, 1, compression=G4, fill=2),
     # JPEG, which is within 3 levels.
-    "jpeg_ycbcr": jpeg("RGB"),
-    "jpeg_ycbcr_strips": jpeg("RGB", t278=8),
+    "jpeg_ycbcr": jpeg("YCbCr"),
+    "jpeg_ycbcr_tiles": tiff(YCBCR, 8, 3, compression=JPEG, tile=(16, 16), tags={530: [2, 2]}, encode=lambda rows: jfif(rows, 16)),
+    "jpeg_jfif_gray": tiff(WHITE_IS_ZERO, 8, compression=JPEG, rows=8, encode=lambda rows: jfif(rows, W)),
+    "jpeg_rgb": jpeg("RGB", t278=8),
     "jpeg_gray": jpeg("L"),
     "jpeg_cmyk": jpeg("CMYK"),
     # Directories.
@@ -246,6 +257,14 @@ READ = {
     "lzw_before_tiff5": tiff(RGB, 8, 3, compression=LZW, encode=lzw_before_tiff5),
     "deflate_extra_rows": tiff(RGB, 8, 3, compression=DEFLATE, rows=5, encode=deflated_twice),
     "deflate_no_checksum": tiff(RGB, 8, 3, compression=DEFLATE, encode=lambda rows: zlib.compress(rows.tobytes())[:-4]),
+}
+
+# Valid files that Pillow fails on or misreads, and one above with the same pixels.
+SAME = {
+    "planar_gray_x": (tiff(BLACK_IS_ZERO, 8, 2, planar=2, extra=[0]), "gray_x"),
+    "fill_rgb_x": (tiff(RGB, 8, 4, extra=[0], fill=2), "rgb_x"),
+    "big_endian_big": (tiff(RGB, 8, 3, order=">", big=True), "big"),
+    "big_endian_black12": (tiff(BLACK_IS_ZERO, 12, order=">"), "black12"),
 }
 
 UNSUPPORTED = {
@@ -270,7 +289,7 @@ UNSUPPORTED = {
 CORRUPT = {
     "strip_past_end": (tiff(RGB, 8, 3, compression=LZW, tags={273: 100000}), "truncated"),
     "size_past_end": (tiff(RGB, 8, 3, compression=LZW, tags={279: 100000}), "truncated"),
-    "few_strips": (tiff(RGB, 8, 3, rows=7, tags={278: 5}), "2 strips or tiles of 3"),
+    "few_strips": (tiff(RGB, 8, 3, rows=5, tags={278: 4}), "2 strips or tiles of 3"),
     "short_raw": (tiff(RGB, 8, 3, rows=7, tags={257: 4000, 278: 4000}, drop=[279]), "truncated"),
     "no_image_size": (tiff(RGB, 8, 3, drop=[256]), "no image size"),
     "no_color_map": (tiff(PALETTE, 8, drop=[320]), "ColorMap"),
@@ -280,8 +299,8 @@ CORRUPT = {
     "packbits_short": (tiff(RGB, 8, 3, compression=PACKBITS, tags={279: 40}), "truncated"),
     "lzw_code": (damaged(tiff(RGB, 8, 3, compression=LZW), 10), "invalid code"),
     "fax_code": (tiff(WHITE_IS_ZERO, 1, compression=G4, encode=lambda rows: b"\0\0\0\0\0\0"), "CCITT"),
-    "rows_per_strip_0": (tiff(RGB, 8, 3, tags={278: 0}), "21x0"),
-    "tile_0": (tiff(RGB, 8, 3, tile=TILE, tags={322: 0}), "0x16"),
+    "rows_per_strip_0": (tiff(RGB, 8, 3, tags={278: 0}), "17x0"),
+    "tile_0": (tiff(RGB, 8, 3, tile=TILE, tags={322: 0}), "0x8"),
 }
 
 
@@ -302,9 +321,10 @@ for name, data in READ.items():
     modes[name] = im.mode
     # Not convert("RGB"), which newer versions of Pillow scale "I" for.
     outputs[name] = np.repeat(np.clip(np.array(im), 0, 255).astype(np.uint8)[..., None], 3, -1) if im.mode == "I" else np.array(im.convert("RGB"))
-for name, (data, _) in (UNSUPPORTED | CORRUPT).items():
+for name, (data, _) in (SAME | UNSUPPORTED | CORRUPT).items():
     write(name, data)
 save_file(outputs, os.path.join(HERE, "outputs_u8.safetensors"))
 with open(os.path.join(HERE, "meta.json"), "w") as f:
-    refused = {kind: {name: says for name, (_, says) in files.items()} for kind, files in (("unsupported", UNSUPPORTED), ("corrupt", CORRUPT))}
-    json.dump({"pillow": Image.__version__, "modes": modes, **refused}, f, indent=1)
+    others = {"same": SAME, "unsupported": UNSUPPORTED, "corrupt": CORRUPT}
+    others = {kind: {name: says for name, (_, says) in files.items()} for kind, files in others.items()}
+    json.dump({"pillow": Image.__version__, "modes": modes, **others}, f, indent=1)
