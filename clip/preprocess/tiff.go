@@ -165,7 +165,7 @@ func (f *tiffFile) chunk(i int) ([]byte, error) {
 	if chunk == nil {
 		return nil, fmt.Errorf("%w: the file is truncated: a strip or tile of %d bytes at byte %d, the file has %d", ErrCorrupt, size, uint64(offset), len(f.data))
 	}
-	return chunk, f.checkChunk(chunk, i)
+	return chunk, f.checkChunk(chunk, f.encodedRows(i))
 }
 
 // place returns where in the image the pixels of chunk i go, and how many they are.
@@ -175,25 +175,32 @@ func (f *tiffFile) place(i int) (x, y, cols, rows int) {
 	return x, y, min(f.chunkW, f.w-x), min(f.chunkH, f.h-y)
 }
 
-// readChunk puts the pixels of chunk i into m. Of a compressed tile that is only
-// partly inside the image all must be there, though.
+// encodedRows returns how many rows chunk i has: a tile has those below the
+// image too. Pillow's own reader does not ask for them.
+func (f *tiffFile) encodedRows(i int) int {
+	if f.tiled && f.compression != tiffUncompressed {
+		return f.chunkH
+	}
+	_, _, _, rows := f.place(i)
+	return rows
+}
+
+// readChunk puts the pixels of chunk i into m.
 func (f *tiffFile) readChunk(m *Image, i int, o options) error {
 	chunk, err := f.chunk(i)
 	if err != nil {
 		return err
 	}
-	next, err := f.decompressor(chunk, i, o)
+	encoded := f.encodedRows(i)
+	next, err := f.decompressor(chunk, encoded, o)
 	if err != nil {
 		return err
 	}
 	x, y, cols, rows := f.place(i)
-	row, stored := make([]byte, f.rowBytes(f.chunkW)), rows
-	if f.tiled && f.compression != tiffUncompressed {
-		stored = f.chunkH
-	}
-	for dy := range stored {
+	row := make([]byte, f.rowBytes(f.chunkW))
+	for dy := range encoded {
 		if f.compression == tiffUncompressed && dy == rows-1 {
-			row = row[:f.rowBytes(cols)]
+			row = row[:f.rowBytes(cols)] // the file may end here
 		}
 		if err := next(row); err != nil {
 			return err

@@ -40,10 +40,31 @@ func tiffCompressionName(c int) string {
 	return fmt.Sprintf("compression %d", c)
 }
 
+// Values of Predictor.
+const tiffNoPredictor, tiffHorizontal = 1, 2
+
+// checkCodec refuses samples that the compression is not read with.
+func (f *tiffFile) checkCodec() error {
+	switch predicted := f.predictor != tiffNoPredictor; f.compression {
+	case tiffRLE, tiffGroup3, tiffGroup4:
+		if f.bits != 1 || f.stored != 1 {
+			return unsupportedTIFF("CCITT compression of %d samples of %d bits", f.stored, f.bits)
+		}
+	case tiffJPEG:
+		if f.bits != 8 {
+			return unsupportedTIFF("JPEG compression of %d-bit samples", f.bits)
+		}
+	case tiffLZW, tiffDeflate, tiffOldDeflate:
+		if predicted && (f.predictor != tiffHorizontal || f.bits < 8 || f.bits == 12) {
+			return unsupportedTIFF("predictor %d of %d-bit samples", f.predictor, f.bits)
+		}
+	}
+	return nil
+}
+
 // checkChunk refuses a chunk that cannot hold its pixels.
-func (f *tiffFile) checkChunk(chunk []byte, i int) error {
+func (f *tiffFile) checkChunk(chunk []byte, rows int) error {
 	const maxLZW, maxPackBits = 4096, 64 // bytes for one: the longest string, and 128 of two
-	_, _, cols, rows := f.place(i)
 	n := rows * f.rowBytes(f.chunkW)
 	switch f.compression {
 	case tiffLZW:
@@ -53,7 +74,7 @@ func (f *tiffFile) checkChunk(chunk []byte, i int) error {
 	case tiffPackBits:
 		return checkLength(chunk, n, maxPackBits)
 	case tiffJPEG:
-		return checkLength(chunk, rows*cols, maxJPEG)
+		return checkLength(chunk, rows*f.chunkW, maxJPEG)
 	case tiffRLE, tiffGroup3, tiffGroup4:
 		return checkLength(chunk, rows, 8) // a row has one bit or more
 	}
@@ -86,8 +107,8 @@ func readChecked(r io.Reader) rowReader {
 	}
 }
 
-// decompressor returns the reader of the rows of chunk i.
-func (f *tiffFile) decompressor(chunk []byte, i int, o options) (rowReader, error) {
+// decompressor returns the reader of the rows of a chunk.
+func (f *tiffFile) decompressor(chunk []byte, rows int, o options) (rowReader, error) {
 	if f.reversed && f.compression != tiffJPEG {
 		chunk = bytes.Clone(chunk)
 		for i, b := range chunk {
@@ -96,22 +117,18 @@ func (f *tiffFile) decompressor(chunk []byte, i int, o options) (rowReader, erro
 	}
 	switch f.compression {
 	case tiffRLE, tiffGroup3, tiffGroup4:
-		if f.bits != 1 || f.stored != 1 {
-			return nil, unsupportedTIFF("CCITT compression of %d samples of %d bits", f.stored, f.bits)
-		}
 		return f.newFax(chunk), nil
 	case tiffLZW:
-		return f.predicted(readFrom(newTIFFLZW(chunk)))
+		return f.predicted(readFrom(newTIFFLZW(chunk))), nil
 	case tiffDeflate, tiffOldDeflate:
 		r, err := zlib.NewReader(bytes.NewReader(chunk))
 		if err != nil {
 			return nil, err
 		}
-		return f.predicted(readChecked(r))
+		return f.predicted(readChecked(r)), nil
 	case tiffPackBits:
 		return readFrom(&packBits{src: chunk}), nil
 	case tiffJPEG:
-		_, _, _, rows := f.place(i)
 		pix, err := f.decodeJPEGChunk(chunk, rows, o)
 		return readFrom(bytes.NewReader(pix)), err
 	}
@@ -128,23 +145,17 @@ func newTIFFLZW(chunk []byte) io.Reader {
 	return lzw.NewReader(bytes.NewReader(chunk), lzw.MSB, 8)
 }
 
-// Values of Predictor.
-const tiffNoPredictor, tiffHorizontal = 1, 2
-
 // predicted undoes the predictor in the rows of next. libtiff has it with LZW
 // and Deflate, and ignores it with any other compression.
-func (f *tiffFile) predicted(next rowReader) (rowReader, error) {
+func (f *tiffFile) predicted(next rowReader) rowReader {
 	if f.predictor == tiffNoPredictor {
-		return next, nil
-	}
-	if f.predictor != tiffHorizontal || f.bits < 8 || f.bits == 12 {
-		return nil, unsupportedTIFF("predictor %d of %d-bit samples", f.predictor, f.bits)
+		return next
 	}
 	return func(row []byte) error {
 		err := next(row)
 		f.undoDifferences(row)
 		return err
-	}, nil
+	}
 }
 
 // undoDifferences adds to each sample the one of the pixel before it.

@@ -114,10 +114,12 @@ func (f *tiffFile) readLayout() error {
 	if planar == 2 && f.samples > 1 {
 		f.planes, f.stored = (&Image{mode: mode}).bands(), 1
 	}
-	if err := f.checkFormat(); err != nil {
-		return err
+	for _, err := range []error{f.checkFormat(), f.checkPlanes(planar == 2), f.checkCodec()} {
+		if err != nil {
+			return err
+		}
 	}
-	return f.checkPlanes(planar == 2)
+	return nil
 }
 
 // maxTIFFSamples is the most samples of a pixel that Pillow reads.
@@ -129,19 +131,15 @@ func (f *tiffFile) readSamples(planar bool) error {
 	if f.samples < 1 || f.samples > maxTIFFSamples {
 		return unsupportedTIFF("%d samples a pixel", f.samples)
 	}
-	bits := f.ints(tagBitsPerSample, f.samples)
-	if len(bits) == 0 {
-		bits = []int{1}
-	}
-	if f.bits = bits[0]; slices.ContainsFunc(bits, func(b int) bool { return b != f.bits }) || len(bits) > 1 && len(bits) < f.samples {
+	f.bits, f.format = f.int(tagBitsPerSample, 1), f.int(tagSampleFormat, tiffUnsigned)
+	bits, formats := f.ints(tagBitsPerSample, f.samples), f.ints(tagSampleFormat, maxTIFFSamples)
+	if slices.ContainsFunc(bits, func(b int) bool { return b != f.bits }) || len(bits) > 1 && len(bits) < f.samples {
 		return unsupportedTIFF("%d samples of %v bits", f.samples, bits)
 	}
-	formats := append(f.ints(tagSampleFormat, maxTIFFSamples), tiffUnsigned)
-	if f.format = formats[0]; slices.ContainsFunc(formats[:max(1, len(formats)-1)], func(v int) bool { return v != f.format }) {
-		return unsupportedTIFF("sample formats %v", formats[:len(formats)-1])
+	if slices.ContainsFunc(formats, func(v int) bool { return v != f.format }) {
+		return unsupportedTIFF("sample formats %v", formats)
 	}
-	colours := map[int]int{tiffRGB: 3, tiffYCbCr: 3, tiffSeparated: 4}[f.photometric]
-	colours = max(1, colours)
+	colours := max(1, map[int]int{tiffRGB: 3, tiffYCbCr: 3, tiffSeparated: 4}[f.photometric])
 	extra := f.ints(tagExtraSamples, maxTIFFSamples+1)
 	f.alpha = tiffNoAlpha
 	switch {
