@@ -31,9 +31,9 @@ const (
 	tagXMP             = 0x02bc
 )
 
-// maxTIFFChunks bounds the time that starting decompressors takes. Tiles have
-// 16x16 pixels or more by the standard, so that few images come near it.
-const maxTIFFChunks = 1 << 20
+// maxTIFFChunks bounds the time that starting decompressors takes: strips and
+// tiles may be as small as a pixel and share their bytes.
+const maxTIFFChunks = 1 << 18
 
 // tiffFile is a TIFF whose first directory has been read. Its image is stored
 // in chunks, which are strips or tiles: those of a plane row by row, plane
@@ -77,6 +77,9 @@ func decodeTIFF(data []byte, o options) (*Image, error) {
 	}
 	if err := f.findChunks(o); err != nil {
 		return nil, err
+	}
+	if f.reversed && f.compression != tiffJPEG {
+		f.data = reversedBits(data)
 	}
 	m := newImage(f.mode, f.w, f.h)
 	if f.mode == modeP {
@@ -127,8 +130,8 @@ func (f *tiffFile) findChunks(o options) error {
 	}
 	f.across, f.down = ceilDiv(f.w, f.chunkW), ceilDiv(f.h, f.chunkH)
 	f.chunks = f.across * f.down * f.planes
-	if f.chunks > maxTIFFChunks {
-		return fmt.Errorf("%w: %d strips or tiles, the limit is %d", ErrTooLarge, f.chunks, maxTIFFChunks)
+	if encoded := f.across * f.chunkW * f.down * f.chunkH; f.chunks > maxTIFFChunks || encoded > 2*o.maxPixels {
+		return fmt.Errorf("%w: %d strips or tiles of %dx%d", ErrTooLarge, f.chunks, f.chunkW, f.chunkH)
 	}
 	f.offsets, f.sizes = tagStripOffsets, tagStripByteCounts
 	if f.count(f.offsets) == 0 {
@@ -165,7 +168,10 @@ func (f *tiffFile) chunk(i int) ([]byte, error) {
 	if chunk == nil {
 		return nil, fmt.Errorf("%w: the file is truncated: a strip or tile of %d bytes at byte %d, the file has %d", ErrCorrupt, size, uint64(offset), len(f.data))
 	}
-	return chunk, f.checkChunk(chunk, f.encodedRows(i))
+	// No compression makes data longer than this. Many chunks may share bytes.
+	rows := f.encodedRows(i)
+	chunk = chunk[:min(size, 10*rows*f.rowBytes(f.chunkW)+1<<16)]
+	return chunk, f.checkChunk(chunk, rows)
 }
 
 // place returns where in the image the pixels of chunk i go, and how many they are.
@@ -191,14 +197,13 @@ func (f *tiffFile) readChunk(m *Image, i int, o options) error {
 	if err != nil {
 		return err
 	}
-	encoded := f.encodedRows(i)
-	next, err := f.decompressor(chunk, encoded, o)
+	next, err := f.decompressor(chunk, i, o)
 	if err != nil {
 		return err
 	}
 	x, y, cols, rows := f.place(i)
 	row := make([]byte, f.rowBytes(f.chunkW))
-	for dy := range encoded {
+	for dy := range f.encodedRows(i) {
 		if f.compression == tiffUncompressed && dy == rows-1 {
 			row = row[:f.rowBytes(cols)] // the file may end here
 		}

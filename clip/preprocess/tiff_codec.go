@@ -107,14 +107,17 @@ func readChecked(r io.Reader) rowReader {
 	}
 }
 
-// decompressor returns the reader of the rows of a chunk.
-func (f *tiffFile) decompressor(chunk []byte, rows int, o options) (rowReader, error) {
-	if f.reversed && f.compression != tiffJPEG {
-		chunk = bytes.Clone(chunk)
-		for i, b := range chunk {
-			chunk[i] = bits.Reverse8(b)
-		}
+// reversedBits returns data with the bits of each byte in reverse order.
+func reversedBits(data []byte) []byte {
+	out := make([]byte, len(data))
+	for i, b := range data {
+		out[i] = bits.Reverse8(b)
 	}
+	return out
+}
+
+// decompressor returns the reader of the rows of chunk i.
+func (f *tiffFile) decompressor(chunk []byte, i int, o options) (rowReader, error) {
 	switch f.compression {
 	case tiffRLE, tiffGroup3, tiffGroup4:
 		return f.newFax(chunk), nil
@@ -129,7 +132,7 @@ func (f *tiffFile) decompressor(chunk []byte, rows int, o options) (rowReader, e
 	case tiffPackBits:
 		return readFrom(&packBits{src: chunk}), nil
 	case tiffJPEG:
-		pix, err := f.decodeJPEGChunk(chunk, rows, o)
+		pix, err := f.decodeJPEGChunk(chunk, i, o)
 		return readFrom(bytes.NewReader(pix)), err
 	}
 	return readFrom(bytes.NewReader(chunk)), nil
@@ -215,13 +218,18 @@ func (r *packBits) Read(p []byte) (int, error) {
 
 // decodeJPEGChunk decodes a chunk that is a JPEG file whose tables may be in
 // JPEGTables. TIFF's own tags say what its components are.
-func (f *tiffFile) decodeJPEGChunk(chunk []byte, rows int, o options) ([]byte, error) {
+func (f *tiffFile) decodeJPEGChunk(chunk []byte, i int, o options) ([]byte, error) {
 	if !bytes.HasPrefix(chunk, []byte("\xff\xd8")) {
 		return nil, fmt.Errorf("%w: a strip or tile is no JPEG", ErrCorrupt)
 	}
 	h, err := parseJPEG(chunk)
 	if err != nil {
 		return nil, err
+	}
+	n, rows := len(h.components), f.encodedRows(i)
+	lastStrip := !f.tiled && (i+1)%f.down == 0 // may have more rows than the image
+	if h.width != f.chunkW || h.height < rows || h.height > rows && !lastStrip || n != f.stored {
+		return nil, fmt.Errorf("%w: a JPEG of %dx%d and %d components in a strip or tile of %dx%d and %d", ErrCorrupt, h.width, h.height, n, f.chunkW, rows, f.stored)
 	}
 	stream := []byte("\xff\xd8\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00")
 	if f.photometric == tiffYCbCr {
@@ -234,9 +242,6 @@ func (f *tiffFile) decodeJPEGChunk(chunk []byte, rows int, o options) ([]byte, e
 	m, err := decodeJPEG(append(stream, h.scans...), options{maxPixels: o.maxPixels})
 	if err != nil {
 		return nil, err
-	}
-	if m.width != f.chunkW || m.height < rows || m.bands() != f.stored {
-		return nil, fmt.Errorf("%w: a JPEG of %dx%d with %d components in a strip or tile of %dx%d with %d", ErrCorrupt, m.width, m.height, m.bands(), f.chunkW, rows, f.stored)
 	}
 	if m.mode == modeCMYK { // decodeJPEG takes them to be Adobe's, which are inverted
 		for i := range m.pix {

@@ -108,6 +108,7 @@ func TestTIFFTooLargeIsRefusedFromItsDirectory(t *testing.T) {
 		"missing strip": {tiffOf(12000, 8, tiffDeflate, strip, [2]int{tagRowsPerStrip, 1}), ErrCorrupt},
 		"pixels":        {tiffOf(20000, 8, tiffDeflate, strip), ErrTooLarge},
 		"tile":          {tiffOf(10, 8, tiffDeflate, strip, [2]int{tagTileWidth, 1 << 20}, [2]int{tagTileLength, 1 << 20}), ErrTooLarge},
+		"long tiles":    {tiffOf(12000, 8, tiffDeflate, strip, [2]int{tagTileWidth, 16}, [2]int{tagTileLength, 1 << 20}), ErrTooLarge},
 		"tiles":         {tiffOf(12000, 8, tiffDeflate, strip, [2]int{tagTileWidth, 1}, [2]int{tagTileLength, 1}), ErrTooLarge},
 	} {
 		var before, after runtime.MemStats
