@@ -285,12 +285,3 @@ func (f *tiffFile) unpackWide(out []int32, row []byte) {
 		}
 	}
 }
-
-// clearTransparent makes RGBA pixels without any opacity black.
-func clearTransparent(pix []uint8) {
-	for i := 0; i < len(pix); i += 4 {
-		if pix[i+3] == 0 {
-			clear(pix[i : i+4])
-		}
-	}
-}
