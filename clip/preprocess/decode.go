@@ -9,8 +9,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-
-	"golang.org/x/image/tiff"
 )
 
 // Limits of Decode.
@@ -84,6 +82,10 @@ var formats = []format{
 	{"BMP", "BM", decodeBMP},
 	{"TIFF", "II*\x00", decodeTIFF},
 	{"TIFF", "MM\x00*", decodeTIFF},
+	{"TIFF", "II\x00*", decodeTIFF}, // wrong, and read by Pillow
+	{"TIFF", "MM*\x00", decodeTIFF},
+	{"BigTIFF", "II+\x00", decodeTIFF},
+	{"BigTIFF", "MM\x00+", decodeTIFF},
 }
 
 // known are formats that are recognised to be named, not read.
@@ -97,8 +99,6 @@ var known = []format{
 	{name: "JPEG 2000", magic: "\x00\x00\x00\x0cjP  \r\n\x87\n"},
 	{name: "JPEG 2000", magic: "\xff\x4f\xff\x51"},
 	{name: "ISO media (MP4 or alike)", magic: "????ftyp"},
-	{name: "BigTIFF", magic: "II+\x00"},
-	{name: "BigTIFF", magic: "MM\x00+"},
 	{name: "Photoshop", magic: "8BPS"},
 	{name: "PDF", magic: "%PDF"},
 	{name: "icon", magic: "\x00\x00\x01\x00"},
@@ -199,8 +199,7 @@ func damaged(err error) error {
 	}
 	var p png.UnsupportedError
 	var j jpeg.UnsupportedError
-	var t tiff.UnsupportedError
-	if errors.As(err, &p) || errors.As(err, &j) || errors.As(err, &t) {
+	if errors.As(err, &p) || errors.As(err, &j) {
 		return fmt.Errorf("%w: %w", ErrUnsupportedFormat, err)
 	}
 	return fmt.Errorf("%w: %w", ErrCorrupt, err)

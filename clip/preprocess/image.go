@@ -130,11 +130,7 @@ func fromRGBA(w, h int, s samples, opaque, premultiplied bool) *Image {
 	}
 	m := gather(modeRGBA, w, h, s, 0, n, 2*n, 3*n)
 	if premultiplied {
-		for i := 0; i < len(m.pix); i += 4 {
-			if m.pix[i+3] == 0 {
-				clear(m.pix[i : i+4])
-			}
-		}
+		clearTransparent(m.pix)
 		unpremultiply(m.pix, 4)
 	}
 	return m
