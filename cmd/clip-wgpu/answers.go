@@ -13,7 +13,7 @@ import (
 
 type answer struct {
 	Label       string
-	Probability number
+	Probability float32
 }
 
 // answerWriter writes what was found about one image.
@@ -49,7 +49,7 @@ func newJSONAnswers(w io.Writer, m clip.Model) *jsonAnswers {
 func (a *jsonAnswers) write(image string, results []answer) error {
 	type result struct {
 		Label       rawText `json:"label"`
-		Probability number  `json:"probability"`
+		Probability float32`json:"probability"`
 	}
 	list := make([]result, len(results))
 	for i, r := range results {

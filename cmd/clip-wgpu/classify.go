@@ -237,7 +237,7 @@ func (c *classifier) countCut() error {
 func (c *classifier) best(probabilities []float32) []answer {
 	answers := make([]answer, len(c.labels))
 	for i, label := range c.labels {
-		answers[i] = answer{label, number(probabilities[i])}
+		answers[i] = answer{label, probabilities[i]}
 	}
 	slices.SortStableFunc(answers, func(a, b answer) int {
 		switch {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/clip-wgpu/clip-wgpu/clip"
 	"github.com/clip-wgpu/clip-wgpu/weights"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -198,9 +199,9 @@ func TestTooManyIDsForSafetensors(t *testing.T) {
 	requireFiles(t, folder)
 }
 
-// Features that are not numbers are no answer: the tensor that holds NaN is named.
-func TestNaNWeights(t *testing.T) {
-	folder := editModel(t, func(map[string]any) {})
+// nanModel is the embedded model with NaN as one element of a tensor.
+func nanModel(t *testing.T, tensor string, element int) (folder string) {
+	folder = editModel(t, func(map[string]any) {})
 	file := filepath.Join(folder, "open_clip_model.safetensors")
 	f, err := weights.Open(file)
 	require.NoError(t, err)
@@ -208,15 +209,25 @@ func TestNaNWeights(t *testing.T) {
 	for _, name := range f.Names() {
 		x, _ := f.Tensor(name)
 		r := x.As(weights.F32)
-		if name == "visual.ln_post.bias" {
-			r.ReadF32 = func(dst []float32, _ int) error { dst[0] = float32(math.NaN()); return nil }
+		if name == tensor {
+			r.ReadF32 = func(dst []float32, off int) error {
+				if i := element - off; i >= 0 && i < len(dst) {
+					dst[i] = float32(math.NaN())
+				}
+				return nil
+			}
 		}
 		records = append(records, r)
 	}
 	require.NoError(t, weights.Save(file+".new", records, weights.SaveOptions{}))
 	require.NoError(t, f.Close())
 	require.NoError(t, os.Rename(file+".new", file))
+	return folder
+}
 
+// Features that are not numbers are no answer: the tensor that holds NaN is named.
+func TestNaNWeights(t *testing.T) {
+	folder := nanModel(t, "visual.ln_post.bias", 0)
 	out := filepath.Join(t.TempDir(), "x.jsonl")
 	for _, args := range [][]string{{"embed", "-o", out}, {"classify", "--labels", "pizza,rose"}} {
 		o := program(t, append(args, example("pizza"), "--model", folder, "--quiet")...)
@@ -290,4 +301,28 @@ func TestTextsAndFilesAreNotMixedUp(t *testing.T) {
 	o = programWithInput(t, "d\n", "embed", "--text", "a", "--text-file", file, "--text-file", "-", "-o", "-")
 	o.requireDone(t)
 	assert.Equal(t, []rowID{{"text", "a"}, {"text", "b"}, {"text", "c"}, {"text", "d"}}, decodeLines[rowID](t, o.stdout))
+}
+
+// NaN that only some inputs meet costs these their rows.
+func TestNaNSkipsItsInputs(t *testing.T) {
+	m, err := clip.Load(t.Context(), clip.Embedded)
+	require.NoError(t, err)
+	defer m.Close()
+	pizza := m.Tokenizer().Encode("pizza")[0]
+	width := m.Config().TextCfg.Width
+	folder := nanModel(t, "token_embedding.weight", int(pizza)*width)
+
+	out := filepath.Join(t.TempDir(), "x.jsonl")
+	args := []string{"embed", "--text", "rose", "--text", "pizza", "--text", "guitar", "--model", folder, "--quiet", "-o", out}
+	cause := fmt.Sprintf("NaN in tensor token_embedding.weight (element %d)", int(pizza)*width)
+	o := program(t, args...)
+	o.requireFailure(t, exitFailure, "NaN or Inf in the text features of item 1: "+cause)
+	assert.NoFileExists(t, out)
+
+	o = program(t, append(args, "--skip-errors")...)
+	assert.Equal(t, exitSkipped, o.code)
+	assert.Contains(t, o.stderr, "clip-wgpu: skipped: pizza: NaN or Inf in its features: "+cause+"\n")
+	rows, err := os.ReadFile(out)
+	require.NoError(t, err)
+	assert.Regexp(t, `^\{"kind":"text","id":"rose",[^\n]+\n\{"kind":"text","id":"guitar",[^\n]+\n$`, string(rows))
 }

@@ -100,14 +100,10 @@ func (r *lineRows) write(id rowID, vector []float32) error {
 
 // writeJSONRow writes {"kind":..., "id":..., "embedding":[...]}.
 func writeJSONRow(w io.Writer, _ bool, id rowID, vector []float32) error {
-	values := make([]number, len(vector))
-	for i, v := range vector {
-		values[i] = number(v)
-	}
 	return newJSONLines(w).Encode(struct {
 		jsonID
-		Embedding []number `json:"embedding"`
-	}{id.json(), values})
+		Embedding []float32 `json:"embedding"`
+	}{id.json(), vector})
 }
 
 func writeCSVRow(w io.Writer, first bool, id rowID, vector []float32) error {
