@@ -49,7 +49,7 @@ func newJSONAnswers(w io.Writer, m clip.Model) *jsonAnswers {
 func (a *jsonAnswers) write(image string, results []answer) error {
 	type result struct {
 		Label       rawText `json:"label"`
-		Probability float32`json:"probability"`
+		Probability float32 `json:"probability"`
 	}
 	list := make([]result, len(results))
 	for i, r := range results {
