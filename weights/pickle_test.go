@@ -44,7 +44,13 @@ func TestPickleMakesPlainValues(t *testing.T) {
 		"]K\x01a(K\x02K\x03e.":                          &list{[]any{int64(1), int64(2), int64(3)}},
 		"}U\x01aK\x01s(U\x01bNu.":                       &dict{[]any{text("a"), text("b")}, []any{int64(1), nil}},
 		"K\x07q\x01h\x01r\x00\x01\x00\x00j\x00\x01\x00\x00\x87.": tuple{int64(7), int64(7), int64(7)},
-		"ctorch\nfloat32\n.": global("torch.float32"),
+		"ctorch\nfloat32\n.":                                 global("torch.float32"),
+		"ctorch.cuda.sparse\nHalfTensor\n.":                  global("torch.cuda.sparse.HalfTensor"),
+		"ctorch\nSize\nK\x01K\x02\x86\x85R.":                 tuple{int64(1), int64(2)},
+		"c__builtin__\nset\n]K\x01a\x85R.":                   inert("builtins.set"),
+		"cnumpy\ndtype\nU\x02f8\x85R(K\x03NNtb.":             inert("numpy.dtype"),
+		"ccollections\nCounter\n}\x85RU\x01aK\x01s.":         &dict{[]any{text("a")}, []any{int64(1)}},
+		"X\x05\x00\x00\x00a\xed\xb3\xbfb.":                   text("a\ufffdb"), // what Python makes of a file named a\xffb
 		"ccollections\nOrderedDict\n)R}U\x09_metadata}sb.":   &dict{},
 		"ccollections\nOrderedDict\n](](U\x01aK\x01ee\x85R.": &dict{[]any{text("a")}, []any{int64(1)}},
 	} {
@@ -78,9 +84,10 @@ func TestPickleRefusesOtherGlobals(t *testing.T) {
 	proof := filepath.Join(t.TempDir(), "ran")
 	for _, g := range []string{
 		"os system", "posix system", "nt system", "builtins eval", "__builtin__ exec", "builtins getattr", "subprocess Popen",
-		"torch load", "torch.storage _load_from_bytes", "torch._utils _rebuild_tensor", "torch._utils _rebuild_tensor_v3",
-		"torch._utils _rebuild_device_tensor_from_numpy", "torch ComplexFloatStorage", "torch.storage UntypedStorage",
-		"numpy.core.multiarray _reconstruct", "numpy dtype", "_codecs encode", "copyreg _reconstructor", "collections defaultdict",
+		"torch load", "torch.storage _load_from_bytes", "torch._utils _rebuild_nested_tensor", "torch._utils _rebuild_xla_tensor",
+		"torch.nn.parameter UninitializedParameter", "torch FloatStorage2", "torch.cuda QInt9Storage", "torch.storage _UntypedStorage",
+		"numpy.core.multiarray frombuffer", "numpy load", "numpy dtype.newbyteorder", "_codecs decode", "copyreg _reconstructor", "collections defaultdict",
+		"builtins frozenset", "builtins set.__class__", "torch.sparse SparseTensor", "sparse FloatTensor",
 		"collections OrderedDict.__class__", "open_clip.model CLIP", "torch.nn.modules.linear Linear", "__main__ Model",
 		"__torch__x Model", "x.__torch__ Model", "argparse Namespace", "torch FloatStorage.__new__", "torch float33",
 	} {
@@ -162,6 +169,11 @@ func TestPickleRefusesNonsense(t *testing.T) {
 		{"ctorch._utils\n_rebuild_tensor_v2\n)R.", "6 or 7 arguments, 0"},
 		{"ctorch._utils\n_rebuild_tensor_v2\n(NNNNNNtR.", "wants a storage"},
 		{"ctorch._utils\n_rebuild_parameter\n(NNNtR.", "wants a tensor"},
+		{"ctorch._utils\n_rebuild_tensor\n(NNNNNtR.", "4 arguments, 5 given"},
+		{"ctorch._utils\n_rebuild_tensor_v3\n(NNNNNNNtR.", "wants a storage"},
+		{"ctorch._utils\n_rebuild_device_tensor_from_cpu_tensor\n(NNNNtR.", "wants a tensor"},
+		{"ctorch._tensor\n_rebuild_from_type_v2\n(ctorch._utils\n_rebuild_tensor_v2\nN)NtR.", "6 or 7 arguments, 0"},
+		{"X\x03\x00\x00\x00\xed\x9f\x7f.", "UTF-8"},
 		{"NQ.", "persistent id"},
 		{"U\x07storage\x85Q.", "persistent id"},
 		{"(U\x07storageNU\x010U\x03cpuK\x08tQ.", "has None"},

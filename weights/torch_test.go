@@ -53,6 +53,46 @@ func TestOpenReadsWhatPyTorchWrites(t *testing.T) {
 	}
 }
 
+// Everything that torch.load reads with weights_only, and NumPy's objects, may
+// be beside the tensors. make_kinds.py says what there is.
+func TestOpenReadsTensorsBesideAllKindsOfObjects(t *testing.T) {
+	want := open(t, references+"/kinds.safetensors")
+	for file, missing := range map[string][]string{
+		"kinds.pt": nil, "kinds_numpy.pt": nil, "kinds_legacy.pt": {"f8_e4m3", "f8_e5m2", "f8_e8m0", "u16", "u32", "u64"},
+	} {
+		got := open(t, references+"/"+file)
+		names := slices.DeleteFunc(want.Names(), func(name string) bool { return slices.Contains(missing, name) })
+		require.Equal(t, names, got.Names(), file)
+		for _, name := range names {
+			x, _ := want.Tensor(name)
+			y, _ := got.Tensor(name)
+			requireSameTensor(t, x, y)
+		}
+	}
+}
+
+// A state dict's tensors whose elements are stored in other ways are named, not
+// left out.
+func TestOpenRefusesTensorsThatItCannotRead(t *testing.T) {
+	raw, err := os.ReadFile(references + "/kinds.pt")
+	require.NoError(t, err)
+	a, err := openArchive(raw)
+	require.NoError(t, err)
+	data, err := a.read("kinds/data.pkl", maxPickle)
+	require.NoError(t, err)
+	object, err := newPickle(data).load()
+	require.NoError(t, err)
+	unread := object.(*dict).get("others").(*dict).get("not read").(*list).items
+	for i, says := range []string{
+		"sparse", "sparse", "meta device", "torch.complex128", "conjugated", "negated", "torch.float8_e4m3fnuz", "torch.complex32", "quantized", "quantized",
+	} {
+		d := &dict{[]any{text("model.w")}, []any{unread[i]}}
+		_, _, err := stateDict(d, len(raw))
+		requireFileError(t, at("x.pt", err), "x.pt", err.(*FileError).Err, `tensor "model.w": `, says)
+	}
+	assert.Len(t, unread, 10)
+}
+
 func TestOpenReadsTorchScriptAndTrainingCheckpoints(t *testing.T) {
 	values := open(t, references+"/values.safetensors")
 	for _, c := range []struct{ file, prefix, format string }{
