@@ -136,6 +136,7 @@ type tokenizerConfig struct {
 	StripAccents   *bool  `json:"strip_accents"`
 	CJK            *bool  `json:"tokenize_chinese_chars"`
 	TruncationSide string `json:"truncation_side"`
+	ExtraIDs       *int   `json:"extra_ids"` // of T5; 100 when nil
 }
 
 // specialToken is a token by itself or as the content of an AddedToken.
