@@ -25,6 +25,7 @@ type Config struct {
 	InitLogitScale      *float64        `json:"init_logit_scale,omitempty"` // ln(1/0.07) when nil
 	InitLogitBias       *float64        `json:"init_logit_bias,omitempty"`
 	NonscalarLogitScale bool            `json:"nonscalar_logit_scale,omitempty"`
+	OutputDict          bool            `json:"output_dict,omitempty"`    // the form of open_clip's results; ignored
 	MultimodalCfg       json.RawMessage `json:"multimodal_cfg,omitempty"` // CoCa; not supported
 }
 

@@ -143,7 +143,7 @@ func (c *checkpoint) load(ctx context.Context, opts []Option) (Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	if e.warnings = append(nan.warnings(), c.warnings...); c.assumed != "" {
+	if e.warnings = slices.Concat(e.warnings, nan.warnings(), c.warnings); c.assumed != "" {
 		e.warnings = append(e.warnings, c.assumed)
 	}
 	e.name, e.source, e.transform = c.name, c.file, c.transform
@@ -165,7 +165,7 @@ func (c *checkpoint) tokenizer() (*tokenizer.Tokenizer, error) {
 		return nil, nil
 	default:
 		var o tokenizer.HuggingFace
-		if o, err = text.huggingFace(); err == nil {
+		if o, _, err = text.huggingFace(); err == nil {
 			t, err = tokenizer.LoadHuggingFace(c.dir, o)
 		}
 	}

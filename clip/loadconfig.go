@@ -24,6 +24,7 @@ type configuration struct {
 	preprocess *preprocess.Config // nil where nothing says it
 	guess      *preprocess.Config // what it is then, where something hints at it
 	quick      string             // the name of the same model with QuickGELU, where a name without was given
+	ignored    []string           // warnings of keys that mean nothing
 }
 
 // readConfig finds the model's and the preprocessing's configuration.
@@ -33,6 +34,7 @@ func (c *checkpoint) readConfig(o *options) error {
 		return err
 	}
 	c.config = found.model
+	c.warnings = append(c.warnings, found.ignored...)
 	switch {
 	case c.config.QuickGELU:
 	case c.layout == weights.OpenAI:
@@ -154,6 +156,7 @@ func parseConfiguration(file string, data []byte) (configuration, error) {
 	if err != nil {
 		return found, fmt.Errorf("%s: %w", file, err)
 	}
+	found.ignored = ignoredKeys("preprocess_cfg", preprocess.UnknownKeys(ppJSON))
 	found.model = model
 	if ppJSON != nil || filepath.Base(file) == openCLIPConfig {
 		found.preprocess = &pp

@@ -31,9 +31,22 @@ func TestConfigFromJSON(t *testing.T) {
 	assert.Equal(t, c, again)
 }
 
+// TestUnknownKeysAreIgnored: as by open_clip's merge_preprocess_dict, which looks
+// at their letters.
+func TestUnknownKeysAreIgnored(t *testing.T) {
+	text := []byte(`{"size": 7, "crop_pct": 0.9, "Mean": 0.1, "antialias": null, "fill_color": null}`)
+	var c Config
+	require.NoError(t, json.Unmarshal(text, &c))
+	want := DefaultConfig()
+	want.Size = Size{7, 7}
+	assert.Equal(t, want, c)
+	assert.Equal(t, []string{"Mean", "antialias", "crop_pct"}, UnknownKeys(text))
+	assert.Empty(t, UnknownKeys([]byte(`{"size": 7}`)))
+	assert.Empty(t, UnknownKeys(nil))
+}
+
 func TestConfigErrorsNameTheField(t *testing.T) {
 	for text, names := range map[string]string{
-		`{"sise": 224}`:                "sise",
 		`{"size": "224"}`:              "size",
 		`{"size": 12.5}`:               "size",
 		`{"size": [1, 2, 3]}`:          "size",
