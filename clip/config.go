@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+
+	"github.com/clip-wgpu/clip-wgpu/internal/guard"
 )
 
 // ErrUnsupported is matched by errors about configurations that open_clip knows
@@ -179,7 +181,8 @@ func DefaultTextConfig() TextConfig {
 // Face CLIPModel or SiglipModel is translated. Configs of models that open_clip
 // has and this package does not build give ErrUnsupported, with the config where
 // it is one of an image and a text tower.
-func ParseConfig(data []byte) (Config, json.RawMessage, error) {
+func ParseConfig(data []byte) (c Config, preprocessCfg json.RawMessage, err error) {
+	defer guard.Catch(&err)
 	var file struct {
 		ModelCfg      json.RawMessage `json:"model_cfg"`
 		PreprocessCfg json.RawMessage `json:"preprocess_cfg"`
@@ -190,7 +193,7 @@ func ParseConfig(data []byte) (Config, json.RawMessage, error) {
 	}
 	switch {
 	case file.ModelCfg == nil && file.ModelType != nil:
-		c, err := parseHuggingFaceConfig(data)
+		c, err = parseHuggingFaceConfig(data)
 		return c, nil, err
 	case file.ModelCfg == nil:
 		file.ModelCfg = data
@@ -198,7 +201,6 @@ func ParseConfig(data []byte) (Config, json.RawMessage, error) {
 	if _, err := otherModel(file.ModelCfg); err != nil {
 		return Config{}, nil, err
 	}
-	var c Config
 	if err := decode(file.ModelCfg, &c); err != nil {
 		return Config{}, nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}

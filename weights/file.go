@@ -9,6 +9,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+
+	"github.com/clip-wgpu/clip-wgpu/internal/guard"
 )
 
 // File is an open checkpoint: one file, or several that an index ties together.
@@ -40,7 +42,15 @@ type File struct {
 // Errors are FileErrors with ErrMalformed, ErrTruncated, ErrForbidden,
 // ErrUnsupportedFormat, ErrNotWeights, fs.ErrNotExist, fs.ErrPermission or
 // another error of the system.
-func Open(path string) (*File, error) {
+func Open(path string) (f *File, err error) {
+	err = guarded(path, func() error {
+		f, err = openFile(path)
+		return err
+	})
+	return f, err
+}
+
+func openFile(path string) (*File, error) {
 	path, err := resolve(path)
 	if err != nil {
 		return nil, err
@@ -147,10 +157,16 @@ func openSingle(r *regular) (*File, error) {
 		return nil, err
 	}
 	f := &File{path: path, mappings: []*mapping{m}}
-	err = m.view(0, r.size, func(raw []byte) (err error) {
-		f.tensors, f.metadata, err = parse(raw)
-		return err
+	err = m.view(0, r.size, func(raw []byte) error {
+		return guarded(path, func() (err error) { // here, where it still sees the place of a panic
+			f.tensors, f.metadata, err = parse(raw)
+			return err
+		})
 	})
+	var caught *guard.PanicError
+	if errors.As(err, &caught) && m.holds(caught.Value) {
+		err = m.fault()
+	}
 	if err != nil {
 		f.Close()
 		return nil, at(path, err)

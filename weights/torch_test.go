@@ -3,7 +3,6 @@ package weights
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -273,31 +272,4 @@ func TestOpenBoundsZipDirectories(t *testing.T) {
 	raw = append(raw, append(end, 0, 0)...)
 	_, err := Parse("big", raw)
 	requireFileError(t, err, "big", ErrMalformed, "zip directory", "16777216")
-}
-
-func FuzzTorch(f *testing.F) {
-	for _, name := range []string{"zip.pt", "legacy.pt", "training.pt", "torchscript.pt", "arrays.npz"} {
-		raw, err := os.ReadFile(references + "/" + name)
-		require.NoError(f, err)
-		f.Add(raw)
-	}
-	f.Add(storedPickle(tensorOf("FloatStorage", 8, 1, []int{2, 3}, []int{1, 2})))
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		file, err := Parse("fuzz", raw)
-		if err != nil {
-			var fileErr *FileError
-			if !errors.As(err, &fileErr) || strings.Contains(err.Error(), "\n") {
-				t.Fatalf("not a FileError on one line: %q", err)
-			}
-			return
-		}
-		for _, x := range file.Tensors() {
-			if size := x.Len() * x.DType.Size(); size > len(raw) {
-				t.Fatalf("%q: %d bytes out of %d", x.Name, size, len(raw))
-			}
-			if _, err := x.FirstNaN(); err != nil {
-				t.Fatal(err)
-			}
-		}
-	})
 }

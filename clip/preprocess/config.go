@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+
+	"github.com/clip-wgpu/clip-wgpu/internal/guard"
 )
 
 // Mean and standard deviation of OpenAI's training set in RGB order, for
@@ -56,7 +58,8 @@ func DefaultConfig() Config {
 }
 
 // UnmarshalJSON implements json.Unmarshaler.
-func (c *Config) UnmarshalJSON(data []byte) error {
+func (c *Config) UnmarshalJSON(data []byte) (err error) {
+	defer guard.Catch(&err)
 	type plain Config
 	p := plain(*c)
 	if *c == (Config{}) {

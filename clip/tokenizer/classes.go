@@ -198,7 +198,7 @@ func (s *specials) fromParts(file string, vocab map[string]int, parts map[string
 // loadModel reads a sentencepiece model, with the special tokens that the
 // tokenizer of the class adds.
 func loadModel(file string, data []byte, s *specials) (*Tokenizer, error) {
-	m, err := sentencepiece.Parse(data)
+	m, err := guarded(sentencepiece.Parse, data)
 	if err != nil {
 		return nil, unusable(file, err)
 	}
