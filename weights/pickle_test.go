@@ -13,7 +13,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/clip-wgpu/clip-wgpu/internal/fuzztest"
 	"github.com/clip-wgpu/clip-wgpu/internal/guard"
 )
 
@@ -279,36 +278,4 @@ func TestPanicsBecomeErrorsOfTheFile(t *testing.T) {
 		require.ErrorAs(t, err, &caught)
 		requireFileError(t, err, path, caught, "internal error", "index out of range", "pickle_test.go")
 	}
-}
-
-func FuzzPickle(f *testing.F) {
-	for _, seed := range []string{
-		"\x80\x02}q\x00(X\x01\x00\x00\x00aq\x01K\x01u.", "ccollections\nOrderedDict\n)R.", "c__torch__\nM\n)\x81}U\x01aNsb.",
-		tensorOf("FloatStorage", 8, 1, []int{2, 3}, []int{1, 2}), "]K\x01a(K\x02K\x03e.", "cos\nsystem\nU\x04true\x85R.",
-		"(U\x07storagectorch\nFloatStorage\nU\x010U\x03cpuK\x08U\x01vK\x06K\x02\x87tQ.",
-		"]c__builtin__\nset\n]\x85Racnumpy\ndtype\n(U\x02f8\x89\x88tR(K\x03NNtba.", "ctorch\nSize\n(K\x01K\x02t\x85R.",
-	} {
-		f.Add([]byte(seed), true)
-		f.Add([]byte(seed), false)
-	}
-	for _, raw := range fuzztest.Files(f, references+"/kinds*.pt") {
-		if a, err := openArchive(raw); err == nil {
-			raw, err = a.read(a.names[0], maxPickle)
-			require.NoError(f, err)
-		}
-		f.Add(raw, false)
-	}
-	f.Fuzz(func(t *testing.T, raw []byte, torchScript bool) {
-		err := fuzztest.Within(t, func() error {
-			object, err := unpickle(string(raw), torchScript)
-			if err == nil {
-				_, _, err = stateDict(object, len(raw))
-			}
-			return err
-		})
-		var fileErr *FileError
-		if err != nil && (!errors.As(err, &fileErr) || strings.Contains(err.Error(), "\n")) {
-			t.Fatalf("not a FileError on one line: %q", err)
-		}
-	})
 }
