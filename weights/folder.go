@@ -19,6 +19,9 @@ var usualNames = []string{
 	"model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth",
 }
 
+// endings are those of other names of weights.
+var endings = []string{".safetensors", ".bin", ".pt", ".pth", ".npz"}
+
 // UsualNames lists the names that Choose prefers, the first ones most: files, and
 // behind each but a .pth the index that may be there instead.
 func UsualNames() (names []string) {
@@ -31,11 +34,11 @@ func UsualNames() (names []string) {
 	return names
 }
 
-// Choose picks the one of a folder's files that has the model's weights or is
-// the index of several: that with the first of UsualNames or else the only one
-// that its ending (.safetensors, .bin, .pt, .pth, .npz, before .index.json for an
-// index) tells to hold weights. What an index ties together is not counted, nor
-// are hidden files and those with a slash, which lie in folders below.
+// Choose picks, of the names of a folder's files, the one that holds the model's
+// weights or is the index of several: the first of UsualNames that is there, or
+// else the only one that ends in .safetensors, .bin, .pt, .pth or .npz. An index
+// goes before files, which it may tie together. Hidden files and names with a
+// slash are left out.
 //
 // Errors match fs.ErrNotExist, or ErrNotWeights where several are left.
 func Choose(files []string) (string, error) {
@@ -43,18 +46,17 @@ func Choose(files []string) (string, error) {
 	if i := slices.IndexFunc(usual, func(name string) bool { return slices.Contains(files, name) }); i >= 0 {
 		return usual[i], nil
 	}
-	var single, indexes []string
+	var found, indexes []string
 	for _, name := range files {
 		file, isIndex := strings.CutSuffix(name, indexSuffix)
-		switch ending := path.Ext(file); {
-		case strings.HasPrefix(name, "."), strings.Contains(name, "/"), !slices.Contains([]string{".safetensors", ".bin", ".pt", ".pth", ".npz"}, ending):
+		switch {
+		case strings.HasPrefix(name, "."), strings.Contains(name, "/"), !slices.Contains(endings, path.Ext(file)):
 		case isIndex:
 			indexes = append(indexes, name)
 		default:
-			single = append(single, name)
+			found = append(found, name)
 		}
 	}
-	found := single
 	if len(indexes) > 0 {
 		found = indexes
 	}

@@ -1,10 +1,6 @@
 package weights
 
-import (
-	"errors"
-
-	"github.com/clip-wgpu/clip-wgpu/internal/guard"
-)
+import "github.com/clip-wgpu/clip-wgpu/internal/guard"
 
 // Parse reads a file of weights held in memory under the same rules as Open;
 // name stands for its path. It does not copy data, which must not change.
@@ -29,8 +25,7 @@ func guarded(path string, parse func() error) error {
 		defer guard.Catch(&err)
 		return parse()
 	}()
-	var caught *guard.PanicError
-	if errors.As(err, &caught) {
+	if caught, ok := err.(*guard.PanicError); ok {
 		return &FileError{Path: path, Reason: caught.Error(), Err: caught}
 	}
 	return err

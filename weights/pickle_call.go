@@ -18,6 +18,10 @@ const (
 	rebuildFromCPU            global = "torch._utils._rebuild_device_tensor_from_cpu_tensor"
 )
 
+var madeOfArguments = []global{
+	orderedDict, counter, size, parameter, rebuildParameter, rebuildParameterWithState, rebuildFromType, rebuildFromCPU,
+}
+
 // rebuilds make a tensor of a storage, an offset, a size, strides and more. One
 // has a dtype among its required arguments, and two may have metadata after them.
 var rebuilds = map[global]struct {

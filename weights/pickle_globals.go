@@ -2,6 +2,7 @@ package weights
 
 import (
 	"bytes"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -53,11 +54,6 @@ var storageTypes = map[global]global{
 	"torch.storage.UntypedStorage": "torch.uint8",
 }
 
-// tensorTypes are the classes of PyTorch's tensors before it had dtypes.
-var tensorTypes = []global{
-	"FloatTensor", "DoubleTensor", "HalfTensor", "BFloat16Tensor", "LongTensor", "IntTensor", "ShortTensor", "CharTensor", "ByteTensor", "BoolTensor",
-}
-
 // inertNames may be named and not called.
 var inertNames = []global{
 	"torch.Tensor", "torch.storage.TypedStorage", "numpy.ndarray",
@@ -72,24 +68,21 @@ var inertCalls = []global{
 	"numpy.dtype", "numpy.core.multiarray.scalar", "numpy.core.multiarray._reconstruct", "numpy._core.multiarray.scalar", "numpy._core.multiarray._reconstruct",
 }
 
-// known tells the globals that torch.load reads with weights_only (torch/_weights_only_unpickler.py),
-// and NumPy's, which older training checkpoints have.
-func known(g global) bool {
-	g = withoutCUDA(g)
-	_, isElement := elements[g]
-	_, isStorage := storageTypes[g]
-	_, isTensor := rebuilds[g]
-	_, isOther := unreadTensors[g]
-	if isElement || isStorage || isTensor || isOther || slices.Contains(inertNames, g) || slices.Contains(inertCalls, g) {
-		return true
+// known are the globals that torch.load reads with weights_only, but for those
+// of the GPU (torch/_weights_only_unpickler.py), and NumPy's, which older training
+// checkpoints have.
+var known = func() map[global]bool {
+	all := map[global]bool{}
+	for _, g := range slices.Concat(inertNames, inertCalls, madeOfArguments,
+		slices.Collect(maps.Keys(elements)), slices.Collect(maps.Keys(storageTypes)), slices.Collect(maps.Keys(rebuilds)), slices.Collect(maps.Keys(unreadTensors))) {
+		all[g] = true
 	}
-	switch g {
-	case orderedDict, counter, size, parameter, rebuildParameter, rebuildParameterWithState, rebuildFromType, rebuildFromCPU:
-		return true
+	for _, class := range strings.Fields("Float Double Half BFloat16 Long Int Short Char Byte Bool") {
+		all["torch."+global(class)+"Tensor"] = true // classes of tensors before there were dtypes
+		all["torch.sparse."+global(class)+"Tensor"] = true
 	}
-	class := strings.TrimPrefix(strings.TrimPrefix(string(g), "torch."), "sparse.")
-	return strings.HasPrefix(string(g), "torch.") && slices.Contains(tensorTypes, global(class))
-}
+	return all
+}()
 
 // withoutCUDA is the name of the same class for the CPU.
 func withoutCUDA(g global) global {
@@ -111,7 +104,7 @@ func (p *pickle) global() error {
 		g = global("builtins." + name)
 	}
 	inScript := p.torchScript && (module == "__torch__" || strings.HasPrefix(module, "__torch__."))
-	if !inScript && !known(g) {
+	if !inScript && !known[withoutCUDA(g)] {
 		return p.refuseGlobal(module + "." + name)
 	}
 	return p.push(g)
