@@ -77,7 +77,12 @@ func (p *pickle) newObject() error {
 // ever called.
 func (p *pickle) call(callable any, args tuple) error {
 	g, _ := callable.(global)
-	for g == rebuildFromType && len(args) == 4 { // (rebuild function, class, its arguments, attributes)
+	// (rebuild function, class, its arguments, attributes), within others of at most
+	// a few classes. Deeper ones, memorized, would take hours.
+	for range 8 {
+		if g != rebuildFromType || len(args) != 4 {
+			break
+		}
 		inner, _ := args[2].(tuple)
 		g, _ = args[0].(global)
 		args = inner
@@ -176,7 +181,11 @@ func (p *pickle) newTensor(g global, args tuple) error {
 		}
 	}
 	if len(args) > f.required {
-		if d, ok := args[f.required].(*dict); ok && (d.get("conj") == true || d.get("neg") == true) {
+		d, ok := args[f.required].(*dict)
+		switch {
+		case ok && len(d.keys) > 8: // conj and neg are all there is, and get takes time
+			return p.malformed("%s with metadata of %d keys", name, len(d.keys))
+		case ok && (d.get("conj") == true || d.get("neg") == true):
 			t.unread = "is stored conjugated or negated, which is not supported: save its resolve_conj().resolve_neg()"
 		}
 	}

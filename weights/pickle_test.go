@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -134,6 +135,19 @@ func TestPickleCallsNothing(t *testing.T) {
 	_, err := unpickle("U\x06module"+"c__torch__\nA\n\x86Q.", true)
 	require.ErrorIs(t, err, ErrForbidden)
 	require.ErrorContains(t, err, "convert")
+}
+
+// A pickle cannot make the machine walk over the same long chain again and again.
+func TestPickleTimeIsBounded(t *testing.T) {
+	const tensor = "ctorch._utils\n_rebuild_tensor_v2\n((U\x07storagectorch\nFloatStorage\nU\x010U\x03cpuK\x08tQK\x00))\x89N"
+	nested := "ctorch._tensor\n_rebuild_from_type_v2\nq\x01(ccollections\nCounter\nN)Ntq\x00" + strings.Repeat("(h\x01Nh\x00Ntq\x00", 100_000) + "(" + strings.Repeat("h\x01h\x00R", 100_000) + "t."
+	metadata := "}q\x00(" + strings.Repeat("NN", 300_000) + "u(" + strings.Repeat(tensor+"h\x00tR", 10_000) + "t."
+	for raw, says := range map[string]string{nested: "calls torch._tensor._rebuild_from_type_v2", metadata: "metadata of 300000 keys"} {
+		start := time.Now()
+		_, err := unpickle(raw, false)
+		require.ErrorContains(t, err, says)
+		assert.Less(t, time.Since(start), 10*time.Second)
+	}
 }
 
 func TestPickleRefusesNonsense(t *testing.T) {

@@ -30,7 +30,7 @@ func (h *Hub) cachedCommit(r Ref) string {
 	}
 	data, err := os.ReadFile(h.refPath(r))
 	commit := strings.TrimSpace(string(data))
-	if err != nil || !filepath.IsLocal(commit) || commit != filepath.Base(commit) {
+	if err != nil || commit == "." || !filepath.IsLocal(commit) || commit != filepath.Base(commit) {
 		return ""
 	}
 	return commit // or another name of a snapshot that someone made

@@ -230,13 +230,12 @@ func loadModel(file string, data []byte, s *specials) (*Tokenizer, error) {
 // that is a fast tokenizer there (models/t5/tokenization_t5.py and others). It is
 // not what sentencepiece itself computes: characters are never spelled in bytes,
 // whatever the model says, and names of special tokens in a text are these tokens.
-func (s *specials) loadUnigram(file string, m *sentencepiece.Model, layOut func([]sentencepiece.Piece) []sentencepiece.Piece) (*Tokenizer, error) {
+func (s *specials) loadUnigram(file string, m *sentencepiece.Model, layOut func(pieces []sentencepiece.Piece, unk int32) ([]sentencepiece.Piece, int32)) (*Tokenizer, error) {
 	pieces, unk, charsMap, ok := m.Unigram()
 	if !ok || len(pieces) < 3 {
 		return nil, unusable(file, fmt.Errorf("a %sTokenizer wants a unigram model of at least 3 pieces", s.class))
 	}
-	unknown := pieces[unk].Text
-	pieces = layOut(pieces)
+	pieces, unk = layOut(pieces, unk)
 	ids := map[string]int{}
 	var vocab, added []any
 	for id, p := range pieces {
@@ -253,7 +252,7 @@ func (s *specials) loadUnigram(file string, m *sentencepiece.Model, layOut func(
 	parts := map[string]any{
 		"pre_tokenizer": map[string]any{"type": "Sequence", "pretokenizers": []any{map[string]any{"type": "WhitespaceSplit"}, metaspace}},
 		"decoder":       metaspace,
-		"model":         map[string]any{"type": "Unigram", "vocab": vocab, "unk_id": ids[unknown], "byte_fallback": false},
+		"model":         map[string]any{"type": "Unigram", "vocab": vocab, "unk_id": unk, "byte_fallback": false},
 		"added_tokens":  added,
 	}
 	if len(charsMap) > 0 {
@@ -263,7 +262,7 @@ func (s *specials) loadUnigram(file string, m *sentencepiece.Model, layOut func(
 }
 
 // t5Pieces appends the tokens that stand for masked spans, the last one first.
-func (s *specials) t5Pieces(pieces []sentencepiece.Piece) []sentencepiece.Piece {
+func (s *specials) t5Pieces(pieces []sentencepiece.Piece, unk int32) ([]sentencepiece.Piece, int32) {
 	n := 100
 	if s.config.ExtraIDs != nil {
 		n = min(*s.config.ExtraIDs, 1000)
@@ -274,15 +273,15 @@ func (s *specials) t5Pieces(pieces []sentencepiece.Piece) []sentencepiece.Piece 
 			pieces = append(pieces, span)
 		}
 	}
-	return pieces
+	return pieces, unk
 }
 
 // xlmRobertaPieces puts fairseq's special tokens in place of the first three pieces.
-func (s *specials) xlmRobertaPieces(pieces []sentencepiece.Piece) []sentencepiece.Piece {
+func (s *specials) xlmRobertaPieces(pieces []sentencepiece.Piece, _ int32) ([]sentencepiece.Piece, int32) {
 	var all []sentencepiece.Piece
 	for _, key := range []string{"bos_token", "pad_token", "eos_token", "unk_token"} {
 		all = append(all, sentencepiece.Piece{Text: s.tokens[key], Control: true})
 	}
 	all = append(all, pieces[3:]...)
-	return append(all, sentencepiece.Piece{Text: s.tokens["mask_token"], Control: true})
+	return append(all, sentencepiece.Piece{Text: s.tokens["mask_token"], Control: true}), 3
 }
