@@ -3,10 +3,12 @@ package tokenizer_test
 import (
 	"errors"
 	"io/fs"
+	"math"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/tokenizer"
 	"github.com/clip-wgpu/clip-wgpu/clip/tokenizer/internal/recorded"
@@ -67,7 +69,9 @@ func FuzzSentencepiece(f *testing.F) {
 		f.Add(recorded.Read(f, name+".model"), uint8(i), fuzzText)
 	}
 	f.Add(recorded.Read(f, "mt5.only.model"), uint8(0), fuzzText)
-	f.Add([]byte("\x0a\x07\x0a\x05<unk>\x0a\x09\x0a\x05<unk>\x18\x02"), uint8(0), "a")
+	for class := range classes { // small ones, which mutations leave readable
+		f.Add(tinyModel(), uint8(class), "ba ab <s>猫")
+	}
 	f.Fuzz(func(t *testing.T, data []byte, class uint8, text string) {
 		files := map[string][]byte{"spiece.model": data}
 		name := classes[int(class)%len(classes)]
@@ -76,6 +80,18 @@ func FuzzSentencepiece(f *testing.F) {
 		}
 		loadAndUse(t, files, tokenizer.HuggingFace{Name: name}, text)
 	})
+}
+
+// tinyModel is a sentencepiece model of a few pieces.
+func tinyModel() (model []byte) {
+	for i, piece := range []string{"<pad>", "<unk>", "</s>", "\u2581", "\u2581a", "a", "b", "ab", "<bos>", "<eos>"} {
+		p := protowire.AppendString(protowire.AppendTag(nil, 1, protowire.BytesType), piece)
+		p = protowire.AppendFixed32(protowire.AppendTag(p, 2, protowire.Fixed32Type), math.Float32bits(-float32(i)))
+		kind := map[int]uint64{0: 3, 1: 2, 2: 3}[i] // control, unknown, control
+		p = protowire.AppendVarint(protowire.AppendTag(p, 3, protowire.VarintType), max(1, kind))
+		model = protowire.AppendBytes(protowire.AppendTag(model, 1, protowire.BytesType), p)
+	}
+	return model
 }
 
 // FuzzVocabulary reads the files of CLIP's, RoBERTa's and BERT's tokenizers.
