@@ -53,8 +53,9 @@ func TestLoadTreatsUnknownKeysAsOpenCLIP(t *testing.T) {
 	all := tensors(t, m)
 	text := func(change string) string { return string(with(t, "text_cfg", change)) }
 	for _, c := range []struct{ config, warning string }{
-		{`{"model_cfg": ` + tiny + `, "preprocess_cfg": {"sharpen": 1, "crop_pct": 0.9, "two\nlines": 0}, "license": "mit"}`, `preprocess_cfg: ignored, as by open_clip: crop_pct, sharpen, "two\nlines"`},
+		{`{"model_cfg": ` + tiny + `, "preprocess_cfg": {"sharpen": 1, "crop_pct": 0.9, "two\nlines": 0}}`, `preprocess_cfg: ignored, as by open_clip: crop_pct, sharpen, "two\nlines"`},
 		{`{"model_cfg": ` + tiny + `, "preprocess_cfg": null}`, ""},
+		{`{"model_cfg": ` + tiny + `, "preprocess_cfg": {}, "license": "mit", "tags": []}`, "open_clip_config.json: ignored, as by open_clip: license, tags"},
 		{`{"output_dict": true, ` + tiny[1:], ""},
 		{text(`{"tokenizer_kwargs": {"reduction_mask": "syntax", "clean": "canonicalize"}}`), "text_cfg.tokenizer_kwargs.reduction_mask is ignored: texts that are too long are cut at their ends"},
 		{text(`{"tokenizer_kwargs": {"reduction_mask": ""}}`), ""},
