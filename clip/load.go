@@ -171,7 +171,7 @@ func (c *checkpoint) tokenizer() (*tokenizer.Tokenizer, error) {
 		return nil, nil
 	default:
 		var o tokenizer.HuggingFace
-		if o, err = text.huggingFace(); err == nil {
+		if o, _, err = text.huggingFace(); err == nil {
 			t, err = tokenizer.LoadHuggingFace(c.dir, o)
 		}
 	}

@@ -156,6 +156,9 @@ func build(cfg Config) (Model, *engine, error) {
 		}
 	}
 	e.root = m
+	if e.warnings, err = cfg.TextCfg.checkTokenizer(); err != nil {
+		return nil, nil, err
+	}
 	weights.Walk(m, func(name string, p *graph.Param) { p.Name = name })
 	return m, e, nil
 }

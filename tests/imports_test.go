@@ -29,7 +29,7 @@ var mayImport = map[string][]string{
 	"gpu":                {"graph", "shaders"},
 	"clip/tokenizer":     {"internal/guard"},
 	"clip/preprocess":    {"internal/guard"},
-	"clip/hub":           {},
+	"clip/hub":           {"weights"},
 	"clip":               {"clip/tokenizer", "clip/preprocess", "clip/hub", "internal/guard", "graph", "layers", "ops", "weights", "gpu"},
 	"train":              {"clip", "graph", "ops", "gpu"},
 }

@@ -136,6 +136,69 @@ func TestSentencepieceModels(t *testing.T) {
 	}
 }
 
+// TestModelsAloneEqualFastTokenizers checks what transformers makes of a
+// sentencepiece model where there is no tokenizer.json. mt5's was trained with
+// byte fallback, which its class leaves off.
+func TestModelsAloneEqualFastTokenizers(t *testing.T) {
+	var recordings struct {
+		Texts []string
+		Cases []struct {
+			Model, File   string
+			Config        map[string]any
+			ContextLength int   `json:"context_length"`
+			PadID         int32 `json:"pad_id"`
+			VocabSize     int   `json:"vocab_size"`
+			IDs           [][]int32
+		}
+	}
+	require.NoError(t, json.Unmarshal(recorded.Read(t, "only_models.json"), &recordings))
+	require.Len(t, recordings.Texts, 200)
+	require.Len(t, recordings.Cases, 2)
+	for _, c := range recordings.Cases {
+		// The class is in the config or, for models of the hub, in the name.
+		for _, class := range []string{"config", "name"} {
+			if class == "name" {
+				delete(c.Config, "tokenizer_class")
+			}
+			config, err := json.Marshal(c.Config)
+			require.NoError(t, err)
+			name := map[string]string{"mt5": "google/mt5-base", "xlm_roberta": "xlm-roberta-base"}[c.Model]
+			tok, err := tokenizer.LoadHuggingFace(folder(map[string][]byte{
+				c.File: recorded.Read(t, c.Model+".only.model"), "tokenizer_config.json": config,
+			}), tokenizer.HuggingFace{Name: name})
+			require.NoError(t, err)
+			assert.Equal(t, c.VocabSize, tok.VocabSize())
+			rows, err := tok.Tokenize(recordings.Texts, c.ContextLength)
+			require.NoError(t, err)
+			for i, row := range rows {
+				want := append([]int32{}, c.IDs[i]...)
+				for len(want) < c.ContextLength {
+					want = append(want, c.PadID)
+				}
+				assert.Equal(t, want, row, "%s: %+q", c.Model, recordings.Texts[i])
+			}
+		}
+	}
+}
+
+// TestExtraIDs checks the tokens that T5's class adds to a model.
+func TestExtraIDs(t *testing.T) {
+	model := recorded.LoadModel(t, "t5").Model
+	load := func(config string) *tokenizer.Tokenizer {
+		tok, err := tokenizer.LoadHuggingFace(folder(map[string][]byte{"spiece.model": model, "tokenizer_config.json": []byte(config)}), tokenizer.HuggingFace{Name: "t5"})
+		require.NoError(t, err)
+		return tok
+	}
+	pieces := load(`{"extra_ids": 0}`).VocabSize()
+	for config, n := range map[string]int{`{}`: 100, `{"extra_ids": 3}`: 3, `{"extra_ids": -1}`: 0} {
+		tok := load(config)
+		require.Equal(t, pieces+n, tok.VocabSize(), config)
+		if n > 0 {
+			assert.Equal(t, []int32{int32(pieces + n - 1)}, tok.Encode("<extra_id_0>"))
+		}
+	}
+}
+
 // TestClassTemplates checks that a class's own special tokens replace those of
 // the file, as transformers does.
 func TestClassTemplates(t *testing.T) {
