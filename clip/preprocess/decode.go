@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"image/jpeg"
-	"image/png"
 	"io"
 	"io/fs"
 	"os"
@@ -197,10 +196,9 @@ func damaged(err error) error {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return fmt.Errorf("%w: the file is truncated", ErrCorrupt)
 	}
-	var p png.UnsupportedError
 	var j jpeg.UnsupportedError
 	var t tiff.UnsupportedError
-	if errors.As(err, &p) || errors.As(err, &j) || errors.As(err, &t) {
+	if errors.As(err, &j) || errors.As(err, &t) {
 		return fmt.Errorf("%w: %w", ErrUnsupportedFormat, err)
 	}
 	return fmt.Errorf("%w: %w", ErrCorrupt, err)

@@ -202,10 +202,10 @@ func isGrayRamp(entries []uint8) bool {
 	return true
 }
 
-// rgbPalette makes a palette of RGB triples.
+// rgbPalette makes a palette of RGB triples; a last one that is not whole is left out.
 func rgbPalette(entries []uint8) *[256][3]uint8 {
 	p := grayRamp()
-	for i := 0; i < 256 && 3*i < len(entries); i++ {
+	for i := range min(256, len(entries)/3) {
 		p[i] = [3]uint8(entries[3*i:])
 	}
 	return p
