@@ -3,6 +3,8 @@ package preprocess
 import (
 	"image"
 	"image/color"
+
+	"github.com/clip-wgpu/clip-wgpu/internal/guard"
 )
 
 // The Pillow modes an Image can be in.
@@ -25,6 +27,7 @@ type Image struct {
 	pix           []uint8        // [height, width, bands], all modes but I
 	wide          []int32        // [height, width], mode I
 	palette       *[256][3]uint8 // mode P
+	err           error          // why FromImage could make no image
 }
 
 // Mode is Pillow's name of the image's mode: 1, L, LA, P, RGB, RGBA, CMYK or I.
@@ -79,11 +82,24 @@ func (m *Image) bands() int {
 // What no Go type tells is lost: a bilevel PNG arrives as Gray, gray with alpha
 // as NRGBA (which gives the same pixels), a GIF's transparent colour as black.
 // Decode has no such losses. The pixels are copied. A nil image has none, which
-// Transform refuses.
+// Transform refuses, as it does an image that panics when it is read.
 func FromImage(src image.Image) *Image {
-	if src == nil {
-		return newImage(modeRGB, 0, 0)
+	m, err := fromImage(src)
+	if err != nil {
+		return &Image{mode: modeRGB, err: err}
 	}
+	return m
+}
+
+func fromImage(src image.Image) (m *Image, err error) {
+	defer guard.Catch(&err)
+	if src == nil {
+		return newImage(modeRGB, 0, 0), nil
+	}
+	return convert(src), nil
+}
+
+func convert(src image.Image) *Image {
 	b := src.Bounds()
 	w, h := b.Dx(), b.Dy()
 	switch s := src.(type) {
