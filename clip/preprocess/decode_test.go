@@ -320,31 +320,3 @@ func TestEmptyImagesAreNotTooShort(t *testing.T) {
 		assert.NoError(t, err)
 	}
 }
-
-// Whatever the bytes are, there is an image or an error, and what is decoded
-// can be transformed.
-func FuzzDecode(f *testing.F) {
-	for _, path := range samplePaths(f) {
-		data, err := os.ReadFile(path)
-		require.NoError(f, err)
-		f.Add(data)
-	}
-	cfg := DefaultConfig()
-	cfg.Size, cfg.ResizeMode = Size{8, 11}, "longest"
-	tr, err := New(cfg)
-	require.NoError(f, err)
-	f.Fuzz(func(t *testing.T, data []byte) {
-		const limit = 1 << 18
-		img, err := Decode(bytes.NewReader(data), WithMaxPixels(limit), WithOrientation())
-		if err != nil {
-			assert.Nil(t, img)
-			return
-		}
-		assert.LessOrEqual(t, img.Width()*img.Height(), limit)
-		if pix, err := tr.Pixels(img); err != nil {
-			assert.ErrorIs(t, err, ErrShape)
-		} else {
-			assert.Len(t, pix, 3*8*11)
-		}
-	})
-}
