@@ -211,43 +211,34 @@ func (f *pngFile) header(body []byte) error {
 	return nil
 }
 
-// text reads nothing of a text or colour profile, but bounds them as Pillow does.
+// text bounds a text or colour profile, of which nothing is kept.
 func (f *pngFile) text(name string, body []byte) error {
-	key, value, found := bytes.Cut(body, []byte{0})
-	packed := value
+	key, value, _ := bytes.Cut(body, []byte{0})
+	size, packed := len(value), []byte(nil)
 	switch name {
-	case "tEXt":
-		packed = nil
-	case "zTXt", "iCCP":
-		if name == "iCCP" && !found {
-			value = body // where Pillow then looks for the method
+	case "iCCP", "zTXt":
+		if name == "iCCP" && size == 0 {
+			return fmt.Errorf("%w: chunk iCCP without a profile", ErrCorrupt)
 		}
-		if name == "iCCP" && len(value) == 0 {
-			return fmt.Errorf("%w: chunk iCCP of %d bytes", ErrCorrupt, len(body))
-		}
-		if len(value) > 0 && value[0] != 0 {
+		if size > 0 && value[0] != 0 {
 			return fmt.Errorf("%w: compression method %d in chunk %s", ErrUnsupportedFormat, value[0], name)
 		}
-		packed = value[min(1, len(value)):]
+		packed = value[min(1, size):]
 	case "iTXt":
-		// Flag and method of compression, language and translated key precede it.
-		parts := bytes.SplitN(value[min(2, len(value)):], []byte{0}, 3)
-		if len(parts) < 3 || value[0] != 0 && value[1] != 0 {
+		if size < 2 {
 			return nil
 		}
-		value, packed = parts[2], nil
-		if body[len(key)+1] != 0 {
-			packed = value
+		isPacked, method := value[0] != 0, value[1]
+		parts := bytes.SplitN(value[2:], []byte{0}, 3) // language, key in that language, text
+		if len(parts) < 3 || isPacked && method != 0 {
+			return nil
+		}
+		if size = len(parts[2]); isPacked {
+			packed = parts[2]
 		}
 	}
-	size := len(value)
 	if packed != nil {
-		size = 0
-		if z, err := zlib.NewReader(bytes.NewReader(packed)); err == nil {
-			n, _ := io.Copy(io.Discard, io.LimitReader(z, maxPNGText+1)) // damaged ones are no matter
-			size = int(n)
-		}
-		if size > maxPNGText {
+		if size = unpackedSize(packed, maxPNGText); size > maxPNGText {
 			return fmt.Errorf("%w: chunk %s unpacks to over %d bytes", ErrTooLarge, name, maxPNGText)
 		}
 	}
@@ -258,6 +249,17 @@ func (f *pngFile) text(name string, body []byte) error {
 		return fmt.Errorf("%w: over %d bytes of text", ErrTooLarge, maxPNGTexts)
 	}
 	return nil
+}
+
+// unpackedSize is the number of bytes that zlib data give, to limit + 1. Where
+// they are damaged they end.
+func unpackedSize(packed []byte, limit int64) int {
+	z, err := zlib.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		return 0
+	}
+	n, _ := io.Copy(io.Discard, io.LimitReader(z, limit+1))
+	return int(n)
 }
 
 // frameHeader reads fcTL, where the first frame of an animation covers a part

@@ -2,7 +2,6 @@ package preprocess
 
 import (
 	"compress/zlib"
-	"errors"
 	"fmt"
 	"image"
 	"io"
@@ -192,10 +191,8 @@ type pngStream struct {
 }
 
 func (s *pngStream) ReadByte() (byte, error) {
-	for len(s.block) == 0 {
-		if s.next(); s.err != nil {
-			return 0, s.err
-		}
+	if len(s.block) == 0 && !s.next() {
+		return 0, s.err
 	}
 	b := s.block[0]
 	s.block = s.block[1:]
@@ -203,32 +200,32 @@ func (s *pngStream) ReadByte() (byte, error) {
 }
 
 func (s *pngStream) Read(p []byte) (int, error) {
-	for len(s.block) == 0 {
-		if s.next(); s.err != nil {
-			return 0, s.err
-		}
+	if len(s.block) == 0 && !s.next() {
+		return 0, s.err
 	}
 	n := copy(p, s.block)
 	s.block = s.block[n:]
 	return n, nil
 }
 
-// next goes to the next block or sets err.
-func (s *pngStream) next() {
-	if s.blocks >= s.limit && s.err == nil {
-		s.err = io.EOF
+// next goes to the next block that is not empty, or sets err.
+func (s *pngStream) next() bool {
+	for len(s.block) == 0 && s.err == nil {
+		if s.blocks >= s.limit {
+			s.err = io.EOF
+			break
+		}
+		if len(s.chunk) == 0 {
+			s.err = s.nextChunk()
+			continue
+		}
+		n := min(len(s.chunk), maxPNGBlock)
+		s.block, s.chunk = s.chunk[:n], s.chunk[n:]
+		if s.blocks++; s.blocks == s.limit {
+			s.block = s.block[:n-s.without]
+		}
 	}
-	for len(s.chunk) == 0 && s.err == nil {
-		s.err = s.nextChunk()
-	}
-	if s.err != nil {
-		return
-	}
-	n := min(len(s.chunk), maxPNGBlock)
-	s.block, s.chunk = s.chunk[:n], s.chunk[n:]
-	if s.blocks++; s.blocks == s.limit {
-		s.block = s.block[:n-s.without]
-	}
+	return s.err == nil
 }
 
 func (s *pngStream) nextChunk() error {
@@ -284,8 +281,6 @@ func (l *pngLayout) put(m *Image, r pngRow, row []uint8) {
 	}
 }
 
-var errPNGFilter = errors.New("bad row filter")
-
 // pngUnfilter undoes the filter of a row (PNG specification, 9.2); pixels are
 // bpp bytes apart, or 1 if they are smaller.
 func pngUnfilter(filter uint8, row, above []uint8, bpp int) error {
@@ -312,7 +307,7 @@ func pngUnfilter(filter uint8, row, above []uint8, bpp int) error {
 			pngPaeth(row[i:], above[i:], bpp)
 		}
 	default:
-		return fmt.Errorf("%w %d", errPNGFilter, filter)
+		return fmt.Errorf("%w: bad row filter %d", ErrCorrupt, filter)
 	}
 	return nil
 }
