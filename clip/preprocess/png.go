@@ -24,7 +24,7 @@ type pngFile struct {
 	interlaced    bool
 	palette       []uint8 // RGB entries
 	exif          []byte  // TIFF data
-	texts         int     // bytes of text
+	texts         int     // bytes of texts and profiles
 	apple         bool    // has the chunk of Apple's variant
 
 	// An animation's number of frames, the part of the image that the next
@@ -213,7 +213,7 @@ func (f *pngFile) header(body []byte) error {
 
 // text bounds a text or colour profile, of which nothing is kept.
 func (f *pngFile) text(name string, body []byte) error {
-	key, value, _ := bytes.Cut(body, []byte{0})
+	_, value, _ := bytes.Cut(body, []byte{0}) // after the key
 	size, packed := len(value), []byte(nil)
 	switch name {
 	case "iCCP", "zTXt":
@@ -242,11 +242,8 @@ func (f *pngFile) text(name string, body []byte) error {
 			return fmt.Errorf("%w: chunk %s unpacks to over %d bytes", ErrTooLarge, name, maxPNGText)
 		}
 	}
-	if name != "iCCP" && len(key) > 0 {
-		f.texts += size
-	}
-	if f.texts > maxPNGTexts {
-		return fmt.Errorf("%w: over %d bytes of text", ErrTooLarge, maxPNGTexts)
+	if f.texts += size; f.texts > maxPNGTexts {
+		return fmt.Errorf("%w: over %d bytes of texts and profiles", ErrTooLarge, maxPNGTexts)
 	}
 	return nil
 }
