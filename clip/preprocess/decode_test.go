@@ -130,16 +130,17 @@ func TestUnsupportedJPEGIsNamed(t *testing.T) {
 // animation may be smaller.
 func TestStillWebPFillsItsCanvas(t *testing.T) {
 	still := losslessWebP(7, 5)[12:]
-	webp := func(width byte, chunks ...string) []byte {
-		body := "WEBPVP8X\x0a\x00\x00\x00\x02\x00\x00\x00" + string(rune(width-1)) + "\x00\x00\x04\x00\x00" + strings.Join(chunks, "")
+	webp := func(flags, width byte, chunks ...string) []byte {
+		body := "WEBPVP8X\x0a\x00\x00\x00" + string(rune(flags)) + "\x00\x00\x00" + string(rune(width-1)) + "\x00\x00\x04\x00\x00" + strings.Join(chunks, "")
 		return append(binary.LittleEndian.AppendUint32([]byte("RIFF"), uint32(len(body))), body...)
 	}
-	_, err := Decode(bytes.NewReader(webp(7, string(still))))
+	_, err := Decode(bytes.NewReader(webp(0, 7, string(still))))
 	assert.NoError(t, err)
-	_, err = Decode(bytes.NewReader(webp(70, string(still))))
+	_, err = Decode(bytes.NewReader(webp(0, 70, string(still))))
 	assert.ErrorIs(t, err, ErrCorrupt)
+	animation := "ANIM\x06\x00\x00\x00" + strings.Repeat("\x00", 6)
 	frame := "ANMF\x20\x00\x00\x00" + strings.Repeat("\x00", 6) + "\x06\x00\x00\x04\x00\x00\x00\x00\x00\x00"
-	img, err := Decode(bytes.NewReader(webp(70, frame, string(still))))
+	img, err := Decode(bytes.NewReader(webp(2, 70, animation, frame, string(still))))
 	require.NoError(t, err)
 	assert.Equal(t, 70, img.Width())
 }

@@ -175,7 +175,7 @@ func (f *pngFile) chunk(name string, body []byte) error {
 			return fmt.Errorf("%w: chunk tRNS of %d bytes", ErrCorrupt, len(body))
 		}
 	case "eXIf":
-		f.exif = body
+		f.exif = bytes.TrimPrefix(body, []byte("Exif\x00\x00")) // which some writers put there, as in JPEG
 	case "CgBI":
 		f.apple = true
 	case "tEXt", "zTXt", "iTXt", "iCCP":

@@ -3,9 +3,11 @@ package preprocess
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"hash/crc32"
 	"os"
 	"testing"
 
@@ -90,7 +92,7 @@ func TestPNGErrors(t *testing.T) {
 	assert.Empty(t, want)
 }
 
-// The orientation counts wherever its chunk is, and the last one does.
+// The orientation counts wherever its chunk is, and with the prefix of JPEG's too.
 func TestPNGOrientation(t *testing.T) {
 	data := readSample(t, "formats/png_exif_5.png")
 	at := bytes.Index(data, []byte("eXIf")) - 4
@@ -101,6 +103,13 @@ func TestPNGOrientation(t *testing.T) {
 	want, err := Decode(bytes.NewReader(data), WithOrientation())
 	require.NoError(t, err)
 	got, err := Decode(bytes.NewReader(moved), WithOrientation())
+	require.NoError(t, err)
+	assert.Equal(t, want, got)
+
+	body := append([]byte("eXIfExif\x00\x00"), chunk[8:size-4]...)
+	prefixed := binary.BigEndian.AppendUint32(bytes.Clone(data[:at]), uint32(len(body)-4))
+	prefixed = binary.BigEndian.AppendUint32(append(prefixed, body...), crc32.ChecksumIEEE(body))
+	got, err = Decode(bytes.NewReader(append(prefixed, data[at+size:]...)), WithOrientation())
 	require.NoError(t, err)
 	assert.Equal(t, want, got)
 	assert.Equal(t, 22, got.Width())
