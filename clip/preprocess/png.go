@@ -57,14 +57,8 @@ func decodePNG(data []byte, o options) (*Image, error) {
 		return nil, err
 	}
 	m := newImage(f.layout.mode, f.width, f.height)
-	if m.mode == modeP {
-		if n := len(f.palette) / 3; n > 256 {
-			return nil, fmt.Errorf("%w: palette of %d colours", ErrCorrupt, n)
-		}
-		m.palette = rgbPalette(f.palette)
-		if f.palette == nil {
-			m.palette = new([256][3]uint8) // black, as Pillow 13 shows it
-		}
+	if m.palette, err = f.colours(); err != nil {
+		return nil, err
 	}
 	if err := f.readData(m); err != nil {
 		return nil, damaged(err)
@@ -76,6 +70,22 @@ func decodePNG(data []byte, o options) (*Image, error) {
 		m = m.upright(f.exif)
 	}
 	return m, nil
+}
+
+// colours is the palette of mode P. Without PLTE all are black, as in Pillow 13.
+func (f *pngFile) colours() (*[256][3]uint8, error) {
+	n := len(f.palette) / 3
+	switch {
+	case f.palette != nil && !f.layout.is(modeP):
+		return nil, fmt.Errorf("%w: a palette, and a second IHDR without", ErrCorrupt)
+	case n > 256:
+		return nil, fmt.Errorf("%w: palette of %d colours", ErrCorrupt, n)
+	case f.palette != nil:
+		return rgbPalette(f.palette), nil
+	case f.layout.is(modeP):
+		return new([256][3]uint8), nil
+	}
+	return nil, nil
 }
 
 // parsePNG reads the chunks before the image data, or before the end of a file without any.
