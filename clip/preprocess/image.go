@@ -3,6 +3,8 @@ package preprocess
 import (
 	"image"
 	"image/color"
+
+	"github.com/clip-wgpu/clip-wgpu/internal/guard"
 )
 
 // The Pillow modes an Image can be in.
@@ -26,6 +28,7 @@ type Image struct {
 	wide          []int32        // [height, width], mode I
 	palette       *[256][3]uint8 // mode P
 	orientation   int            // EXIF's, or 0
+	err           error          // why FromImage could make no image
 }
 
 // Mode is Pillow's name of the image's mode: 1, L, LA, P, RGB, RGBA, CMYK or I.
@@ -84,11 +87,24 @@ func (m *Image) bands() int {
 // What no Go type tells is lost: a bilevel PNG arrives as Gray, gray with alpha
 // as NRGBA (which gives the same pixels), a GIF's transparent colour as black.
 // Decode has no such losses. The pixels are copied. A nil image has none, which
-// Transform refuses.
+// Transform refuses, as it does an image that panics when it is read.
 func FromImage(src image.Image) *Image {
-	if src == nil {
-		return newImage(modeRGB, 0, 0)
+	m, err := fromImage(src)
+	if err != nil {
+		return &Image{mode: modeRGB, err: err}
 	}
+	return m
+}
+
+func fromImage(src image.Image) (m *Image, err error) {
+	defer guard.Catch(&err)
+	if src == nil {
+		return newImage(modeRGB, 0, 0), nil
+	}
+	return convert(src), nil
+}
+
+func convert(src image.Image) *Image {
 	b := src.Bounds()
 	w, h := b.Dx(), b.Dy()
 	switch s := src.(type) {
@@ -203,10 +219,10 @@ func isGrayRamp(entries []uint8) bool {
 	return true
 }
 
-// rgbPalette makes a palette of RGB triples.
+// rgbPalette makes a palette of RGB triples; a last one that is not whole is left out.
 func rgbPalette(entries []uint8) *[256][3]uint8 {
 	p := grayRamp()
-	for i := 0; i < 256 && 3*i < len(entries); i++ {
+	for i := range min(256, len(entries)/3) {
 		p[i] = [3]uint8(entries[3*i:])
 	}
 	return p

@@ -16,8 +16,6 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-
-	"github.com/clip-wgpu/clip-wgpu/internal/fuzztest"
 )
 
 const tiffData = testdata + "/tiff"
@@ -141,25 +139,4 @@ func TestTIFFOfOneColourIsNotTooShort(t *testing.T) {
 			assert.Zero(t, slices.Max(img.RGB()), name)
 		}
 	}
-}
-
-// Whatever the bytes are, there is an image or an error.
-func FuzzTIFF(f *testing.F) {
-	for _, data := range fuzztest.Files(f, tiffData+"/*.tif", testdata+"/formats/*.tif") {
-		f.Add(data)
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		const limit = 1 << 18
-		err := fuzztest.Within(t, func() error {
-			img, err := decodeTIFF(data, options{maxPixels: limit})
-			if err == nil {
-				assert.LessOrEqual(t, img.Width()*img.Height(), limit)
-				assert.Len(t, img.RGB(), 3*img.Width()*img.Height())
-			}
-			return err
-		})
-		if err != nil {
-			assert.NotContains(t, err.Error(), "\n")
-		}
-	})
 }
