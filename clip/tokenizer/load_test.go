@@ -41,7 +41,7 @@ func TestFitsNamesTheFile(t *testing.T) {
 }
 
 // byteTokens lists CLIP's 512 tokens of one byte.
-func byteTokens(t *testing.T) []string {
+func byteTokens(t testing.TB) []string {
 	t.Helper()
 	data, err := os.ReadFile("../emoji-clip/vocab.json")
 	require.NoError(t, err)
@@ -58,7 +58,7 @@ func byteTokens(t *testing.T) []string {
 }
 
 // vocabJSON numbers tokens in order.
-func vocabJSON(t *testing.T, tokens ...string) []byte {
+func vocabJSON(t testing.TB, tokens ...string) []byte {
 	t.Helper()
 	ids := make(map[string]int)
 	for id, token := range tokens {
