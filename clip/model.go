@@ -239,7 +239,7 @@ func (e *engine) LogitBias() (float32, bool) { return e.logit.Load().bias, e.Log
 func (e *engine) Store() *gpu.Store { return e.store }
 
 func (e *engine) Refresh(ctx context.Context) error {
-	return e.readLogitConstants(func(p *graph.Param, v []float32) error { return e.store.Read(ctx, &p.State, v) })
+	return e.readLogitConstants(func(p *graph.Param, v []float32) error { return e.store.ReadParam(ctx, p, v) })
 }
 
 func (e *engine) readLogitConstants(read func(p *graph.Param, v []float32) error) error {

@@ -142,13 +142,12 @@ func (u *uploader) flush(ctx context.Context) error {
 }
 
 // alone does f holding run, which the caller does not.
-func (c *core) alone(f func(context.Context) error) error {
-	ctx := context.Background()
+func (c *core) alone(ctx context.Context, f func() error) error {
 	if err := c.acquire(ctx); err != nil {
 		return err
 	}
 	defer c.release()
-	return f(ctx)
+	return f()
 }
 
 // transfer is a range of a buffer to read into dst.
@@ -200,21 +199,19 @@ func (c *core) stage(e *wgpu.CommandEncoder, reads []transfer) (size int64, err 
 	return size, c.faults.take()
 }
 
-// arrived takes what was staged, now mapped. It is the only way back from the GPU.
+// arrived takes what was staged, now mapped. It is the only way back from the
+// GPU. The caller is inside call.
 func (c *core) arrived() error {
-	reads := c.arriving
-	c.arriving = nil
-	return c.call(context.Background(), func() error {
-		defer unmap(c.staging.Buffer)
-		var at int64
-		for _, t := range reads {
-			if err := copyMapped(t.dst, c.staging.Buffer, at); err != nil {
-				return err
-			}
-			at += aligned(int64(len(t.dst)))
+	defer unmap(c.staging.Buffer)
+	var at int64
+	for _, t := range c.arriving {
+		if err := copyMapped(t.dst, c.staging.Buffer, at); err != nil {
+			return err
 		}
-		return nil
-	})
+		at += aligned(int64(len(t.dst)))
+	}
+	c.arriving = nil
+	return nil
 }
 
 // bytesOf is the memory of 32-bit values.

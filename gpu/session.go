@@ -20,6 +20,7 @@ type Session struct {
 	store   *Store
 	program *graph.Program
 	memory  []*buffer // from the pool: the arena, then the inputs
+	states  []extents // of the store, where the Program's States lie
 	params  *buffer   // one paramsBytes slot a step
 	steps   []step
 	commits int  // the first step that writes a State
@@ -50,6 +51,12 @@ const paramsBytes = 256
 // *MemoryError; a kernel that does not compile a *ShaderError. The caller
 // closes the session.
 func (d *Device) Load(p *graph.Program, w *Store) (*Session, error) {
+	return d.LoadContext(context.Background(), p, w)
+}
+
+// LoadContext is Load that gives up when ctx ends, once a kernel that is being
+// compiled, or a piece of a parameter that is being read, is done.
+func (d *Device) LoadContext(ctx context.Context, p *graph.Program, w *Store) (*Session, error) {
 	if err := d.retain(); err != nil {
 		return nil, err
 	}
@@ -61,7 +68,7 @@ func (d *Device) Load(p *graph.Program, w *Store) (*Session, error) {
 	err := w.retain(d.core)
 	if err == nil {
 		s.store = w
-		err = s.load()
+		err = s.load(ctx)
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -69,17 +76,18 @@ func (d *Device) Load(p *graph.Program, w *Store) (*Session, error) {
 	return s, nil
 }
 
-func (s *Session) load() error {
+func (s *Session) load(ctx context.Context) error {
 	if err := s.core.checkProgram(s.program); err != nil {
 		return err
 	}
-	s.store.load.lock()
+	if err := s.store.load.acquire(ctx); err != nil {
+		return err
+	}
 	defer s.store.load.unlock()
-	ctx := context.Background() // what follows takes long only where the disk does
 	if err := s.core.call(ctx, s.allocate); err != nil {
 		return err
 	}
-	if err := s.upload(); err != nil {
+	if err := s.upload(ctx); err != nil {
 		return err
 	}
 	for i := range s.program.Steps {
@@ -91,8 +99,8 @@ func (s *Session) load() error {
 	return nil
 }
 
-// allocate takes all memory but the States', having checked that they fit too.
-// The caller is inside call.
+// allocate takes all memory but that of new States, having checked that it fits
+// too. The caller is inside call.
 func (s *Session) allocate() error {
 	c, p := s.core, s.program
 	var sizes []int64
@@ -103,8 +111,9 @@ func (s *Session) allocate() error {
 		sizes = append(sizes, in.Bytes())
 	}
 	picked, missing := c.pick(sizes)
-	for _, st := range p.States {
-		if s.store.states[st] == nil {
+	s.states = make([]extents, len(p.States))
+	for i, st := range p.States {
+		if s.states[i] = s.store.states[st]; s.states[i] == nil {
 			missing += c.stateBytes(st)
 		}
 	}
@@ -176,7 +185,7 @@ func (s *Session) place(slot graph.Slot) (b *buffer, offset int64) {
 	case graph.SpaceInput:
 		return s.memory[len(s.program.Arena)+slot.Index], slot.Offset
 	case graph.SpaceState:
-		e, offset := s.store.states[s.program.States[slot.Index]].at(slot.Offset)
+		e, offset := s.states[slot.Index].at(slot.Offset)
 		return e.buffer, offset
 	}
 	return s.memory[slot.Index], slot.Offset
