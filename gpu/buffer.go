@@ -66,9 +66,9 @@ func (c *core) freeBuffer(b *buffer) {
 	}
 }
 
-// pick finds pool buffers for sizes, each its own, and says how many bytes are
-// missing: where result[i] is nil, a new buffer of sizes[i] is needed.
-func (c *core) pick(sizes []int64) (result []*buffer, missing int64) {
+// pick finds buffers of the pool for sizes, each its own, and says how many bytes
+// are missing: where result[i] is nil, a new buffer of sizes[i] is needed.
+func pick(pool []*buffer, sizes []int64) (result []*buffer, missing int64) {
 	result = make([]*buffer, len(sizes))
 	order := make([]int, len(sizes))
 	for i := range order {
@@ -77,7 +77,7 @@ func (c *core) pick(sizes []int64) (result []*buffer, missing int64) {
 	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(sizes[b], sizes[a]) })
 	taken := map[*buffer]bool{}
 	for _, i := range order { // large first: what is left over suits the small
-		for _, b := range c.pool {
+		for _, b := range pool {
 			if b.size >= sizes[i] && !taken[b] && (result[i] == nil || b.size < result[i].size) {
 				result[i] = b
 			}

@@ -24,7 +24,7 @@ type Session struct {
 	params  *buffer   // one paramsBytes slot a step
 	steps   []step
 	commits int  // the first step that writes a State
-	closed  bool // under run
+	closed  bool // changed under run and core.calls, read under either
 
 	// Under run, kept so that a replay allocates nothing.
 	transfers []transfer
@@ -99,26 +99,68 @@ func (s *Session) load(ctx context.Context) error {
 	return nil
 }
 
-// allocate takes all memory but that of new States, having checked that it fits
-// too. The caller is inside call.
-func (s *Session) allocate() error {
-	c, p := s.core, s.program
-	var sizes []int64
+// demand is what p takes of memory: the sizes of its arena and inputs, the
+// buffers of the pool that serve as them, and the bytes that are to be allocated.
+// The caller holds calls.
+func (w *Store) demand(p *graph.Program, pool []*buffer) (sizes []int64, picked []*buffer, missing int64) {
+	c := w.core
 	for _, n := range p.Arena {
 		sizes = append(sizes, n+c.guard())
 	}
 	for _, in := range p.Inputs {
 		sizes = append(sizes, in.Bytes())
 	}
-	picked, missing := c.pick(sizes)
-	s.states = make([]extents, len(p.States))
-	for i, st := range p.States {
-		if s.states[i] = s.store.states[st]; s.states[i] == nil {
+	picked, missing = pick(pool, sizes)
+	for _, st := range p.States {
+		if w.states[st] == nil {
 			missing += c.stateBytes(st)
 		}
 	}
-	params := int64(len(p.Steps)) * paramsBytes
-	if err := c.fits(missing + params); err != nil {
+	return sizes, picked, missing + int64(len(p.Steps))*paramsBytes
+}
+
+// Fits gives the *MemoryError that Load would if the other sessions, of the same
+// device, were closed before; nil if p then fits into Options.MaxMemory.
+func (w *Store) Fits(p *graph.Program, others ...*Session) error {
+	if w == nil || w.core == nil {
+		return ErrClosed
+	}
+	c := w.core
+	c.calls.lock()
+	defer c.calls.unlock()
+	freed, leaving := int64(0), map[*buffer]int{}
+	for _, s := range others {
+		if s == nil || s.closed {
+			continue
+		}
+		if s.params != nil {
+			freed += s.params.size
+		}
+		for _, b := range s.memory {
+			leaving[b]++
+		}
+	}
+	var pool []*buffer
+	for _, b := range c.pool {
+		if b.users > leaving[b] {
+			pool = append(pool, b)
+		} else {
+			freed += b.size
+		}
+	}
+	_, _, missing := w.demand(p, pool)
+	return c.fits(missing - freed)
+}
+
+// allocate takes all memory but that of new States, having checked that it fits
+// too. The caller is inside call.
+func (s *Session) allocate() error {
+	c, p := s.core, s.program
+	for _, st := range p.States {
+		s.states = append(s.states, s.store.states[st])
+	}
+	sizes, picked, missing := s.store.demand(p, c.pool)
+	if err := c.fits(missing); err != nil {
 		return err
 	}
 	for i, b := range picked {
@@ -132,11 +174,11 @@ func (s *Session) allocate() error {
 		b.users++
 		s.memory = append(s.memory, b)
 	}
-	if params == 0 {
+	if len(p.Steps) == 0 {
 		return nil
 	}
 	var err error
-	s.params, err = c.newBuffer("params", params, wgpu.BufferUsage_Uniform|wgpu.BufferUsage_CopyDst)
+	s.params, err = c.newBuffer("params", int64(len(p.Steps))*paramsBytes, wgpu.BufferUsage_Uniform|wgpu.BufferUsage_CopyDst)
 	return err
 }
 
