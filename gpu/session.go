@@ -10,6 +10,7 @@ import (
 	"github.com/rajveermalviya/go-webgpu/wgpu"
 
 	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/internal/await"
 	"github.com/clip-wgpu/clip-wgpu/shaders"
 )
 
@@ -54,8 +55,9 @@ func (d *Device) Load(p *graph.Program, w *Store) (*Session, error) {
 	return d.LoadContext(context.Background(), p, w)
 }
 
-// LoadContext is Load that gives up when ctx ends, once a kernel that is being
-// compiled, or a piece of a parameter that is being read, is done.
+// LoadContext is Load that a caller leaves when ctx ends. The loading then stops
+// once a kernel that is being compiled, or a piece of a parameter that is being
+// read, is done, and gives back what it took.
 func (d *Device) LoadContext(ctx context.Context, p *graph.Program, w *Store) (*Session, error) {
 	if err := d.retain(); err != nil {
 		return nil, err
@@ -65,15 +67,21 @@ func (d *Device) LoadContext(ctx context.Context, p *graph.Program, w *Store) (*
 		s.learn(s.sent, elapsed)
 		return nil
 	}
-	err := w.retain(d.core)
-	if err == nil {
-		s.store = w
-		err = s.load(ctx)
+	load := func() (*Session, error) {
+		err := w.retain(d.core)
+		if err == nil {
+			s.store = w
+			err = s.load(ctx)
+		}
+		if err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+		return s, nil
 	}
-	if err != nil {
-		return nil, errors.Join(err, s.Close())
+	if ctx.Done() == nil {
+		return load()
 	}
-	return s, nil
+	return await.Do(ctx, load, func(s *Session) { s.Close() })
 }
 
 func (s *Session) load(ctx context.Context) error {
