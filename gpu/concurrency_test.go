@@ -105,7 +105,7 @@ func TestLoadIsCancelled(t *testing.T) {
 	cancel()
 	close(slow.Source.(heldSource))
 	wg.Wait()
-	assert.Equal(t, used, d.MemoryInUse())
+	assert.Eventually(t, func() bool { return d.MemoryInUse() == used }, 10*time.Second, time.Millisecond)
 
 	s := load(t, d, p, w)
 	require.NoError(t, s.Run(t.Context(), IO{Outputs: [][]float32{out}}))
