@@ -142,7 +142,14 @@ func (e *engine) EncodeTexts(ctx context.Context, texts []string) (Tensor, error
 		}
 		return Tensor{}, fmt.Errorf("the model's tokenizer %q is %w%s; give its token ids to EncodeText", e.cfg.TextCfg.tokenizerName(), ErrUnsupported, missing)
 	}
-	return e.EncodeText(ctx, e.tokens.Tokenize(texts, e.text.ContextLength), true)
+	rows := make([][]int32, 0, len(texts))
+	for part := range slices.Chunk(texts, 256) {
+		if err := ctx.Err(); err != nil {
+			return Tensor{}, err
+		}
+		rows = append(rows, e.tokens.Tokenize(part, e.text.ContextLength)...)
+	}
+	return e.EncodeText(ctx, rows, true)
 }
 
 func (e *engine) Similarity(ctx context.Context, imageFeatures, textFeatures Tensor) (Tensor, error) {

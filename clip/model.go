@@ -1,7 +1,8 @@
 // Package clip is open_clip's CLIP class in Go, computed by WebGPU.
 //
 // Load opens a model folder, a file of weights or the embedded model; New
-// makes one with random weights. Models are safe for concurrent use.
+// makes one with random weights. Models are safe for concurrent use, and a call
+// on one returns soon after its context has ended, whatever the others do.
 package clip
 
 import (

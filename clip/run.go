@@ -24,7 +24,7 @@ type task struct {
 // serve every n and an item's result does not depend on its neighbours.
 func (e *engine) run(ctx context.Context, n int, t task) ([]Tensor, error) {
 	var outs []Tensor
-	most := n // what there was no memory for is not tried again before the next call
+	most := n // a batch that was refused is not tried again before the next call
 	for lo := 0; lo < n; {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -77,14 +77,17 @@ type programCache struct {
 }
 
 type program struct {
-	loaded  chan struct{} // closed when err, or all but users and used, is set
+	batch  int
+	loaded chan struct{} // closed when the next four are there for good
+
 	session *gpu.Session
 	err     error
 	inputs  []graph.Binding
 	outputs []graph.Binding
-	batch   int
-	users   int
-	used    int // clock at the last use
+
+	// Under the cache's mu.
+	users int
+	used  int // clock at the last use
 }
 
 // feed leaves out the inputs that Build pruned: blocks alone need no pooling.
@@ -174,10 +177,10 @@ func (c *programCache) find(e *engine, t task, n int) (*program, error) {
 
 // load makes p, which it uses meanwhile, ready to run.
 func (c *programCache) load(e *engine, t task, p *program, key string) {
-	c.evict(maxPrograms)
 	prog, err := e.compile(t, p.batch, e.tuning.Choose)
 	var session *gpu.Session
 	if err == nil {
+		c.evict(maxPrograms)
 		session, err = c.session(e, prog)
 	}
 	c.mu.Lock()

@@ -59,6 +59,14 @@ func (d *Device) Load(p *graph.Program, w *Store) (*Session, error) {
 // once a kernel that is being compiled, or a piece of a parameter that is being
 // read, is done, and gives back what it took.
 func (d *Device) LoadContext(ctx context.Context, p *graph.Program, w *Store) (*Session, error) {
+	load := func() (*Session, error) { return d.load(ctx, p, w) }
+	if ctx.Done() == nil {
+		return load()
+	}
+	return await.Do(ctx, load, func(s *Session) { s.Close() })
+}
+
+func (d *Device) load(ctx context.Context, p *graph.Program, w *Store) (*Session, error) {
 	if err := d.retain(); err != nil {
 		return nil, err
 	}
@@ -67,21 +75,15 @@ func (d *Device) LoadContext(ctx context.Context, p *graph.Program, w *Store) (*
 		s.learn(s.sent, elapsed)
 		return nil
 	}
-	load := func() (*Session, error) {
-		err := w.retain(d.core)
-		if err == nil {
-			s.store = w
-			err = s.load(ctx)
-		}
-		if err != nil {
-			return nil, errors.Join(err, s.Close())
-		}
-		return s, nil
+	err := w.retain(d.core)
+	if err == nil {
+		s.store = w
+		err = s.load(ctx)
 	}
-	if ctx.Done() == nil {
-		return load()
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
 	}
-	return await.Do(ctx, load, func(s *Session) { s.Close() })
+	return s, nil
 }
 
 func (s *Session) load(ctx context.Context) error {
@@ -105,59 +107,6 @@ func (s *Session) load(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// demand is what p takes of memory: the sizes of its arena and inputs, the
-// buffers of the pool that serve as them, and the bytes that are to be allocated.
-// The caller holds calls.
-func (w *Store) demand(p *graph.Program, pool []*buffer) (sizes []int64, picked []*buffer, missing int64) {
-	c := w.core
-	for _, n := range p.Arena {
-		sizes = append(sizes, n+c.guard())
-	}
-	for _, in := range p.Inputs {
-		sizes = append(sizes, in.Bytes())
-	}
-	picked, missing = pick(pool, sizes)
-	for _, st := range p.States {
-		if w.states[st] == nil {
-			missing += c.stateBytes(st)
-		}
-	}
-	return sizes, picked, missing + int64(len(p.Steps))*paramsBytes
-}
-
-// Fits gives the *MemoryError that Load would if the other sessions, of the same
-// device, were closed before; nil if p then fits into Options.MaxMemory.
-func (w *Store) Fits(p *graph.Program, others ...*Session) error {
-	if w == nil || w.core == nil {
-		return ErrClosed
-	}
-	c := w.core
-	c.calls.lock()
-	defer c.calls.unlock()
-	freed, leaving := int64(0), map[*buffer]int{}
-	for _, s := range others {
-		if s == nil || s.closed {
-			continue
-		}
-		if s.params != nil {
-			freed += s.params.size
-		}
-		for _, b := range s.memory {
-			leaving[b]++
-		}
-	}
-	var pool []*buffer
-	for _, b := range c.pool {
-		if b.users > leaving[b] {
-			pool = append(pool, b)
-		} else {
-			freed += b.size
-		}
-	}
-	_, _, missing := w.demand(p, pool)
-	return c.fits(missing - freed)
 }
 
 // allocate takes all memory but that of new States, having checked that it fits

@@ -186,3 +186,57 @@ func (s *Store) add(ctx context.Context, st *graph.State) (m extents, err error)
 	})
 	return m, err
 }
+
+// demand is what p takes of memory: the sizes of its arena and inputs, the
+// buffers of the pool that serve as them, and the bytes that are to be allocated.
+// The caller holds calls.
+func (s *Store) demand(p *graph.Program, pool []*buffer) (sizes []int64, picked []*buffer, missing int64) {
+	for _, n := range p.Arena {
+		sizes = append(sizes, n+s.core.guard())
+	}
+	for _, in := range p.Inputs {
+		sizes = append(sizes, in.Bytes())
+	}
+	picked, missing = pick(pool, sizes)
+	for _, st := range p.States {
+		if s.states[st] == nil {
+			missing += s.core.stateBytes(st)
+		}
+	}
+	return sizes, picked, missing + int64(len(p.Steps))*paramsBytes
+}
+
+// Fits gives the *MemoryError that Load would if the other sessions, of the same
+// device, were closed before; nil if p then fits into Options.MaxMemory.
+func (s *Store) Fits(p *graph.Program, others ...*Session) error {
+	if s == nil || s.core == nil {
+		return ErrClosed
+	}
+	s.core.calls.lock()
+	defer s.core.calls.unlock()
+	if s.closed {
+		return ErrClosed
+	}
+	freed, leaving := int64(0), map[*buffer]int{}
+	for _, o := range others {
+		if o == nil || o.closed {
+			continue
+		}
+		if o.params != nil {
+			freed += o.params.size
+		}
+		for _, b := range o.memory {
+			leaving[b]++
+		}
+	}
+	var pool []*buffer
+	for _, b := range s.core.pool {
+		if b.users > leaving[b] {
+			pool = append(pool, b)
+		} else {
+			freed += b.size
+		}
+	}
+	_, _, missing := s.demand(p, pool)
+	return s.core.fits(missing - freed)
+}
