@@ -21,9 +21,11 @@ import (
 const busyConfig = `{"embed_dim": 32, "custom_text": true, "vision_cfg": {"layers": 3, "width": 768, "patch_size": 32, "image_size": 224},
 	"text_cfg": {"width": 32, "heads": 2, "layers": 1}}`
 
-// Whatever a model and its device are doing, a call returns soon after its context has ended.
+// Whatever a model and its device are doing, a call returns soon after its
+// context has ended: within 50 ms on an idle machine. Where a caller waits for
+// others' work it is late by the time of a batch, here four seconds and more.
 func TestDeadlinesOnABusyModel(t *testing.T) {
-	const deadline, late, lasting = 50 * time.Millisecond, time.Second, 8 * time.Second
+	const deadline, late, lasting = 50 * time.Millisecond, 2 * time.Second, 8 * time.Second
 	cfg, _, err := clip.ParseConfig([]byte(busyConfig))
 	require.NoError(t, err)
 	dev, err := gpu.Open(gpu.Options{DefaultLimits: true})
