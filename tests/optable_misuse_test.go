@@ -12,27 +12,34 @@ import (
 // mayBeAbsent are the inputs that ops do without: biases, masks, norms' weights.
 var mayBeAbsent = []string{"bias", "b", "mask", "w"}
 
-// checkMisuse records the case with each input absent, and with each of another
-// graph: errors that Build returns, but for an input that may be absent.
+// checkMisuse records the case with each input absent, of another graph or of
+// another shape: never a panic, and errors that Build returns, but for an input
+// that may be absent or may have that shape.
 func (c opCase) checkMisuse(t *testing.T) {
-	for _, wrong := range c.inputs {
-		foreign := wrong.record(graph.New())
-		require.ErrorContains(t, c.buildWith(t, wrong.name, foreign), "another graph", wrong.name)
-		if err := c.buildWith(t, wrong.name, graph.Tensor{}); !slices.Contains(mayBeAbsent, wrong.name) {
-			require.Error(t, err, wrong.name)
+	for _, in := range c.inputs {
+		foreign := in.record(graph.New())
+		err := c.buildWith(t, in.name, func(*graph.Graph) graph.Tensor { return foreign })
+		require.ErrorContains(t, err, "another graph", in.name)
+		err = c.buildWith(t, in.name, func(*graph.Graph) graph.Tensor { return graph.Tensor{} })
+		if !slices.Contains(mayBeAbsent, in.name) {
+			require.Error(t, err, in.name)
+		}
+		for _, shape := range []graph.Shape{{}, {2}, {2, 3}, {1, 2, 3, 4, 5}} {
+			_ = c.buildWith(t, in.name, func(g *graph.Graph) graph.Tensor { return g.Fill(1, shape...) })
+			_ = c.buildWith(t, in.name, func(g *graph.Graph) graph.Tensor { return g.Input("other", shape, graph.I32) })
 		}
 	}
 }
 
 // buildWith is what Build says of the case with one input replaced.
-func (c opCase) buildWith(t *testing.T, name string, x graph.Tensor) (err error) {
+func (c opCase) buildWith(t *testing.T, name string, wrong func(*graph.Graph) graph.Tensor) (err error) {
 	t.Helper()
 	g := graph.New()
 	in := tensors{}
 	for _, spec := range c.inputs {
 		in[spec.name] = spec.record(g)
 	}
-	in[name] = x
+	in[name] = wrong(g)
 	require.NotPanics(t, func() { _, err = g.Build(c.build(g, in)...) }, name)
 	return err
 }

@@ -97,8 +97,8 @@ func decays(p *graph.Param) bool {
 var undecayed = []string{"positional_embedding", "class_embedding", "cls_emb", "trunk.pos_embed", "trunk.cls_token", "trunk.reg_token"}
 
 // Step makes one update from pairs of images [n, 3, height, width] and texts,
-// and returns the loss before it. With an error no update was made: a step whose
-// update is on its way when ctx ends is finished.
+// and returns the loss before it. When ctx ends no update was made; one that is on
+// its way by then is finished, and no error.
 func (t *Trainer) Step(ctx context.Context, images clip.Tensor, texts [][]int32) (float64, error) {
 	feed, err := t.model.feed(t.cfg.Loss, images, texts)
 	if err != nil {
