@@ -2,11 +2,13 @@ package clip
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"image"
 	"slices"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
+	"github.com/clip-wgpu/clip-wgpu/clip/tokenizer"
 	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/clip-wgpu/clip-wgpu/ops"
 )
@@ -141,9 +143,20 @@ func (e *engine) EncodeTexts(ctx context.Context, texts []string) (Tensor, error
 	if e.tokens == nil {
 		return Tensor{}, fmt.Errorf("%w; give its token ids to EncodeText", e.cfg.TextCfg.noTokenizer())
 	}
-	rows, err := e.tokens.Tokenize(texts, e.text.ContextLength)
-	if err != nil {
-		return Tensor{}, err
+	rows := make([][]int32, 0, len(texts))
+	for len(rows) < len(texts) {
+		if err := ctx.Err(); err != nil {
+			return Tensor{}, err
+		}
+		part, err := e.tokens.Tokenize(texts[len(rows):min(len(rows)+256, len(texts))], e.text.ContextLength)
+		var one *tokenizer.TextError
+		if errors.As(err, &one) {
+			one.Index += len(rows)
+		}
+		if err != nil {
+			return Tensor{}, err
+		}
+		rows = append(rows, part...)
 	}
 	return e.EncodeText(ctx, rows, true)
 }

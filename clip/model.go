@@ -1,7 +1,8 @@
 // Package clip is open_clip's CLIP class in Go, computed by WebGPU.
 //
 // Load opens a model folder, a file of weights or the embedded model; New
-// makes one with random weights. Models are safe for concurrent use.
+// makes one with random weights. Models are safe for concurrent use, and a call
+// on one returns soon after its context has ended, whatever the others do.
 package clip
 
 import (
@@ -248,7 +249,7 @@ func (e *engine) LogitBias() (float32, bool) { return e.logit.Load().bias, e.Log
 func (e *engine) Store() *gpu.Store { return e.store }
 
 func (e *engine) Refresh(ctx context.Context) error {
-	return e.readLogitConstants(func(p *graph.Param, v []float32) error { return e.store.Read(ctx, &p.State, v) })
+	return e.readLogitConstants(func(p *graph.Param, v []float32) error { return e.store.ReadParam(ctx, p, v) })
 }
 
 func (e *engine) readLogitConstants(read func(p *graph.Param, v []float32) error) error {

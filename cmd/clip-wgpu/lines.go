@@ -22,7 +22,7 @@ func readLinesOf(ctx context.Context, path string, stdin io.Reader) ([]string, e
 	if path == "-" {
 		name, read = "stdin", func(string) ([]string, error) { return readLines(stdin) }
 	}
-	lines, err := await(ctx, func() ([]string, error) { return read(path) })
+	lines, err := interruptible(ctx, func() ([]string, error) { return read(path) })
 	if err != nil {
 		return nil, &inputError{name, err}
 	}

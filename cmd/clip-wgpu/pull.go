@@ -33,7 +33,7 @@ downloaded. A download that was stopped goes on where it was.`,
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
-			path, err := await(ctx, func() (string, error) {
+			path, err := interruptible(ctx, func() (string, error) {
 				return clip.Fetch(ctx, args[0], clip.WithProgress(g.downloading))
 			})
 			g.console().clear()

@@ -11,6 +11,7 @@ import (
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
 	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
+	"github.com/clip-wgpu/clip-wgpu/internal/await"
 	"github.com/spf13/cobra"
 )
 
@@ -37,7 +38,7 @@ func withModel(cmd *cobra.Command, g *globals, work func(ctx context.Context, s 
 	defer s.clear()
 	defer s.settled()
 	var err error
-	s.model, err = await(ctx, func() (clip.Model, error) { return clip.Load(ctx, g.model, g.options(s.batch)...) })
+	s.model, err = interruptible(ctx, func() (clip.Model, error) { return clip.Load(ctx, g.model, g.options(s.batch)...) })
 	if err != nil {
 		return loadHint(g.model, err)
 	}
@@ -60,25 +61,10 @@ func loadHint(source string, err error) error {
 	return err
 }
 
-// await returns what f returns, or at once ctx's error: a driver that compiles
-// a kernel does not stop for a context, but the program can leave it behind.
-func await[T any](ctx context.Context, f func() (T, error)) (T, error) {
-	type result struct {
-		value T
-		err   error
-	}
-	done := make(chan result, 1)
-	go func() {
-		value, err := caught(f) // nobody else could catch a panic of this goroutine
-		done <- result{value, err}
-	}()
-	select {
-	case r := <-done:
-		return r.value, r.err
-	case <-ctx.Done():
-		var none T
-		return none, ctx.Err()
-	}
+// interruptible returns what f returns, or at once ctx's error: a driver that
+// compiles a kernel does not stop for a context, but the program can leave it behind.
+func interruptible[T any](ctx context.Context, f func() (T, error)) (T, error) {
+	return await.Do(ctx, func() (T, error) { return caught(f) }, nil) // nobody else could catch a panic of that goroutine
 }
 
 // skip lists an input that cannot be read; without --skip-errors it ends the work.
@@ -158,7 +144,7 @@ func (s *session) encode(ctx context.Context, kind string, total int, inputs ite
 		}
 		part := batch
 		batch = nil // an abandoned run may still read it
-		features, err := await(ctx, func() (clip.Tensor, error) { return run(part) })
+		features, err := interruptible(ctx, func() (clip.Tensor, error) { return run(part) })
 		if err == nil || len(features.Shape) > 0 { // NaN in some features leaves the others
 			err = cmp.Or(s.checkPooled(kind, features), err)
 		}

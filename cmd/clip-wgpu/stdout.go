@@ -27,7 +27,7 @@ type stdoutSink struct {
 
 // Write also returns when ctx is done, since a pipe may have a reader that waits.
 func (s stdoutSink) Write(p []byte) (int, error) {
-	return await(s.ctx, func() (int, error) { return s.w.Write(p) })
+	return interruptible(s.ctx, func() (int, error) { return s.w.Write(p) })
 }
 
 func (stdoutSink) commit() error { return nil }

@@ -37,7 +37,7 @@ tokenizer are downloaded.`,
 
 func tokenize(ctx context.Context, g *globals, w io.Writer, texts []string) error {
 	var contextLength int
-	t, err := await(ctx, func() (t *tokenizer.Tokenizer, err error) {
+	t, err := interruptible(ctx, func() (t *tokenizer.Tokenizer, err error) {
 		t, contextLength, err = clip.LoadTokenizer(ctx, g.model, g.options(1)...)
 		return t, err
 	})

@@ -43,7 +43,7 @@ gets random weights`
 // openAny opens a model, or one with random weights by the name of its
 // architecture where no file has that name.
 func openAny(ctx context.Context, source string, opts []clip.Option) (clip.Model, error) {
-	return await(ctx, func() (clip.Model, error) {
+	return interruptible(ctx, func() (clip.Model, error) {
 		_, err := os.Stat(source)
 		if source == "" || source == clip.Embedded || strings.Contains(source, ":") || !errors.Is(err, fs.ErrNotExist) {
 			return clip.Load(ctx, source, opts...)
