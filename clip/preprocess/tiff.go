@@ -35,6 +35,10 @@ const (
 // tiles may be as small as a pixel and share their bytes.
 const maxTIFFChunks = 1 << 18
 
+// maxTIFFExpansion is how many times longer than its pixels a compressed chunk
+// can be, apart from what a short one begins with.
+const maxTIFFExpansion = 10
+
 // tiffFile is a TIFF whose first directory has been read. Its image is stored
 // in chunks, which are strips or tiles: those of a plane row by row, plane
 // after plane.
@@ -141,10 +145,26 @@ func (f *tiffFile) findChunks(o options) error {
 	if stored < f.chunks || stored > f.chunks && f.chunks > 1 && f.compression == tiffUncompressed && f.stored == f.samples {
 		return fmt.Errorf("%w: %d strips or tiles of %d", ErrCorrupt, stored, f.chunks)
 	}
+	return f.checkChunks()
+}
+
+// checkChunks refuses chunks that are too short, and those that share so many
+// bytes that a small file would take hours to decode.
+func (f *tiffFile) checkChunks() error {
+	tables, total := len(f.entries[tagJPEGTables].values), 0
 	for i := range f.chunks {
-		if _, err := f.chunk(i); err != nil {
+		chunk, err := f.chunk(i)
+		if err != nil {
 			return err
 		}
+		total += len(chunk)
+		if f.compression == tiffJPEG {
+			total += tables // which each of them is decoded with
+		}
+	}
+	// Those that share nothing have no more bytes than the file.
+	if unpacked := f.chunks * f.chunkH * f.rowBytes(f.chunkW); total > len(f.data)+maxTIFFExpansion*unpacked {
+		return fmt.Errorf("%w: its strips or tiles share their bytes and have %d together", ErrTooLarge, total)
 	}
 	return nil
 }
@@ -168,9 +188,9 @@ func (f *tiffFile) chunk(i int) ([]byte, error) {
 	if chunk == nil {
 		return nil, fmt.Errorf("%w: the file is truncated: a strip or tile of %d bytes at byte %d, the file has %d", ErrCorrupt, size, uint64(offset), len(f.data))
 	}
-	// No compression makes data longer than this. Many chunks may share bytes.
+	// Many chunks may reach to the end of the file.
 	rows := f.encodedRows(i)
-	chunk = chunk[:min(size, 10*rows*f.rowBytes(f.chunkW)+1<<16)]
+	chunk = chunk[:min(size, maxTIFFExpansion*rows*f.rowBytes(f.chunkW)+1<<16)]
 	return chunk, f.checkChunk(chunk, rows)
 }
 
