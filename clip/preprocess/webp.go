@@ -117,7 +117,8 @@ func (f *webpFrame) readHeader() error {
 	case f.codec == "VP8 " && len(f.bits) >= 10 && string(f.bits[3:6]) == "\x9d\x01\x2a":
 		f.w = int(binary.LittleEndian.Uint16(f.bits[6:]) & 0x3fff)
 		f.h = int(binary.LittleEndian.Uint16(f.bits[8:]) & 0x3fff)
-	default:
+	}
+	if f.w == 0 || f.h == 0 {
 		return fmt.Errorf("%w: bad %s header", ErrCorrupt, f.codec)
 	}
 	if f.canvasW == 0 {
