@@ -248,7 +248,7 @@ func (b *bmp) readIndices(pix []uint8) error {
 }
 
 // readRLE unpacks run-length coded indices. Skipped pixels keep index 0, and
-// what goes beyond the last row is left out.
+// pixels beyond the last row are dropped.
 func (b *bmp) readRLE(pix []uint8) error {
 	r := &byteReader{data: b.file[min(b.offset, len(b.file)):]}
 	at, x := 0, 0 // next pixel in the order of the file, and its column

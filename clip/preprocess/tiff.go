@@ -39,9 +39,9 @@ const maxTIFFChunks = 1 << 18
 // can be, apart from what a short one begins with.
 const maxTIFFExpansion = 10
 
-// tiffFile is a TIFF whose first directory has been read. Its image is stored
-// in chunks, which are strips or tiles: those of a plane row by row, plane
-// after plane.
+// tiffFile is a TIFF whose first directory has been read. The image is stored in
+// chunks, which are strips or tiles. They go from left to right and from top to
+// bottom; the planes, where bands are apart, follow each other.
 type tiffFile struct {
 	*ifd
 	data        []byte
@@ -50,20 +50,20 @@ type tiffFile struct {
 	reversed    bool // FillOrder 2: the low bit of a byte is the first
 	tiffLayout
 	tiled          bool
-	chunkW, chunkH int    // of all chunks but, with strips, the last
+	chunkW, chunkH int    // pixels; the last strip may have fewer rows
 	across, down   int    // chunks
-	planes         int    // that are read, 1 where pixels are stored whole
+	planes         int    // that are read, 1 where pixels are whole
 	chunks         int    // across * down * planes
-	offsets, sizes uint16 // the tags with the place of chunks
+	offsets, sizes uint16 // the tags that place the chunks
 }
 
-// decodeTIFF reads the layouts that Pillow does, in its modes, but for those
-// that need a codec or a colour space that is not here: those are named.
-// Uncompressed pixels follow Pillow's own reader, all others libtiff, which it
-// calls: StripByteCounts, for example, mean nothing without compression.
+// decodeTIFF reads the layouts that Pillow reads, in Pillow's modes. It refuses
+// those that need a codec or a colour space that is not here, by name. Pillow
+// reads uncompressed pixels itself and calls libtiff for others; their rules
+// differ, and both are followed. Pillow, for example, ignores StripByteCounts.
 //
-// 12- and 16-bit gray, mode I;16 in Pillow, is mode I here, so that levels
-// above 255 saturate as they do in open_clip's convert("RGB").
+// 12- and 16-bit gray is mode I;16 in Pillow and mode I here, so that levels above
+// 255 saturate as they do in open_clip's convert("RGB").
 func decodeTIFF(data []byte, o options) (*Image, error) {
 	d, err := readIFD(data)
 	if err != nil {
@@ -169,9 +169,10 @@ func (f *tiffFile) checkChunks() error {
 	return nil
 }
 
-// chunk returns the bytes of chunk i. Without compression its size is that of
-// the pixels, and the last of several chunks for the whole image counts, as in
-// Pillow. As in libtiff, a strip that is the only one may lack its size.
+// chunk returns the bytes of chunk i. Without compression its size is that of its
+// pixels, and where there are several chunks for the whole image the last one
+// counts, as in Pillow. With compression a single strip may lack its size, as in
+// libtiff.
 func (f *tiffFile) chunk(i int) ([]byte, error) {
 	offset, size := f.value(f.offsets, i), f.value(f.sizes, i)
 	switch {
@@ -201,8 +202,8 @@ func (f *tiffFile) place(i int) (x, y, cols, rows int) {
 	return x, y, min(f.chunkW, f.w-x), min(f.chunkH, f.h-y)
 }
 
-// encodedRows returns how many rows chunk i has: a tile has those below the
-// image too. Pillow's own reader does not ask for them.
+// encodedRows returns how many rows chunk i has. A tile also has those that lie
+// below the image; Pillow's own reader does not ask for them.
 func (f *tiffFile) encodedRows(i int) int {
 	if f.tiled && f.compression != tiffUncompressed {
 		return f.chunkH

@@ -40,8 +40,7 @@ func decodeWebP(data []byte, o options) (*Image, error) {
 		}
 		m = canvas
 	}
-	m = m.withEXIF(bytes.TrimPrefix(f.exif, []byte("Exif\x00\x00")), o)
-	return m, nil
+	return m.withEXIF(bytes.TrimPrefix(f.exif, []byte("Exif\x00\x00")), o), nil
 }
 
 // webpFrame is the first frame of a WebP file.
@@ -141,7 +140,7 @@ func (f *webpFrame) checkData() error {
 
 func (f *webpFrame) decode() (image.Image, error) {
 	if f.codec == "VP8L" {
-		return vp8l.Decode(bytes.NewReader(f.bits)) // which webp.Decode would read through buffers
+		return vp8l.Decode(bytes.NewReader(f.bits)) // webp.Decode would read them through small buffers
 	}
 	return webp.Decode(bytes.NewReader(f.file()))
 }
@@ -164,8 +163,8 @@ func (f *webpFrame) file() []byte {
 	return chunk(nil, "RIFF", body)
 }
 
-// convert makes the frame an image of the file's mode, in src's memory where
-// that has the pixels as they are kept: they can be gigabytes.
+// convert makes the frame an image of the file's mode. A lossless frame stays in
+// src's memory, because it can have gigabytes.
 func (f *webpFrame) convert(src image.Image) *Image {
 	var m *Image
 	switch s := src.(type) {
