@@ -70,7 +70,7 @@ func decodePNG(data []byte, o options) (*Image, error) {
 	return m.withEXIF(f.exif, o), nil
 }
 
-// colours is the palette of mode P. Without PLTE all are black, as in Pillow 13.
+// colours returns the palette of mode P. Without PLTE all are black, as in Pillow 13.
 func (f *pngFile) colours() (*[256][3]uint8, error) {
 	n := len(f.palette) / 3
 	switch {

@@ -239,7 +239,7 @@ func (f *tiffFile) readChunk(m *Image, i int, o options) error {
 }
 
 // palette returns the colours of mode P, of which Pillow keeps the high bytes.
-// Those that the file does not give are black.
+// Those that the file does not give are black, as in Pillow 13.
 func (f *tiffFile) palette() (*[256][3]uint8, error) {
 	n := f.count(tagColorMap) / 3
 	if n == 0 {
