@@ -64,7 +64,7 @@ func (f *tiffFile) checkCodec() error {
 
 // checkChunk refuses a chunk that cannot hold its pixels.
 func (f *tiffFile) checkChunk(chunk []byte, rows int) error {
-	const maxLZW, maxPackBits = 4096, 64 // bytes for one: the longest string, and 128 of two
+	const maxPackBits = 64 // bytes for one: two give 128
 	n := rows * f.rowBytes(f.chunkW)
 	switch f.compression {
 	case tiffLZW:
