@@ -226,6 +226,7 @@ func TestChoose(t *testing.T) {
 	}{
 		{"", fs.ErrNotExist, []string{"has no weights", "open_clip_model.safetensors"}},
 		{"config.json model.onnx .safetensors vocab.bin.json", fs.ErrNotExist, []string{"has no weights"}},
+		{`old/a.safetensors ..\..\b.safetensors C:\c.pt`, fs.ErrNotExist, []string{"has no weights"}},
 		{"b.pt a.safetensors c.bin", ErrNotWeights, []string{"several", "a.safetensors, b.pt, c.bin: give one of them"}},
 		{"b.safetensors.index.json a.safetensors.index.json x.safetensors", ErrNotWeights, []string{"a.safetensors.index.json, b.safetensors.index.json"}},
 		{"0.pt 1.pt 2.pt 3.pt 4.pt 5.pt 6.pt 7.pt 8.pt 9.pt a.pt b.pt", ErrNotWeights, []string{"9.pt, 2 more"}},

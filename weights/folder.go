@@ -38,7 +38,8 @@ func UsualNames() (names []string) {
 // Choose picks the model's weights among the names of a folder's files: a file, or
 // the index of a sharded checkpoint. It takes the first of UsualNames that is
 // there, or else the only index, or else the only file that ends in .safetensors,
-// .bin, .pt, .pth or .npz. It ignores hidden files and names with a slash.
+// .bin, .pt, .pth or .npz. It ignores hidden files and, because the names may be a
+// server's, those with a slash or a backslash, which lie in other folders.
 //
 // Errors match fs.ErrNotExist where there are no weights, and ErrNotWeights where
 // several files could be them.
@@ -51,7 +52,7 @@ func Choose(files []string) (string, error) {
 	for _, name := range files {
 		file, isIndex := strings.CutSuffix(name, indexSuffix)
 		switch {
-		case strings.HasPrefix(name, "."), strings.Contains(name, "/"), !slices.Contains(endings, path.Ext(file)):
+		case strings.HasPrefix(name, "."), strings.ContainsAny(name, `/\`), !slices.Contains(endings, path.Ext(file)):
 		case isIndex:
 			indexes = append(indexes, name)
 		default:
