@@ -162,8 +162,9 @@ func (f *tiffFile) checkChunks() error {
 			total += tables // which each of them is decoded with
 		}
 	}
-	// Those that share nothing have no more bytes than the file.
-	if unpacked := f.chunks * f.chunkH * f.rowBytes(f.chunkW); total > len(f.data)+maxTIFFExpansion*unpacked {
+	// Those that share nothing have no more bytes than the file, and tables less
+	// than 4 KB for each.
+	if unpacked := f.chunkH * f.rowBytes(f.chunkW); total > len(f.data)+f.chunks*(maxTIFFExpansion*unpacked+4<<10) {
 		return fmt.Errorf("%w: its strips or tiles share their bytes and have %d together", ErrTooLarge, total)
 	}
 	return nil
