@@ -164,7 +164,7 @@ func (f *tiffFile) checkChunks() error {
 	}
 	// Those that share nothing have no more bytes than the file, and tables less
 	// than 4 KB for each.
-	if unpacked := f.chunkH * f.rowBytes(f.chunkW); total > len(f.data)+f.chunks*(maxTIFFExpansion*unpacked+4<<10) {
+	if unpacked := f.chunkH * f.rowBytes(f.chunkW); total > len(f.data)+f.chunks*(maxTIFFExpansion*unpacked+4096) {
 		return fmt.Errorf("%w: its strips or tiles share their bytes and have %d together", ErrTooLarge, total)
 	}
 	return nil
