@@ -174,7 +174,7 @@ func TestFirstBeyond(t *testing.T) {
 	require.NoError(t, err)
 	i, _, err = ids.FirstBeyond(1)
 	require.NoError(t, err)
-	assert.Equal(t, -1, i, "integers are none of its business")
+	assert.Equal(t, -1, i, "integers are always finite")
 }
 
 func TestMapIsASource(t *testing.T) {
