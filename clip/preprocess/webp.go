@@ -105,14 +105,17 @@ func (f *webpFrame) keep(id string, body []byte) {
 	}
 }
 
-// readHeader reads the frame's size from its bit stream. Without VP8X the
-// canvas is the frame, and VP8L says whether it has alpha.
+// readHeader reads the frame's size from its bit stream. Without VP8X the canvas is
+// the frame. Of a still VP8L the bit stream says whether it has alpha, as in
+// libwebp's WebPGetFeatures; of other frames VP8X does.
 func (f *webpFrame) readHeader() error {
 	switch {
 	case f.codec == "VP8L" && len(f.bits) >= 5 && f.bits[0] == 0x2f:
 		v := binary.LittleEndian.Uint32(f.bits[1:])
 		f.w, f.h = int(v&0x3fff)+1, int(v>>14&0x3fff)+1
-		f.hasAlpha = f.hasAlpha || f.canvasW == 0 && v>>28&1 != 0
+		if !f.animated {
+			f.hasAlpha = v>>28&1 != 0
+		}
 	case f.codec == "VP8 " && len(f.bits) >= 10 && string(f.bits[3:6]) == "\x9d\x01\x2a":
 		f.w = int(binary.LittleEndian.Uint16(f.bits[6:]) & 0x3fff)
 		f.h = int(binary.LittleEndian.Uint16(f.bits[8:]) & 0x3fff)
