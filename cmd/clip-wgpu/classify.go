@@ -116,7 +116,7 @@ func (c *classifier) command(cmd *cobra.Command, g *globals, args, labels []stri
 	}
 	return withModel(cmd, g, func(ctx context.Context, s *session) error {
 		c.session = s
-		c.answers = c.newAnswers(stdoutSink{ctx, cmd.OutOrStdout()}, images)
+		c.answers = c.newAnswers(cmd.OutOrStdout(), images)
 		if c.show {
 			c.slides = &slideshow{answerWriter: c.answers, options: c.search.options()}
 			c.answers = c.slides
@@ -181,7 +181,7 @@ func readLabels(ctx context.Context, value string, stdin io.Reader) ([]string, e
 var fileExtensions = append([]string{".txt", ".csv", ".tsv", ".json"}, imageExtensions...)
 
 func (c *classifier) run(ctx context.Context, images []input) error {
-	if err := c.countCut(); err != nil {
+	if err := c.countCut(ctx); err != nil {
 		return err
 	}
 	classes, err := interruptible(ctx, func() (clip.Tensor, error) {
@@ -218,19 +218,19 @@ func (c *classifier) run(ctx context.Context, images []input) error {
 }
 
 // countCut counts the labels, in their templates, that are too long.
-func (c *classifier) countCut() error {
+func (c *classifier) countCut(ctx context.Context) error {
 	t := c.model.Tokenizer()
 	prompts, err := clip.Prompts(c.labels, c.templates)
 	if err != nil || t == nil { // then ZeroShotClassifier says why
 		return err
 	}
-	for p := range tokenizeEach(t, c.model.Config().TextCfg.ContextLength, textInputs(prompts)) {
+	for p := range tokenizeEach(ctx, t, c.model.Config().TextCfg.ContextLength, textInputs(prompts)) {
 		if p.err != nil {
 			return fmt.Errorf("label %w", &inputError{p.id, p.err})
 		}
 		c.cut.count(p)
 	}
-	return nil
+	return ctx.Err()
 }
 
 // best returns the most probable labels first.

@@ -86,7 +86,7 @@ func (e *embedding) command(cmd *cobra.Command, g *globals, args []string) error
 	}
 	// Made before the GPU works, to learn now that it cannot be written.
 	e.rows, err = newRowWriter(e.output, rowOptions{
-		e.format, g.force, cmp.Or(g.model, clip.Embedded), ids, cmd.OutOrStdout(), cmd.Context(),
+		e.format, g.force, cmp.Or(g.model, clip.Embedded), ids, cmd.OutOrStdout(),
 	})
 	if err != nil {
 		return err

@@ -161,7 +161,8 @@ func TestEmbedToClosedStdoutIsQuiet(t *testing.T) {
 
 // A reader of stdout that does not read keeps nobody from interrupting.
 func TestInterruptWhileStdoutIsFull(t *testing.T) {
-	for _, args := range [][]string{{"embed", "-", "-o", "-"}, {"classify", "-", "--labels", "a,b"}} {
+	for _, args := range [][]string{{"embed", "-", "-o", "-"}, {"classify", "-", "--labels", "a,b"},
+		{"embed", "--text", "a", "-o", "-", "--format", "npy"}, {"tokenize", "a"}, {"models", "--json"}} {
 		cmd, stderr := process(t, args...)
 		cmd.Stdin = strings.NewReader(strings.Join(manyImages(), "\n"))
 		read, write, err := os.Pipe()

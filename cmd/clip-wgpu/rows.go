@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -54,9 +53,8 @@ type rowOptions struct {
 	format string // "" where the file's name says it
 	force  bool
 	model  string
-	ids    []rowID         // of all rows that may come
-	stdout io.Writer       // for the path "-"
-	ctx    context.Context // ends a write to stdout that nobody reads
+	ids    []rowID   // of all rows that may come
+	stdout io.Writer // for the path "-"
 }
 
 // formatOf is the format that a file's name says, or "".
@@ -86,7 +84,7 @@ type lineRows struct {
 func newLineRows(writeRow func(io.Writer, bool, rowID, []float32) error) func(string, rowOptions) (rowWriter, error) {
 	return func(path string, o rowOptions) (rowWriter, error) {
 		if path == stdoutPath {
-			return &lineRows{sink: stdoutSink{o.ctx, o.stdout}, writeRow: writeRow}, nil
+			return &lineRows{sink: stdoutSink{o.stdout}, writeRow: writeRow}, nil
 		}
 		f, err := createPending(path, o.force)
 		return &lineRows{sink: f, writeRow: writeRow}, err

@@ -12,6 +12,7 @@ import (
 	"github.com/clip-wgpu/clip-wgpu/clip"
 	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
 	"github.com/clip-wgpu/clip-wgpu/internal/await"
+	"github.com/clip-wgpu/clip-wgpu/internal/guard"
 	"github.com/spf13/cobra"
 )
 
@@ -61,10 +62,13 @@ func loadHint(source string, err error) error {
 	return err
 }
 
-// interruptible returns what f returns, or at once ctx's error: a driver that
-// compiles a kernel does not stop for a context, but the program can leave it behind.
+// interruptible returns what f returns, or ctx's error as soon as ctx ends. A
+// driver that compiles a kernel hears no context; the program leaves it behind.
 func interruptible[T any](ctx context.Context, f func() (T, error)) (T, error) {
-	return await.Do(ctx, func() (T, error) { return caught(f) }, nil) // nobody else could catch a panic of that goroutine
+	return await.Do(ctx, func() (value T, err error) {
+		defer guard.Catch(&err) // nobody else could catch a panic of this goroutine
+		return f()
+	}, nil)
 }
 
 // skip lists an input that cannot be read; without --skip-errors it ends the work.
@@ -122,7 +126,7 @@ func (s *session) encodeTexts(ctx context.Context, texts []input, emit func(text
 		_, err := s.model.EncodeTexts(ctx, []string{texts[0].id})
 		return err // which says why there is no tokenizer
 	}
-	ready := tokenizeEach(t, s.model.Config().TextCfg.ContextLength, texts)
+	ready := tokenizeEach(ctx, t, s.model.Config().TextCfg.ContextLength, texts)
 	return s.encode(ctx, "text", len(texts), ready, emit, func(batch []prepared) (clip.Tensor, error) {
 		rows := make([][]int32, len(batch))
 		for i := range batch {

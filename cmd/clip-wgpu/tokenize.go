@@ -45,7 +45,7 @@ func tokenize(ctx context.Context, g *globals, w io.Writer, texts []string) erro
 		return loadHint(g.model, err)
 	}
 	s := session{console: g.console(), skipErrors: g.skipErrors}
-	for p := range tokenizeEach(t, contextLength, textInputs(texts)) {
+	for p := range tokenizeEach(ctx, t, contextLength, textInputs(texts)) {
 		if p.err != nil {
 			if err := s.skip(p); err != nil {
 				return err
@@ -56,6 +56,9 @@ func tokenize(ctx context.Context, g *globals, w io.Writer, texts []string) erro
 		if err := writeTokens(w, t, p, g.json); err != nil {
 			return err
 		}
+	}
+	if err := ctx.Err(); err != nil {
+		return err
 	}
 	s.noteCut(s.cut)
 	return s.result(len(texts))
