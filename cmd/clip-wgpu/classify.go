@@ -34,33 +34,36 @@ func newClassifyCommand(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "classify IMAGE|DIR|-... --labels a,b,c|FILE",
 		Short: "Tell which of some labels fits each image best",
-		Long: `classify tells which of some labels fits each image best: the probabilities
-over the labels, most probable first. Of models with a logit bias (SigLIP) each
-label has a probability of its own.
+		Long: `classify tells which of some labels fits each image best: it gives each label a
+probability and writes the most probable first. The probabilities of an image add
+up to 1. With models that have a logit bias (SigLIP) they do not: there each label
+is judged by itself.
 
 The embedded model knows emoji and icon drawings by their English names and has
 never seen a photograph. It needs no --template; models trained on captions do
 better with one such as "a photo of a {}". The features of several templates
-are averaged. A file of labels is UTF-8, or UTF-16 that begins with a byte-order
-mark. Labels longer than the model's context are cut, as open_clip does; a note
-on stderr counts them.
+are averaged. A file of labels has one on each line. It is UTF-8, or UTF-16 that
+begins with a byte-order mark. Labels longer than the model's context are cut, as
+open_clip does; a note on stderr counts them.
 
 --format says how the answers are written:
 
-  table     a line an image, for people; names that would break it, or are not
-            UTF-8, are in Go's quotes
+  table     a line for each image, for people; names that would break the line, or
+            are not UTF-8, are in Go's quotes
   jsonl     {"image":..., "model":..., "results":[{"label":..., "probability":...}, ...]}
             for each image, with "activation":"sigmoid" where the model has a logit
             bias; --json means the same
-  csv, tsv  columns image, label, probability under a heading, a line for each label
+  csv, tsv  a heading, then columns image, label, probability for each label of an
+            image
 
 ` + recordsHelp + `
 
 ` + imageHelp + `
 
---show then opens a window with an image and its probabilities at a time: space
-or the right arrow for the next one, the left arrow for the one before, escape
-to end. Programs built with -tags glfw have it.`,
+When all images are done, --show opens a window with one image and its
+probabilities. Space and the right arrow show the next image, the left arrow the
+one before; escape closes the window. Only programs built with -tags glfw have
+--show.`,
 		Example: `  clip-wgpu classify clip/emoji-clip/examples --labels clip/emoji-clip/examples/labels.txt
   clip-wgpu classify cat.jpg dog.jpg --model ./ViT-B-32 --labels cat,dog --template "a photo of a {}"`,
 		DisableFlagsInUseLine: true,
@@ -81,7 +84,7 @@ to end. Programs built with -tags glfw have it.`,
 	f.StringArrayVar(&c.templates, "template", nil, "`text` around a label, with {} for it; may be given several times")
 	f.Var(&top, "top", "labels to show of each image (default 3 in a table, else all)")
 	f.StringVar(&c.format, "format", "", "`format` of the answers: csv, jsonl, table (default) or tsv")
-	f.BoolVar(&c.show, "show", false, "then show the images in a window")
+	f.BoolVar(&c.show, "show", false, "show the images in a window when all are done")
 	c.search.addFlags(cmd)
 	return cmd
 }

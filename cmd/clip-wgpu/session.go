@@ -53,7 +53,7 @@ func withModel(cmd *cobra.Command, g *globals, work func(ctx context.Context, s 
 	return err
 }
 
-// loadHint explains --model to who names something that is not there.
+// loadHint says in plain words that the model's folder or file is not there.
 func loadHint(source string, err error) error {
 	var path *fs.PathError
 	if errors.As(err, &path) && path.Path == source && errors.Is(err, fs.ErrNotExist) {
@@ -95,7 +95,8 @@ func (s *session) result(total int) error {
 	return &exitError{exitSkipped, fmt.Sprintf("%d of %d inputs skipped", s.skipped, total)}
 }
 
-// noteOddities tells at the end what a user may not expect of the results.
+// noteOddities notes, at the end, what a user may not expect: files left out, images
+// stored turned, texts cut.
 func (s *session) noteOddities(leftOut map[string]int) {
 	s.noteLeftOut(leftOut)
 	if s.turned > 0 {
@@ -190,8 +191,9 @@ func (s *session) encode(ctx context.Context, kind string, total int, inputs ite
 	return flush()
 }
 
-// skipNotFinite skips the inputs of a batch whose features, as err says, hold
-// NaN: it takes their rows out of features [n, embed_dim] and returns the others.
+// skipNotFinite skips the inputs of a batch whose features hold NaN or infinities,
+// as err says. It takes their rows out of features [n, embed_dim] and returns the
+// other inputs.
 func (s *session) skipNotFinite(batch []prepared, features *clip.Tensor, err error) ([]prepared, error) {
 	var odd *clip.NotFiniteError
 	if !s.skipErrors || !errors.As(err, &odd) {
