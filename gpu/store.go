@@ -107,9 +107,13 @@ func (s *Store) find(ctx context.Context, st *graph.State) (extents, error) {
 }
 
 // Write sets a state's values, row-major, and adds the state to the store if it
-// is new. A write that has begun hears no context: a state is never half new.
+// is new. A value that the state's layout would round to infinity is an error. A
+// write that has begun hears no context: a state is never half new.
 func (s *Store) Write(ctx context.Context, st *graph.State, data []float32) error {
 	if err := s.check(st, len(data)); err != nil {
+		return err
+	}
+	if err := st.CheckRange(data); err != nil { // all of it, before the first panel is written
 		return err
 	}
 	if err := s.load.Acquire(ctx); err != nil {
