@@ -60,14 +60,13 @@ func (o *options) describeText(ctx context.Context, source string) (*checkpoint,
 		c, err := o.describeHub(ctx, source, m)
 		return c, m.explain(source, err)
 	}
-	path := strings.TrimPrefix(source, localPrefix)
-	if _, err := os.Stat(path); source == "" || source == Embedded || !errors.Is(err, fs.ErrNotExist) {
-		return o.describeLocal(path)
+	if folder, ok := strings.CutPrefix(source, localPrefix); ok || isHere(source) {
+		return o.describeLocal(folder)
 	}
 	name, tag, hasTag := strings.Cut(source, ":")
 	known, entry, err := findModel(name)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w, and %w", source, fs.ErrNotExist, err)
+		return nil, notHere(source, err)
 	}
 	c := &checkpoint{name: source, dir: embed.FS{}} // no files: CLIP's own tokenizer
 	var weights Pretrained

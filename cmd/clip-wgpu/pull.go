@@ -43,14 +43,14 @@ nothing is downloaded. A download that was stopped goes on where it stopped.`,
 			})
 			g.console().clear()
 			if err != nil {
-				return err
+				return loadHint(args[0], err)
 			}
 			if path == "" || path == clip.Embedded {
 				return fmt.Errorf("%s is part of this program, there is nothing to download", clip.Embedded)
 			}
 			info, err := os.Stat(path)
 			if err != nil {
-				return loadHint(args[0], err)
+				return err
 			}
 			folder := path
 			if !info.IsDir() {
