@@ -27,14 +27,7 @@ type classifier struct {
 	slides            *slideshow // with show
 }
 
-func newClassifyCommand(g *globals) *cobra.Command {
-	var c classifier
-	var labels []string
-	var top count
-	cmd := &cobra.Command{
-		Use:   "classify IMAGE|DIR|-... --labels a,b,c|FILE",
-		Short: "Tell which of some labels fits each image best",
-		Long: `classify tells which of some labels fits each image best: it gives each label a
+const classifyHelp = `classify tells which of some labels fits each image best: it gives each label a
 probability and writes the most probable first. The probabilities of an image add
 up to 1. With models that have a logit bias (SigLIP) they do not: there each label
 is judged by itself.
@@ -63,7 +56,16 @@ open_clip does; a note on stderr counts them.
 When all images are done, --show opens a window with one image and its
 probabilities. Space and the right arrow show the next image, the left arrow the
 one before; escape closes the window. Only programs built with -tags glfw have
---show.`,
+--show.`
+
+func newClassifyCommand(g *globals) *cobra.Command {
+	var c classifier
+	var labels []string
+	var top count
+	cmd := &cobra.Command{
+		Use:   "classify IMAGE|DIR|-... --labels a,b,c|FILE",
+		Short: "Tell which of some labels fits each image best",
+		Long:  classifyHelp,
 		Example: `  clip-wgpu classify clip/emoji-clip/examples --labels clip/emoji-clip/examples/labels.txt
   clip-wgpu classify cat.jpg dog.jpg --model ./ViT-B-32 --labels cat,dog --template "a photo of a {}"`,
 		DisableFlagsInUseLine: true,
