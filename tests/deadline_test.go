@@ -40,6 +40,7 @@ func TestDeadlinesOnABusyModel(t *testing.T) {
 	defer trainer.Close()
 
 	calls := deadlineCalls(m, trainer)
+	require.NoError(t, calls["Store.Write"](t.Context(), 0)) // for Store.Read
 	busy, stop := context.WithCancel(t.Context())
 	var work, callers sync.WaitGroup
 	work.Go(func() { // holds the device
@@ -62,9 +63,12 @@ func TestDeadlinesOnABusyModel(t *testing.T) {
 			for i := 1; time.Since(start) < lasting; i++ {
 				ctx, cancel := context.WithTimeout(t.Context(), deadline)
 				began := time.Now()
-				_ = call(ctx, i)
+				err := call(ctx, i)
 				took := time.Since(began)
 				cancel()
+				if err != nil { // and no other error, which might come early
+					assert.ErrorIs(t, err, context.DeadlineExceeded, name)
+				}
 				mu.Lock()
 				worst[name] = max(worst[name], took)
 				mu.Unlock()
