@@ -13,7 +13,7 @@ import (
 )
 
 // NotFiniteError says that features or logits hold NaN or infinities: whatever is
-// computed from them would be NaN, too. The methods of Model that return one
+// computed from them would be no number. The methods of Model that return one
 // tensor return it beside this error, so that a caller can go on with other items.
 type NotFiniteError struct {
 	Of    string // "image features", "text features" or "logits"

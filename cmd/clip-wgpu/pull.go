@@ -14,12 +14,13 @@ func newPullCommand(g *globals) *cobra.Command {
 		Use:   "pull MODEL",
 		Short: "Download a model from the Hugging Face hub",
 		Long: `pull downloads a model, unless it is here already, and prints the folder with its
-files. MODEL is what --model takes:
+files. MODEL is one of
 
   NAME:TAG         open_clip's name of a model and of its weights, as clip-wgpu
                    models lists them
   hf-hub:ORG/NAME  a model on the hub; @REVISION after it means another revision
-                   than main; without hf-hub: where no folder ORG is here
+                   than main, and hf-hub: may be missing where no folder ORG is
+                   here
   https://...      the address of the model's page on the hub, or of a file of
                    weights there
 

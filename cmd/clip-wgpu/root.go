@@ -22,8 +22,8 @@ drawings by their English names, and has never seen a photograph. --model takes
   a file of weights: safetensors, PyTorch's .pt, .pth and .bin, OpenAI's archives
   and .npz; --config says which model it is where nothing beside it does;
   NAME:TAG, open_clip's name of a model and of its weights (clip-wgpu models);
-  hf-hub:ORG/NAME, a model on the Hugging Face hub; without hf-hub: where no folder
-  ORG is here, or the address of the model's page.
+  hf-hub:ORG/NAME, a model on the Hugging Face hub, or the address of its page;
+  hf-hub: may be missing where no folder ORG is here.
 
 The last two are downloaded once, see clip-wgpu pull --help.
 
