@@ -1,11 +1,11 @@
-// Package await lets a caller stop waiting for work that cannot be interrupted,
-// such as a driver that compiles a kernel.
+// Package await lets a caller leave when its context ends: from work that hears no
+// context, such as a driver that compiles a kernel, and from the wait for a lock.
 package await
 
 import "context"
 
-// Do returns the results of f, or ctx's error as soon as ctx ends. Then f runs on
-// in its own goroutine. If it succeeds, drop gets its value, unless drop is nil.
+// Do returns what f returns, or ctx's error as soon as ctx ends. Then f goes on in
+// its own goroutine; if it succeeds, drop (unless nil) gets its value.
 func Do[T any](ctx context.Context, f func() (T, error), drop func(T)) (T, error) {
 	type result struct {
 		value T
