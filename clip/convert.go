@@ -138,7 +138,7 @@ func (r *reading) read(dst []float32, off int) error {
 // copyTokenizer copies the files of the tokenizer that are there.
 func (c *checkpoint) copyTokenizer(folder string) error {
 	for _, name := range hub.TokenizerFiles() {
-		data, err := fs.ReadFile(c.dir, name)
+		data, err := readSmall(c.dir, c.folder(), name, maxTokenizerFile)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}

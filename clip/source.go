@@ -13,6 +13,7 @@ import (
 
 	"github.com/clip-wgpu/clip-wgpu/clip/hub"
 	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
+	"github.com/clip-wgpu/clip-wgpu/internal/smallfile"
 )
 
 // localPrefix starts the sources that are folders, as open_clip names them.
@@ -158,9 +159,9 @@ func (from *origin) downloadTokenizer(ctx context.Context, h *hub.Hub, name stri
 
 // readConfig reads the configuration of a repository's model.
 func readConfig(ref hub.Ref, file string) (*Config, error) {
-	data, err := os.ReadFile(file)
+	data, err := smallfile.Read(file, maxConfig)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %s: %w", ref, filepath.Base(file), err)
 	}
 	c, _, err := ParseConfig(data)
 	if err != nil {

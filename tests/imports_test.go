@@ -17,6 +17,7 @@ const module = "github.com/clip-wgpu/clip-wgpu/"
 var mayImport = map[string][]string{
 	"shaders":            {},
 	"internal/guard":     {},
+	"internal/smallfile": {},
 	"internal/fuzztest":  {"internal/guard"},
 	"internal/half":      {},
 	"internal/await":     {},
@@ -27,11 +28,11 @@ var mayImport = map[string][]string{
 	"ops":                {"graph"},
 	"layers":             {"graph", "ops"},
 	"weights":            {"graph", "internal/guard", "internal/half"},
-	"gpu":                {"graph", "shaders", "internal/await"},
-	"clip/tokenizer":     {"internal/guard"},
+	"gpu":                {"graph", "shaders", "internal/await", "internal/smallfile"},
+	"clip/tokenizer":     {"internal/guard", "internal/smallfile"},
 	"clip/preprocess":    {"internal/guard"},
-	"clip/hub":           {"weights"},
-	"clip":               {"clip/tokenizer", "clip/preprocess", "clip/hub", "internal/await", "internal/guard", "graph", "layers", "ops", "weights", "gpu"},
+	"clip/hub":           {"weights", "internal/smallfile"},
+	"clip":               {"clip/tokenizer", "clip/preprocess", "clip/hub", "internal/await", "internal/guard", "internal/smallfile", "graph", "layers", "ops", "weights", "gpu"},
 	"train":              {"clip", "internal/await", "graph", "ops", "gpu"},
 }
 

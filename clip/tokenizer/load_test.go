@@ -202,7 +202,7 @@ func TestLoadMissingFiles(t *testing.T) {
 
 	_, err = tokenizer.Load(folder(map[string][]byte{"vocab.json/file": nil, "merges.txt": nil}))
 	require.ErrorIs(t, err, tokenizer.ErrVocabulary)
-	assert.ErrorContains(t, err, "vocab.json is no regular file")
+	assert.ErrorContains(t, err, "vocab.json: not a regular file")
 
 	_, err = tokenizer.Load(unreadable{})
 	require.ErrorIs(t, err, fs.ErrPermission)
