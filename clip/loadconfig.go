@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
 	"github.com/clip-wgpu/clip-wgpu/internal/smallfile"
@@ -204,4 +205,23 @@ func (c *checkpoint) findPreprocessing(found *configuration) error {
 		pp.ResizeMode, pp.Interpolation, pp.Mean, pp.Std)
 	found.preprocess = &pp
 	return nil
+}
+
+// ignoredKeys is the warning that a section has keys which open_clip drops; none
+// without such keys.
+func ignoredKeys(section string, keys []string) []string {
+	if len(keys) == 0 {
+		return nil
+	}
+	var names []string
+	for _, key := range keys[:min(len(keys), 10)] {
+		if quoted := fmt.Sprintf("%.60q", key); quoted != `"`+key+`"` {
+			key = quoted
+		}
+		names = append(names, key)
+	}
+	if n := len(keys) - len(names); n > 0 {
+		names = append(names, fmt.Sprintf("%d more", n))
+	}
+	return []string{fmt.Sprintf("%s: ignored, as by open_clip: %s", section, strings.Join(names, ", "))}
 }

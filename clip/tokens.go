@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/tokenizer"
+	"github.com/clip-wgpu/clip-wgpu/internal/strictjson"
 )
 
 // tokenizer returns the model's tokenizer: the one beside the weights or, with
@@ -41,14 +42,14 @@ var reductionMasks = []string{"", "simple", "random", "shuffle", "syntax"}
 // nothing here. open_clip's SimpleTokenizer takes no other options.
 func (t *TextConfig) clean() (clean tokenizer.Clean, ignored []string, err error) {
 	kwargs := struct {
-		Clean         string `json:"clean"`
+		Clean         string `json:"clean" null:"no"`
 		ReductionMask string `json:"reduction_mask"`
 	}{Clean: string(tokenizer.CleanLower)}
 	if t.TokenizerKwargs != nil {
-		err = decodeStrict(t.TokenizerKwargs, &kwargs)
+		err = strictjson.Struct(t.TokenizerKwargs, &kwargs)
 	}
 	if err != nil {
-		return "", nil, fmt.Errorf("%w: %s: %w", ErrConfig, kwargsKey, err)
+		return "", nil, fmt.Errorf("%w: %w", ErrConfig, strictjson.At(kwargsKey, t.TokenizerKwargs, err))
 	}
 	if kwargs.ReductionMask != "" {
 		ignored = []string{kwargsKey + ".reduction_mask is ignored: texts that are too long are cut at their ends"}
@@ -66,15 +67,15 @@ func checkClean(clean string) error {
 // which ignores all but its own.
 func (t *TextConfig) huggingFace() (o tokenizer.HuggingFace, ignored []string, err error) {
 	kwargs := struct {
-		Clean         string `json:"clean"`
+		Clean         string `json:"clean" null:"no"`
 		StripSepToken bool   `json:"strip_sep_token"`
 	}{Clean: string(tokenizer.CleanWhitespace)}
 	var unknown []string
 	if t.TokenizerKwargs != nil {
-		unknown, err = decodeKnown(t.TokenizerKwargs, &kwargs)
+		unknown, err = strictjson.Known(t.TokenizerKwargs, &kwargs)
 	}
 	if err != nil {
-		return o, nil, fmt.Errorf("%w: %s: %w", ErrConfig, kwargsKey, err)
+		return o, nil, fmt.Errorf("%w: %w", ErrConfig, strictjson.At(kwargsKey, t.TokenizerKwargs, err))
 	}
 	for _, key := range unknown {
 		if slices.Contains(transformersOptions, key) {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"compress/gzip"
 	_ "embed"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +15,7 @@ import (
 	"github.com/clip-wgpu/clip-wgpu/clip/tokenizer/internal/subword"
 	"github.com/clip-wgpu/clip-wgpu/internal/guard"
 	"github.com/clip-wgpu/clip-wgpu/internal/smallfile"
+	"github.com/clip-wgpu/clip-wgpu/internal/strictjson"
 )
 
 // The names of vocabulary files beside a model.
@@ -194,9 +194,9 @@ func parseMergesFile(data []byte) ([]mergeLine, error) {
 // parseHuggingFace reads a vocab.json, which maps tokens to ids, and its
 // merges.txt.
 func parseHuggingFace(vocabJSON, mergesText []byte) (*vocabulary, error) {
-	var ids map[string]int64
-	if err := json.Unmarshal(vocabJSON, &ids); err != nil {
-		return nil, fmt.Errorf("%w: %s: not a JSON object of token ids: %w", ErrVocabulary, vocabFile, err)
+	ids, err := strictjson.Numbers[int64](vocabJSON)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrVocabulary, strictjson.At(vocabFile, vocabJSON, err))
 	}
 	tokens, used := make([]string, len(ids)), make([]bool, len(ids))
 	for token, id := range ids {
