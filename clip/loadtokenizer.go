@@ -16,7 +16,8 @@ import (
 // LoadTokenizer returns the tokenizer of a model and the length of its rows. The
 // source is one of Load's, or a folder without weights, or open_clip's name of a
 // model, also of one that cannot be built. It uses no device, downloads no
-// weights, and reads none that have a config.
+// weights, and reads none that have a config. WithWarn hears what of the config it
+// ignores.
 func LoadTokenizer(ctx context.Context, source string, opts ...Option) (*tokenizer.Tokenizer, int, error) {
 	o := newOptions(opts)
 	c, err := o.describeText(ctx, source)
@@ -33,8 +34,17 @@ func LoadTokenizer(ctx context.Context, source string, opts ...Option) (*tokeniz
 	if err == nil && t == nil {
 		err = text.noTokenizer()
 	}
+	ignored, checked := text.checkTokenizer()
+	if err == nil {
+		err = checked
+	}
 	if err != nil {
 		return nil, 0, fmt.Errorf("%s: %w", c.name, err)
+	}
+	if o.warn != nil {
+		for _, text := range ignored {
+			o.warn(text)
+		}
 	}
 	return t, text.ContextLength, nil
 }
@@ -58,9 +68,13 @@ func (o *options) describeText(ctx context.Context, source string) (*checkpoint,
 		c, err := o.describeHub(ctx, source, m)
 		return c, m.explain(source, err)
 	}
-	path := strings.TrimPrefix(source, localPrefix)
-	if _, err := os.Stat(path); source == "" || source == Embedded || !errors.Is(err, fs.ErrNotExist) {
-		return o.describeLocal(path)
+	if folder, ok, err := localFolder(source); err != nil {
+		return nil, err
+	} else if ok {
+		return o.describeLocal(folder)
+	}
+	if _, err := os.Stat(source); source == "" || source == Embedded || !errors.Is(err, fs.ErrNotExist) {
+		return o.describeLocal(source)
 	}
 	name, tag, hasTag := strings.Cut(source, ":")
 	known, entry, err := findModel(name)

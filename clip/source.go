@@ -66,11 +66,7 @@ func (o *options) find(ctx context.Context, source string) (origin, error) {
 		from, err := o.download(ctx, m.id, m.file, origin{name: source}, nil)
 		return from, m.explain(source, err)
 	}
-	if folder, ok := strings.CutPrefix(source, localPrefix); ok {
-		info, err := os.Stat(folder)
-		if err == nil && !info.IsDir() {
-			err = fmt.Errorf("%s: is a file, want a folder", source)
-		}
+	if folder, ok, err := localFolder(source); ok {
 		return origin{path: folder}, err
 	}
 	if _, err := os.Stat(source); source == "" || source == Embedded || !errors.Is(err, fs.ErrNotExist) {
@@ -101,6 +97,21 @@ func (o *options) find(ctx context.Context, source string) (origin, error) {
 	pp := pretrained.preprocess()
 	repo, file := pretrained.Repository()
 	return o.download(ctx, repo, file, origin{name: source, preprocess: &pp}, &config)
+}
+
+// localFolder is the folder that a source of open_clip's names.
+func localFolder(source string) (folder string, ok bool, err error) {
+	if folder, ok = strings.CutPrefix(source, localPrefix); !ok {
+		return source, false, nil
+	}
+	info, err := os.Stat(folder)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		err = fmt.Errorf("%w: no such folder %s", fs.ErrNotExist, folder)
+	case err == nil && !info.IsDir():
+		err = fmt.Errorf("%s: is a file, want a folder", source)
+	}
+	return folder, true, err
 }
 
 // resemblesModel tells a mistyped name of a model from a path.

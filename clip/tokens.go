@@ -1,6 +1,7 @@
 package clip
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -44,12 +45,21 @@ func (t *TextConfig) clean() (clean tokenizer.Clean, ignored []string, err error
 	kwargs := struct {
 		Clean         string `json:"clean" null:"no"`
 		ReductionMask string `json:"reduction_mask"`
+
+		AdditionalSpecialTokens []string        `json:"additional_special_tokens"`
+		BPEPath                 json.RawMessage `json:"bpe_path"`
 	}{Clean: string(tokenizer.CleanLower)}
 	if t.TokenizerKwargs != nil {
 		err = strictjson.Struct(t.TokenizerKwargs, &kwargs)
 	}
 	if err != nil {
 		return "", nil, fmt.Errorf("%w: %w", ErrConfig, strictjson.At(kwargsKey, t.TokenizerKwargs, err))
+	}
+	switch {
+	case len(kwargs.AdditionalSpecialTokens) > 0:
+		return "", nil, fmt.Errorf("%s.additional_special_tokens is %w", kwargsKey, ErrUnsupported)
+	case kwargs.BPEPath != nil:
+		return "", nil, fmt.Errorf("%s.bpe_path is %w: put the file beside the weights", kwargsKey, ErrUnsupported)
 	}
 	if kwargs.ReductionMask != "" {
 		ignored = []string{kwargsKey + ".reduction_mask is ignored: texts that are too long are cut at their ends"}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -17,6 +18,19 @@ const indexSuffix = ".index.json"
 var usualNames = []string{
 	"open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin", "open_clip_pytorch_model.pth",
 	"model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth",
+}
+
+// shardName is that of one of several files of weights, as Hugging Face's
+// libraries write them.
+var shardName = regexp.MustCompile(`^(.+)-\d{5}-of-(\d{5})(\.\w+)$`)
+
+// shardOf is the index of a shard by its name, or empty.
+func shardOf(name string) string {
+	m := shardName.FindStringSubmatch(name)
+	if m == nil || m[2] == "00001" {
+		return ""
+	}
+	return m[1] + m[3] + indexSuffix
 }
 
 // endings are those of other names of weights.
@@ -40,7 +54,8 @@ func UsualNames() (names []string) {
 // goes before files, which it may tie together. Hidden files and names with a
 // slash are left out.
 //
-// Errors match fs.ErrNotExist, or ErrNotWeights where several are left.
+// Errors match fs.ErrNotExist, also where shards lack their index, or
+// ErrNotWeights where several are left.
 func Choose(files []string) (string, error) {
 	usual := UsualNames()
 	if i := slices.IndexFunc(usual, func(name string) bool { return slices.Contains(files, name) }); i >= 0 {
@@ -60,13 +75,16 @@ func Choose(files []string) (string, error) {
 	if len(indexes) > 0 {
 		found = indexes
 	}
+	slices.Sort(found)
+	if isWhole := func(name string) bool { return shardOf(name) == "" }; len(found) > 0 && !slices.ContainsFunc(found, isWhole) {
+		return "", fail(fs.ErrNotExist, "", "has shards of weights, %s, and not the index that ties them together, %s", listNames(found), plain(shardOf(found[0])))
+	}
 	switch len(found) {
 	case 0:
 		return "", fail(fs.ErrNotExist, "", "has no weights: looked for %s, and then for the only .safetensors, .bin, .pt, .pth or .npz", strings.Join(usualNames, ", "))
 	case 1:
 		return found[0], nil
 	}
-	slices.Sort(found)
 	return "", fail(ErrNotWeights, "", "has several files of weights, %s: name one of them, as in --model FOLDER/%s", listNames(found), plain(found[0]))
 }
 
