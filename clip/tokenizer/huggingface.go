@@ -176,7 +176,7 @@ func readSpecials(fsys fs.FS, name string) (*specials, error) {
 		}
 		var keys map[string]json.RawMessage
 		if err := strictjson.Unmarshal(data, &keys); err != nil {
-			return nil, unusable(file, fmt.Errorf("not a JSON object: %w", err))
+			return nil, unusable(file, err)
 		}
 		for _, key := range specialKeys {
 			var token *specialToken

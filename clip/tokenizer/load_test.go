@@ -150,8 +150,8 @@ func TestLoadBadHuggingFaceFiles(t *testing.T) {
 		change map[string][]byte
 		want   []string
 	}{
-		"empty":            {vocab(""), []string{"vocab.json", "unexpected end"}},
-		"cut":              {vocab(string(good["vocab.json"][:3000])), []string{"vocab.json", "unexpected end"}},
+		"empty":            {vocab(""), []string{"vocab.json", "not JSON"}},
+		"cut":              {vocab(string(good["vocab.json"][:3000])), []string{"vocab.json", "not JSON"}},
 		"no JSON":          {vocab("version https://git-lfs.github.com/spec/v1"), []string{"vocab.json"}},
 		"array":            {vocab(`["a", "b"]`), []string{`vocab.json is "[\"a\",\"b\"]", want a JSON object`}},
 		"number":           {vocab(`1.5`), []string{`vocab.json is "1.5", want a JSON object`}},

@@ -128,8 +128,8 @@ func Exact(data []byte, dst any) error {
 var nullMember = regexp.MustCompile(`:\s*null\b`)
 
 // Numbers decodes an object of whole numbers, none of them null.
-func Numbers[T int32 | int64](data []byte) (numbers map[string]T, err error) {
-	if err = Unmarshal(data, &numbers); err != nil || !nullMember.Match(data) {
+func Numbers[T int | int32 | int64](data []byte) (numbers map[string]T, err error) {
+	if err = Unmarshal(data, &numbers); err != nil || !bytes.Contains(data, []byte("null")) || !nullMember.Match(data) {
 		return numbers, err
 	}
 	var values map[string]json.RawMessage // of which some may be null
@@ -176,9 +176,12 @@ func explain(err error, data []byte, dst any) error {
 	var typeErr *json.UnmarshalTypeError
 	var value *valueError // of a value that decodes itself, which does not know its key
 	var want WantError
+	var syntax *json.SyntaxError
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &syntax) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF):
+		return fmt.Errorf("not JSON: %w", err)
 	case errors.As(err, &typeErr), errors.As(err, &value), errors.As(err, &want):
 		if found := find(data, reflect.TypeOf(dst).Elem()); found != nil {
 			return found
