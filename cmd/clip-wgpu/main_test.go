@@ -96,6 +96,16 @@ func editModel(t *testing.T, edit func(cfg map[string]any)) string {
 	return folder
 }
 
+// tokenize warns of what the config has and open_clip ignores, as embed does.
+func TestTokenizeWarns(t *testing.T) {
+	folder := editModel(t, func(cfg map[string]any) {
+		cfg["text_cfg"].(map[string]any)["tokenizer_kwargs"] = map[string]any{"reduction_mask": "simple"}
+	})
+	o := program(t, "tokenize", "--model", folder, "a")
+	require.Equal(t, exitOK, o.code)
+	assert.Contains(t, o.stderr, "warning: "+folder+": text_cfg.tokenizer_kwargs.reduction_mask is ignored")
+}
+
 func TestNoArgumentsGivesUsage(t *testing.T) {
 	o := program(t)
 	assert.Equal(t, exitUsage, o.code)
