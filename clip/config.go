@@ -7,6 +7,7 @@ import (
 	"math"
 
 	"github.com/clip-wgpu/clip-wgpu/internal/guard"
+	"github.com/clip-wgpu/clip-wgpu/internal/strictjson"
 )
 
 // ErrUnsupported is matched by errors about configurations that open_clip knows
@@ -20,11 +21,11 @@ var ErrConfig = errors.New("invalid model config")
 // open_clip_config.json, or the whole of a file in its model_configs folder.
 type Config struct {
 	EmbedDim            int             `json:"embed_dim"`
-	VisionCfg           VisionConfig    `json:"vision_cfg"`
-	TextCfg             TextConfig      `json:"text_cfg"`
+	VisionCfg           VisionConfig    `json:"vision_cfg" null:"no"`
+	TextCfg             TextConfig      `json:"text_cfg" null:"no"`
 	QuickGELU           bool            `json:"quick_gelu,omitempty"`
 	CustomText          bool            `json:"custom_text,omitempty"`
-	InitLogitScale      *float64        `json:"init_logit_scale,omitempty"` // ln(1/0.07) when nil
+	InitLogitScale      *float64        `json:"init_logit_scale,omitempty" null:"no"` // ln(1/0.07) when nil
 	InitLogitBias       *float64        `json:"init_logit_bias,omitempty"`
 	NonscalarLogitScale bool            `json:"nonscalar_logit_scale,omitempty"`
 	OutputDict          bool            `json:"output_dict,omitempty"`    // the form of open_clip's results; ignored
@@ -47,9 +48,9 @@ type VisionConfig struct {
 	AttnPoolerQueries   int             `json:"attn_pooler_queries"`
 	AttnPoolerHeads     int             `json:"attn_pooler_heads"`
 	NoLnPre             bool            `json:"no_ln_pre,omitempty"`
-	PosEmbedType        string          `json:"pos_embed_type"` // learnable or sin_cos_2d
+	PosEmbedType        string          `json:"pos_embed_type" null:"no"` // learnable or sin_cos_2d
 	FinalLnAfterPool    bool            `json:"final_ln_after_pool,omitempty"`
-	PoolType            string          `json:"pool_type"` // tok, avg or none
+	PoolType            string          `json:"pool_type" null:"no"` // tok, avg or none
 	OutputTokens        bool            `json:"output_tokens,omitempty"`
 	ActKwargs           *ActKwargs      `json:"act_kwargs,omitempty"`
 	NormKwargs          *NormKwargs     `json:"norm_kwargs,omitempty"`
@@ -69,7 +70,7 @@ type VisionConfig struct {
 // TextConfig is CLIPTextCfg of open_clip's model.py. Decoding JSON fills what
 // is absent with the defaults of DefaultTextConfig.
 type TextConfig struct {
-	TextArch         string          `json:"text_arch,omitempty"` // clip; "modern" is not supported
+	TextArch         string          `json:"text_arch,omitempty" null:"no"` // clip; "modern" is not supported
 	ContextLength    int             `json:"context_length"`
 	VariableText     bool            `json:"variable_text,omitempty"`
 	VocabSize        int             `json:"vocab_size"`
@@ -89,7 +90,7 @@ type TextConfig struct {
 	TiktokenName     string          `json:"tiktoken_name,omitempty"`
 	NoCausalMask     bool            `json:"no_causal_mask,omitempty"`
 	FinalLnAfterPool bool            `json:"final_ln_after_pool,omitempty"` // accepted and ignored, as upstream
-	PoolType         string          `json:"pool_type"`                     // argmax, first, last, eos or none
+	PoolType         string          `json:"pool_type" null:"no"`           // argmax, first, last, eos or none
 	ProjBias         bool            `json:"proj_bias,omitempty"`
 	ProjType         string          `json:"proj_type"` // none; anything else is linear, as upstream
 	OutputTokens     bool            `json:"output_tokens,omitempty"`
@@ -143,19 +144,19 @@ func (b BlockConfig) custom() bool { return b.BlockType == nil || *b.BlockType =
 
 // ActKwargs are the arguments of torch's nn.GELU.
 type ActKwargs struct {
-	Approximate string `json:"approximate,omitempty"` // none or tanh
+	Approximate string `json:"approximate,omitempty" null:"no"` // none or tanh
 }
 
 // NormKwargs are the arguments of torch's nn.LayerNorm.
 type NormKwargs struct {
-	Eps *float64 `json:"eps,omitempty"` // 1e-5 when nil
+	Eps *float64 `json:"eps,omitempty" null:"no"` // 1e-5 when nil
 }
 
 // UnmarshalJSON implements json.Unmarshaler.
-func (a *ActKwargs) UnmarshalJSON(data []byte) error { return decodeStrict(data, a) }
+func (a *ActKwargs) UnmarshalJSON(data []byte) error { return strictjson.Struct(data, a) }
 
 // UnmarshalJSON implements json.Unmarshaler.
-func (n *NormKwargs) UnmarshalJSON(data []byte) error { return decodeStrict(data, n) }
+func (n *NormKwargs) UnmarshalJSON(data []byte) error { return strictjson.Struct(data, n) }
 
 // DefaultVisionConfig returns open_clip's defaults.
 func DefaultVisionConfig() VisionConfig {
@@ -188,7 +189,7 @@ func ParseConfig(data []byte) (c Config, preprocessCfg json.RawMessage, err erro
 		PreprocessCfg json.RawMessage `json:"preprocess_cfg"`
 		ModelType     json.RawMessage `json:"model_type"` // a key of Hugging Face's configs
 	}
-	if err := decode(data, &file); err != nil {
+	if err := strictjson.Unmarshal(data, &file); err != nil {
 		return Config{}, nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	switch {
@@ -201,7 +202,7 @@ func ParseConfig(data []byte) (c Config, preprocessCfg json.RawMessage, err erro
 	if _, err := otherModel(file.ModelCfg); err != nil {
 		return Config{}, nil, err
 	}
-	if err := decode(file.ModelCfg, &c); err != nil {
+	if err := strictjson.Unmarshal(file.ModelCfg, &c); err != nil {
 		return Config{}, nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	return c, file.PreprocessCfg, c.validate()
@@ -209,19 +210,19 @@ func ParseConfig(data []byte) (c Config, preprocessCfg json.RawMessage, err erro
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (c *Config) UnmarshalJSON(data []byte) error {
-	return decodeStrict(data, c, "embed_dim", "vision_cfg", "text_cfg")
+	return strictjson.Struct(data, c, "embed_dim", "vision_cfg", "text_cfg")
 }
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (c *VisionConfig) UnmarshalJSON(data []byte) error {
 	*c = DefaultVisionConfig()
-	return decodeStrict(data, c)
+	return strictjson.Struct(data, c)
 }
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (c *TextConfig) UnmarshalJSON(data []byte) error {
 	*c = DefaultTextConfig()
-	return decodeStrict(data, c)
+	return strictjson.Struct(data, c)
 }
 
 // Size is a height and a width; in JSON one number for both, or a pair, and null
@@ -237,7 +238,7 @@ func (s *Size) UnmarshalJSON(data []byte) error {
 	}
 	var pair []int
 	if json.Unmarshal(data, &pair) != nil || len(pair) != 2 {
-		return wantError("a whole number or a pair [height, width]")
+		return strictjson.WantError("a whole number or a pair [height, width]")
 	}
 	*s = Size(pair)
 	return nil
@@ -267,7 +268,7 @@ func (l *Layers) UnmarshalJSON(data []byte) error {
 	}
 	var list []int
 	if json.Unmarshal(data, &list) != nil || len(list) != 4 {
-		return wantError("a whole number or a list of four")
+		return strictjson.WantError("a whole number or a list of four")
 	}
 	*l = list
 	return nil
@@ -304,7 +305,7 @@ func (p *AttentionalPool) UnmarshalJSON(data []byte) error {
 	case `"cascade"`:
 		*p = PoolerCascade
 	default:
-		return wantError(`false, true, "parallel" or "cascade"`)
+		return strictjson.WantError(`false, true, "parallel" or "cascade"`)
 	}
 	return nil
 }

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+
+	"github.com/clip-wgpu/clip-wgpu/internal/strictjson"
 )
 
 // hfConfig is the config.json of a CLIPModel or SiglipModel of transformers
@@ -47,7 +49,7 @@ func parseHuggingFaceConfig(data []byte) (Config, error) {
 
 func translateHuggingFace(data []byte) (Config, error) {
 	file := hfConfig{ProjectionDim: 512}
-	if err := json.Unmarshal(data, &file); err != nil {
+	if err := strictjson.Unmarshal(data, &file); err != nil {
 		return Config{}, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	text := hfTower{HiddenSize: 512, IntermediateSize: 2048, NumHiddenLayers: 12, NumAttentionHeads: 8, HiddenAct: "quick_gelu", LayerNormEps: 1e-5, MaxPositionEmbeddings: 77, VocabSize: 49408}
@@ -74,8 +76,8 @@ func translateHuggingFace(data []byte) (Config, error) {
 		if len(from) == 0 {
 			continue
 		}
-		if err := json.Unmarshal(from, tower.dst); err != nil {
-			return Config{}, fmt.Errorf("%w: %s: %w", ErrConfig, tower.name, err)
+		if err := strictjson.Unmarshal(from, tower.dst); err != nil {
+			return Config{}, fmt.Errorf("%w: %w", ErrConfig, strictjson.At(tower.name, from, err))
 		}
 	}
 	for name, t := range map[string]hfTower{"text_config": text, "vision_config": vision} {

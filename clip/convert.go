@@ -28,11 +28,12 @@ const openCLIPWeights = "open_clip_model.safetensors"
 //
 // The folder appears whole or not at all. One that exists is an error that
 // matches fs.ErrExist or, with replace, is replaced if it holds nothing else than
-// a model. A value too large for dtype is an error that matches ErrInput. The
-// warnings are those of Model.
+// a model. A value too large for dtype is an error that matches ErrInput and names
+// the source and the tensor; errors of writing begin with "output" and the folder.
+// The warnings are those of Model.
 func Convert(ctx context.Context, source, folder string, dtype weights.DType, replace bool, opts ...Option) (warnings []string, err error) {
 	if err := mayReplace(folder, replace); err != nil {
-		return nil, err
+		return nil, outputError(folder, err)
 	}
 	o := newOptions(opts)
 	from, err := o.find(ctx, source)
@@ -49,16 +50,44 @@ func Convert(ctx context.Context, source, folder string, dtype weights.DType, re
 	}
 	temp := fmt.Sprintf("%s.%08x.tmp", filepath.Clean(folder), rand.Uint32())
 	if err := os.Mkdir(temp, 0o777); err != nil {
-		return nil, err
+		return nil, outputError(folder, err)
 	}
 	defer os.RemoveAll(temp) // has nothing left to do after the rename
 	if warnings, err = c.save(ctx, temp, dtype); err != nil {
+		var written *writeError
+		if errors.As(err, &written) {
+			err = outputError(folder, written.error)
+		}
 		return nil, err
 	}
 	if c.warnings = append(c.warnings, warnings...); c.assumed != "" {
 		c.warnings = append(c.warnings, c.assumed)
 	}
-	return c.warnings, putFolder(temp, filepath.Clean(folder), replace)
+	return c.warnings, outputError(folder, putFolder(temp, filepath.Clean(folder), replace))
+}
+
+// writeError is an error of writing into a folder that its user does not know.
+type writeError struct{ error }
+
+func (e *writeError) Unwrap() error { return e.error }
+
+// outputError says of an error what the system says, and of which output: paths
+// in it can be those of the folder that becomes the output.
+func outputError(folder string, err error) error {
+	var file *weights.FileError
+	var path *fs.PathError
+	var link *os.LinkError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &link):
+		err = link.Err
+	case errors.As(err, &path):
+		err = path.Err
+	case errors.As(err, &file):
+		err = &weights.FileError{Tensor: file.Tensor, Reason: file.Reason, Err: file.Err}
+	}
+	return fmt.Errorf("output %s: %w", folder, err)
 }
 
 // save writes the files of a model into a folder and returns what Model.Warnings
@@ -86,67 +115,109 @@ func (c *checkpoint) save(ctx context.Context, folder string, dtype weights.DTyp
 		return nil, err
 	}
 	if err := os.WriteFile(filepath.Join(folder, openCLIPConfig), data, 0o666); err != nil {
-		return nil, err
+		return nil, &writeError{err}
 	}
 	var odd notFinite
 	var records []weights.Record
 	weights.Walk(m, func(name string, p *graph.Param) {
+		r := &reading{ctx: ctx, source: c.name, name: name, dtype: dtype, from: p.Source, odd: &odd}
+		record := weights.Record{Name: name, DType: dtype, Shape: p.Shape, ReadF32: r.read}
 		if p.Integer {
-			records = append(records, weights.IntegerRecord(p))
-			return
+			record = weights.IntegerRecord(p)
+			read := record.ReadI64
+			record.ReadI64 = func(dst []int64, off int) error { return r.failed(read(dst, off)) }
 		}
-		r := reading{ctx: ctx, name: name, dtype: dtype, from: p.Source, odd: &odd}
-		records = append(records, weights.Record{Name: name, DType: dtype, Shape: p.Shape, ReadF32: r.read})
+		records = append(records, record)
 	})
 	err = weights.Save(filepath.Join(folder, openCLIPWeights), records, weights.SaveOptions{Metadata: map[string]string{"format": "pt"}})
-	return odd.warnings(), err
+	var read *readError
+	if errors.As(err, &read) {
+		return nil, read.error
+	}
+	if err != nil {
+		return nil, &writeError{err}
+	}
+	return odd.warnings(), nil
 }
+
+// readError is an error of the source, which it names, while the output is written.
+type readError struct{ error }
 
 // reading is a tensor on its way from one file to another.
 type reading struct {
-	ctx   context.Context
-	name  string
-	dtype weights.DType
-	from  graph.Source
-	odd   *notFinite
-	isOdd bool // the tensor is in odd
+	ctx          context.Context
+	source, name string
+	dtype        weights.DType
+	from         graph.Source
+	odd          *notFinite
+	isOdd        bool // the tensor is in odd
 }
 
 func (r *reading) read(dst []float32, off int) error {
 	if err := r.ctx.Err(); err != nil {
-		return err
+		return r.failed(err)
 	}
 	if err := r.from.ReadF32(dst, off); err != nil {
-		return err
+		return r.failed(err)
 	}
-	overflow, wider := r.dtype.Overflow(), "f32"
-	if r.dtype == weights.F16 {
-		wider = "bf16 or f32"
-	}
+	overflow := r.dtype.Overflow()
 	for i, v := range dst {
-		switch {
-		case !isFinite(v) && !r.isOdd:
+		if isFinite(v) && float32(math.Abs(float64(v))) < overflow {
+			continue
+		}
+		exact := float64(v)
+		if t, ok := r.from.(weights.Tensor); ok && t.DType == weights.F64 && math.IsInf(exact, 0) {
+			var err error
+			if exact, err = t.Exact(off + i); err != nil {
+				return r.failed(err)
+			}
+		}
+		if !math.IsNaN(exact) && !math.IsInf(exact, 0) {
+			return r.failed(fmt.Errorf("%w: element %d is %v, which %v cannot hold%s", ErrInput, off+i, exact, r.dtype, wider(v)))
+		}
+		if !r.isOdd {
 			r.isOdd = true
-			*r.odd = append(*r.odd, notFiniteTensor{r.name, off + i, v})
-		case isFinite(v) && float32(math.Abs(float64(v))) >= overflow:
-			return fmt.Errorf("%w: element %d is %v, which %v cannot hold; convert to %s", ErrInput, off+i, v, r.dtype, wider)
+			*r.odd = append(*r.odd, notFiniteTensor{r.name, off + i, exact})
 		}
 	}
 	return nil
 }
 
+// wider advises types that hold v; none does where v is infinite.
+func wider(v float32) string {
+	switch v = float32(math.Abs(float64(v))); {
+	case !isFinite(v):
+		return ""
+	case v >= weights.BF16.Overflow():
+		return "; convert to f32"
+	}
+	return "; convert to bf16 or f32"
+}
+
+// failed names the source and the tensor of an error, unless it does so itself.
+func (r *reading) failed(err error) error {
+	var file *weights.FileError
+	switch {
+	case err == nil:
+		return nil
+	case !errors.As(err, &file):
+		err = fmt.Errorf("%s: tensor %s: %w", r.source, r.name, err)
+	}
+	return &readError{err}
+}
+
 // copyTokenizer copies the files of the tokenizer that are there.
 func (c *checkpoint) copyTokenizer(folder string) error {
 	for _, name := range hub.TokenizerFiles() {
-		data, err := fs.ReadFile(c.dir, name)
+		data, err := readSmall(c.dir, c.folder(), name, maxTokenizerFile)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
-		if err == nil {
-			err = os.WriteFile(filepath.Join(folder, name), data, 0o666)
-		}
 		if err != nil {
 			return err
+		}
+		if err := os.WriteFile(filepath.Join(folder, name), data, 0o666); err != nil {
+			return &writeError{err}
 		}
 	}
 	return nil
@@ -194,9 +265,9 @@ func mayReplace(folder string, replace bool) error {
 	case err != nil:
 		return err
 	case !replace:
-		return &fs.PathError{Op: "write", Path: folder, Err: fs.ErrExist}
+		return fs.ErrExist
 	case !info.IsDir():
-		return fmt.Errorf("%s: is not a folder and cannot be replaced by one", folder)
+		return errors.New("is not a folder and cannot be replaced by one")
 	}
 	entries, err := os.ReadDir(folder)
 	if err != nil {
@@ -205,7 +276,7 @@ func mayReplace(folder string, replace bool) error {
 	ours := append(hub.TokenizerFiles(), openCLIPWeights, openCLIPConfig)
 	for _, e := range entries {
 		if !slices.Contains(ours, e.Name()) {
-			return fmt.Errorf("%s: holds %q, which would be lost, and cannot be replaced", folder, e.Name())
+			return fmt.Errorf("holds %q, which would be lost, and cannot be replaced", e.Name())
 		}
 	}
 	return nil
@@ -213,7 +284,7 @@ func mayReplace(folder string, replace bool) error {
 
 func isFolder(path string) error {
 	if info, err := os.Stat(path); err != nil || !info.IsDir() {
-		return fmt.Errorf("%s: %w: there is no such folder to write in", path, fs.ErrNotExist)
+		return fmt.Errorf("%w: there is no folder %s to write in", fs.ErrNotExist, path)
 	}
 	return nil
 }

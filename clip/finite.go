@@ -123,17 +123,21 @@ func (e *engine) inspect(ctx context.Context, src weights.Source) error {
 		if p := params[name]; p != nil {
 			layout = p.Layout
 		}
-		i, v, err := unfit(t, layout)
+		i, v, err := unfit(t, layout) // of F64, beyond float32 is Inf
 		if err == nil && i >= 0 && isFinite(v) {
 			wide = append(wide, fmt.Sprintf("%s (element %d is %v)", name, i, v))
 			params[name].Layout = graph.PackedF32
-			i, v, err = t.FirstBeyond(float32(math.Inf(1)))
+			i, _, err = t.FirstBeyond(float32(math.Inf(1)))
 		}
 		if err != nil {
 			return err
 		}
 		if i >= 0 {
-			e.notFinite = append(e.notFinite, notFiniteTensor{name, i, v})
+			exact, err := t.Exact(i)
+			if err != nil {
+				return err
+			}
+			e.notFinite = append(e.notFinite, notFiniteTensor{name, i, exact})
 		}
 	}
 	if len(wide) > 0 {
@@ -143,28 +147,34 @@ func (e *engine) inspect(ctx context.Context, src weights.Source) error {
 	return nil
 }
 
-// notFinite are the tensors that hold NaN or infinities.
+// notFinite are the tensors that hold, in float32, NaN or infinities.
 type notFinite []notFiniteTensor
 
 type notFiniteTensor struct {
 	name    string
 	element int     // index of the first that is not finite
-	value   float32 // of that element
+	value   float64 // of that element, as stored: finite where float32 cannot hold it
 }
 
-// warnings are one for NaN and one for infinities, however many tensors hold
-// them: after a training that diverged it is all of them.
+// warnings are one for each of NaN, infinities and numbers that become one,
+// however many tensors hold them: after a training that diverged it is all of them.
 func (n notFinite) warnings() []string {
-	var nan, inf []string
+	var nan, inf, beyond []string
 	for _, b := range n {
 		where := fmt.Sprintf("%s (element %d)", b.name, b.element)
-		if b.value != b.value {
+		switch {
+		case math.IsNaN(b.value):
 			nan = append(nan, where)
-		} else {
+		case math.IsInf(b.value, 0):
 			inf = append(inf, where)
+		default:
+			beyond = append(beyond, fmt.Sprintf("%s (element %d is %v)", b.name, b.element, b.value))
 		}
 	}
 	var texts []string
+	if beyond != nil {
+		texts = append(texts, "computed as Inf, as float32 cannot hold it: tensor "+firstFew(beyond))
+	}
 	if nan != nil {
 		texts = append(texts, "NaN in tensor "+firstFew(nan))
 	}

@@ -11,6 +11,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/clip-wgpu/clip-wgpu/weights"
 )
 
 // A pipe would hang, and a device fill the memory of, who reads it.
@@ -41,5 +43,16 @@ func TestLoadReadsOrdinaryFilesOnly(t *testing.T) {
 				assert.ErrorContains(t, err, c.want)
 			}
 		}
+	}
+}
+
+// Also the files that are only copied.
+func TestConvertReadsOrdinaryFilesOnly(t *testing.T) {
+	m := newModel(t, `{}`)
+	for _, name := range []string{"tokenizer.json", "vocab.txt", "added_tokens.json", "tokenizer_config.json"} {
+		dir := folder(t, tensors(t, m), tiny)
+		require.NoError(t, unix.Mkfifo(filepath.Join(dir, name), 0o666))
+		_, err := Convert(t.Context(), dir, filepath.Join(t.TempDir(), "out"), weights.F32, false)
+		assert.ErrorContains(t, err, filepath.Join(dir, name)+": not a regular file")
 	}
 }

@@ -9,8 +9,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
+	"github.com/clip-wgpu/clip-wgpu/internal/smallfile"
 	"github.com/clip-wgpu/clip-wgpu/weights"
 )
 
@@ -72,7 +74,7 @@ func (c *checkpoint) findConfig(o *options) (configuration, error) {
 		return configuration{model: *o.config}, nil
 	}
 	for _, name := range []string{openCLIPConfig, huggingFaceConfig} {
-		data, err := readSmall(c.dir, c.folder(), name)
+		data, err := readSmall(c.dir, c.folder(), name, maxConfig)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -92,25 +94,17 @@ func (c *checkpoint) findConfig(o *options) (configuration, error) {
 	return configuration{model: model}, nil
 }
 
-// maxConfig bounds, in bytes, the files that describe a model. open_clip's have
-// less than 2 KB, Hugging Face's less than 20.
-const maxConfig = 16 << 20
+// Bounds, in bytes, of the files that describe a model.
+const (
+	maxConfig        = 16 << 20 // open_clip's have less than 2 KB, Hugging Face's less than 20
+	maxTokenizerFile = 64 << 20 // Gemma's has 34 MB
+)
 
 // readSmall reads a file that describes a model in dir, which is a folder.
-// Pipes and devices are refused: reading one could wait, or end never.
-func readSmall(dir fs.FS, folder, name string) ([]byte, error) {
-	info, err := fs.Stat(dir, name)
-	switch {
-	case err != nil:
-	case !info.Mode().IsRegular():
-		err = errors.New("not a regular file")
-	case info.Size() > maxConfig:
-		err = fmt.Errorf("%d bytes, at most %d expected", info.Size(), maxConfig)
-	default:
-		var data []byte
-		if data, err = fs.ReadFile(dir, name); err == nil {
-			return data, nil
-		}
+func readSmall(dir fs.FS, folder, name string, limit int64) ([]byte, error) {
+	data, err := smallfile.ReadFS(dir, name, limit)
+	if err == nil {
+		return data, nil
 	}
 	var pathErr *fs.PathError // which has the name without the folder
 	if errors.As(err, &pathErr) {
@@ -123,7 +117,7 @@ func readSmall(dir fs.FS, folder, name string) ([]byte, error) {
 func configFrom(source string) (configuration, error) {
 	if info, err := os.Stat(source); err == nil && !info.IsDir() {
 		folder, name := filepath.Split(source)
-		data, err := readSmall(os.DirFS(filepath.Clean(folder)), folder, name)
+		data, err := readSmall(os.DirFS(filepath.Clean(folder)), folder, name, maxConfig)
 		if err != nil {
 			return configuration{}, err
 		}
@@ -185,7 +179,7 @@ func (c *checkpoint) findPreprocessing(found *configuration) error {
 	if found.preprocess != nil {
 		return nil
 	}
-	data, err := readSmall(c.dir, c.folder(), huggingFaceProcessor)
+	data, err := readSmall(c.dir, c.folder(), huggingFaceProcessor, maxConfig)
 	if err == nil {
 		pp, err := preprocess.FromHuggingFace(data)
 		if err != nil {
@@ -211,4 +205,23 @@ func (c *checkpoint) findPreprocessing(found *configuration) error {
 		pp.ResizeMode, pp.Interpolation, pp.Mean, pp.Std)
 	found.preprocess = &pp
 	return nil
+}
+
+// ignoredKeys is the warning that a section has keys which open_clip drops; none
+// without such keys.
+func ignoredKeys(section string, keys []string) []string {
+	if len(keys) == 0 {
+		return nil
+	}
+	var names []string
+	for _, key := range keys[:min(len(keys), 10)] {
+		if quoted := fmt.Sprintf("%.60q", key); quoted != `"`+key+`"` {
+			key = quoted
+		}
+		names = append(names, key)
+	}
+	if n := len(keys) - len(names); n > 0 {
+		names = append(names, fmt.Sprintf("%d more", n))
+	}
+	return []string{fmt.Sprintf("%s: ignored, as by open_clip: %s", section, strings.Join(names, ", "))}
 }

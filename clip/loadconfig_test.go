@@ -59,6 +59,8 @@ func TestLoadTreatsUnknownKeysAsOpenCLIP(t *testing.T) {
 		{`{"output_dict": true, ` + tiny[1:], ""},
 		{text(`{"tokenizer_kwargs": {"reduction_mask": "syntax", "clean": "canonicalize"}}`), "text_cfg.tokenizer_kwargs.reduction_mask is ignored: texts that are too long are cut at their ends"},
 		{text(`{"tokenizer_kwargs": {"reduction_mask": ""}}`), ""},
+		{text(`{"tokenizer_kwargs": {"additional_special_tokens": []}}`), ""},
+		{text(`{"tokenizer_kwargs": {"additional_special_tokens": null}}`), ""},
 		{text(`{"hf_tokenizer_name": "x", "tokenizer_kwargs": {"strip_sep_token": false, "reduction_mask": "simple", "verbose": 1}}`), "text_cfg.tokenizer_kwargs: ignored, as by open_clip: reduction_mask, verbose"},
 	} {
 		got, err := Load(t.Context(), folder(t, all, "", "open_clip_config.json", c.config))
@@ -71,6 +73,8 @@ func TestLoadTreatsUnknownKeysAsOpenCLIP(t *testing.T) {
 		require.NoError(t, got.Close())
 	}
 	for config, want := range map[string]string{
+		text(`{"tokenizer_kwargs": {"additional_special_tokens": ["<a>"]}}`):             "text_cfg.tokenizer_kwargs.additional_special_tokens is not supported",
+		text(`{"tokenizer_kwargs": {"bpe_path": "x"}}`):                                  "text_cfg.tokenizer_kwargs.bpe_path is not supported",
 		text(`{"tokenizer_kwargs": {"verbose": 1}}`):                                     `"verbose"`,
 		text(`{"tokenizer_kwargs": {"reduction_mask": "first"}}`):                        "text_cfg.tokenizer_kwargs.reduction_mask",
 		text(`{"hf_tokenizer_name": "x", "tokenizer_kwargs": {"padding_side": "left"}}`): "text_cfg.tokenizer_kwargs.padding_side is not supported",

@@ -18,7 +18,8 @@ import (
 // of a model; the model need not be one that can be built. LoadTokenizer uses no
 // device and downloads no weights. It reads weights only where they take the place
 // of a config, as OpenAI's archives do. A model whose tokenizer is not supported is
-// an error that matches ErrUnsupported.
+// an error that matches ErrUnsupported. WithWarn hears which options of the config
+// are ignored.
 func LoadTokenizer(ctx context.Context, source string, opts ...Option) (*tokenizer.Tokenizer, int, error) {
 	o := newOptions(opts)
 	c, err := o.describeText(ctx, source)
@@ -35,8 +36,17 @@ func LoadTokenizer(ctx context.Context, source string, opts ...Option) (*tokeniz
 	if err == nil && t == nil {
 		err = text.noTokenizer()
 	}
+	ignored, checked := text.checkTokenizer()
+	if err == nil {
+		err = checked
+	}
 	if err != nil {
 		return nil, 0, fmt.Errorf("%s: %w", c.name, err)
+	}
+	if o.warn != nil {
+		for _, text := range ignored {
+			o.warn(text)
+		}
 	}
 	return t, text.ContextLength, nil
 }
@@ -60,8 +70,13 @@ func (o *options) describeText(ctx context.Context, source string) (*checkpoint,
 		c, err := o.describeHub(ctx, source, m)
 		return c, m.explain(source, err)
 	}
-	if folder, ok := strings.CutPrefix(source, localPrefix); ok || isHere(source) {
+	if folder, ok, err := localFolder(source); err != nil {
+		return nil, err
+	} else if ok {
 		return o.describeLocal(folder)
+	}
+	if isHere(source) {
+		return o.describeLocal(source)
 	}
 	name, tag, hasTag := strings.Cut(source, ":")
 	known, entry, err := findModel(name)

@@ -91,3 +91,20 @@ func TestLoadTokenizerOfNothing(t *testing.T) {
 	require.ErrorIs(t, err, fs.ErrNotExist)
 	assert.NotContains(t, err.Error(), "model name")
 }
+
+// What embed warns of, tokenize warns of.
+func TestLoadTokenizerWarns(t *testing.T) {
+	for _, source := range []string{localPrefix + "/nonexistent", localPrefix + "ViT-B-32:openai"} {
+		_, _, err := LoadTokenizer(t.Context(), source)
+		require.ErrorIs(t, err, fs.ErrNotExist)
+		assert.ErrorContains(t, err, "no such folder "+source[len(localPrefix):])
+	}
+	config := string(with(t, "text_cfg", `{"tokenizer_kwargs": {"reduction_mask": "simple"}}`))
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "open_clip_config.json"), []byte(config), 0o666))
+	var heard []string
+	_, _, err := LoadTokenizer(t.Context(), dir, WithWarn(func(text string) { heard = append(heard, text) }))
+	require.NoError(t, err)
+	require.Len(t, heard, 1)
+	assert.Contains(t, heard[0], "reduction_mask is ignored")
+}

@@ -323,6 +323,7 @@ type options struct {
 	config     *Config
 	configFrom string
 	progress   func(file string, done, total int64)
+	warn       func(text string)
 	imageSize  *Size
 	context    int
 }
@@ -365,6 +366,11 @@ func WithConfig(c Config) Option { return func(o *options) { o.config = &c } }
 // preprocess_cfg counts too, or open_clip's name of a model. It replaces WithConfig
 // and what lies beside the weights.
 func WithConfigFrom(source string) Option { return func(o *options) { o.configFrom = source } }
+
+// WithWarn is told what LoadTokenizer ignores. Models have Warnings.
+func WithWarn(f func(text string)) Option {
+	return func(o *options) { o.warn = f }
+}
 
 // WithProgress is told, while a file of a model is downloaded, how many of its
 // bytes are there. It should return soon.

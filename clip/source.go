@@ -14,6 +14,7 @@ import (
 
 	"github.com/clip-wgpu/clip-wgpu/clip/hub"
 	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
+	"github.com/clip-wgpu/clip-wgpu/internal/smallfile"
 )
 
 // localPrefix starts the sources that are folders, as open_clip names them.
@@ -66,11 +67,7 @@ func (o *options) find(ctx context.Context, source string) (origin, error) {
 		from, err := o.download(ctx, m.id, m.file, origin{name: source}, nil)
 		return from, m.explain(source, err)
 	}
-	if folder, ok := strings.CutPrefix(source, localPrefix); ok {
-		info, err := os.Stat(folder)
-		if err == nil && !info.IsDir() {
-			err = fmt.Errorf("%s: is a file, want a folder", source)
-		}
+	if folder, ok, err := localFolder(source); ok {
 		return origin{path: folder}, err
 	}
 	if isHere(source) {
@@ -123,6 +120,21 @@ func notHere(source string, unknown error) error {
 
 // openError is the error of opening a path that is not there.
 func openError(path string) error { return &fs.PathError{Op: "open", Path: path, Err: syscall.ENOENT} }
+
+// localFolder is the folder that a source of open_clip's names.
+func localFolder(source string) (folder string, ok bool, err error) {
+	if folder, ok = strings.CutPrefix(source, localPrefix); !ok {
+		return source, false, nil
+	}
+	info, err := os.Stat(folder)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		err = fmt.Errorf("%w: no such folder %s", fs.ErrNotExist, folder)
+	case err == nil && !info.IsDir():
+		err = fmt.Errorf("%s: is a file, want a folder", source)
+	}
+	return folder, true, err
+}
 
 // resemblesModel tells a mistyped name of a model from a path.
 func resemblesModel(name string) bool {
@@ -180,9 +192,9 @@ func (from *origin) downloadTokenizer(ctx context.Context, h *hub.Hub, name stri
 
 // readConfig reads the configuration of a repository's model.
 func readConfig(ref hub.Ref, file string) (*Config, error) {
-	data, err := os.ReadFile(file)
+	data, err := smallfile.Read(file, maxConfig)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %s: %w", ref, filepath.Base(file), err)
 	}
 	c, _, err := ParseConfig(data)
 	if err != nil {

@@ -67,7 +67,7 @@ func TestPlainPathsDoNotAskTheHub(t *testing.T) {
 	for source, names := range map[string][]string{
 		"no-model":                      {"no-model", "no such file"},
 		"./a:b":                         {"./a:b", "no such file"},
-		localPrefix + "no-folder":       {"no-folder"},
+		localPrefix + "no-folder":       {"no such folder no-folder"},
 		localPrefix + "load.go":         {"load.go", "want a folder"},
 		"ViT-B-33:openai":               {"ViT-B-33:openai", "ViT-B-32,"},
 		"ViT-B-33":                      {"ViT-B-33", "not exist", "ViT-B-32,"},

@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"reflect"
 	"slices"
 	"strings"
 
+	"github.com/clip-wgpu/clip-wgpu/internal/strictjson"
 	"github.com/clip-wgpu/clip-wgpu/layers"
 	"github.com/clip-wgpu/clip-wgpu/ops"
 )
@@ -161,15 +161,14 @@ func (v *VisionConfig) timmKwargs(dst any, common *timmArgs) error {
 	const section = "vision_cfg.timm_model_kwargs"
 	kwargs := map[string]json.RawMessage{}
 	if len(v.TimmModelKwargs) > 0 {
-		if err := decode(v.TimmModelKwargs, &kwargs); err != nil {
-			return fmt.Errorf("%w: %w", ErrConfig, atKey(section, v.TimmModelKwargs, err))
+		if err := strictjson.Unmarshal(v.TimmModelKwargs, &kwargs); err != nil {
+			return fmt.Errorf("%w: %w", ErrConfig, strictjson.At(section, v.TimmModelKwargs, err))
 		}
 	}
 	maps.DeleteFunc(kwargs, func(_ string, value json.RawMessage) bool { return string(value) == "null" })
-	known := map[string]reflect.Value{}
-	jsonFields(reflect.ValueOf(dst).Elem(), known)
+	known := strictjson.Keys(dst)
 	for _, k := range slices.Sorted(maps.Keys(kwargs)) {
-		if _, ok := known[k]; !ok {
+		if !slices.Contains(known, k) {
 			return fmt.Errorf("%s.%s of %s is %w", section, k, v.timmName(), ErrUnsupported)
 		}
 	}
@@ -181,10 +180,10 @@ func (v *VisionConfig) timmKwargs(dst any, common *timmArgs) error {
 	maps.Copy(all, kwargs)
 	data, err := json.Marshal(all)
 	if err == nil {
-		err = decodeStrict(data, dst)
+		err = strictjson.Struct(data, dst)
 	}
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrConfig, atKey(section, data, err))
+		return fmt.Errorf("%w: %w", ErrConfig, strictjson.At(section, data, err))
 	}
 	if own && v.TimmPool != nil {
 		common.GlobalPool = *v.TimmPool

@@ -1,10 +1,12 @@
 package clip
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/tokenizer"
+	"github.com/clip-wgpu/clip-wgpu/internal/strictjson"
 )
 
 // tokenizer returns the model's tokenizer: the one beside the weights or, with
@@ -41,14 +43,23 @@ var reductionMasks = []string{"", "simple", "random", "shuffle", "syntax"}
 // SimpleTokenizer does not take. ignored are warnings of those without effect here.
 func (t *TextConfig) clean() (clean tokenizer.Clean, ignored []string, err error) {
 	kwargs := struct {
-		Clean         string `json:"clean"`
+		Clean         string `json:"clean" null:"no"`
 		ReductionMask string `json:"reduction_mask"`
+
+		AdditionalSpecialTokens []string        `json:"additional_special_tokens"`
+		BPEPath                 json.RawMessage `json:"bpe_path"`
 	}{Clean: string(tokenizer.CleanLower)}
 	if t.TokenizerKwargs != nil {
-		err = decodeStrict(t.TokenizerKwargs, &kwargs)
+		err = strictjson.Struct(t.TokenizerKwargs, &kwargs)
 	}
 	if err != nil {
-		return "", nil, fmt.Errorf("%w: %s: %w", ErrConfig, kwargsKey, err)
+		return "", nil, fmt.Errorf("%w: %w", ErrConfig, strictjson.At(kwargsKey, t.TokenizerKwargs, err))
+	}
+	switch {
+	case len(kwargs.AdditionalSpecialTokens) > 0:
+		return "", nil, fmt.Errorf("%s.additional_special_tokens is %w", kwargsKey, ErrUnsupported)
+	case kwargs.BPEPath != nil:
+		return "", nil, fmt.Errorf("%s.bpe_path is %w: put the file beside the weights", kwargsKey, ErrUnsupported)
 	}
 	if kwargs.ReductionMask != "" {
 		ignored = []string{kwargsKey + ".reduction_mask is ignored: texts that are too long are cut at their ends"}
@@ -66,15 +77,15 @@ func checkClean(clean string) error {
 // which drops those that it does not know either. ignored warns of these.
 func (t *TextConfig) huggingFace() (o tokenizer.HuggingFace, ignored []string, err error) {
 	kwargs := struct {
-		Clean         string `json:"clean"`
+		Clean         string `json:"clean" null:"no"`
 		StripSepToken bool   `json:"strip_sep_token"`
 	}{Clean: string(tokenizer.CleanWhitespace)}
 	var unknown []string
 	if t.TokenizerKwargs != nil {
-		unknown, err = decodeKnown(t.TokenizerKwargs, &kwargs)
+		unknown, err = strictjson.Known(t.TokenizerKwargs, &kwargs)
 	}
 	if err != nil {
-		return o, nil, fmt.Errorf("%w: %s: %w", ErrConfig, kwargsKey, err)
+		return o, nil, fmt.Errorf("%w: %w", ErrConfig, strictjson.At(kwargsKey, t.TokenizerKwargs, err))
 	}
 	for _, key := range unknown {
 		if slices.Contains(transformersOptions, key) {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/clip-wgpu/clip-wgpu/internal/smallfile"
 	"github.com/clip-wgpu/clip-wgpu/shaders"
 )
 
@@ -41,10 +42,7 @@ func (t *Tuning) kept() *Tuning {
 	if err != nil {
 		return nil
 	}
-	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() { // opening a FIFO would wait for its writer
-		return nil
-	}
-	data, err := os.ReadFile(path)
+	data, err := smallfile.Read(path, 16<<20)
 	if err != nil {
 		return nil
 	}

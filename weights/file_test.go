@@ -212,6 +212,7 @@ func TestChoose(t *testing.T) {
 		{"ViT-B-32.pt vocab.json merges.txt tokenizer.json ._ViT-B-32.pt", "ViT-B-32.pt"},
 		{"big_vision.npz", "big_vision.npz"},
 		{"epoch_1.pth config.json", "epoch_1.pth"},
+		{"m-00001-of-00001.safetensors", "m-00001-of-00001.safetensors"},
 		{"m-00001-of-00002.safetensors m-00002-of-00002.safetensors m.safetensors.index.json", "m.safetensors.index.json"},
 		{"pytorch_model-00001-of-00001.bin pytorch_model.bin.index.json x.bin", "pytorch_model.bin.index.json"},
 	} {
@@ -229,6 +230,9 @@ func TestChoose(t *testing.T) {
 		{`old/a.safetensors ..\..\b.safetensors C:\c.pt`, fs.ErrNotExist, []string{"has no weights"}},
 		{"b.pt a.safetensors c.bin", ErrNotWeights, []string{"several", "a.safetensors, b.pt, c.bin: give one of them"}},
 		{"b.safetensors.index.json a.safetensors.index.json x.safetensors", ErrNotWeights, []string{"a.safetensors.index.json, b.safetensors.index.json"}},
+		{"m-00002-of-00002.safetensors m-00001-of-00002.safetensors", fs.ErrNotExist, []string{"shards", "m-00001-of-00002.safetensors, m-00002", "not the index", "m.safetensors.index.json"}},
+		{"pytorch_model-00002-of-00010.bin", fs.ErrNotExist, []string{"pytorch_model.bin.index.json"}},
+		{"m-00001-of-00002.safetensors m-00002-of-00002.safetensors a.pt", ErrNotWeights, []string{"several"}},
 		{"0.pt 1.pt 2.pt 3.pt 4.pt 5.pt 6.pt 7.pt 8.pt 9.pt a.pt b.pt", ErrNotWeights, []string{"9.pt, 2 more"}},
 	} {
 		_, err := Choose(strings.Fields(c.files))

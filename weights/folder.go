@@ -6,6 +6,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -17,6 +18,19 @@ const indexSuffix = ".index.json"
 var usualNames = []string{
 	"open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin", "open_clip_pytorch_model.pth",
 	"model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth",
+}
+
+// shardName is that of one of several files of weights, as Hugging Face's
+// libraries write them.
+var shardName = regexp.MustCompile(`^(.+)-\d{5}-of-(\d{5})(\.\w+)$`)
+
+// shardOf is the index of a shard by its name, or empty.
+func shardOf(name string) string {
+	m := shardName.FindStringSubmatch(name)
+	if m == nil || m[2] == "00001" {
+		return ""
+	}
+	return m[1] + m[3] + indexSuffix
 }
 
 // endings tell files of weights by any other name.
@@ -41,8 +55,8 @@ func UsualNames() (names []string) {
 // .bin, .pt, .pth or .npz. It ignores hidden files and, because the names may be a
 // server's, those with a slash or a backslash, which lie in other folders.
 //
-// Errors match fs.ErrNotExist where there are no weights, and ErrNotWeights where
-// several files could be them.
+// Errors match fs.ErrNotExist where there are no weights or shards lack their
+// index, and ErrNotWeights where several files could be them.
 func Choose(files []string) (string, error) {
 	usual := UsualNames()
 	if i := slices.IndexFunc(usual, func(name string) bool { return slices.Contains(files, name) }); i >= 0 {
@@ -61,6 +75,10 @@ func Choose(files []string) (string, error) {
 	}
 	if len(indexes) > 0 {
 		found = indexes
+	}
+	slices.Sort(found)
+	if isWhole := func(name string) bool { return shardOf(name) == "" }; len(found) > 0 && !slices.ContainsFunc(found, isWhole) {
+		return "", fail(fs.ErrNotExist, "", "has shards of weights, %s, and not the index that ties them together, %s", listNames(found), plain(shardOf(found[0])))
 	}
 	switch len(found) {
 	case 0:

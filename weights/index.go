@@ -40,6 +40,25 @@ func openIndex(r *regular) (*File, error) {
 	return f, nil
 }
 
+// Shards lists the files that an index names, ascending and relative to its
+// folder. Errors are those of Open.
+func Shards(index string) (files []string, err error) {
+	r, err := openRegular(index)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	err = guarded(index, func() error {
+		shardOf, err := readIndex(r)
+		files = slices.Compact(slices.Sorted(maps.Values(shardOf)))
+		if err == nil && len(files) == 0 {
+			err = fail(ErrNotWeights, "", "is an index of no weights")
+		}
+		return at(index, err)
+	})
+	return files, err
+}
+
 // openShard opens the safetensors file that an index names for a tensor.
 func openShard(index, tensor, shard string) (*File, error) {
 	local, err := filepath.Localize(shard)

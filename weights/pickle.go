@@ -99,9 +99,17 @@ func (p *pickle) malformed(format string, args ...any) error {
 	return fail(ErrMalformed, "", "pickle, byte %d: %s", p.op, fmt.Sprintf(format, args...))
 }
 
-func (p *pickle) push(v any) error {
-	if p.all++; p.all > maxPickledAll {
+// count adds to the objects made so far.
+func (p *pickle) count(n int) error {
+	if p.all += n; p.all > maxPickledAll {
 		return p.malformed("more than %d objects", maxPickledAll)
+	}
+	return nil
+}
+
+func (p *pickle) push(v any) error {
+	if err := p.count(1); err != nil {
+		return err
 	}
 	if len(p.stack) == maxPickled {
 		return p.malformed("more than %d objects on the stack", maxPickled)

@@ -147,8 +147,8 @@ func (p *pickle) newDict(args tuple) error {
 			}
 			d.keys, d.values = append(d.keys, pair[0]), append(d.values, pair[1])
 		}
-		if p.all += 2 * len(d.keys); p.all > maxPickledAll {
-			return p.malformed("more than %d objects", maxPickledAll)
+		if err := p.count(2 * len(d.keys)); err != nil {
+			return err
 		}
 	}
 	return p.pushContainer(d)
@@ -174,6 +174,9 @@ func (p *pickle) newTensor(g global, args tuple) error {
 	t.stride, ok[3] = dims(args[3])
 	if ok != [4]bool{true, true, true, true} || offset < 0 || int64(int(offset)) != offset || len(t.shape) != len(t.stride) {
 		return p.malformed("%s wants a storage, an offset, a size and as many strides", name)
+	}
+	if err := p.count(2 * len(t.shape)); err != nil { // one memorized tuple can be the size of every tensor
+		return err
 	}
 	t.offset, t.element = int(offset), t.storage.element
 	if f.dtype >= 0 {

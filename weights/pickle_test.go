@@ -233,6 +233,7 @@ func TestPickleMemoryIsBounded(t *testing.T) {
 		{"memo bomb", "]q\x00" + repeat(maxPickle, "(h\x00h\x00h\x00h\x00h\x00h\x00h\x00h\x00lq\x00"), ""},
 		{"lists of lists", "]q\x00" + repeat(maxPickle, "](h\x00h\x00h\x00h\x00h\x00h\x00h\x00h\x00eq\x00"), "2000000 objects"},
 		{"storages", storages(2 * maxPickled), "2000000 objects"},
+		{"tensors of one large size", rankBomb, "2000000 objects"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			debug.FreeOSMemory()
@@ -247,6 +248,10 @@ func TestPickleMemoryIsBounded(t *testing.T) {
 		})
 	}
 }
+
+// rankBomb makes tensors whose size and strides are one tuple of 64 numbers.
+var rankBomb = "ctorch._utils\n_rebuild_tensor_v2\nq\x00((U\x07storagectorch\nFloatStorage\nU\x010U\x03cpuK\x01tQK\x00" +
+	"(" + strings.Repeat("K\x01", maxRank) + "tq\x01h\x01\x89}tq\x02" + strings.Repeat("h\x00h\x02R", maxPickled)
 
 // storages pickles n persistent ids of different storages.
 func storages(n int) string {
@@ -274,6 +279,35 @@ func TestTorchScriptModulesAreBounded(t *testing.T) {
 		_, _, err = stateDict(object, 1<<20)
 		require.ErrorIs(t, err, ErrMalformed)
 		assert.ErrorContains(t, err, says)
+	}
+}
+
+// One string of a small archive can be the name of all modules and tensors.
+func TestNamesAreBounded(t *testing.T) {
+	tensor := "ctorch._utils\n_rebuild_tensor_v2\n((U\x07storagectorch\nFloatStorage\nU\x010U\x03cpuK\x01tQK\x00))\x89}tR"
+	name := func(n int) string {
+		return "X" + string(le.AppendUint32(nil, uint32(n))) + strings.Repeat("a", n) + "q\x01"
+	}
+	modules := func(n int) string { // each holds the one before twice, and a tensor
+		return name(n) + "c__torch__.m\nM\nq\x02)\x81q\x00" + strings.Repeat("h\x02)\x81}(h\x01h\x00U\x01bh\x00U\x01t"+tensor+"ubq\x00", 40) + "."
+	}
+	for _, c := range []struct{ pickle, says string }{
+		{modules(1 << 20), "at most 4096"},
+		{modules(4 << 10), "at most 4096"},
+		{modules(60), "bytes of names"},
+		{"c__torch__.m\nM\n)\x81}" + name(1<<20) + tensor + "sb.", "at most 4096"},
+		{"}" + name(1<<20) + tensor + "s.", "at most 4096"},
+	} {
+		object, err := unpickle(c.pickle, true)
+		require.NoError(t, err)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, _, err = stateDict(object, 1<<20)
+		runtime.ReadMemStats(&after)
+		require.ErrorIs(t, err, ErrMalformed)
+		assert.ErrorContains(t, err, c.says)
+		assert.Less(t, len(err.Error()), 1000)
+		assert.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(200<<20))
 	}
 }
 

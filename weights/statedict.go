@@ -6,8 +6,13 @@ import (
 	"strings"
 )
 
-// maxModules bounds how deep modules nest in a TorchScript archive.
-const maxModules = 1000
+// Bounds of names. A hostile archive can use one string as every name, so that
+// names take far more memory than the file.
+const (
+	maxModules   = 1000     // nested in a TorchScript archive
+	maxName      = 4 << 10  // bytes of one name
+	maxNameBytes = 16 << 20 // of all names
+)
 
 // get is the value of a key, the last of several, or nil.
 func (d *dict) get(key text) any {
@@ -70,6 +75,9 @@ func (f *flattener) entries(d *dict) error {
 		if !ok {
 			return fail(ErrMalformed, "", "a tensor's name is %s, a string expected", describeObject(key))
 		}
+		if err := checkName("", name); err != nil {
+			return err
+		}
 		if err := f.add(string(name), t); err != nil {
 			return err
 		}
@@ -92,14 +100,17 @@ func (f *flattener) attributes(prefix string, r *record, depth int) error {
 			return fail(ErrMalformed, "", "more than %d attributes", maxPickled)
 		}
 		name, isName := key.(text)
+		if !isName {
+			continue
+		}
 		var err error
 		switch v := state.values[i].(type) {
 		case *pickledTensor:
-			if isName {
+			if err = checkName(prefix, name); err == nil {
 				err = f.add(prefix+string(name), v)
 			}
 		case *record:
-			if isName {
+			if err = checkName(prefix, name); err == nil {
 				err = f.attributes(prefix+string(name)+".", v, depth+1)
 			}
 		}
@@ -110,9 +121,17 @@ func (f *flattener) attributes(prefix string, r *record, depth int) error {
 	return nil
 }
 
+// checkName refuses names that are too long, before they are put together.
+func checkName(prefix string, name text) error {
+	if n := len(prefix) + len(name); n > maxName {
+		return fail(ErrMalformed, "", "a name of %d bytes, at most %d expected: %s", n, maxName, quote(prefix[:min(len(prefix), maxQuoted)]+string(name)))
+	}
+	return nil
+}
+
 func (f *flattener) add(name string, t *pickledTensor) error {
-	if f.nameBytes += len(name); f.nameBytes > maxPickle || len(f.tensors) == maxNames {
-		return fail(ErrMalformed, "", "more than %d tensors, or %d bytes of names", maxNames, maxPickle)
+	if f.nameBytes += len(name); f.nameBytes > maxNameBytes || len(f.tensors) == maxNames {
+		return fail(ErrMalformed, "", "more than %d tensors, or %d bytes of names", maxNames, maxNameBytes)
 	}
 	placed, err := t.tensor(name, f.fileSize)
 	f.tensors = append(f.tensors, placed)

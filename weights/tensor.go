@@ -89,6 +89,20 @@ func (t Tensor) ReadI64(dst []int64, off int) error {
 	return t.read(len(dst), off, "int64", func(at, n int, raw []byte, d DType) bool { return decodeI64(dst[at:at+n], raw, d) })
 }
 
+// Exact is the element at an index as it is stored, also where that is beyond
+// float32 as F64 can be. Types that are not floats give ErrDType.
+func (t Tensor) Exact(index int) (value float64, err error) {
+	err = t.read(1, index, "float64", func(_, _ int, raw []byte, d DType) bool {
+		var narrow [1]float32
+		ok := decodeF32(narrow[:], raw, d)
+		if value = float64(narrow[0]); d == F64 {
+			value = math.Float64frombits(le.Uint64(raw))
+		}
+		return ok
+	})
+	return value, err
+}
+
 // FirstBeyond returns the index and the value of the first element that is NaN or
 // at least limit in magnitude. The index is -1 if there is none, as in every tensor
 // that is not of floats. An infinite limit finds NaN and infinities. FirstBeyond

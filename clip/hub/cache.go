@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/clip-wgpu/clip-wgpu/internal/smallfile"
 )
 
 // repoDir is a repository's folder in the cache: blobs/ETAG holds the contents,
@@ -28,7 +30,7 @@ func (h *Hub) cachedCommit(r Ref) string {
 	if commitPattern.MatchString(r.Revision) {
 		return r.Revision
 	}
-	data, err := os.ReadFile(h.refPath(r))
+	data, err := smallfile.Read(h.refPath(r), 1<<10)
 	commit := strings.TrimSpace(string(data))
 	if err != nil || commit == "." || !filepath.IsLocal(commit) || commit != filepath.Base(commit) {
 		return ""

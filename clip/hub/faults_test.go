@@ -252,7 +252,15 @@ func TestNobodyListens(t *testing.T) {
 	h.backoff = time.Millisecond
 	require.NoError(t, os.RemoveAll(h.CacheDir))
 	_, err := h.model(t)
-	oneLine(t, err, ErrServer, s.URL, "refused")
+	oneLine(t, err, ErrServer, s.URL, "refused", "(2 attempts)")
+}
+
+func TestPortsThatNoServerHas(t *testing.T) {
+	h, err := New(Options{Endpoint: "http://127.0.0.1:123456", CacheDir: t.TempDir()})
+	require.NoError(t, err)
+	h.backoff = time.Hour
+	_, err = h.model(t)
+	oneLine(t, err, ErrServer, "127.0.0.1:123456", "invalid port")
 }
 
 func TestRedirectsStayEncrypted(t *testing.T) {

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -51,7 +53,7 @@ func (h *Hub) retry(ctx context.Context, attempts int, try func() (further bool,
 		if further {
 			attempt, wait = 0, h.backoff
 		}
-		if attempt >= attempts {
+		if attempt >= attempts || attempt > 1 && isAbsent(err) {
 			return fmt.Errorf("%w (%d attempts); try again later", err, attempt)
 		}
 		if err := sleep(ctx, max(wait, f.after)); err != nil {
@@ -59,6 +61,12 @@ func (h *Hub) retry(ctx context.Context, attempts int, try func() (further bool,
 		}
 		wait = min(2*wait, maxBackoff)
 	}
+}
+
+// isAbsent tells that nobody is there who could be busy: waiting longer does not help.
+func isAbsent(err error) bool {
+	var name *net.DNSError
+	return errors.Is(err, syscall.ECONNREFUSED) || errors.As(err, &name) && name.IsNotFound
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
@@ -107,7 +115,12 @@ func (h *Hub) send(ctx context.Context, method string, u *url.URL, header http.H
 	for range maxRedirects {
 		a, err := h.sendOnce(ctx, method, u, header)
 		if err != nil {
-			return nil, transient(fmt.Errorf("%w: %s: %w", ErrServer, asked, err))
+			err = fmt.Errorf("%w: %s: %w", ErrServer, asked, err)
+			var address *net.AddrError // such as a port that none can have
+			if errors.As(err, &address) {
+				return nil, err
+			}
+			return nil, transient(err)
 		}
 		location := a.Header.Get("Location")
 		if a.StatusCode < 300 || a.StatusCode > 399 || location == "" || done(a.Response) {

@@ -7,9 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
 	"net/http"
-	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -279,22 +277,14 @@ func shardsOf(file string) ([]string, error) {
 	if !strings.HasSuffix(file, ".index.json") {
 		return nil, nil
 	}
-	data, err := os.ReadFile(file)
+	shards, err := weights.Shards(file)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
-	var index struct {
-		WeightMap map[string]string `json:"weight_map"`
-	}
-	if err := json.Unmarshal(data, &index); err != nil || len(index.WeightMap) == 0 {
-		return nil, fmt.Errorf("%w: %s: no index of weights", ErrDamaged, file)
-	}
-	seen := map[string]bool{}
-	for _, s := range index.WeightMap {
+	for _, s := range shards {
 		if !filepath.IsLocal(s) || s != path.Base(s) || strings.ContainsRune(s, '\\') {
 			return nil, fmt.Errorf("%w: %s: shard %q is not beside the index", ErrDamaged, file, s)
 		}
-		seen[s] = true
 	}
-	return slices.Sorted(maps.Keys(seen)), nil
+	return shards, nil
 }

@@ -5,11 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"reflect"
 	"slices"
-	"strings"
 
 	"github.com/clip-wgpu/clip-wgpu/internal/guard"
+	"github.com/clip-wgpu/clip-wgpu/internal/strictjson"
 )
 
 // Mean and standard deviation of OpenAI's training set in RGB order, for
@@ -67,10 +66,10 @@ func (c *Config) UnmarshalJSON(data []byte) (err error) {
 	}
 	values, _, err := splitKeys(data)
 	if err == nil {
-		err = json.Unmarshal(values, &p)
+		err = strictjson.Unmarshal(values, &p)
 	}
 	if err != nil {
-		return fmt.Errorf("%w: %s", ErrInvalidConfig, strings.TrimPrefix(err.Error(), "json: "))
+		return fmt.Errorf("%w: %w", ErrInvalidConfig, strictjson.At("preprocess_cfg", data, err))
 	}
 	*c = Config(p)
 	return nil
@@ -87,16 +86,12 @@ func UnknownKeys(data []byte) []string {
 // tells upper case from lower.
 func splitKeys(data []byte) (known []byte, unknown []string, err error) {
 	var values map[string]json.RawMessage
-	if err := json.Unmarshal(data, &values); err != nil {
+	if err := strictjson.Unmarshal(data, &values); err != nil {
 		return nil, nil, err
 	}
-	fields := reflect.TypeFor[Config]()
-	names := map[string]bool{}
-	for i := range fields.NumField() {
-		names[fields.Field(i).Tag.Get("json")] = true
-	}
+	names := strictjson.Keys(&Config{})
 	for key := range values {
-		if !names[key] {
+		if !slices.Contains(names, key) {
 			unknown = append(unknown, key)
 			delete(values, key)
 		}
@@ -143,7 +138,7 @@ func (s *Size) UnmarshalJSON(data []byte) error {
 	v, err := numbers[int](data)
 	switch {
 	case err != nil || len(v) > 2:
-		return fmt.Errorf("size: %s, want a whole number or [height, width]", data)
+		return strictjson.WantError("a whole number or [height, width]")
 	case len(v) == 1:
 		*s = Size{v[0], v[0]}
 	case len(v) == 2:
@@ -157,7 +152,7 @@ func (c *Channels) UnmarshalJSON(data []byte) error {
 	v, err := numbers[float64](data)
 	switch {
 	case err != nil || len(v) == 2 || len(v) > 3:
-		return fmt.Errorf("mean or std: %s, want three numbers", data)
+		return strictjson.WantError("three numbers")
 	case len(v) == 1:
 		*c = Channels{v[0], v[0], v[0]}
 	case len(v) == 3:

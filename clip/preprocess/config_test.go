@@ -49,7 +49,6 @@ func TestUnknownKeysAreIgnored(t *testing.T) {
 
 func TestConfigErrorsNameTheField(t *testing.T) {
 	for text, names := range map[string]string{
-		`{"size": "224"}`:              "size",
 		`{"size": 12.5}`:               "size",
 		`{"size": [1, 2, 3]}`:          "size",
 		`{"size": 0}`:                  "size",
@@ -60,8 +59,16 @@ func TestConfigErrorsNameTheField(t *testing.T) {
 		`{"std": [1, 1, 0]}`:           "std[2]",
 		`{"interpolation": "lanczos"}`: "lanczos",
 		`{"resize_mode": "crop"}`:      "crop",
-		`{"fill_color": "black"}`:      "fill_color",
-		`[]`:                           "array",
+		`{"fill_color": "black"}`:      `preprocess_cfg.fill_color is "\"black\"", want a whole number`,
+		`{"fill_color": [0, 0, 0]}`:    `preprocess_cfg.fill_color is "[0,0,0]", want a whole number`,
+		`{"fill_color": 1.5}`:          `preprocess_cfg.fill_color is "1.5", want a whole number`,
+		`{"interpolation": 5}`:         `preprocess_cfg.interpolation is "5", want a string`,
+		`{"resize_mode": []}`:          `preprocess_cfg.resize_mode is "[]", want a string`,
+		`{"mode": {}}`:                 `preprocess_cfg.mode is "{}", want a string`,
+		`{"size": "224"}`:              `preprocess_cfg.size is "\"224\"", want a whole number or [height, width]`,
+		`{"std": true}`:                `preprocess_cfg.std is "true", want three numbers`,
+		`[]`:                           `preprocess_cfg is "[]", want a JSON object`,
+		`0`:                            `preprocess_cfg is "0", want a JSON object`,
 	} {
 		var c Config
 		err := json.Unmarshal([]byte(text), &c)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/clip-wgpu/clip-wgpu/internal/guard"
+	"github.com/clip-wgpu/clip-wgpu/internal/strictjson"
 )
 
 // hfProcessor is the preprocessor_config.json of a CLIP or SigLIP image
@@ -40,7 +41,7 @@ func (s *hfSize) UnmarshalJSON(data []byte) error {
 		Height, Width int
 	}
 	if err := json.Unmarshal(data, &o); err != nil || o.ShortestEdge == 0 && (o.Height == 0 || o.Width == 0) {
-		return fmt.Errorf("size %s: want a number, shortest_edge, or height and width", data)
+		return strictjson.WantError("a number, shortest_edge, or height and width")
 	}
 	*s = hfSize{true, false, Size{o.Height, o.Width}}
 	if o.ShortestEdge > 0 {
@@ -59,7 +60,7 @@ func FromHuggingFace(data []byte) (c Config, err error) {
 	defer guard.Catch(&err)
 	c = DefaultConfig()
 	var p hfProcessor
-	if err := json.Unmarshal(data, &p); err != nil {
+	if err := strictjson.Unmarshal(data, &p); err != nil {
 		return c, fmt.Errorf("%w: %w", ErrInvalidConfig, err)
 	}
 	for name, flag := range map[string]*bool{"do_resize": p.DoResize, "do_rescale": p.DoRescale, "do_normalize": p.DoNormalize} {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/tokenizer/internal/sentencepiece"
+	"github.com/clip-wgpu/clip-wgpu/internal/strictjson"
 )
 
 // classTokens are the special tokens of the classes of Hugging Face's
@@ -145,9 +146,9 @@ func loadByteLevel(fsys fs.FS, s *specials) (*Tokenizer, error) {
 	if err != nil {
 		return nil, err
 	}
-	var vocab map[string]int
-	if err := json.Unmarshal(data, &vocab); err != nil {
-		return nil, unusable(vocabFile, fmt.Errorf("not a JSON object of token ids: %w", err))
+	vocab, err := strictjson.Numbers[int](data)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrVocabulary, strictjson.At(vocabFile, data, err))
 	}
 	text, found, err := readFile(fsys, mergesFile, maxVocabSize)
 	if err == nil && !found {

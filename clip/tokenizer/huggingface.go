@@ -9,6 +9,7 @@ import (
 
 	"github.com/clip-wgpu/clip-wgpu/clip/tokenizer/internal/hf"
 	"github.com/clip-wgpu/clip-wgpu/internal/guard"
+	"github.com/clip-wgpu/clip-wgpu/internal/strictjson"
 )
 
 // HuggingFace says which of Hugging Face's tokenizers a folder holds and how
@@ -174,13 +175,13 @@ func readSpecials(fsys fs.FS, name string) (*specials, error) {
 			continue
 		}
 		var keys map[string]json.RawMessage
-		if err := json.Unmarshal(data, &keys); err != nil {
-			return nil, unusable(file, fmt.Errorf("not a JSON object: %w", err))
+		if err := strictjson.Unmarshal(data, &keys); err != nil {
+			return nil, unusable(file, err)
 		}
 		for _, key := range specialKeys {
 			var token *specialToken
 			if raw, ok := keys[key]; ok {
-				if err := json.Unmarshal(raw, &token); err != nil {
+				if err := strictjson.Unmarshal(raw, &token); err != nil {
 					return nil, unusable(file, fmt.Errorf("%s: %w", key, err))
 				}
 			}
@@ -191,7 +192,7 @@ func readSpecials(fsys fs.FS, name string) (*specials, error) {
 		if file != configFile {
 			continue
 		}
-		if err := json.Unmarshal(data, &s.config); err != nil {
+		if err := strictjson.Unmarshal(data, &s.config); err != nil {
 			return nil, unusable(file, err)
 		}
 	}

@@ -284,7 +284,7 @@ func TestLoadBadHuggingFaceFolders(t *testing.T) {
 		"no unk":            {only(edit(`"unk_token":"[UNK]"`, `"unk_token":"[OOV]"`)), tokenizer.HuggingFace{}, []string{`"[OOV]"`}},
 		"no pad":            {only(bert), tokenizer.HuggingFace{}, []string{"tokenizer.json", "no pad_token", "tokenizer_config.json"}},
 		"pad unknown":       {config(`{"pad_token": "<void>"}`), tokenizer.HuggingFace{}, []string{`"<void>"`, "pad_token"}},
-		"config no JSON":    {config(`pad`), tokenizer.HuggingFace{}, []string{"tokenizer_config.json", "not a JSON object"}},
+		"config no JSON":    {config(`pad`), tokenizer.HuggingFace{}, []string{"tokenizer_config.json", "not JSON"}},
 		"token no string":   {config(`{"pad_token": 3}`), tokenizer.HuggingFace{}, []string{"tokenizer_config.json", "pad_token"}},
 		"no sep":            {config(`{"pad_token": "[PAD]"}`), tokenizer.HuggingFace{StripSepToken: true}, []string{"sep_token"}},
 		"clips without bos": {config(`{"pad_token": "[PAD]"}`), tokenizer.HuggingFace{Mode: "clips"}, []string{"bos_token"}},

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"compress/gzip"
 	_ "embed"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +14,8 @@ import (
 
 	"github.com/clip-wgpu/clip-wgpu/clip/tokenizer/internal/subword"
 	"github.com/clip-wgpu/clip-wgpu/internal/guard"
+	"github.com/clip-wgpu/clip-wgpu/internal/smallfile"
+	"github.com/clip-wgpu/clip-wgpu/internal/strictjson"
 )
 
 // The names of vocabulary files beside a model.
@@ -95,24 +96,19 @@ func Load(fsys fs.FS) (t *Tokenizer, err error) {
 	return v.tokenizer(), nil
 }
 
-// readFile reads a file that may be missing and has at most limit bytes. A pipe
-// or device is not opened, since that could block.
+// readFile reads a file that may be missing and has at most limit bytes.
 func readFile(fsys fs.FS, name string, limit int64) (data []byte, found bool, err error) {
-	info, err := fs.Stat(fsys, name)
+	data, err = smallfile.ReadFS(fsys, name, limit)
+	var unfit smallfile.Unfit
 	switch {
+	case err == nil:
+		return data, true, nil
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, false, nil
-	case err == nil && !info.Mode().IsRegular():
-		return nil, false, fmt.Errorf("%w: %s is no regular file", ErrVocabulary, name)
-	case err == nil && info.Size() > limit:
-		return nil, false, fmt.Errorf("%w: %s has %d bytes, at most %d expected", ErrVocabulary, name, info.Size(), limit)
-	case err == nil:
-		data, err = fs.ReadFile(fsys, name)
+	case errors.As(err, &unfit):
+		return nil, false, unusable(name, err)
 	}
-	if err != nil {
-		return nil, false, fmt.Errorf("tokenizer: %w", err)
-	}
-	return data, true, nil
+	return nil, false, fmt.Errorf("tokenizer: %w", err)
 }
 
 // mergeLine is one line of a list of merges.
@@ -198,9 +194,9 @@ func parseMergesFile(data []byte) ([]mergeLine, error) {
 // parseHuggingFace reads a vocab.json, which maps tokens to ids, and its
 // merges.txt.
 func parseHuggingFace(vocabJSON, mergesText []byte) (*vocabulary, error) {
-	var ids map[string]int64
-	if err := json.Unmarshal(vocabJSON, &ids); err != nil {
-		return nil, fmt.Errorf("%w: %s: not a JSON object of token ids: %w", ErrVocabulary, vocabFile, err)
+	ids, err := strictjson.Numbers[int64](vocabJSON)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrVocabulary, strictjson.At(vocabFile, vocabJSON, err))
 	}
 	tokens, used := make([]string, len(ids)), make([]bool, len(ids))
 	for token, id := range ids {

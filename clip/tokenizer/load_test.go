@@ -150,10 +150,14 @@ func TestLoadBadHuggingFaceFiles(t *testing.T) {
 		change map[string][]byte
 		want   []string
 	}{
-		"empty":            {vocab(""), []string{"vocab.json", "not a JSON object"}},
-		"cut":              {vocab(string(good["vocab.json"][:3000])), []string{"vocab.json", "not a JSON object"}},
+		"empty":            {vocab(""), []string{"vocab.json", "not JSON"}},
+		"cut":              {vocab(string(good["vocab.json"][:3000])), []string{"vocab.json", "not JSON"}},
 		"no JSON":          {vocab("version https://git-lfs.github.com/spec/v1"), []string{"vocab.json"}},
-		"array":            {vocab(`["a", "b"]`), []string{"vocab.json", "not a JSON object"}},
+		"array":            {vocab(`["a", "b"]`), []string{`vocab.json is "[\"a\",\"b\"]", want a JSON object`}},
+		"number":           {vocab(`1.5`), []string{`vocab.json is "1.5", want a JSON object`}},
+		"id as a string":   {vocab(`{"a": 0, "b</w>": "1"}`), []string{`vocab.json."b</w>" is "\"1\"", want a whole number`}},
+		"broken id":        {vocab(`{"a": 0.5}`), []string{`vocab.json.a is "0.5", want a whole number`}},
+		"id of null":       {vocab(`{"a": null}`), []string{`vocab.json.a is "null", want a whole number`}},
 		"null":             {vocab(`null`), []string{"vocab.json"}},
 		"id is no integer": {vocab(`{"a": 0.5}`), []string{"vocab.json"}},
 		"id too large":     {vocab(`{"a": 0, "b": 2}`), []string{"vocab.json", `id 2 of "b"`, "0 to 1"}},
@@ -202,7 +206,7 @@ func TestLoadMissingFiles(t *testing.T) {
 
 	_, err = tokenizer.Load(folder(map[string][]byte{"vocab.json/file": nil, "merges.txt": nil}))
 	require.ErrorIs(t, err, tokenizer.ErrVocabulary)
-	assert.ErrorContains(t, err, "vocab.json is no regular file")
+	assert.ErrorContains(t, err, "vocab.json: not a regular file")
 
 	_, err = tokenizer.Load(unreadable{})
 	require.ErrorIs(t, err, fs.ErrPermission)

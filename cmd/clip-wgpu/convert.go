@@ -40,7 +40,7 @@ large the model is. --force replaces a folder that holds nothing but a model.`,
 			warnings, err := clip.Convert(cmd.Context(), args[0], output, weights.DType(dtype), g.force, g.options(1)...)
 			g.console().clear()
 			if errors.Is(err, fs.ErrExist) {
-				return fmt.Errorf("output %s: %w (--force replaces it)", output, fs.ErrExist)
+				return fmt.Errorf("%w (--force replaces it)", err)
 			}
 			if err != nil {
 				return loadHint(args[0], err)

@@ -96,6 +96,16 @@ func editModel(t *testing.T, edit func(cfg map[string]any)) string {
 	return folder
 }
 
+// tokenize warns of what the config has and open_clip ignores, as embed does.
+func TestTokenizeWarns(t *testing.T) {
+	folder := editModel(t, func(cfg map[string]any) {
+		cfg["text_cfg"].(map[string]any)["tokenizer_kwargs"] = map[string]any{"reduction_mask": "simple"}
+	})
+	o := program(t, "tokenize", "--model", folder, "a")
+	require.Equal(t, exitOK, o.code)
+	assert.Contains(t, o.stderr, "warning: "+folder+": text_cfg.tokenizer_kwargs.reduction_mask is ignored")
+}
+
 func TestNoArgumentsGivesUsage(t *testing.T) {
 	o := program(t)
 	assert.Equal(t, exitUsage, o.code)
@@ -154,6 +164,9 @@ func TestUsageErrors(t *testing.T) {
 		"filter of coverage":     {[]string{"models", "--coverage", "--runs"}, []string{"--coverage"}},
 		"filter of one model":    {[]string{"models", "ViT-B-32", "--runs"}, []string{"--runs"}},
 		"unknown format":         {[]string{"embed", image, "-o", "x.xls"}, []string{"x.xls", ".npy", "--format"}},
+		"odd switch":             {[]string{"models", "--runs=maybe"}, []string{"--runs", `"maybe"`, "flag: want true or false (see"}},
+		"odd switch for all":     {[]string{"models", "--json=2"}, []string{"--json", `"2"`, "flag: want true or false (see"}},
+		"odd time":               {[]string{"bench", "--seconds", "long"}, []string{"--seconds", `"long"`, "flag: want a number (see"}},
 		"tokenize nothing":       {[]string{"tokenize"}, []string{"no texts"}},
 		"tower":                  {[]string{"program", "--tower", "audio"}, []string{`"audio"`, "image or text"}},
 		"devices with argument":  {[]string{"devices", "x"}, []string{`"x"`}},

@@ -85,11 +85,24 @@ func newRootCommand() *cobra.Command {
 	root.Version = version()
 	root.Flags().Bool("version", false, "print the program's version") // without a short form
 	root.SetVersionTemplate(versionLine())
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageErrorf(cmd, "%v", err) })
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageErrorf(cmd, "%s", flagError(err)) })
 	root.AddCommand(newClassifyCommand(g), newEmbedCommand(g), newTokenizeCommand(g), newVerifyCommand(g),
 		newDevicesCommand(g), newModelsCommand(g), newPullCommand(g), newConvertCommand(g), newProgramCommand(g), newBenchCommand(g), newProfileCommand(g), newTuneCommand(g), newVersionCommand())
 	refuseUnknown(root)
 	return root
+}
+
+// flagError says of a flag's value what is wanted, where Go's parsers do not.
+func flagError(err error) string {
+	var number *strconv.NumError
+	if !errors.As(err, &number) {
+		return err.Error()
+	}
+	want := map[string]string{"ParseBool": "want true or false", "ParseFloat": "want a number"}[number.Func]
+	if want == "" {
+		want = "want a whole number"
+	}
+	return strings.Replace(err.Error(), number.Error(), want, 1)
 }
 
 // refuseUnknown has cobra's own commands refuse arguments that mean nothing,

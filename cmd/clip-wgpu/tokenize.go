@@ -38,12 +38,17 @@ downloads the config and the tokenizer only.`,
 
 func tokenize(ctx context.Context, g *globals, w io.Writer, texts []string) error {
 	var contextLength int
+	var warnings []string
+	options := append(g.options(1), clip.WithWarn(func(text string) { warnings = append(warnings, text) }))
 	t, err := interruptible(ctx, func() (t *tokenizer.Tokenizer, err error) {
-		t, contextLength, err = clip.LoadTokenizer(ctx, g.model, g.options(1)...)
+		t, contextLength, err = clip.LoadTokenizer(ctx, g.model, options...)
 		return t, err
 	})
 	if err != nil {
 		return loadHint(g.model, err)
+	}
+	for _, text := range warnings {
+		g.console().note("warning: %s: %s", g.model, text)
 	}
 	s := session{console: g.console(), skipErrors: g.skipErrors}
 	for p := range tokenizeEach(ctx, t, contextLength, textInputs(texts)) {

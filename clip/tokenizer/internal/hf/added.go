@@ -7,18 +7,21 @@ import (
 	"unicode/utf8"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/tokenizer/internal/subword"
+	"github.com/clip-wgpu/clip-wgpu/internal/strictjson"
 )
 
 // AddedToken is a token that is found in a text before the model sees it.
 type AddedToken struct {
-	ID         int32
-	Content    string
-	SingleWord bool `json:"single_word"` // only between word boundaries
-	LStrip     bool `json:"lstrip"`      // takes the white space before it along
-	RStrip     bool `json:"rstrip"`
-	Normalized bool // found after normalization, in its normal form
-	Special    bool
+	ID         int32  `json:"id" null:"no"`
+	Content    string `json:"content" null:"no"`
+	SingleWord bool   `json:"single_word" null:"no"` // only between word boundaries
+	LStrip     bool   `json:"lstrip" null:"no"`      // takes the white space before it along
+	RStrip     bool   `json:"rstrip" null:"no"`
+	Normalized bool   `json:"normalized" null:"no"` // found after normalization, in its normal form
+	Special    bool   `json:"special" null:"no"`
 }
+
+func (t *AddedToken) UnmarshalJSON(data []byte) error { return strictjson.Struct(data, t) }
 
 // added finds added tokens.
 type added struct {

@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/tokenizer/internal/subword"
+	"github.com/clip-wgpu/clip-wgpu/internal/strictjson"
 )
 
 // pair is two neighbouring tokens, merge what they become.
@@ -38,7 +39,7 @@ type bpeJSON struct {
 	FuseUnk                 bool    `json:"fuse_unk"`
 	ByteFallback            bool    `json:"byte_fallback"`
 	IgnoreMerges            bool    `json:"ignore_merges"`
-	Vocab                   map[string]int32
+	Vocab                   tokenIDs
 	Merges                  mergeList
 }
 
@@ -48,7 +49,7 @@ type mergeList [][2]string
 func (m *mergeList) UnmarshalJSON(data []byte) error {
 	if list := bytes.TrimLeft(data, " \t\r\n["); len(list) == 0 || list[0] != '"' || !bytes.HasPrefix(data, []byte("[")) || bytes.HasPrefix(bytes.TrimLeft(data[1:], " \t\r\n"), []byte("[")) {
 		var pairs [][]string
-		if err := json.Unmarshal(data, &pairs); err != nil {
+		if err := strictjson.Unmarshal(data, &pairs); err != nil {
 			return err
 		}
 		*m = make(mergeList, len(pairs))
@@ -61,7 +62,7 @@ func (m *mergeList) UnmarshalJSON(data []byte) error {
 		return nil
 	}
 	var lines []string
-	if err := json.Unmarshal(data, &lines); err != nil {
+	if err := strictjson.Unmarshal(data, &lines); err != nil {
 		return err
 	}
 	*m = make(mergeList, len(lines))
@@ -77,7 +78,7 @@ func (m *mergeList) UnmarshalJSON(data []byte) error {
 
 func parseBPE(data json.RawMessage) (model, error) {
 	var c bpeJSON
-	if err := decode(data, &c); err != nil {
+	if err := strictjson.Exact(data, &c); err != nil {
 		return nil, err
 	}
 	return newBPE(&c)

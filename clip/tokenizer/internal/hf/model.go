@@ -2,12 +2,12 @@ package hf
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/tokenizer/internal/subword"
+	"github.com/clip-wgpu/clip-wgpu/internal/strictjson"
 )
 
 // model turns pieces into ids.
@@ -36,6 +36,28 @@ func parseModel(data json.RawMessage) (model, error) {
 		return parseWordPiece(data)
 	}
 	return nil, fmt.Errorf("model %q is not supported; supported are BPE, Unigram and WordPiece", kind)
+}
+
+// tokenIDs are ids by token; in JSON none is null.
+type tokenIDs map[string]int32
+
+func (t *tokenIDs) UnmarshalJSON(data []byte) (err error) {
+	*t, err = strictjson.Numbers[int32](data)
+	return err
+}
+
+// unmarshalPair decodes a list of two, neither of them null.
+func unmarshalPair(data []byte, first, second any, want strictjson.WantError) error {
+	var pair []json.RawMessage
+	if json.Unmarshal(data, &pair) != nil || len(pair) != 2 {
+		return want
+	}
+	for i, dst := range []any{first, second} {
+		if string(pair[i]) == "null" || json.Unmarshal(pair[i], dst) != nil {
+			return want
+		}
+	}
+	return nil
 }
 
 // vocabulary maps tokens to ids and back.
@@ -122,7 +144,7 @@ func parseWordPiece(data json.RawMessage) (model, error) {
 		UnkToken                string `json:"unk_token"`
 		ContinuingSubwordPrefix string `json:"continuing_subword_prefix"`
 		MaxInputCharsPerWord    int    `json:"max_input_chars_per_word"`
-		Vocab                   map[string]int32
+		Vocab                   tokenIDs
 	}{UnkToken: "[UNK]", ContinuingSubwordPrefix: "##", MaxInputCharsPerWord: 100}
 	if err := strict(data, &c); err != nil {
 		return nil, err
@@ -187,14 +209,7 @@ type scored struct {
 }
 
 func (s *scored) UnmarshalJSON(data []byte) error {
-	pair := []any{&s.token, &s.score}
-	if err := json.Unmarshal(data, &pair); err != nil {
-		return err
-	}
-	if len(pair) != 2 {
-		return errors.New("vocab: want pairs of a token and a score")
-	}
-	return nil
+	return unmarshalPair(data, &s.token, &s.score, "a pair of a token and a score")
 }
 
 func parseUnigram(data json.RawMessage) (model, error) {
@@ -204,7 +219,7 @@ func parseUnigram(data json.RawMessage) (model, error) {
 		Vocab        []scored
 		ByteFallback bool `json:"byte_fallback"`
 	}
-	if err := decode(data, &c); err != nil {
+	if err := strictjson.Exact(data, &c); err != nil {
 		return nil, err
 	}
 	if c.UnkID == nil || *c.UnkID < 0 || int(*c.UnkID) >= len(c.Vocab) {

@@ -1,13 +1,14 @@
 package hf
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/dlclark/regexp2"
+
+	"github.com/clip-wgpu/clip-wgpu/internal/strictjson"
 )
 
 // span is a part of a text, in bytes: a match of a pattern or what lies between.
@@ -71,6 +72,9 @@ func regex(expr string) (pattern, error) {
 	}
 	re.MatchTimeout = regexTimeout
 	return func(text string) (spans []span) {
+		if text == "" {
+			return nil // as in the library, which leaves empty texts alone
+		}
 		chars := []rune(text)
 		offset := make([]int, len(chars)+1) // in bytes, of each character
 		for i, r := range chars {
@@ -133,7 +137,7 @@ func (p *patternJSON) compile() (pattern, error) {
 	case p.String != nil && *p.String != "":
 		return literal(*p.String), nil
 	case p.String != nil:
-		return func(text string) []span { return rest(nil, 0, len(text)) }, nil
+		return regex("") // as in the library, which matches at both ends of every character
 	}
 	return nil, fmt.Errorf("pattern: want String or Regex")
 }
@@ -143,7 +147,7 @@ type behavior string
 
 func (b *behavior) UnmarshalJSON(data []byte) error {
 	var s string
-	if err := json.Unmarshal(data, &s); err != nil {
+	if err := strictjson.Unmarshal(data, &s); err != nil {
 		return err
 	}
 	switch *b = behavior(s); *b {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/clip-wgpu/clip-wgpu/internal/strictjson"
 )
 
 // template is the special tokens before and after those of a text.
@@ -57,14 +59,7 @@ type tokenID int32
 
 func (t *tokenID) UnmarshalJSON(data []byte) error {
 	var token string
-	pair := []any{&token, (*int32)(t)}
-	if err := json.Unmarshal(data, &pair); err != nil {
-		return err
-	}
-	if len(pair) != 2 {
-		return errors.New("want a pair of a token and its id")
-	}
-	return nil
+	return unmarshalPair(data, &token, (*int32)(t), "a pair of a token and its id")
 }
 
 func parseTemplate(data json.RawMessage) (t template, err error) {
@@ -80,7 +75,7 @@ func parseTemplate(data json.RawMessage) (t template, err error) {
 			Tokens []string
 		} `json:"special_tokens"`
 	}
-	if err = json.Unmarshal(data, &c); err != nil {
+	if err = strictjson.Unmarshal(data, &c); err != nil {
 		return t, err
 	}
 	seen := false

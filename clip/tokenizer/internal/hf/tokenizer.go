@@ -7,11 +7,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/tokenizer/internal/subword"
+	"github.com/clip-wgpu/clip-wgpu/internal/strictjson"
 )
 
 // Tokenizer is the pipeline of a tokenizer.json. It never changes after it was
@@ -50,7 +50,7 @@ func Parse(data []byte) (*Tokenizer, error) {
 		return nil, fmt.Errorf("%d values, at most %d expected", n, maxValues)
 	}
 	var f file
-	if err := decode(data, &f); err != nil {
+	if err := strictjson.Exact(data, &f); err != nil {
 		return nil, err
 	}
 	if f.Model == nil {
@@ -171,7 +171,7 @@ func parsePadding(data json.RawMessage) (string, error) {
 	if len(data) == 0 {
 		return "", nil
 	}
-	if err := json.Unmarshal(data, &c); err != nil || c == nil {
+	if err := strictjson.Unmarshal(data, &c); err != nil || c == nil {
 		return "", err
 	}
 	return c.PadToken, nil
@@ -183,7 +183,7 @@ func kindOf(data json.RawMessage) (string, error) {
 		return "", nil
 	}
 	var c struct{ Type *string }
-	if err := json.Unmarshal(data, &c); err != nil {
+	if err := strictjson.Unmarshal(data, &c); err != nil {
 		return "", err
 	}
 	if c.Type == nil {
@@ -192,31 +192,17 @@ func kindOf(data json.RawMessage) (string, error) {
 	return *c.Type, nil
 }
 
-// decode decodes JSON into a struct, refusing options that the struct does not
-// have.
-func decode(data []byte, dst any) error {
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
-	if err := d.Decode(dst); err != nil {
-		return err
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("more than one JSON value")
-	}
-	return nil
-}
-
-// strict is decode for a part, whose type is known.
+// strict decodes a part, whose type is known, refusing options that dst does not have.
 func strict(data json.RawMessage, dst any) error {
 	var c map[string]json.RawMessage
-	if err := json.Unmarshal(data, &c); err != nil {
+	if err := strictjson.Unmarshal(data, &c); err != nil {
 		return err
 	}
 	kind := string(c["type"])
 	delete(c, "type")
 	rest, err := json.Marshal(c)
 	if err == nil {
-		err = decode(rest, dst)
+		err = strictjson.Exact(rest, dst)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", strings.Trim(kind, `"`), err)

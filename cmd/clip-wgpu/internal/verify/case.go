@@ -13,6 +13,7 @@ import (
 	"slices"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/clip-wgpu/clip-wgpu/internal/smallfile"
 	"github.com/clip-wgpu/clip-wgpu/weights"
 )
 
@@ -33,6 +34,9 @@ type meta struct {
 	Tolerance    *float64          `json:"suggested_abs_tolerance"`
 	Float64Error *float64          `json:"f32_vs_f64_max_abs"` // of the reference itself
 }
+
+// maxJSON bounds, in bytes, the JSON files of a case.
+const maxJSON = 64 << 20
 
 // toleranceFactor is how far this device may be from the reference, in terms of
 // the reference's own float32 rounding error.
@@ -71,7 +75,7 @@ func (c *testCase) has(name string) bool {
 
 // decode reads a JSON file of the case.
 func (c *testCase) decode(name string, dst any) error {
-	data, err := os.ReadFile(c.path(name))
+	data, err := smallfile.Read(c.path(name), maxJSON)
 	if err != nil {
 		return err
 	}
@@ -86,7 +90,7 @@ func (c *testCase) open(name string) (*weights.File, error) { return weights.Ope
 
 // config is the case's config.json, nil where the weights have their own.
 func (c *testCase) config() (*clip.Config, error) {
-	data, err := os.ReadFile(c.path("config.json"))
+	data, err := smallfile.Read(c.path("config.json"), maxJSON)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
