@@ -138,7 +138,11 @@ func sniff(head []byte) (format, error) {
 }
 
 // Decode reads one image, whose format its first bytes tell. Images over the
-// limit are refused by what their header says. The error wraps
+// limit are refused by what their header says, as are files whose size does not
+// bound the time or memory they take: progressive JPEGs of over 1 GiB of
+// coefficients, all of which are kept until the last scan (89 megapixels without
+// chroma subsampling), or of very many scans, and TIFFs whose strips or tiles
+// share more bytes than blank ones do. The error wraps
 // ErrUnsupportedFormat, ErrTooLarge, ErrCorrupt or r's own error; that of
 // a decoder that panics wraps none of them.
 func Decode(r io.Reader, opts ...Option) (*Image, error) {
