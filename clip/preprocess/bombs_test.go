@@ -109,6 +109,8 @@ func TestTIFFSharesBlankChunks(t *testing.T) {
 		_, err := Decode(bytes.NewReader(data))
 		assert.NoError(t, err, name)
 	}
+	_, err := Decode(bytes.NewReader(sharingTIFF(2, 2, 16, 8, tiffJPEG, scan, tables[2:])))
+	assert.ErrorIs(t, err, ErrCorrupt, "tables that do not begin as a JPEG")
 }
 
 // progressiveJPEG has components of side x side samples, of one value each. Its

@@ -234,7 +234,10 @@ func (f *tiffFile) decodeJPEGChunk(chunk []byte, i int, o options) ([]byte, erro
 	if !bytes.HasPrefix(chunk, []byte("\xff\xd8")) {
 		return nil, fmt.Errorf("%w: a strip or tile is no JPEG", ErrCorrupt)
 	}
-	tables := bytes.TrimPrefix(f.entries[tagJPEGTables].values, []byte("\xff\xd8"))
+	tables, ok := bytes.CutPrefix(f.entries[tagJPEGTables].values, []byte("\xff\xd8"))
+	if !ok && len(tables) > 0 {
+		return nil, fmt.Errorf("%w: its JPEGTables are no JPEG", ErrCorrupt)
+	}
 	stream := append([]byte("\xff\xd8"), bytes.TrimSuffix(tables, []byte("\xff\xd9"))...)
 	h, err := parseJPEG(append(stream, chunk[2:]...))
 	if err != nil {
