@@ -10,7 +10,8 @@ var (
 	// ErrUnsupportedFormat: the bytes are no image in a format read here, or use
 	// a feature of the format that is not.
 	ErrUnsupportedFormat = errors.New("unsupported image format")
-	// ErrTooLarge: the file or the image its header announces is over the limit.
+	// ErrTooLarge: the file, the image its header announces, or what decoding it
+	// takes, is over a limit.
 	ErrTooLarge = errors.New("image too large")
 	// ErrCorrupt: the format is known but the data are damaged or cut short.
 	ErrCorrupt = errors.New("corrupt image")

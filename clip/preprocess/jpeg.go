@@ -19,10 +19,12 @@ func decodeJPEG(data []byte, o options) (*Image, error) {
 	if err != nil {
 		return nil, damaged(err)
 	}
-	if err := o.checkSize(h.width, h.height); err != nil {
-		return nil, err
-	}
-	if err := checkLength(h.scans, h.width*h.height, maxJPEG); err != nil {
+	return h.decode(o)
+}
+
+// decode decodes the scans that follow h.
+func (h *jpegHeader) decode(o options) (*Image, error) {
+	if err := h.check(o); err != nil {
 		return nil, err
 	}
 	src, err := jpeg.Decode(h.rawStream())
@@ -67,6 +69,7 @@ func fromYCbCr(s *image.YCbCr) *Image {
 // jpegHeader is what a JPEG says before its first scan.
 type jpegHeader struct {
 	width, height int
+	progressive   bool
 	components    []jpegComponent
 	jfif, adobe   bool
 	transform     int    // of the Adobe marker
@@ -84,6 +87,7 @@ const (
 	markerAPP0, markerAPP1           = 0xe0, 0xe1
 	markerAPP14, markerAPP15         = 0xee, 0xef
 	markerCOM, markerTEM, markerFill = 0xfe, 0x01, 0xff
+	markerDNL                        = 0xdc
 )
 
 // jpegProcesses are coding processes that are not read, by the marker of their
@@ -131,7 +135,7 @@ func parseJPEG(data []byte) (*jpegHeader, error) {
 		if err := h.segment(marker, body); err != nil {
 			return nil, err
 		}
-		if app := marker >= markerAPP0 && marker <= markerAPP15; !app && marker != markerCOM {
+		if app := marker >= markerAPP0 && marker <= markerAPP15; !app && marker != markerCOM && marker != markerDNL {
 			h.tables = append(h.tables, 0xff, byte(marker))
 			h.tables = append(h.tables, start[:size]...)
 		}
@@ -151,11 +155,70 @@ func (h *jpegHeader) segment(marker int, body []byte) error {
 			h.adobe, h.transform = true, int(body[11])
 		}
 	case markerSOF0, markerSOF0 + 1, markerSOF2:
+		h.progressive = marker == markerSOF2
 		return h.frame(body)
 	default:
 		if process := jpegProcesses[marker]; process != "" {
 			return fmt.Errorf("%w: %s is not supported", ErrUnsupportedFormat, process)
 		}
+	}
+	return nil
+}
+
+// Limits of JPEG.
+const (
+	// maxJPEGVisits is how often all scans of a file together may visit a block:
+	// a progressive scan says in a few bytes that it leaves thousands as they are.
+	maxJPEGVisits = 1 << 28
+	// sequentialBlock is the visits that a block counts for in a sequential scan,
+	// each of which transforms it.
+	sequentialBlock = 10
+	// maxJPEGCoefficients is the bytes of coefficients that are kept between
+	// progressive scans, 256 a block: a file of a few MB could ask for 4 GiB.
+	maxJPEGCoefficients = 1 << 30
+)
+
+// blocks returns how many blocks of 8x8 samples the components have, with those
+// that fill up the last MCU of a row or column.
+func (h *jpegHeader) blocks() int {
+	perMCU, hMax, vMax := 0, 1, 1
+	for _, c := range h.components {
+		perMCU += c.h * c.v
+		hMax, vMax = max(hMax, c.h), max(vMax, c.v)
+	}
+	return perMCU * ceilDiv(h.width, 8*hMax) * ceilDiv(h.height, 8*vMax)
+}
+
+// scanCount counts the SOS markers, which entropy-coded data do not contain.
+func (h *jpegHeader) scanCount() int { return 1 + bytes.Count(h.scans, []byte{0xff, markerSOS}) }
+
+// visits returns how often the scans visit a block, at most.
+func (h *jpegHeader) visits() int {
+	n := h.scanCount() * h.blocks()
+	if h.progressive {
+		return n
+	}
+	return n * sequentialBlock
+}
+
+// check refuses what would take too much time or memory, before it has any. A
+// sequential scan has two bits or more for each block, so that the length of the
+// file bounds its scans.
+func (h *jpegHeader) check(o options) error {
+	if err := o.checkSize(h.width, h.height); err != nil {
+		return err
+	}
+	if err := checkLength(h.scans, h.width*h.height, maxJPEG); err != nil {
+		return err
+	}
+	if !h.progressive {
+		return nil
+	}
+	if h.visits() > maxJPEGVisits {
+		return fmt.Errorf("%w: %d scans of %d blocks of 8x8 samples, the limit is %d blocks in all", ErrTooLarge, h.scanCount(), h.blocks(), maxJPEGVisits)
+	}
+	if n := 256 * h.blocks(); n > maxJPEGCoefficients {
+		return fmt.Errorf("%w: %d bytes of coefficients of a progressive JPEG of %dx%d, the limit is %d", ErrTooLarge, n, h.width, h.height, maxJPEGCoefficients)
 	}
 	return nil
 }
@@ -211,9 +274,14 @@ func (h *jpegHeader) rawStream() io.Reader {
 	if len(h.components) == 4 {
 		app = "\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"
 	}
+	if !h.progressive {
+		app += standardHuffman // the file's own tables, which follow, replace them
+	}
 	head := append([]byte("\xff\xd8"+app), h.tables...)
 	head = append(head, 0xff, markerSOS)
-	return io.MultiReader(bytes.NewReader(head), bytes.NewReader(h.scans))
+	// A height that the frame header has said already is no matter to libjpeg.
+	scans := bytes.ReplaceAll(h.scans, []byte("\xff\xdc\x00\x04"), []byte("\xff\xfe\x00\x04")) // DNL to COM
+	return io.MultiReader(bytes.NewReader(head), bytes.NewReader(scans))
 }
 
 // inkPlanes undoes what image/jpeg did to four components: inverting, and

@@ -3,6 +3,7 @@ package preprocess
 import (
 	"fmt"
 	"regexp"
+	"slices"
 )
 
 // TIFF tags (TIFF 6.0; tile tags in section 15, JPEGTables in Adobe's technical note 2).
@@ -55,6 +56,9 @@ type tiffFile struct {
 	planes         int    // that are read, 1 where pixels are whole
 	chunks         int    // across * down * planes
 	offsets, sizes uint16 // the tags that place the chunks
+	row            []byte // of the chunk that is being read
+	inflate        inflater
+	jpegVisits     int // of blocks, by the chunks read so far
 }
 
 // decodeTIFF reads the layouts that Pillow reads, in Pillow's modes. It refuses
@@ -145,27 +149,32 @@ func (f *tiffFile) findChunks(o options) error {
 	if stored < f.chunks || stored > f.chunks && f.chunks > 1 && f.compression == tiffUncompressed && f.stored == f.samples {
 		return fmt.Errorf("%w: %d strips or tiles of %d", ErrCorrupt, stored, f.chunks)
 	}
-	return f.checkChunks()
-}
-
-// checkChunks refuses chunks that are too short, and those that share so many
-// bytes that a small file would take hours to decode.
-func (f *tiffFile) checkChunks() error {
-	tables, total := len(f.entries[tagJPEGTables].values), 0
+	handed := 0
 	for i := range f.chunks {
 		chunk, err := f.chunk(i)
 		if err != nil {
 			return err
 		}
-		total += len(chunk)
-		if f.compression == tiffJPEG {
-			total += tables // which each of them is decoded with
-		}
+		handed += len(chunk)
 	}
-	// Those that share nothing have no more bytes than the file, and tables less
-	// than 4 KB for each.
-	if unpacked := f.chunkH * f.rowBytes(f.chunkW); total > len(f.data)+f.chunks*(maxTIFFExpansion*unpacked+4096) {
-		return fmt.Errorf("%w: its strips or tiles share their bytes and have %d together", ErrTooLarge, total)
+	return f.checkHanded(handed)
+}
+
+// checkHanded refuses chunks that share their bytes, so that decompressors are
+// handed n bytes, far more than the file has. Bytes that do nothing, like empty
+// blocks of Deflate, would take minutes. Blank chunks that are shared are short.
+func (f *tiffFile) checkHanded(n int) error {
+	const shared, usualTables = 32 << 20, 640 // bytes, the second of JPEGTables
+	limit := 2*len(f.data) + shared
+	switch f.compression {
+	case tiffUncompressed:
+		return nil
+	case tiffJPEG:
+		n += f.chunks * f.count(tagJPEGTables)
+		limit += f.chunks * usualTables
+	}
+	if n > limit {
+		return fmt.Errorf("%w: %d strips or tiles that share bytes have %d to decompress, the limit is %d", ErrTooLarge, f.chunks, n, limit)
 	}
 	return nil
 }
@@ -224,7 +233,8 @@ func (f *tiffFile) readChunk(m *Image, i int, o options) error {
 		return err
 	}
 	x, y, cols, rows := f.place(i)
-	row := make([]byte, f.rowBytes(f.chunkW))
+	f.row = slices.Grow(f.row[:0], f.rowBytes(f.chunkW))
+	row := f.row[:f.rowBytes(f.chunkW)]
 	for dy := range f.encodedRows(i) {
 		if f.compression == tiffUncompressed && dy == rows-1 {
 			row = row[:f.rowBytes(cols)] // the file may end here

@@ -91,20 +91,33 @@ func readFrom(r io.Reader) rowReader {
 	}
 }
 
-// readChecked is readFrom, but a wrong checksum right behind a row is an error.
-// libtiff minds neither a missing one nor one behind more rows than the image has.
-func readChecked(r io.Reader) rowReader {
-	buffered := bufio.NewReader(r)
-	next := readFrom(buffered)
-	return func(row []byte) error {
-		if err := next(row); err != nil {
-			return err
-		}
-		if _, err := buffered.Peek(1); errors.Is(err, zlib.ErrChecksum) {
-			return err
-		}
-		return nil
+// inflater reads the rows of one chunk of Deflate after another. To start anew for
+// each of many small chunks would take longer than to decompress them.
+type inflater struct {
+	zlib     io.ReadCloser
+	buffered *bufio.Reader
+}
+
+func (r *inflater) reset(chunk []byte) (err error) {
+	if r.zlib == nil {
+		r.zlib, err = zlib.NewReader(bytes.NewReader(chunk))
+		r.buffered = bufio.NewReader(r.zlib)
+		return err
 	}
+	r.buffered.Reset(r.zlib)
+	return r.zlib.(zlib.Resetter).Reset(bytes.NewReader(chunk), nil)
+}
+
+// next reads a row. A wrong checksum right behind it is an error. libtiff minds
+// neither a missing one nor one behind more rows than the image has.
+func (r *inflater) next(row []byte) error {
+	if _, err := io.ReadFull(r.buffered, row); err != nil {
+		return err
+	}
+	if _, err := r.buffered.Peek(1); errors.Is(err, zlib.ErrChecksum) {
+		return err
+	}
+	return nil
 }
 
 // reversedBits returns data with the bits of each byte in reverse order.
@@ -124,11 +137,10 @@ func (f *tiffFile) decompressor(chunk []byte, i int, o options) (rowReader, erro
 	case tiffLZW:
 		return f.predicted(readFrom(newTIFFLZW(chunk))), nil
 	case tiffDeflate, tiffOldDeflate:
-		r, err := zlib.NewReader(bytes.NewReader(chunk))
-		if err != nil {
+		if err := f.inflate.reset(chunk); err != nil {
 			return nil, err
 		}
-		return f.predicted(readChecked(r)), nil
+		return f.predicted(f.inflate.next), nil
 	case tiffPackBits:
 		return readFrom(&packBits{src: chunk}), nil
 	case tiffJPEG:
@@ -222,7 +234,12 @@ func (f *tiffFile) decodeJPEGChunk(chunk []byte, i int, o options) ([]byte, erro
 	if !bytes.HasPrefix(chunk, []byte("\xff\xd8")) {
 		return nil, fmt.Errorf("%w: a strip or tile is no JPEG", ErrCorrupt)
 	}
-	h, err := parseJPEG(chunk)
+	tables, ok := bytes.CutPrefix(f.entries[tagJPEGTables].values, []byte("\xff\xd8"))
+	if !ok && len(tables) > 0 {
+		return nil, fmt.Errorf("%w: its JPEGTables are no JPEG", ErrCorrupt)
+	}
+	stream := append([]byte("\xff\xd8"), bytes.TrimSuffix(tables, []byte("\xff\xd9"))...)
+	h, err := parseJPEG(append(stream, chunk[2:]...))
 	if err != nil {
 		return nil, err
 	}
@@ -231,15 +248,14 @@ func (f *tiffFile) decodeJPEGChunk(chunk []byte, i int, o options) ([]byte, erro
 	if h.width != f.chunkW || h.height < rows || h.height > rows && !lastStrip || n != f.stored {
 		return nil, fmt.Errorf("%w: a JPEG of %dx%d and %d components in a strip or tile of %dx%d and %d", ErrCorrupt, h.width, h.height, n, f.chunkW, rows, f.stored)
 	}
-	stream := []byte("\xff\xd8\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00")
-	if f.photometric == tiffYCbCr {
-		stream[len(stream)-1] = 1 // the colour transform
+	if f.jpegVisits += h.visits(); f.jpegVisits > maxJPEGVisits {
+		return nil, fmt.Errorf("%w: JPEG scans of over %d blocks of 8x8 samples in its strips or tiles", ErrTooLarge, maxJPEGVisits)
 	}
-	tables := bytes.TrimPrefix(f.entries[tagJPEGTables].values, []byte("\xff\xd8"))
-	stream = append(stream, bytes.TrimSuffix(tables, []byte("\xff\xd9"))...)
-	stream = append(stream, h.tables...)
-	stream = append(stream, 0xff, markerSOS)
-	m, err := decodeJPEG(append(stream, h.scans...), options{maxPixels: o.maxPixels})
+	h.jfif, h.adobe, h.transform, h.exif = false, true, 0, nil
+	if f.photometric == tiffYCbCr {
+		h.transform = 1
+	}
+	m, err := h.decode(options{maxPixels: o.maxPixels})
 	if err != nil {
 		return nil, err
 	}

@@ -6,8 +6,6 @@ import (
 	"compress/zlib"
 	"encoding/binary"
 	"encoding/json"
-	"image"
-	"image/jpeg"
 	"io"
 	"os"
 	"path/filepath"
@@ -157,40 +155,4 @@ func TestTIFFOfOneColourIsNotTooShort(t *testing.T) {
 			assert.Zero(t, slices.Max(img.RGB()), name)
 		}
 	}
-}
-
-// tilesThatShare is a gray TIFF of side x side pixels, all of whose tiles of
-// 16x16 are the same JPEG.
-func tilesThatShare(side int, tile, tables []byte) []byte {
-	const tileSide = 16
-	n := (side / tileSide) * (side / tileSide)
-	body := bytes.Clone(tile)
-	for _, v := range []int{8, len(tile)} { // offsets, sizes
-		for range n {
-			body = binary.LittleEndian.AppendUint32(body, uint32(v))
-		}
-	}
-	places := 8 + len(tile)
-	return tiffWith(append(body, tables...),
-		tiffField{tagImageWidth, long, 1, side}, tiffField{tagImageLength, long, 1, side}, tiffField{tagBitsPerSample, long, 1, 8},
-		tiffField{tagCompression, long, 1, tiffJPEG}, tiffField{tagPhotometric, long, 1, tiffBlackIsZero},
-		tiffField{tagTileWidth, long, 1, tileSide}, tiffField{tagTileLength, long, 1, tileSide},
-		tiffField{tagTileOffsets, long, n, places}, tiffField{tagTileByteCounts, long, n, places + 4*n},
-		tiffField{tagJPEGTables, undefined, len(tables), places + 8*n})
-}
-
-// Tiles may share their bytes, but not so many that a small file takes hours.
-func TestTIFFTilesThatShareTheirBytes(t *testing.T) {
-	var tile bytes.Buffer
-	require.NoError(t, jpeg.Encode(&tile, image.NewGray(image.Rect(0, 0, 16, 16)), nil))
-	start, huffman := tile.Bytes()[:2], bytes.Index(tile.Bytes(), []byte{0xff, 0xc4})
-	scan := bytes.Index(tile.Bytes(), []byte{0xff, markerSOS})
-	many := bytes.Repeat(tile.Bytes()[huffman:scan], 100)
-	img, err := Decode(bytes.NewReader(tilesThatShare(512, tile.Bytes(), start)))
-	require.NoError(t, err)
-	assert.Equal(t, 512, img.Width())
-	_, err = Decode(bytes.NewReader(tilesThatShare(512, slices.Concat(start, many, tile.Bytes()[2:]), start)))
-	assert.ErrorIs(t, err, ErrTooLarge)
-	_, err = Decode(bytes.NewReader(tilesThatShare(512, tile.Bytes(), slices.Concat(start, many))))
-	assert.ErrorIs(t, err, ErrTooLarge)
 }
