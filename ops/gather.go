@@ -20,7 +20,7 @@ var gatherOp = &graph.Op{
 		count, table := n.Out[0].Shape.Elems(), n.In[0].Spec()
 		args := []graph.Arg{graph.In(0), graph.In(1), graph.Out(0)}
 		return n.PerChunk(table, func(c graph.Chunk) graph.Launch {
-			return elementwise("gather", count, args, tableParams(table.Shape, c)...)
+			return elementwise(kernel("gather"), count, args, tableParams(table.Shape, c)...)
 		})
 	},
 	VJP: func(g *graph.Graph, n *graph.Node, dy []graph.Tensor) []graph.Tensor {
@@ -56,11 +56,11 @@ var gatherGradOp = &graph.Op{
 		ids, dy, table := n.In[0].Shape().Elems(), n.In[1].Shape().Elems(), n.Out[0]
 		id, next, start := graph.In(0), graph.Out(1), graph.Out(2)
 		launches := n.PerChunk(table, func(c graph.Chunk) graph.Launch {
-			return elementwise("fill", c.Elems, []graph.Arg{graph.Out(0)}, bits(0))
+			return elementwise(kernel("fill"), c.Elems, []graph.Arg{graph.Out(0)}, bits(0))
 		})
-		launches = append(launches, elementwise("gather_links", ids, []graph.Arg{id, next, start}, uint32(table.Shape[0])))
+		launches = append(launches, elementwise(kernel("gather_links"), ids, []graph.Arg{id, next, start}, uint32(table.Shape[0])))
 		return append(launches, n.PerChunk(table, func(c graph.Chunk) graph.Launch {
-			return elementwise("gather_grad", dy, []graph.Arg{id, next, start, graph.In(1), graph.Out(0)}, tableParams(table.Shape, c)...)
+			return elementwise(kernel("gather_grad"), dy, []graph.Arg{id, next, start, graph.In(1), graph.Out(0)}, tableParams(table.Shape, c)...)
 		})...)
 	},
 	Ref: func(n *graph.Node, in, out [][]float64) {

@@ -12,6 +12,7 @@ const WG = 64u;
 
 fn row(r: u32) -> i32 { return clamp(id[r], 0, i32(p.rows) - 1); }
 
+//!tile WG
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let i = group_index(wg) * WG + lane;

@@ -28,6 +28,7 @@ func TestKernels(t *testing.T) {
 			for _, v := range variants(t, name) {
 				k, err := Load(v)
 				require.NoError(t, err)
+				assert.Positive(t, k.Tile[0], "%s says what a workgroup makes: //!tile", k.Name)
 				checkLimits(t, k)
 			}
 		})
@@ -49,44 +50,40 @@ func checkLimits(t *testing.T, k *Kernel) {
 	assert.LessOrEqual(t, k.Shared, 16<<10, "%s: bytes of workgroup memory", k.Name)
 }
 
-var (
-	tunable  = regexp.MustCompile(`^const (\w+).*//!tune (.+)$`)
-	switches = regexp.MustCompile(`^const (\w+)[ :bool]* = (true|false);`)
-)
+var switches = regexp.MustCompile(`^const (\w+)[ :bool]* = (true|false);`)
 
 // variants are a kernel with every tuning value, each way of its switches, in every weight format.
-func variants(t *testing.T, name string) []string {
-	src, err := files.ReadFile(name + ".wgsl")
+func variants(t *testing.T, name string) []Variant {
+	all, err := Tuned(name)
 	require.NoError(t, err)
-	lines, err := splice(files, name, string(src), "")
-	require.NoError(t, err)
-	all := []string{name}
-	cross := func(key string, values ...string) {
-		var crossed []string
-		for _, variant := range all {
-			for _, v := range values {
-				crossed = append(crossed, variant+" "+key+"="+v)
+	cross := func(key string, values ...any) {
+		var crossed []Variant
+		for _, v := range all {
+			for _, value := range values {
+				crossed = append(crossed, v.With(Consts{key: value}))
 			}
 		}
 		all = crossed
 	}
+	src, err := files.ReadFile(name + ".wgsl")
+	require.NoError(t, err)
+	lines, err := splice(files, name, string(src), "")
+	require.NoError(t, err)
 	weighs := false
 	for _, l := range lines {
-		if m := tunable.FindStringSubmatch(l.text); m != nil {
-			cross(m[1], strings.Fields(m[2])...)
-		}
 		if m := switches.FindStringSubmatch(l.text); m != nil {
-			cross(m[1], "false", "true")
+			cross(m[1], false, true)
 		}
 		weighs = weighs || l.file == "lib/weight_f32.wgsl"
 	}
 	if weighs {
 		formats, err := fs.Glob(files, "lib/weight_*.wgsl")
 		require.NoError(t, err)
+		values := make([]any, len(formats))
 		for i, f := range formats {
-			formats[i] = strings.TrimSuffix(strings.TrimPrefix(f, "lib/weight_"), ".wgsl")
+			values[i] = strings.TrimSuffix(strings.TrimPrefix(f, "lib/weight_"), ".wgsl")
 		}
-		cross("weight", formats...)
+		cross("weight", values...)
 	}
 	return all
 }

@@ -23,7 +23,7 @@ var mayImport = map[string][]string{
 	"internal/hubtest":   {},
 	"internal/torchtest": {},
 	"graph":              {"shaders", "internal/half"},
-	"ops":                {"graph"},
+	"ops":                {"graph", "shaders"},
 	"layers":             {"graph", "ops"},
 	"weights":            {"graph", "internal/guard", "internal/half"},
 	"gpu":                {"graph", "shaders"},
