@@ -4,6 +4,8 @@
 
 export XDG_RUNTIME_DIR ?= /tmp
 PICTURES := clip/emoji-clip/examples
+SERIAL := LongState|LongSubmission|FoldedDispatch|SplitToFitABinding|CastDType|MemoryStaysFlat|Variants|TagsDecide|OptionsCombine|$\
+	IntermediatesOptions|MemoryIsBounded|ModulesAreBounded|SaveRoundTrip|ConvertMemory|ContainersAgree|WithoutCacheFolder|StateDict
 
 .PHONY: check build demo test race bench verify program profile
 
@@ -21,8 +23,9 @@ demo: build
 test:
 	go test -timeout 25m ./...
 
+# What has locks or goroutines, but for long tests in which nothing happens at once.
 race:
-	go test -race -timeout 15m ./clip ./gpu ./weights
+	go test -race -timeout 15m -skip '$(SERIAL)' ./clip ./clip/hub ./cmd/clip-wgpu ./gpu ./internal/await ./train ./weights
 
 bench:
 	go test -run '^$$' -bench . ./...

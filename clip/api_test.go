@@ -154,6 +154,8 @@ func TestImagesMustFitTheTower(t *testing.T) {
 	_, err := m.EncodeImages(t.Context(), []image.Image{image.NewGray(image.Rect(0, 0, 4, 4)), nil})
 	assert.ErrorIs(t, err, ErrInput)
 	assert.ErrorContains(t, err, "image 1")
+	_, err = m.EncodeImages(t.Context(), []image.Image{(*image.Gray)(nil)})
+	assert.ErrorIs(t, err, ErrInput, "an interface that holds nil")
 	_, err = m.EncodeImages(t.Context(), []image.Image{image.NewGray(image.Rectangle{})})
 	assert.ErrorIs(t, err, ErrInput)
 }

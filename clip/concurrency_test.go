@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"image"
+	"image/color"
 	"maps"
 	"slices"
 	"sync"
@@ -102,6 +104,29 @@ func TestCancelling(t *testing.T) {
 	got, err := m.EncodeImage(t.Context(), images.rows(0, 4), true)
 	require.NoError(t, err)
 	assertUnit(t, got)
+}
+
+// slowImage holds its pixels back until released.
+type slowImage struct {
+	image.Rectangle
+	release chan struct{}
+}
+
+func (s slowImage) Bounds() image.Rectangle { return s.Rectangle }
+func (s slowImage) ColorModel() color.Model { return color.GrayModel }
+func (s slowImage) At(x, y int) color.Color { <-s.release; return color.Gray{} }
+
+// Pictures that take long to read or to resize keep no caller.
+func TestCancellingWhileImagesAreMadeReady(t *testing.T) {
+	m := newModel(t, `{}`)
+	slow := slowImage{image.Rect(0, 0, 4, 4), make(chan struct{})}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	start := time.Now()
+	_, err := m.EncodeImages(ctx, []image.Image{slow})
+	assert.ErrorIs(t, err, context.DeadlineExceeded)
+	assert.Less(t, time.Since(start), soon)
+	close(slow.release)
 }
 
 // slowSource holds its values back until released.

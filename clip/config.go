@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+
+	"github.com/clip-wgpu/clip-wgpu/internal/guard"
 )
 
 // ErrUnsupported is matched by errors about configurations that open_clip knows
@@ -25,6 +27,7 @@ type Config struct {
 	InitLogitScale      *float64        `json:"init_logit_scale,omitempty"` // ln(1/0.07) when nil
 	InitLogitBias       *float64        `json:"init_logit_bias,omitempty"`
 	NonscalarLogitScale bool            `json:"nonscalar_logit_scale,omitempty"`
+	OutputDict          bool            `json:"output_dict,omitempty"`    // the form of open_clip's results; ignored
 	MultimodalCfg       json.RawMessage `json:"multimodal_cfg,omitempty"` // CoCa; not supported
 }
 
@@ -178,7 +181,8 @@ func DefaultTextConfig() TextConfig {
 // Face CLIPModel or SiglipModel is translated. Configs of models that open_clip
 // has and this package does not build give ErrUnsupported, with the config where
 // it is one of an image and a text tower.
-func ParseConfig(data []byte) (Config, json.RawMessage, error) {
+func ParseConfig(data []byte) (c Config, preprocessCfg json.RawMessage, err error) {
+	defer guard.Catch(&err)
 	var file struct {
 		ModelCfg      json.RawMessage `json:"model_cfg"`
 		PreprocessCfg json.RawMessage `json:"preprocess_cfg"`
@@ -189,7 +193,7 @@ func ParseConfig(data []byte) (Config, json.RawMessage, error) {
 	}
 	switch {
 	case file.ModelCfg == nil && file.ModelType != nil:
-		c, err := parseHuggingFaceConfig(data)
+		c, err = parseHuggingFaceConfig(data)
 		return c, nil, err
 	case file.ModelCfg == nil:
 		file.ModelCfg = data
@@ -197,7 +201,6 @@ func ParseConfig(data []byte) (Config, json.RawMessage, error) {
 	if _, err := otherModel(file.ModelCfg); err != nil {
 		return Config{}, nil, err
 	}
-	var c Config
 	if err := decode(file.ModelCfg, &c); err != nil {
 		return Config{}, nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}

@@ -3,11 +3,17 @@ package clip
 import (
 	"encoding/json"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
+	"github.com/clip-wgpu/clip-wgpu/internal/fuzztest"
+	"github.com/clip-wgpu/clip-wgpu/internal/guard"
 )
 
 const tiny = `{"embed_dim": 20, "vision_cfg": {"image_size": 16, "layers": 1, "width": 24, "head_width": 12, "patch_size": 8},
@@ -144,17 +150,49 @@ func TestUnsupportedFamiliesAreNamed(t *testing.T) {
 	}
 }
 
+// A panic while a config is read is that config's error.
+func TestPanicsBecomeErrorsOfTheConfig(t *testing.T) {
+	known := imageFamilies
+	defer func() { imageFamilies = known }()
+	imageFamilies = []imageFamily{{takes: func(v *VisionConfig) bool { return v.Layers[12] > 0 }}}
+	_, _, err := ParseConfig([]byte(tiny))
+	var caught *guard.PanicError
+	require.ErrorAs(t, err, &caught)
+	file := filepath.Join(t.TempDir(), "open_clip_config.json")
+	require.NoError(t, os.WriteFile(file, []byte(tiny), 0o644))
+	_, err = configFrom(file)
+	require.ErrorAs(t, err, &caught)
+	assert.ErrorContains(t, err, file+": internal error")
+}
+
+// FuzzParseConfig reads what a folder may say of a model: open_clip's configs,
+// Hugging Face's, and a preprocess_cfg within.
 func FuzzParseConfig(f *testing.F) {
-	f.Add([]byte(tiny))
-	f.Add([]byte(`{"model_cfg": ` + tiny + `, "preprocess_cfg": {}}`))
-	f.Add([]byte(strings.Repeat("[", 1000)))
+	for _, data := range fuzztest.Files(f, "emoji-clip/open_clip_config.json", "../tests/testdata/oracle/*/config.json") {
+		f.Add(data)
+	}
+	for _, data := range []string{
+		`{"model_cfg": ` + tiny + `, "preprocess_cfg": {"size": [2, 3], "mean": [0.5, 0.5, 0.5], "std": 1, "crop_pct": 0.9}}`, strings.Repeat("[", 1000),
+		`{"model_type": "clip", "projection_dim": 48, "text_config": {"hidden_size": 64, "intermediate_size": 100, "num_attention_heads": 4, "eos_token_id": 2}, "vision_config": {"hidden_act": "quick_gelu"}}`,
+		`{"model_type": "siglip", "text_config": {"vocab_size": 256000}, "vision_config": {"image_size": 384, "patch_size": 14}}`,
+	} {
+		f.Add([]byte(data))
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		c, _, err := ParseConfig(data)
-		if err == nil {
-			if err := c.validate(); err != nil {
-				t.Fatal(err)
+		err := fuzztest.Within(t, func() error {
+			c, pp, err := ParseConfig(data)
+			if err == nil {
+				err = c.validate()
 			}
-		} else if !errors.Is(err, ErrConfig) && !errors.Is(err, ErrUnsupported) {
+			if err == nil && pp != nil {
+				var cfg preprocess.Config
+				if err := json.Unmarshal(pp, &cfg); err != nil && !errors.Is(err, preprocess.ErrInvalidConfig) {
+					return err
+				}
+			}
+			return err
+		})
+		if err != nil && !errors.Is(err, ErrConfig) && !errors.Is(err, ErrUnsupported) {
 			t.Fatalf("untyped error %v", err)
 		}
 	})

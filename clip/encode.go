@@ -2,12 +2,15 @@ package clip
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"image"
 	"slices"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
+	"github.com/clip-wgpu/clip-wgpu/clip/tokenizer"
 	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/internal/await"
 	"github.com/clip-wgpu/clip-wgpu/ops"
 )
 
@@ -120,32 +123,59 @@ func checkRows(name string, t Tensor, row int) error {
 }
 
 func (e *engine) EncodeImages(ctx context.Context, images []image.Image) (Tensor, error) {
-	s := e.cfg.VisionCfg.ImageSize
-	item := 3 * s[0] * s[1]
-	x := Tensor{Shape: []int{len(images), 3, s[0], s[1]}, Data: make([]float32, len(images)*item)}
-	for i, img := range images {
-		if img == nil || img.Bounds().Empty() {
-			return Tensor{}, fmt.Errorf("%w: image %d is empty", ErrInput, i)
-		}
-		if err := ctx.Err(); err != nil {
-			return Tensor{}, err
-		}
-		if err := e.transform.ApplyInto(x.Data[i*item:(i+1)*item], preprocess.FromImage(img)); err != nil {
-			return Tensor{}, fmt.Errorf("image %d: %w", i, err)
-		}
+	x, err := await.Do(ctx, func() (Tensor, error) { return e.preprocess(ctx, images) }, nil)
+	if err != nil {
+		return Tensor{}, err
 	}
 	return e.EncodeImage(ctx, x, true)
 }
 
+// preprocess makes images [n, 3, height, width] for the tower, and looks at ctx
+// between them.
+func (e *engine) preprocess(ctx context.Context, images []image.Image) (Tensor, error) {
+	s := e.cfg.VisionCfg.ImageSize
+	item := 3 * s[0] * s[1]
+	x := Tensor{Shape: []int{len(images), 3, s[0], s[1]}, Data: make([]float32, len(images)*item)}
+	for i, img := range images {
+		if err := ctx.Err(); err != nil {
+			return Tensor{}, err
+		}
+		if err := e.transform.ApplyInto(x.Data[i*item:(i+1)*item], preprocess.FromImage(img)); err != nil {
+			return Tensor{}, fmt.Errorf("%w: image %d: %w", ErrInput, i, err)
+		}
+	}
+	return x, nil
+}
+
 func (e *engine) EncodeTexts(ctx context.Context, texts []string) (Tensor, error) {
 	if e.tokens == nil {
-		missing := ""
-		if e.cfg.TextCfg.TokenizerType == "" {
-			missing = " without its files (tokenizer.json or the like) beside the weights"
-		}
-		return Tensor{}, fmt.Errorf("the model's tokenizer %q is %w%s; give its token ids to EncodeText", e.cfg.TextCfg.tokenizerName(), ErrUnsupported, missing)
+		return Tensor{}, fmt.Errorf("%w; give its token ids to EncodeText", e.cfg.TextCfg.noTokenizer())
 	}
-	return e.EncodeText(ctx, e.tokens.Tokenize(texts, e.text.ContextLength), true)
+	rows, err := await.Do(ctx, func() ([][]int32, error) { return e.tokenize(ctx, texts) }, nil)
+	if err != nil {
+		return Tensor{}, err
+	}
+	return e.EncodeText(ctx, rows, true)
+}
+
+// tokenize makes rows of the context's length, and looks at ctx between some.
+func (e *engine) tokenize(ctx context.Context, texts []string) ([][]int32, error) {
+	rows := make([][]int32, 0, len(texts))
+	for len(rows) < len(texts) {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		part, err := e.tokens.Tokenize(texts[len(rows):min(len(rows)+256, len(texts))], e.text.ContextLength)
+		var one *tokenizer.TextError
+		if errors.As(err, &one) {
+			one.Index += len(rows)
+		}
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, part...)
+	}
+	return rows, nil
 }
 
 func (e *engine) Similarity(ctx context.Context, imageFeatures, textFeatures Tensor) (Tensor, error) {

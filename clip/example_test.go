@@ -144,7 +144,10 @@ func ExampleModel_trace() {
 		log.Fatal(err)
 	}
 	images := clip.Tensor{Shape: []int{1, 3, 64, 64}, Data: x}
-	texts := model.Tokenizer().Tokenize([]string{"rose"}, model.Config().TextCfg.ContextLength)
+	texts, err := model.Tokenizer().Tokenize([]string{"rose"}, model.Config().TextCfg.ContextLength)
+	if err != nil {
+		log.Fatal(err)
+	}
 	modules := []string{"visual.conv1", "visual.transformer.resblocks.3.attn", "ln_final"}
 	outputs, err := model.Trace(ctx, &images, texts, modules...)
 	if err != nil {

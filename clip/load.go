@@ -34,7 +34,9 @@ const Embedded = "emoji-clip"
 //     and preprocessor_config.json);
 //   - a file of weights, of any kind that weights.Open takes, with a config beside
 //     it, in WithConfig or WithConfigFrom; OpenAI's archives need none;
-//   - hf-hub:ORG/NAME or hf-hub:ORG/NAME@REVISION, on the Hugging Face hub;
+//   - hf-hub:ORG/NAME or hf-hub:ORG/NAME@REVISION, on the Hugging Face hub; the
+//     prefix may be missing where there is no folder ORG, and the address of the
+//     model's page, or of a file of weights there, is understood, too;
 //   - NAME:TAG, open_clip's name of a model and of its published weights.
 //
 // The last two are downloaded into the hub's cache, where they are not yet;
@@ -169,7 +171,7 @@ func (c *checkpoint) tokenizer() (*tokenizer.Tokenizer, error) {
 		return nil, nil
 	default:
 		var o tokenizer.HuggingFace
-		if o, err = text.huggingFace(); err == nil {
+		if o, _, err = text.huggingFace(); err == nil {
 			t, err = tokenizer.LoadHuggingFace(c.dir, o)
 		}
 	}

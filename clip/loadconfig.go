@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
 	"github.com/clip-wgpu/clip-wgpu/weights"
@@ -24,6 +26,7 @@ type configuration struct {
 	preprocess *preprocess.Config // nil where nothing says it
 	guess      *preprocess.Config // what it is then, where something hints at it
 	quick      string             // the name of the same model with QuickGELU, where a name without was given
+	ignored    []string           // warnings of keys that mean nothing
 }
 
 // readConfig finds the model's and the preprocessing's configuration.
@@ -33,6 +36,7 @@ func (c *checkpoint) readConfig(o *options) error {
 		return err
 	}
 	c.config = found.model
+	c.warnings = append(c.warnings, found.ignored...)
 	switch {
 	case c.config.QuickGELU:
 	case c.layout == weights.OpenAI:
@@ -152,13 +156,26 @@ func parseConfiguration(file string, data []byte) (configuration, error) {
 		err = pp.Validate()
 	}
 	if err != nil {
-		return found, fmt.Errorf("%s: %w", file, err)
+		return configuration{model: model}, fmt.Errorf("%s: %w", file, err)
 	}
+	found.ignored = append(ignoredKeys(filepath.Base(file), besideModel(data)), ignoredKeys("preprocess_cfg", preprocess.UnknownKeys(ppJSON))...)
 	found.model = model
 	if ppJSON != nil || filepath.Base(file) == openCLIPConfig {
 		found.preprocess = &pp
 	}
 	return found, nil
+}
+
+// besideModel lists what an open_clip_config.json has beside the two sections
+// that open_clip reads, sorted; none for other configs.
+func besideModel(data []byte) []string {
+	var sections map[string]json.RawMessage
+	if json.Unmarshal(data, &sections) != nil || sections["model_cfg"] == nil {
+		return nil
+	}
+	delete(sections, "model_cfg")
+	delete(sections, "preprocess_cfg")
+	return slices.Sorted(maps.Keys(sections))
 }
 
 // findPreprocessing takes Hugging Face's preprocessor_config.json, or what all of

@@ -46,3 +46,40 @@ func TestConfigByName(t *testing.T) {
 	differ := modelEntry{Pretrained: map[string]Pretrained{"a": {ResizeMode: "squash"}, "b": {}}}
 	assert.Nil(t, differ.commonPreprocess())
 }
+
+// What open_clip drops is dropped with a warning, what it refuses is refused.
+func TestLoadTreatsUnknownKeysAsOpenCLIP(t *testing.T) {
+	m := newModel(t, `{}`)
+	all := tensors(t, m)
+	text := func(change string) string { return string(with(t, "text_cfg", change)) }
+	for _, c := range []struct{ config, warning string }{
+		{`{"model_cfg": ` + tiny + `, "preprocess_cfg": {"sharpen": 1, "crop_pct": 0.9, "two\nlines": 0}}`, `preprocess_cfg: ignored, as by open_clip: crop_pct, sharpen, "two\nlines"`},
+		{`{"model_cfg": ` + tiny + `, "preprocess_cfg": null}`, ""},
+		{`{"model_cfg": ` + tiny + `, "preprocess_cfg": {}, "license": "mit", "tags": []}`, "open_clip_config.json: ignored, as by open_clip: license, tags"},
+		{`{"output_dict": true, ` + tiny[1:], ""},
+		{text(`{"tokenizer_kwargs": {"reduction_mask": "syntax", "clean": "canonicalize"}}`), "text_cfg.tokenizer_kwargs.reduction_mask is ignored: texts that are too long are cut at their ends"},
+		{text(`{"tokenizer_kwargs": {"reduction_mask": ""}}`), ""},
+		{text(`{"hf_tokenizer_name": "x", "tokenizer_kwargs": {"strip_sep_token": false, "reduction_mask": "simple", "verbose": 1}}`), "text_cfg.tokenizer_kwargs: ignored, as by open_clip: reduction_mask, verbose"},
+	} {
+		got, err := Load(t.Context(), folder(t, all, "", "open_clip_config.json", c.config))
+		require.NoError(t, err, c.config)
+		if c.warning == "" {
+			assert.Empty(t, got.Warnings(), c.config)
+		} else {
+			assert.Equal(t, []string{c.warning}, got.Warnings())
+		}
+		require.NoError(t, got.Close())
+	}
+	for config, want := range map[string]string{
+		text(`{"tokenizer_kwargs": {"verbose": 1}}`):                                     `"verbose"`,
+		text(`{"tokenizer_kwargs": {"reduction_mask": "first"}}`):                        "text_cfg.tokenizer_kwargs.reduction_mask",
+		text(`{"hf_tokenizer_name": "x", "tokenizer_kwargs": {"padding_side": "left"}}`): "text_cfg.tokenizer_kwargs.padding_side is not supported",
+		text(`{"crop_pct": 1}`):                          `"crop_pct"`,
+		string(with(t, "vision_cfg", `{"crop_pct": 1}`)): `"crop_pct"`,
+		string(with(t, "", `{"cast_dtype": "fp16"}`)):    `"cast_dtype"`,
+	} {
+		_, err := Load(t.Context(), folder(t, all, "", "open_clip_config.json", config))
+		require.ErrorContains(t, err, want)
+		assert.ErrorContains(t, err, "open_clip_config.json")
+	}
+}

@@ -1,12 +1,15 @@
 package clip
 
 import (
+	"maps"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/clip-wgpu/clip-wgpu/gpu"
+	"github.com/clip-wgpu/clip-wgpu/graph"
 )
 
 // openOwn makes a model of the tiny config on a device of its own.
@@ -64,9 +67,7 @@ func TestBatchesAreSplitToFitTheBudget(t *testing.T) {
 		assert.InDeltaSlice(t, want.Data, got.Data, 1e-5)
 	}
 	assert.LessOrEqual(t, tight.Device().MemoryInUse(), budget+1000)
-	for _, limit := range programs.limits {
-		assert.Equal(t, 4, limit)
-	}
+	assert.Equal(t, []string{"image normalize=true batch 4"}, slices.Collect(maps.Keys(programs.programs)))
 	poor, _ := openOwn(t, gpu.Options{MaxMemory: 4<<20 + 20_000}, `{}`)
 	_, err = encode(poor, 32)
 	var refused *gpu.MemoryError
@@ -91,6 +92,38 @@ func TestIdleProgramsMakeRoom(t *testing.T) {
 		assert.Len(t, programs.programs, 1)
 	}
 	assert.Empty(t, programs.limits)
+}
+
+// While others hold the device's memory, batches are smaller and nothing is
+// loaded again for each; when they have given it back, batches are as large as before.
+func TestBatchesGrowWithTheMemory(t *testing.T) {
+	free, _ := openOwn(t, gpu.Options{}, `{}`)
+	images, texts := randomImages(free, 32), randomTexts(free, 1)
+	encode := func(m Model) {
+		_, err := m.EncodeText(t.Context(), texts, true)
+		require.NoError(t, err)
+		_, err = m.EncodeImage(t.Context(), images, true)
+		require.NoError(t, err)
+	}
+	encode(free)
+	budget := free.Device().MemoryInUse()
+	const whole = "image normalize=true batch 32"
+
+	m, programs := openOwn(t, gpu.Options{MaxMemory: budget}, `{}`)
+	others := m.Device().NewStore()
+	hog := &graph.State{Name: "hog", Spec: graph.Spec{Shape: graph.Shape{20_000}}}
+	require.NoError(t, others.Write(t.Context(), hog, make([]float32, 20_000)))
+	encode(m)
+	small := maps.Clone(programs.programs)
+	require.NotContains(t, small, whole)
+	assert.Contains(t, small, "text length=8 normalize=true batch 1")
+	encode(m)
+	assert.Equal(t, small, programs.programs)
+
+	require.NoError(t, others.Close())
+	encode(m)
+	assert.Contains(t, programs.programs, whole)
+	assert.LessOrEqual(t, m.Device().MemoryInUse(), budget)
 }
 
 // 64 images of 2.1 MiB are more than one binding.

@@ -1,7 +1,8 @@
 // Package clip is open_clip's CLIP class in Go, computed by WebGPU.
 //
 // Load opens a model folder, a file of weights or the embedded model; New
-// makes one with random weights. Models are safe for concurrent use.
+// makes one with random weights. Models are safe for concurrent use, and a call
+// on one returns soon after its context has ended, whatever the others do.
 package clip
 
 import (
@@ -42,7 +43,8 @@ type Model interface {
 	EncodeText(ctx context.Context, texts [][]int32, normalize bool) (Tensor, error)
 	// EncodeImages preprocesses images and returns their unit features.
 	EncodeImages(ctx context.Context, images []image.Image) (Tensor, error)
-	// EncodeTexts tokenizes strings and returns their unit features.
+	// EncodeTexts tokenizes strings and returns their unit features. An error of
+	// one of them is a *tokenizer.TextError.
 	EncodeTexts(ctx context.Context, texts []string) (Tensor, error)
 	// GetLogits returns scaled similarities [images, texts], or [images, tokens,
 	// texts] where the image tower does not pool, and the same with its axes
@@ -155,6 +157,9 @@ func build(cfg Config) (Model, *engine, error) {
 		}
 	}
 	e.root = m
+	if e.warnings, err = cfg.TextCfg.checkTokenizer(); err != nil {
+		return nil, nil, err
+	}
 	weights.Walk(m, func(name string, p *graph.Param) { p.Name = name })
 	return m, e, nil
 }
@@ -244,7 +249,7 @@ func (e *engine) LogitBias() (float32, bool) { return e.logit.Load().bias, e.Log
 func (e *engine) Store() *gpu.Store { return e.store }
 
 func (e *engine) Refresh(ctx context.Context) error {
-	return e.readLogitConstants(func(p *graph.Param, v []float32) error { return e.store.Read(ctx, &p.State, v) })
+	return e.readLogitConstants(func(p *graph.Param, v []float32) error { return e.store.ReadParam(ctx, p, v) })
 }
 
 func (e *engine) readLogitConstants(read func(p *graph.Param, v []float32) error) error {

@@ -24,14 +24,16 @@ type task struct {
 // serve every n and an item's result does not depend on its neighbours.
 func (e *engine) run(ctx context.Context, n int, t task) ([]Tensor, error) {
 	var outs []Tensor
+	most := n // a batch that was refused is not tried again before the next call
 	for lo := 0; lo < n; {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		p, err := e.programs.acquire(ctx, e, t, n-lo)
+		p, err := e.programs.acquire(ctx, e, t, min(n-lo, most))
 		if err != nil {
 			return nil, err
 		}
+		most = p.batch
 		if outs == nil {
 			outs = allocate(p.outputs, p.batch, n)
 		}
@@ -61,26 +63,31 @@ func allocate(outputs []graph.Binding, batch, n int) []Tensor {
 	return outs
 }
 
-// programCache keeps the most recently used programs of a model loaded.
+// programCache keeps the most recently used programs of a model loaded. What may
+// take long, to compile, load and close them, is done without its lock, by a
+// goroutine for each program: a caller whose context ends leaves at once.
 type programCache struct {
 	mu       sync.Mutex
 	idle     sync.Cond // signalled when a program is released
 	programs map[string]*program
-	limits   map[string]int // the largest batch that may fit the device, by task's key, where one did not
+	limits   map[string]int // the largest batch that the device can hold, by task's key, where one is too large
 	maxBatch int
 	clock    int
 	closed   bool
 }
 
 type program struct {
-	loaded  chan struct{} // closed when session or err is set
+	batch  int
+	loaded chan struct{} // closed when the next four are there for good
+
 	session *gpu.Session
 	err     error
 	inputs  []graph.Binding
 	outputs []graph.Binding
-	batch   int
-	users   int
-	used    int // clock at the last use
+
+	// Under the cache's mu.
+	users int
+	used  int // clock at the last use
 }
 
 // feed leaves out the inputs that Build pruned: blocks alone need no pooling.
@@ -120,28 +127,25 @@ func (c *programCache) acquire(ctx context.Context, e *engine, t task, n int) (*
 			return p, nil
 		}
 		c.release(p)
-		if p.batch == 1 || !tooLarge(err) {
+		if p.batch == 1 || !tooLarge(err) && !noMemory(err) {
 			return nil, err
 		}
-		c.limit(t, p.batch/2)
+		n = p.batch / 2
 	}
 }
 
-// tooLarge reports whether a smaller batch may not meet err.
+// tooLarge reports whether the device can never do what err refuses, but maybe
+// the same for a smaller batch.
 func tooLarge(err error) bool {
 	var size *graph.SizeError
 	var limit *gpu.LimitError
-	var memory *gpu.MemoryError
-	return errors.As(err, &size) || errors.As(err, &limit) || errors.As(err, &memory)
+	return errors.As(err, &size) || errors.As(err, &limit)
 }
 
-// limit keeps t's batches to at most batch.
-func (c *programCache) limit(t task, batch int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if old, ok := c.limits[t.key]; !ok || batch < old {
-		c.limits[t.key] = batch
-	}
+// noMemory reports whether err is gone when others have freed memory.
+func noMemory(err error) bool {
+	var memory *gpu.MemoryError
+	return errors.As(err, &memory)
 }
 
 // find returns a program that is loaded or about to be.
@@ -159,48 +163,63 @@ func (c *programCache) find(e *engine, t task, n int) (*program, error) {
 	for batch*2 <= min(n, limit) {
 		batch *= 2
 	}
-	for {
-		key := fmt.Sprintf("%s batch %d", t.key, batch)
-		p := c.programs[key]
-		if p == nil {
-			prog, err := e.compile(t, batch, e.tuning.Choose)
-			if batch > 1 && tooLarge(err) {
-				batch /= 2
-				c.limits[t.key] = batch
-				continue
-			}
-			if err != nil {
-				return nil, err
-			}
-			p = &program{loaded: make(chan struct{}), inputs: prog.Inputs, outputs: prog.Outputs, batch: batch, users: 1}
-			c.programs[key] = p
-			go c.load(e, prog, p, key)
-		}
-		c.clock++
-		p.users, p.used = p.users+1, c.clock
-		c.evict(maxPrograms)
-		return p, nil
+	key := fmt.Sprintf("%s batch %d", t.key, batch)
+	p := c.programs[key]
+	if p == nil {
+		p = &program{loaded: make(chan struct{}), batch: batch, users: 1}
+		c.programs[key] = p
+		go c.load(e, t, p, key)
 	}
+	c.clock++
+	p.users, p.used = p.users+1, c.clock
+	return p, nil
 }
 
-// load makes p, which it uses meanwhile, ready to run, in the place of the
-// programs that nobody uses where memory is short.
-func (c *programCache) load(e *engine, prog *graph.Program, p *program, key string) {
-	session, err := e.dev.Load(prog, e.store)
-	if refused := (*gpu.MemoryError)(nil); errors.As(err, &refused) {
-		c.mu.Lock()
-		c.evict(0)
-		c.mu.Unlock()
-		session, err = e.dev.Load(prog, e.store)
+// load makes p, which it uses meanwhile, ready to run.
+func (c *programCache) load(e *engine, t task, p *program, key string) {
+	prog, err := e.compile(t, p.batch, e.tuning.Choose)
+	var session *gpu.Session
+	if err == nil {
+		c.evict(maxPrograms)
+		session, err = c.session(e, prog)
 	}
 	c.mu.Lock()
-	p.session, p.err = session, err
-	if err != nil {
+	if err == nil {
+		p.session, p.inputs, p.outputs = session, prog.Inputs, prog.Outputs
+	} else {
+		p.err = err
 		delete(c.programs, key) // the next caller tries again
+	}
+	if limit, ok := c.limits[t.key]; tooLarge(err) && (!ok || p.batch/2 < limit) {
+		c.limits[t.key] = p.batch / 2
 	}
 	c.mu.Unlock()
 	close(p.loaded)
 	c.release(p)
+}
+
+// session loads prog, in the place of the programs that nobody uses where memory
+// is short and that is enough.
+func (c *programCache) session(e *engine, prog *graph.Program) (*gpu.Session, error) {
+	session, err := e.dev.Load(prog, e.store)
+	if noMemory(err) && e.store.Fits(prog, c.unused()...) == nil {
+		c.evict(0)
+		session, err = e.dev.Load(prog, e.store)
+	}
+	return session, err
+}
+
+// unused are the sessions of programs that nobody uses.
+func (c *programCache) unused() []*gpu.Session {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var sessions []*gpu.Session
+	for _, p := range c.programs {
+		if p.users == 0 {
+			sessions = append(sessions, p.session)
+		}
+	}
+	return sessions
 }
 
 func (e *engine) compile(t task, batch int, variants func(string, []string) string) (*graph.Program, error) {
@@ -213,6 +232,8 @@ func (e *engine) compile(t task, batch int, variants func(string, []string) stri
 // evict closes the least recently used of more than bound programs, those in
 // use excepted.
 func (c *programCache) evict(bound int) {
+	c.mu.Lock()
+	var evicted []*program
 	for len(c.programs) > bound {
 		oldest := ""
 		for key, p := range c.programs {
@@ -221,10 +242,14 @@ func (c *programCache) evict(bound int) {
 			}
 		}
 		if oldest == "" {
-			return
+			break
 		}
-		c.programs[oldest].session.Close()
+		evicted = append(evicted, c.programs[oldest])
 		delete(c.programs, oldest)
+	}
+	c.mu.Unlock()
+	for _, p := range evicted {
+		p.session.Close()
 	}
 }
 
@@ -237,6 +262,16 @@ func (c *programCache) release(p *program) {
 
 // close frees all programs once nobody uses them; false when it was done before.
 func (c *programCache) close() bool {
+	if !c.refuse() {
+		return false
+	}
+	c.evict(0)
+	return true
+}
+
+// refuse gives no more programs out and waits until those given out are back;
+// false when it was called before.
+func (c *programCache) refuse() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
@@ -247,8 +282,6 @@ func (c *programCache) close() bool {
 		for p.users > 0 {
 			c.idle.Wait()
 		}
-		p.session.Close()
 	}
-	clear(c.programs)
 	return true
 }

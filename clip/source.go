@@ -58,8 +58,12 @@ func Fetch(ctx context.Context, source string, opts ...Option) (string, error) {
 // find tells the kinds of sources apart and downloads what is not here. A tag's
 // config becomes that of o, where o has none.
 func (o *options) find(ctx context.Context, source string) (origin, error) {
-	if id, ok := strings.CutPrefix(source, hub.Prefix); ok {
-		return o.download(ctx, id, "", origin{name: source}, nil)
+	switch m, ok, err := parseHubSource(source); {
+	case err != nil:
+		return origin{}, err
+	case ok:
+		from, err := o.download(ctx, m.id, m.file, origin{name: source}, nil)
+		return from, m.explain(source, err)
 	}
 	if folder, ok := strings.CutPrefix(source, localPrefix); ok {
 		info, err := os.Stat(folder)
@@ -74,6 +78,8 @@ func (o *options) find(ctx context.Context, source string) (origin, error) {
 	name, tag, hasTag := strings.Cut(source, ":")
 	known, entry, err := findModel(name)
 	switch {
+	case err != nil && looksLikeID(source):
+		return origin{}, fmt.Errorf("%s: %w; on the hub that is %s%s", source, fs.ErrNotExist, hub.Prefix, source)
 	case err != nil && (strings.ContainsAny(name, `/\`) || !hasTag && !resemblesModel(name) || len(name) < 2):
 		return origin{path: source}, nil // a path, and opening it says that it is not there
 	case err != nil:

@@ -26,29 +26,43 @@ func (e *valueError) Error() string { return e.key + " " + e.reason }
 // does not have to the letter and asking for those that are required. Keys that
 // are absent leave their fields as they are.
 func decodeStrict(data []byte, dst any, required ...string) error {
+	unknown, err := decodeKnown(data, dst, required...)
+	if len(unknown) > 0 {
+		return fmt.Errorf("unknown key %q", unknown[0])
+	}
+	return err
+}
+
+// decodeKnown is decodeStrict, but that it returns the keys that the struct does
+// not have, sorted.
+func decodeKnown(data []byte, dst any, required ...string) (unknown []string, err error) {
 	var values map[string]json.RawMessage
 	if err := decode(data, &values); err != nil {
-		return err
+		return nil, err
 	}
 	fields := map[string]reflect.Value{}
 	jsonFields(reflect.ValueOf(dst).Elem(), fields)
 	keys := slices.Sorted(maps.Keys(values))
 	for _, k := range keys {
 		if _, ok := fields[k]; !ok {
-			return fmt.Errorf("unknown key %q", k)
+			unknown = append(unknown, k)
 		}
 	}
 	for _, k := range required {
 		if _, ok := values[k]; !ok {
-			return fmt.Errorf("key %q is missing", k)
+			return unknown, fmt.Errorf("key %q is missing", k)
 		}
 	}
 	for _, k := range keys {
-		if err := decodeField(values[k], fields[k]); err != nil {
-			return atKey(k, values[k], err)
+		field, ok := fields[k]
+		if !ok {
+			continue
+		}
+		if err := decodeField(values[k], field); err != nil {
+			return unknown, atKey(k, values[k], err)
 		}
 	}
-	return nil
+	return unknown, nil
 }
 
 // decodeField is decode, but that null, which would leave a number as it is, is
@@ -118,4 +132,23 @@ func jsonFields(v reflect.Value, fields map[string]reflect.Value) {
 			fields[name] = v.Field(i)
 		}
 	}
+}
+
+// ignoredKeys is the warning that a section has keys which open_clip drops; none
+// without such keys.
+func ignoredKeys(section string, keys []string) []string {
+	if len(keys) == 0 {
+		return nil
+	}
+	var names []string
+	for _, key := range keys[:min(len(keys), 10)] {
+		if quoted := fmt.Sprintf("%.60q", key); quoted != `"`+key+`"` {
+			key = quoted
+		}
+		names = append(names, key)
+	}
+	if n := len(keys) - len(names); n > 0 {
+		names = append(names, fmt.Sprintf("%d more", n))
+	}
+	return []string{fmt.Sprintf("%s: ignored, as by open_clip: %s", section, strings.Join(names, ", "))}
 }

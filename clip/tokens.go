@@ -2,6 +2,7 @@ package clip
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/tokenizer"
 )
@@ -15,7 +16,7 @@ func (t *TextConfig) tokenizer(base *tokenizer.Tokenizer) (*tokenizer.Tokenizer,
 	if base == nil {
 		base = tokenizer.Default()
 	}
-	clean, err := t.clean()
+	clean, _, err := t.clean()
 	if err != nil {
 		return nil, err
 	}
@@ -33,52 +34,79 @@ func (t *TextConfig) tokenizerName() string {
 	return ""
 }
 
-// clean reads tokenizer_kwargs, of which CLIP's tokenizer takes the cleaning of
-// the text.
-func (t *TextConfig) clean() (tokenizer.Clean, error) {
+// reductionMasks are open_clip's ways to leave tokens out of texts that are too long.
+var reductionMasks = []string{"", "simple", "random", "shuffle", "syntax"}
+
+// clean reads the options of CLIP's tokenizer. ignored names those that change
+// nothing here. open_clip's SimpleTokenizer takes no other options.
+func (t *TextConfig) clean() (clean tokenizer.Clean, ignored []string, err error) {
 	kwargs := struct {
-		Clean string `json:"clean"`
-	}{string(tokenizer.CleanLower)}
-	if t.TokenizerKwargs == nil {
-		return tokenizer.CleanLower, nil
+		Clean         string `json:"clean"`
+		ReductionMask string `json:"reduction_mask"`
+	}{Clean: string(tokenizer.CleanLower)}
+	if t.TokenizerKwargs != nil {
+		err = decodeStrict(t.TokenizerKwargs, &kwargs)
 	}
-	if err := decodeStrict(t.TokenizerKwargs, &kwargs); err != nil {
-		return "", fmt.Errorf("%w: text_cfg.tokenizer_kwargs: %w", ErrConfig, err)
+	if err != nil {
+		return "", nil, fmt.Errorf("%w: %s: %w", ErrConfig, kwargsKey, err)
 	}
-	return tokenizer.Clean(kwargs.Clean), checkClean(kwargs.Clean)
+	if kwargs.ReductionMask != "" {
+		ignored = []string{kwargsKey + ".reduction_mask is ignored: texts that are too long are cut at their ends"}
+	}
+	return tokenizer.Clean(kwargs.Clean), ignored, firstError(checkClean(kwargs.Clean), oneOf(kwargsKey+".reduction_mask", kwargs.ReductionMask, reductionMasks...))
 }
 
 func checkClean(clean string) error {
-	return oneOf("text_cfg.tokenizer_kwargs.clean", clean, string(tokenizer.CleanLower), string(tokenizer.CleanCanonicalize),
+	return oneOf(kwargsKey+".clean", clean, string(tokenizer.CleanLower), string(tokenizer.CleanCanonicalize),
 		string(tokenizer.CleanWhitespace), string(tokenizer.CleanWhitespaceUnderscore))
 }
 
 // huggingFace reads what the config says about a tokenizer of Hugging Face's.
-func (t *TextConfig) huggingFace() (o tokenizer.HuggingFace, err error) {
+// open_clip's HFTokenizer hands options that it does not know to transformers,
+// which ignores all but its own.
+func (t *TextConfig) huggingFace() (o tokenizer.HuggingFace, ignored []string, err error) {
 	kwargs := struct {
 		Clean         string `json:"clean"`
 		StripSepToken bool   `json:"strip_sep_token"`
 	}{Clean: string(tokenizer.CleanWhitespace)}
+	var unknown []string
 	if t.TokenizerKwargs != nil {
-		if err := decodeStrict(t.TokenizerKwargs, &kwargs); err != nil {
-			return o, fmt.Errorf("%w: text_cfg.tokenizer_kwargs: %w", ErrConfig, err)
+		unknown, err = decodeKnown(t.TokenizerKwargs, &kwargs)
+	}
+	if err != nil {
+		return o, nil, fmt.Errorf("%w: %s: %w", ErrConfig, kwargsKey, err)
+	}
+	for _, key := range unknown {
+		if slices.Contains(transformersOptions, key) {
+			return o, nil, fmt.Errorf("%s.%s is %w; supported are clean and strip_sep_token", kwargsKey, key, ErrUnsupported)
 		}
 	}
 	o = tokenizer.HuggingFace{Name: t.tokenizerName(), Clean: tokenizer.Clean(kwargs.Clean), StripSepToken: kwargs.StripSepToken}
 	if t.TokenizerMode != nil {
 		o.Mode = *t.TokenizerMode
 	}
-	return o, firstError(checkClean(kwargs.Clean), oneOf("text_cfg.tokenizer_mode", o.Mode, "", "clips"))
+	return o, ignoredKeys(kwargsKey, unknown), firstError(checkClean(kwargs.Clean), oneOf("text_cfg.tokenizer_mode", o.Mode, "", "clips"))
 }
 
-// checkTokenizer validates the options of the tokenizer that the config names.
-func (t *TextConfig) checkTokenizer() (err error) {
+const kwargsKey = "text_cfg.tokenizer_kwargs"
+
+// transformersOptions change the ids of transformers' tokenizers, or which one is
+// taken.
+var transformersOptions = []string{
+	"add_bos_token", "add_eos_token", "add_prefix_space", "additional_special_tokens", "bos_token", "cls_token", "do_lower_case", "eos_token",
+	"extra_ids", "from_slow", "legacy", "legacy_behaviour", "mask_token", "merges_file", "pad_token", "padding_side", "revision", "sep_token", "src_lang",
+	"strip_accents", "subfolder", "tokenize_chinese_chars", "tokenizer_file", "tokenizer_type", "truncation_side", "unk_token", "use_fast", "vocab_file",
+}
+
+// checkTokenizer validates the options of the tokenizer that the config names,
+// and says which are ignored.
+func (t *TextConfig) checkTokenizer() (ignored []string, err error) {
 	switch {
 	case t.TokenizerType != "": // not supported; its options do not matter
 	case t.tokenizerName() != "":
-		_, err = t.huggingFace()
+		_, ignored, err = t.huggingFace()
 	default:
-		_, err = t.clean()
+		_, ignored, err = t.clean()
 	}
-	return err
+	return ignored, err
 }

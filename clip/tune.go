@@ -7,6 +7,7 @@ import (
 
 	"github.com/clip-wgpu/clip-wgpu/gpu"
 	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/internal/await"
 )
 
 // Tune measures, for every class of problems in the towers at the given
@@ -70,26 +71,36 @@ func (e *engine) tune(ctx context.Context, t task, batch int, feed map[string]an
 	if err != nil {
 		return err
 	}
-	session, err := e.dev.Load(prog, e.store)
+	sums, err := await.Do(ctx, func() ([]map[string]time.Duration, error) { return e.measure(ctx, prog, feed) }, nil)
+	for _, sum := range sums {
+		for class, d := range sum {
+			r.tuning.Add(class, r.taken[class], d.Seconds())
+		}
+	}
+	return err
+}
+
+// measure says what each class of prog's steps took in each of tuneRuns.
+func (e *engine) measure(ctx context.Context, prog *graph.Program, feed map[string]any) ([]map[string]time.Duration, error) {
+	session, err := e.dev.LoadContext(ctx, prog, e.store)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer session.Close()
 	for range 2 { // in the first the driver compiles, in the second the session learns what a step costs
 		if err := session.Run(ctx, gpu.IO{Inputs: feed}); err != nil {
-			return err
+			return nil, err
 		}
 	}
+	var sums []map[string]time.Duration
 	for range tuneRuns {
 		timings, err := session.Profile(ctx, feed)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		for class, d := range sumByClass(prog, timings) {
-			r.tuning.Add(class, r.taken[class], d.Seconds())
-		}
+		sums = append(sums, sumByClass(prog, timings))
 	}
-	return nil
+	return sums, nil
 }
 
 func sumByClass(p *graph.Program, timings []gpu.Timing) map[string]time.Duration {

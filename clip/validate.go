@@ -91,7 +91,7 @@ func (c *Config) checkText() error {
 		checkBlock("text_cfg", t.BlockConfig, t.ActKwargs, t.NormKwargs, c.QuickGELU),
 	)
 	if err == nil {
-		err = t.checkTokenizer()
+		_, err = t.checkTokenizer()
 	}
 	switch {
 	case err != nil:

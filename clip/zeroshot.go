@@ -2,9 +2,12 @@ package clip
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"strings"
+
+	"github.com/clip-wgpu/clip-wgpu/clip/tokenizer"
 )
 
 // ZeroShotClassifier returns the text features of classes, [classes,
@@ -13,12 +16,40 @@ import (
 // zero_shot_classifier.py, transposed). A template holds "{}" for the class
 // name; none means the names alone.
 func ZeroShotClassifier(ctx context.Context, m Model, classes, templates []string) (Tensor, error) {
+	texts, err := Prompts(classes, templates)
+	if err != nil {
+		return Tensor{}, err
+	}
+	features, err := m.EncodeTexts(ctx, texts)
+	var one *tokenizer.TextError
+	if errors.As(err, &one) {
+		err = fmt.Errorf("text %q: %w", texts[one.Index], one.Err)
+	}
+	if err != nil {
+		return Tensor{}, err
+	}
+	perClass := max(1, len(templates))
+	if len(features.Shape) != 2 {
+		return Tensor{}, fmt.Errorf("%w: a classifier needs pooled text features, the model's are %v", ErrInput, features.Shape)
+	}
+	width := features.Shape[1]
+	out := Tensor{[]int{len(classes), width}, make([]float32, len(classes)*width)}
+	for i := range classes {
+		row := out.Data[i*width : (i+1)*width]
+		meanUnit(row, features.Data[i*perClass*width:(i+1)*perClass*width])
+	}
+	return out, nil
+}
+
+// Prompts are the texts that ZeroShotClassifier encodes: the first class in each
+// of the templates, then the second, and so on.
+func Prompts(classes, templates []string) ([]string, error) {
 	if len(templates) == 0 {
-		templates = []string{"{}"}
+		return classes, nil
 	}
 	for _, t := range templates {
 		if !strings.Contains(t, "{}") {
-			return Tensor{}, fmt.Errorf("%w: template %q has no {} for the label", ErrInput, t)
+			return nil, fmt.Errorf("%w: template %q has no {} for the label", ErrInput, t)
 		}
 	}
 	texts := make([]string, 0, len(classes)*len(templates))
@@ -27,20 +58,7 @@ func ZeroShotClassifier(ctx context.Context, m Model, classes, templates []strin
 			texts = append(texts, strings.ReplaceAll(t, "{}", c))
 		}
 	}
-	features, err := m.EncodeTexts(ctx, texts)
-	if err != nil {
-		return Tensor{}, err
-	}
-	if len(features.Shape) != 2 {
-		return Tensor{}, fmt.Errorf("%w: a classifier needs pooled text features, the model's are %v", ErrInput, features.Shape)
-	}
-	width := features.Shape[1]
-	out := Tensor{[]int{len(classes), width}, make([]float32, len(classes)*width)}
-	for i := range classes {
-		row := out.Data[i*width : (i+1)*width]
-		meanUnit(row, features.Data[i*len(templates)*width:(i+1)*len(templates)*width])
-	}
-	return out, nil
+	return texts, nil
 }
 
 // meanUnit sets dst to the unit vector of the mean of rows.

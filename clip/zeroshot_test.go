@@ -1,9 +1,12 @@
 package clip
 
 import (
+	"context"
+	"errors"
 	"math"
 	"testing"
 
+	"github.com/clip-wgpu/clip-wgpu/clip/tokenizer"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -51,4 +54,16 @@ func TestProbabilities(t *testing.T) {
 	p = Tensor{[]int{2, 0}, nil}
 	Probabilities(softmax, p)
 	assert.Empty(t, p.Data)
+}
+
+// oddText is a model whose tokenizer fails on the last of four texts.
+type oddText struct{ Model }
+
+func (oddText) EncodeTexts(_ context.Context, texts []string) (Tensor, error) {
+	return Tensor{}, &tokenizer.TextError{Index: 3, Err: errors.New("planted")}
+}
+
+func TestZeroShotClassifierNamesTheText(t *testing.T) {
+	_, err := ZeroShotClassifier(t.Context(), oddText{}, []string{"cat", "dog"}, []string{"a {}", "two {}s"})
+	assert.EqualError(t, err, `text "two dogs": planted`)
 }

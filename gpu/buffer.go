@@ -66,9 +66,9 @@ func (c *core) freeBuffer(b *buffer) {
 	}
 }
 
-// pick finds pool buffers for sizes, each its own, and says how many bytes are
-// missing: where result[i] is nil, a new buffer of sizes[i] is needed.
-func (c *core) pick(sizes []int64) (result []*buffer, missing int64) {
+// pick finds buffers of the pool for sizes, each its own, and says how many bytes
+// are missing: where result[i] is nil, a new buffer of sizes[i] is needed.
+func pick(pool []*buffer, sizes []int64) (result []*buffer, missing int64) {
 	result = make([]*buffer, len(sizes))
 	order := make([]int, len(sizes))
 	for i := range order {
@@ -77,7 +77,7 @@ func (c *core) pick(sizes []int64) (result []*buffer, missing int64) {
 	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(sizes[b], sizes[a]) })
 	taken := map[*buffer]bool{}
 	for _, i := range order { // large first: what is left over suits the small
-		for _, b := range c.pool {
+		for _, b := range pool {
 			if b.size >= sizes[i] && !taken[b] && (result[i] == nil || b.size < result[i].size) {
 				result[i] = b
 			}
@@ -142,13 +142,12 @@ func (u *uploader) flush(ctx context.Context) error {
 }
 
 // alone does f holding run, which the caller does not.
-func (c *core) alone(f func(context.Context) error) error {
-	ctx := context.Background()
+func (c *core) alone(ctx context.Context, f func() error) error {
 	if err := c.acquire(ctx); err != nil {
 		return err
 	}
 	defer c.release()
-	return f(ctx)
+	return f()
 }
 
 // transfer is a range of a buffer to read into dst.
@@ -200,21 +199,19 @@ func (c *core) stage(e *wgpu.CommandEncoder, reads []transfer) (size int64, err 
 	return size, c.faults.take()
 }
 
-// arrived takes what was staged, now mapped. It is the only way back from the GPU.
+// arrived takes what was staged, now mapped. It is the only way back from the
+// GPU. The caller is inside call.
 func (c *core) arrived() error {
-	reads := c.arriving
-	c.arriving = nil
-	return c.call(context.Background(), func() error {
-		defer unmap(c.staging.Buffer)
-		var at int64
-		for _, t := range reads {
-			if err := copyMapped(t.dst, c.staging.Buffer, at); err != nil {
-				return err
-			}
-			at += aligned(int64(len(t.dst)))
+	defer unmap(c.staging.Buffer)
+	var at int64
+	for _, t := range c.arriving {
+		if err := copyMapped(t.dst, c.staging.Buffer, at); err != nil {
+			return err
 		}
-		return nil
-	})
+		at += aligned(int64(len(t.dst)))
+	}
+	c.arriving = nil
+	return nil
 }
 
 // bytesOf is the memory of 32-bit values.

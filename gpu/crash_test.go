@@ -246,8 +246,8 @@ var cases = map[string]func(t *testing.T){
 	"a failed copy is not submitted": func(t *testing.T) {
 		d := open(t, Options{})
 		out := make([]byte, 512)
-		err := d.core.alone(func(ctx context.Context) error {
-			return d.core.readback(ctx, []transfer{{d.core.unread, 0, out}})
+		err := d.core.alone(t.Context(), func() error {
+			return d.core.readback(t.Context(), []transfer{{d.core.unread, 0, out}})
 		})
 		require.Error(t, err)
 		works(t, d)
@@ -255,7 +255,7 @@ var cases = map[string]func(t *testing.T){
 	"an upload beyond the end": func(t *testing.T) {
 		d := open(t, Options{})
 		u := uploader{core: d.core}
-		require.Error(t, u.alone(func(ctx context.Context) error { return u.write(ctx, d.core.unread, 4, make([]byte, 256)) }))
+		require.Error(t, u.alone(t.Context(), func() error { return u.write(t.Context(), d.core.unread, 4, make([]byte, 256)) }))
 		works(t, d)
 	},
 	"uploads do not pile up": func(t *testing.T) {

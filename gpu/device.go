@@ -200,9 +200,9 @@ func (d *Device) Close() error {
 // submission is work that the GPU has and may not have finished.
 type submission struct {
 	fence
-	sent time.Time
-	done func(elapsed time.Duration) error // called when it has, unless nil
-	read bool                              // it maps staging, for what is arriving
+	sent  time.Time
+	learn func(elapsed time.Duration) error // called when it has, unless nil
+	read  bool                              // it maps staging, for what is arriving
 }
 
 // watchdog is how long one submission may take; a software driver that first
@@ -212,48 +212,58 @@ var watchdog = 15 * time.Minute
 // drain waits until nothing is in flight. The caller holds run.
 func (c *core) drain(ctx context.Context) error {
 	for len(c.inflight) > 0 {
-		s := c.inflight[0]
-		if err := c.wait(ctx, s.fence); err != nil {
-			return err
-		}
-		c.inflight = slices.Delete(c.inflight, 0, 1)
-		err := s.finish()
-		if err == nil && s.done != nil {
-			err = s.done(time.Since(s.sent))
-		}
-		if err == nil && s.read {
-			err = c.arrived()
-		}
-		if err != nil {
+		if err := c.wait(ctx); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// wait polls until f is done: the library's own waiting gives up after 5 s and
-// calls that success. Any error but ctx's means that the device is lost.
-func (c *core) wait(ctx context.Context, f fence) error {
+// wait polls until the first submission is done: the library's own waiting gives
+// up after 5 s and calls that success. Any error of polling but ctx's means that
+// the device is lost.
+func (c *core) wait(ctx context.Context) error {
 	deadline := time.Now().Add(watchdog)
 	for {
 		done := false
+		var result error
 		err := c.call(ctx, func() error {
 			c.device.Poll(false, nil)
-			done = f.done()
+			if done = c.inflight[0].done(); done {
+				result = c.finish()
+			}
 			return nil
 		})
 		switch {
+		case done:
+			return result
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err != nil:
 			return c.lose(err)
-		case done:
-			return nil
 		case time.Now().After(deadline):
 			return c.lose(fmt.Errorf("no answer for %v", watchdog))
 		}
 		time.Sleep(200 * time.Microsecond)
 	}
+}
+
+// finish takes the first submission, which is done, out of flight. The caller is
+// inside call.
+func (c *core) finish() error {
+	s := c.inflight[0]
+	c.inflight = slices.Delete(c.inflight, 0, 1)
+	err := s.fence.finish()
+	if err == nil && s.learn != nil {
+		err = s.learn(time.Since(s.sent))
+	}
+	if err == nil && s.read {
+		err = c.arrived()
+	}
+	if fault := c.faults.take(); err == nil {
+		err = fault
+	}
+	return err
 }
 
 // lose gives the device up.
@@ -304,7 +314,7 @@ func (c *core) release() {
 // that reads, of at most stagingBytes, ask for. Before, it waits for what is in
 // flight: some drivers block in a submission until the one before is done, and
 // no context would end that. The caller holds run.
-func (c *core) send(ctx context.Context, record func(*wgpu.CommandEncoder) error, reads []transfer, done func(time.Duration) error) error {
+func (c *core) send(ctx context.Context, record func(*wgpu.CommandEncoder) error, reads []transfer, learn func(time.Duration) error) error {
 	if err := c.drain(ctx); err != nil {
 		return err
 	}
@@ -329,7 +339,7 @@ func (c *core) send(ctx context.Context, record func(*wgpu.CommandEncoder) error
 		}
 		defer commands.Release()
 		c.queue.Submit(commands)
-		c.inflight = append(c.inflight, submission{fence: queueFence(c.queue), sent: time.Now(), done: done})
+		c.inflight = append(c.inflight, submission{fence: queueFence(c.queue), sent: time.Now(), learn: learn})
 		if size > 0 {
 			c.arriving = reads
 			c.inflight = append(c.inflight, submission{fence: mapFence(c.staging.Buffer, size), read: true})

@@ -8,6 +8,7 @@
 package gpu
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -19,7 +20,7 @@ import (
 
 // Options choose and limit a device. The zero value takes the best adapter.
 type Options struct {
-	Adapter       string // index, or part of a name in any case; "" is the best
+	Adapter       string // index, or part of a name in any case: of several, the best; "" is the best of all
 	DefaultLimits bool   // WebGPU's default limits, and no features, instead of the adapter's own: what every GPU can do
 	MaxMemory     int64  // bytes of device memory that may be in use at once; 0 is no limit
 
@@ -152,28 +153,49 @@ func Open(o Options) (*Device, error) {
 	return &Device{core: c}, nil
 }
 
-// choose finds the adapter that want names.
+// choose finds the adapter that want names, as Options.Adapter says. A whole
+// name goes before a part of others, as an "RTX 4060" before an "RTX 4060 Ti".
 func choose(infos []Info, want string) (int, error) {
-	if want == "" {
-		best := 0
+	named := func(fits func(name string) bool) int {
+		best := -1
 		for i, info := range infos {
-			if rank(info) < rank(infos[best]) {
+			if fits(info.Name) && (best < 0 || rank(info) < rank(infos[best])) {
 				best = i
 			}
 		}
-		return best, nil
+		return best
 	}
-	if i, err := strconv.Atoi(want); err == nil && i >= 0 && i < len(infos) {
-		return i, nil
-	}
-	names := make([]string, len(infos))
-	for i, info := range infos {
-		if strings.Contains(strings.ToLower(info.Name), strings.ToLower(want)) {
-			return i, nil
+	part, shown := strings.ToLower(strings.TrimSpace(want)), strconv.Quote(want)
+	chosen := -1
+	switch {
+	case want == "":
+		chosen = named(func(string) bool { return true })
+	case isNumber(part):
+		shown = part
+		if i, err := strconv.Atoi(part); err == nil && i >= 0 && i < len(infos) {
+			chosen = i
 		}
-		names[i] = fmt.Sprintf("%d: %s", i, info.Name)
+	case part != "":
+		chosen = named(func(name string) bool { return strings.EqualFold(name, part) })
+		if chosen < 0 {
+			chosen = named(func(name string) bool { return strings.Contains(strings.ToLower(name), part) })
+		}
 	}
-	return 0, fmt.Errorf("no adapter %q, choose from %s", want, strings.Join(names, ", "))
+	if chosen >= 0 {
+		return chosen, nil
+	}
+	list := make([]string, len(infos))
+	for i, info := range infos {
+		list[i] = fmt.Sprintf("%d: %s", i, info.Name)
+	}
+	return 0, fmt.Errorf("no adapter %s, choose from %s", shown, strings.Join(list, ", "))
+}
+
+// isNumber tells numbers, which are never part of a name: also those that are
+// no index, such as 1e3.
+func isNumber(s string) bool {
+	_, err := strconv.ParseFloat(s, 64)
+	return strings.ContainsAny(s, "0123456789") && !errors.Is(err, strconv.ErrSyntax)
 }
 
 // rank orders adapters, best first.

@@ -64,7 +64,7 @@ func (s *Session) guarded(slot graph.Slot) int64 {
 	free := false
 	switch slot.Space {
 	case graph.SpaceState:
-		m, offset := s.store.states[s.program.States[slot.Index]].at(slot.Offset)
+		m, offset := s.states[slot.Index].at(slot.Offset)
 		free = offset+slot.Bytes == m.bytes
 	case graph.SpaceArena:
 		free = s.program.Guard >= guardBytes || slot.Offset+slot.Bytes == s.program.Arena[slot.Index]

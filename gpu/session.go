@@ -10,6 +10,7 @@ import (
 	"github.com/rajveermalviya/go-webgpu/wgpu"
 
 	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/internal/await"
 	"github.com/clip-wgpu/clip-wgpu/shaders"
 )
 
@@ -20,10 +21,11 @@ type Session struct {
 	store   *Store
 	program *graph.Program
 	memory  []*buffer // from the pool: the arena, then the inputs
+	states  []extents // of the store, where the Program's States lie
 	params  *buffer   // one paramsBytes slot a step
 	steps   []step
 	commits int  // the first step that writes a State
-	closed  bool // under run
+	closed  bool // changed under run and core.calls, read under either
 
 	// Under run, kept so that a replay allocates nothing.
 	transfers []transfer
@@ -50,6 +52,21 @@ const paramsBytes = 256
 // *MemoryError; a kernel that does not compile a *ShaderError. The caller
 // closes the session.
 func (d *Device) Load(p *graph.Program, w *Store) (*Session, error) {
+	return d.LoadContext(context.Background(), p, w)
+}
+
+// LoadContext is Load that a caller leaves when ctx ends. The loading then stops
+// once a kernel that is being compiled, or a piece of a parameter that is being
+// read, is done, and gives back what it took.
+func (d *Device) LoadContext(ctx context.Context, p *graph.Program, w *Store) (*Session, error) {
+	load := func() (*Session, error) { return d.load(ctx, p, w) }
+	if ctx.Done() == nil {
+		return load()
+	}
+	return await.Do(ctx, load, func(s *Session) { s.Close() })
+}
+
+func (d *Device) load(ctx context.Context, p *graph.Program, w *Store) (*Session, error) {
 	if err := d.retain(); err != nil {
 		return nil, err
 	}
@@ -61,7 +78,7 @@ func (d *Device) Load(p *graph.Program, w *Store) (*Session, error) {
 	err := w.retain(d.core)
 	if err == nil {
 		s.store = w
-		err = s.load()
+		err = s.load(ctx)
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -69,17 +86,18 @@ func (d *Device) Load(p *graph.Program, w *Store) (*Session, error) {
 	return s, nil
 }
 
-func (s *Session) load() error {
+func (s *Session) load(ctx context.Context) error {
 	if err := s.core.checkProgram(s.program); err != nil {
 		return err
 	}
-	s.store.load.lock()
+	if err := s.store.load.acquire(ctx); err != nil {
+		return err
+	}
 	defer s.store.load.unlock()
-	ctx := context.Background() // what follows takes long only where the disk does
 	if err := s.core.call(ctx, s.allocate); err != nil {
 		return err
 	}
-	if err := s.upload(); err != nil {
+	if err := s.upload(ctx); err != nil {
 		return err
 	}
 	for i := range s.program.Steps {
@@ -91,25 +109,15 @@ func (s *Session) load() error {
 	return nil
 }
 
-// allocate takes all memory but the States', having checked that they fit too.
-// The caller is inside call.
+// allocate takes all memory but that of new States, having checked that it fits
+// too. The caller is inside call.
 func (s *Session) allocate() error {
 	c, p := s.core, s.program
-	var sizes []int64
-	for _, n := range p.Arena {
-		sizes = append(sizes, n+c.guard())
-	}
-	for _, in := range p.Inputs {
-		sizes = append(sizes, in.Bytes())
-	}
-	picked, missing := c.pick(sizes)
 	for _, st := range p.States {
-		if s.store.states[st] == nil {
-			missing += c.stateBytes(st)
-		}
+		s.states = append(s.states, s.store.states[st])
 	}
-	params := int64(len(p.Steps)) * paramsBytes
-	if err := c.fits(missing + params); err != nil {
+	sizes, picked, missing := s.store.demand(p, c.pool)
+	if err := c.fits(missing); err != nil {
 		return err
 	}
 	for i, b := range picked {
@@ -123,11 +131,11 @@ func (s *Session) allocate() error {
 		b.users++
 		s.memory = append(s.memory, b)
 	}
-	if params == 0 {
+	if len(p.Steps) == 0 {
 		return nil
 	}
 	var err error
-	s.params, err = c.newBuffer("params", params, wgpu.BufferUsage_Uniform|wgpu.BufferUsage_CopyDst)
+	s.params, err = c.newBuffer("params", int64(len(p.Steps))*paramsBytes, wgpu.BufferUsage_Uniform|wgpu.BufferUsage_CopyDst)
 	return err
 }
 
@@ -176,7 +184,7 @@ func (s *Session) place(slot graph.Slot) (b *buffer, offset int64) {
 	case graph.SpaceInput:
 		return s.memory[len(s.program.Arena)+slot.Index], slot.Offset
 	case graph.SpaceState:
-		e, offset := s.store.states[s.program.States[slot.Index]].at(slot.Offset)
+		e, offset := s.states[slot.Index].at(slot.Offset)
 		return e.buffer, offset
 	}
 	return s.memory[slot.Index], slot.Offset

@@ -11,11 +11,13 @@ import (
 // Store holds States on the device: parameters, optimizer moments, running
 // statistics. Sessions that were loaded with one Store share its States.
 type Store struct {
-	core   *core // nil if the device was closed
-	load   lock  // around states; taken before run
-	states map[*graph.State]extents
-	users  int  // the owner and the sessions; under calls
-	closed bool // under calls
+	core *core // nil if the device was closed
+	load lock  // one Load or Write at a time; taken before run
+
+	// Under core.calls.
+	states map[*graph.State]extents // without those that a Load is still filling
+	users  int                      // the owner and the sessions
+	closed bool
 }
 
 // NewStore returns an empty store. The caller closes it. Of a closed device the store is closed.
@@ -73,49 +75,53 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// use takes the locks that reading or writing st's memory wants; done returns them.
-func (s *Store) use(ctx context.Context, st *graph.State, n int) (done func(), err error) {
+// check refuses what n values of st cannot be read from or written to.
+func (s *Store) check(st *graph.State, n int) error {
 	switch {
 	case s == nil || s.core == nil:
-		return nil, ErrClosed
+		return ErrClosed
 	case st == nil:
-		return nil, fmt.Errorf("nil state")
+		return fmt.Errorf("nil state")
 	case st.DType != graph.F32:
-		return nil, fmt.Errorf("state %s is %v, want f32", st.Name, st.Spec)
+		return fmt.Errorf("state %s is %v, want f32", st.Name, st.Spec)
 	case st.Check() != nil:
-		return nil, st.Check()
+		return st.Check()
 	case n != st.Shape.Elems():
-		return nil, fmt.Errorf("state %s %v takes %d values, got %d", st.Name, st.Spec, st.Shape.Elems(), n)
+		return fmt.Errorf("state %s %v takes %d values, got %d", st.Name, st.Spec, st.Shape.Elems(), n)
 	}
-	if err := s.load.acquire(ctx); err != nil {
+	return nil
+}
+
+// find returns st's memory, or nil. It stays there while the caller holds run.
+func (s *Store) find(ctx context.Context, st *graph.State) (extents, error) {
+	if err := s.core.calls.acquire(ctx); err != nil {
 		return nil, err
 	}
-	if err := s.core.acquire(ctx); err != nil {
-		s.load.unlock()
-		return nil, err
-	}
-	done = func() {
-		s.core.release()
-		s.load.unlock()
-	}
-	s.core.calls.lock()
 	defer s.core.calls.unlock()
 	if s.closed {
-		done()
 		return nil, ErrClosed
 	}
-	return done, nil
+	return s.states[st], nil
 }
 
 // Write sets a state's values, row-major, and adds it to the store if it is
 // new. A write that has begun is not cancelled: a state is never half new.
 func (s *Store) Write(ctx context.Context, st *graph.State, data []float32) error {
-	done, err := s.use(ctx, st, len(data))
-	if err != nil {
+	if err := s.check(st, len(data)); err != nil {
 		return err
 	}
-	defer done()
-	m, err := s.state(st)
+	if err := s.load.acquire(ctx); err != nil {
+		return err
+	}
+	defer s.load.unlock()
+	if err := s.core.acquire(ctx); err != nil {
+		return err
+	}
+	defer s.core.release()
+	m, err := s.find(ctx, st)
+	if err == nil && m == nil {
+		m, err = s.add(ctx, st)
+	}
 	if err != nil {
 		return err
 	}
@@ -133,8 +139,11 @@ func (s *Store) Write(ctx context.Context, st *graph.State, data []float32) erro
 // ReadParam fills dst with a parameter's values, row-major: those of its source
 // while the store does not have it.
 func (s *Store) ReadParam(ctx context.Context, p *graph.Param, dst []float32) error {
+	if p == nil {
+		return fmt.Errorf("nil parameter")
+	}
 	err := s.Read(ctx, &p.State, dst)
-	if errors.Is(err, errNotStored) {
+	if errors.Is(err, errNotStored) && p.Source != nil {
 		return p.Source.ReadF32(dst, 0)
 	}
 	return err
@@ -144,12 +153,17 @@ var errNotStored = errors.New("is not in the store")
 
 // Read fills dst with a state's values, row-major.
 func (s *Store) Read(ctx context.Context, st *graph.State, dst []float32) error {
-	done, err := s.use(ctx, st, len(dst))
+	if err := s.check(st, len(dst)); err != nil {
+		return err
+	}
+	if err := s.core.acquire(ctx); err != nil {
+		return err
+	}
+	defer s.core.release()
+	m, err := s.find(ctx, st)
 	if err != nil {
 		return err
 	}
-	defer done()
-	m := s.states[st]
 	if m == nil {
 		return fmt.Errorf("state %s %w", st.Name, errNotStored)
 	}
@@ -162,31 +176,67 @@ func (s *Store) Read(ctx context.Context, st *graph.State, dst []float32) error 
 	return s.core.readback(ctx, m.cut(0, bytesOf(dst)))
 }
 
-// state returns st's memory, zeros when it is new.
-func (s *Store) state(st *graph.State) (extents, error) {
-	if m := s.states[st]; m != nil {
-		return m, nil
-	}
-	var m extents
-	err := s.core.call(context.Background(), func() (err error) {
-		m, err = s.core.newState(st)
+// add gives st, which is new, memory of zeros.
+func (s *Store) add(ctx context.Context, st *graph.State) (m extents, err error) {
+	err = s.core.call(ctx, func() (err error) {
+		if m, err = s.core.newState(st); err == nil {
+			s.states[st] = m
+		}
 		return err
 	})
-	if err != nil {
-		return nil, err
-	}
-	s.states[st] = m
-	return m, nil
+	return m, err
 }
 
-// forget frees parameters that were not all filled. The caller holds load.
-func (s *Store) forget(params []*graph.Param) {
-	s.core.settle()
-	defer s.core.release()
+// demand is what p takes of memory: the sizes of its arena and inputs, the
+// buffers of the pool that serve as them, and the bytes that are to be allocated.
+// The caller holds calls.
+func (s *Store) demand(p *graph.Program, pool []*buffer) (sizes []int64, picked []*buffer, missing int64) {
+	for _, n := range p.Arena {
+		sizes = append(sizes, n+s.core.guard())
+	}
+	for _, in := range p.Inputs {
+		sizes = append(sizes, in.Bytes())
+	}
+	picked, missing = pick(pool, sizes)
+	for _, st := range p.States {
+		if s.states[st] == nil {
+			missing += s.core.stateBytes(st)
+		}
+	}
+	return sizes, picked, missing + int64(len(p.Steps))*paramsBytes
+}
+
+// Fits gives the *MemoryError that Load would if the other sessions, of the same
+// device, were closed before; nil if p then fits into Options.MaxMemory.
+func (s *Store) Fits(p *graph.Program, others ...*Session) error {
+	if s == nil || s.core == nil {
+		return ErrClosed
+	}
 	s.core.calls.lock()
 	defer s.core.calls.unlock()
-	for _, p := range params {
-		s.core.freeState(s.states[&p.State])
-		delete(s.states, &p.State)
+	if s.closed {
+		return ErrClosed
 	}
+	freed, leaving := int64(0), map[*buffer]int{}
+	for _, o := range others {
+		if o == nil || o.closed {
+			continue
+		}
+		if o.params != nil {
+			freed += o.params.size
+		}
+		for _, b := range o.memory {
+			leaving[b]++
+		}
+	}
+	var pool []*buffer
+	for _, b := range s.core.pool {
+		if b.users > leaving[b] {
+			pool = append(pool, b)
+		} else {
+			freed += b.size
+		}
+	}
+	_, _, missing := s.demand(p, pool)
+	return s.core.fits(missing - freed)
 }

@@ -11,57 +11,83 @@ import (
 	"github.com/clip-wgpu/clip-wgpu/graph"
 )
 
-// upload fills the params and the parameters that the store lacks.
-func (s *Session) upload() error {
+// upload fills the params, and the States that the store lacks: parameters from
+// their sources. They are the store's when all are full.
+func (s *Session) upload(ctx context.Context) error {
 	params := make([]uint32, len(s.program.Steps)*paramsBytes/4)
 	for i, st := range s.program.Steps {
 		copy(params[i*paramsBytes/4:], st.Params)
 	}
 	u := uploader{core: s.core}
-	if err := u.alone(func(ctx context.Context) error { return u.write(ctx, s.params, 0, bytesOf(params)) }); err != nil {
+	err := u.alone(ctx, func() error { return u.write(ctx, s.params, 0, bytesOf(params)) })
+	if err != nil {
 		return err
 	}
-	var fresh []*graph.Param
-	var err error
-	for _, st := range s.program.States {
-		if s.store.states[st] != nil {
-			continue
-		}
-		if _, err = s.store.state(st); err != nil {
-			break
-		}
-		if p := s.program.Params[st]; p != nil {
-			fresh = append(fresh, p)
+	var fresh []int
+	for i, m := range s.states {
+		if m == nil {
+			fresh = append(fresh, i)
 		}
 	}
-	if err == nil {
-		err = s.stream(&u, fresh)
+	if err = s.core.call(ctx, func() error { return s.allocateStates(fresh) }); err == nil {
+		err = s.stream(ctx, &u, fresh)
 	}
 	if err == nil {
-		err = u.alone(u.flush)
+		err = u.alone(ctx, func() error { return u.flush(ctx) })
 	}
 	if err != nil {
-		s.store.forget(fresh)
+		s.discard(fresh)
+		return err
 	}
-	return err
+	s.core.calls.lock()
+	defer s.core.calls.unlock()
+	for _, i := range fresh {
+		s.store.states[s.program.States[i]] = s.states[i]
+	}
+	return nil
+}
+
+// allocateStates makes the States of these indices. The caller is inside call.
+func (s *Session) allocateStates(fresh []int) (err error) {
+	for _, i := range fresh {
+		if s.states[i], err = s.core.newState(s.program.States[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// discard frees States that were not all filled.
+func (s *Session) discard(fresh []int) {
+	s.core.settle()
+	defer s.core.release()
+	s.core.calls.lock()
+	defer s.core.calls.unlock()
+	for _, i := range fresh {
+		s.core.freeState(s.states[i])
+	}
 }
 
 // maxStreams is how many parameters are converted at once, each in a few MiB of
 // the host's memory, while others are on their way.
 const maxStreams = 4
 
-// stream fills parameters from their sources, which are read without holding a
-// lock that others wait for.
-func (s *Session) stream(u *uploader, params []*graph.Param) error {
+// stream fills those of the States that are parameters from their sources, which
+// are read without holding a lock that others wait for.
+func (s *Session) stream(ctx context.Context, u *uploader, fresh []int) error {
 	var next atomic.Int64
 	errs := make([]error, min(maxStreams, runtime.GOMAXPROCS(0)))
 	var streams sync.WaitGroup
 	for i := range errs {
 		streams.Go(func() {
-			for at := int(next.Add(1)) - 1; at < len(params); at = int(next.Add(1)) - 1 {
-				if err := s.streamOne(u, params[at]); err != nil {
-					errs[i] = fmt.Errorf("parameter %s: %w", params[at].Name, err)
-					next.Store(int64(len(params)))
+			for at := int(next.Add(1)) - 1; at < len(fresh); at = int(next.Add(1)) - 1 {
+				p := s.program.Params[s.program.States[fresh[at]]]
+				if p == nil {
+					continue
+				}
+				if err := s.streamOne(ctx, u, p, s.states[fresh[at]]); err != nil {
+					errs[i] = fmt.Errorf("parameter %s: %w", p.Name, err)
+					next.Store(int64(len(fresh)))
 				}
 			}
 		})
@@ -76,13 +102,12 @@ func (s *Session) stream(u *uploader, params []*graph.Param) error {
 }
 
 // streamOne uploads a parameter piece by piece.
-func (s *Session) streamOne(u *uploader, p *graph.Param) error {
+func (s *Session) streamOne(ctx context.Context, u *uploader, p *graph.Param, m extents) error {
 	if p.Source == nil {
 		return errors.New("it has no source and was not written")
 	}
-	m := s.store.states[&p.State]
 	write := func(offset int64, data []byte) error {
-		return u.alone(func(ctx context.Context) error { return u.fill(ctx, m, offset, data) })
+		return u.alone(ctx, func() error { return u.fill(ctx, m, offset, data) })
 	}
 	if p.Packed() {
 		return p.Pack(p.Source.ReadF32, func(offset int64, words []uint32) error { return write(offset, bytesOf(words)) })

@@ -209,7 +209,10 @@ func (w *window) draw(ctx context.Context) error {
 	if view == nil || err != nil {
 		return err
 	}
-	defer view.Release()
+	defer w.core.call(context.Background(), func() error { // what is lost is never freed
+		view.Release()
+		return nil
+	})
 	return w.present(ctx, picture, view)
 }
 
@@ -243,7 +246,7 @@ func (w *window) next(ctx context.Context, size image.Point) (view *wgpu.Texture
 		w.failures = 0
 		return view, nil
 	}
-	if w.failures++; ctx.Err() != nil || w.failures > patience || w.core.lost != nil {
+	if w.failures++; ctx.Err() != nil || w.failures > patience || errors.Is(err, ErrLost) {
 		return nil, err
 	}
 	w.stale, w.chainSize = true, image.Point{} // out of date: a new chain

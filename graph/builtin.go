@@ -58,7 +58,7 @@ func init() { // a VJP that records its own op would be an initialization cycle
 
 // Reshape relabels x's dimensions; nothing moves.
 func (g *Graph) Reshape(x Tensor, shape ...int) Tensor {
-	if slices.Equal(x.Shape(), shape) {
+	if g.owns(x) && slices.Equal(x.Shape(), shape) {
 		return x
 	}
 	return g.Apply(reshapeOp, Shape(slices.Clone(shape)), x)[0]

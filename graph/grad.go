@@ -4,16 +4,20 @@ package graph
 // reverse accumulation over the tape (Griewank & Walther, Evaluating
 // Derivatives, 2008). A parameter that the loss does not depend on gets zeros.
 func (g *Graph) Grad(loss Tensor, wrt ...*Param) []Tensor {
-	if loss.Shape().Elems() != 1 || loss.Spec().DType != F32 {
+	leaves, grads := make([]Tensor, len(wrt)), make([]Tensor, len(wrt))
+	switch {
+	case !loss.Valid():
+		g.Fail("grad: the loss is absent")
+	case !g.owns(loss):
+		g.Fail("grad: the loss belongs to another graph")
+	case loss.Shape().Elems() != 1 || loss.Spec().DType != F32:
 		g.Fail("grad: the loss is %v, want one f32", loss.Spec())
 	}
-	grads := make([]Tensor, len(wrt))
-	if g.err != nil {
-		return grads
-	}
-	leaves := make([]Tensor, len(wrt))
 	for i, p := range wrt {
 		leaves[i] = g.Param(p)
+	}
+	if g.err != nil {
+		return grads
 	}
 	needs := g.dependents(leaves)
 	flow := map[Tensor]Tensor{loss: g.Fill(1, loss.Shape()...)}

@@ -22,7 +22,12 @@ const (
 	I32              // 32-bit signed integer: token ids, row indices, labels
 )
 
-func (d DType) String() string { return [...]string{"f32", "i32"}[d] }
+func (d DType) String() string {
+	if d > I32 {
+		return fmt.Sprintf("dtype(%d)", uint8(d))
+	}
+	return [...]string{"f32", "i32"}[d]
+}
 
 // Shape is a tensor's dimensions, outermost first. A scalar has none.
 type Shape []int
@@ -311,9 +316,12 @@ func (g *Graph) Apply(op *Op, attr any, in ...Tensor) []Tensor {
 	return ts
 }
 
+// owns reports whether t was recorded on g.
+func (g *Graph) owns(t Tensor) bool { return t.node != nil && t.node.g == g }
+
 func (g *Graph) infer(n *Node) ([]Spec, error) {
 	for i, t := range n.In {
-		if t.Valid() && t.node.g != g {
+		if t.Valid() && !g.owns(t) {
 			return nil, fmt.Errorf("input %d belongs to another graph", i)
 		}
 		if s := t.State(); s != nil && s.Packed() && !slices.Contains(n.Op.Packed, i) {
@@ -346,6 +354,10 @@ func (g *Graph) Input(name string, shape Shape, dtype DType) Tensor {
 
 // State reads s as it is at this point of the tape.
 func (g *Graph) State(s *State) Tensor {
+	if s == nil {
+		g.Fail("nil state")
+		return Tensor{}
+	}
 	if t, ok := g.states[s]; ok {
 		return t
 	}
@@ -359,6 +371,10 @@ func (g *Graph) State(s *State) Tensor {
 
 // Param reads p; Grad can differentiate with respect to it.
 func (g *Graph) Param(p *Param) Tensor {
+	if p == nil {
+		g.Fail("nil parameter")
+		return Tensor{}
+	}
 	g.params[&p.State] = p
 	return g.State(&p.State)
 }
@@ -366,6 +382,10 @@ func (g *Graph) Param(p *Param) Tensor {
 // Assign stores x in dst. Reads of dst recorded before see the old value; a
 // handle of dst taken before must not be used after, and Build says so.
 func (g *Graph) Assign(dst *State, x Tensor) {
+	if dst == nil {
+		g.Fail("assign: nil state")
+		return
+	}
 	g.Apply(assignOp, dst, x)
 	delete(g.states, dst)
 }
@@ -373,6 +393,9 @@ func (g *Graph) Assign(dst *State, x Tensor) {
 func (g *Graph) leaf(op *Op, attr any, s Spec) Tensor {
 	if slices.ContainsFunc(s.Shape, func(d int) bool { return d <= 0 }) {
 		g.Fail("%s %v: empty dimension in %v", op.Name, attr, s)
+	}
+	if s.DType > I32 {
+		g.Fail("%s %v: no such element type as in %v", op.Name, attr, s)
 	}
 	n := &Node{Op: op, Attr: attr, Out: []Spec{s}, Scope: g.path(), g: g, id: len(g.nodes)}
 	g.nodes = append(g.nodes, n)

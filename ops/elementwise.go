@@ -22,6 +22,16 @@ func elementwise(kernel shaders.Variant, count int, args []graph.Arg, params ...
 // kernel is the Variant of a file with its own constants.
 func kernel(file string) shaders.Variant { return shaders.Variant{File: file} }
 
+// tile is how many rows and columns one workgroup of a kernel makes: 1 of a
+// kernel that cannot be read, which Build reports.
+func tile(v shaders.Variant) [2]int {
+	k, err := shaders.Load(v)
+	if err != nil {
+		return [2]int{1, 1}
+	}
+	return k.Tile
+}
+
 // tuned are the variants that a file's tune lines ask for. One that cannot be
 // read has none but itself, which Build reports.
 func tuned(file string) []shaders.Variant {

@@ -44,23 +44,28 @@ func tableParams(table graph.Shape, c graph.Chunk) []uint32 {
 func nearestRow(id float64, rows int) int { return min(max(int(id), 0), rows-1) }
 
 // gatherGradOp takes ids and dy to the gradient of the table, whose shape is
-// the attribute. Outputs 1 and 2 chain the occurrences of each id, so that every
-// row of the result is summed by one invocation in one order.
+// the attribute. A merge sort of (id, row of dy) brings the occurrences of each id
+// side by side, so that every row of the result is summed by one invocation in
+// one order. Outputs 1 and 2 are the pairs, sorted from the one into the other.
 var gatherGradOp = &graph.Op{
 	Name: "gather_grad",
 	Infer: func(n *graph.Node) ([]graph.Spec, error) {
-		chain := graph.Spec{Shape: graph.Shape{n.In[0].Shape().Elems()}, DType: graph.I32}
-		return []graph.Spec{{Shape: n.Attr.(graph.Shape)}, chain, chain}, nil
+		pairs := graph.Spec{Shape: graph.Shape{n.In[0].Shape().Elems(), 2}, DType: graph.I32}
+		return []graph.Spec{{Shape: n.Attr.(graph.Shape)}, pairs, pairs}, nil
 	},
 	Lower: func(n *graph.Node) []graph.Launch {
 		ids, dy, table := n.In[0].Shape().Elems(), n.In[1].Shape().Elems(), n.Out[0]
-		id, next, start := graph.In(0), graph.Out(1), graph.Out(2)
 		launches := n.PerChunk(table, func(c graph.Chunk) graph.Launch {
 			return elementwise(kernel("fill"), c.Elems, []graph.Arg{graph.Out(0)}, bits(0))
 		})
-		launches = append(launches, elementwise(kernel("gather_links"), ids, []graph.Arg{id, next, start}, uint32(table.Shape[0])))
+		pairs, other := graph.Out(1), graph.Out(2)
+		launches = append(launches, elementwise(kernel("gather_sort"), ids, []graph.Arg{graph.In(0), pairs}, uint32(table.Shape[0])))
+		for run := tile(kernel("gather_sort"))[0]; run < ids; run *= 2 {
+			launches = append(launches, elementwise(kernel("gather_merge"), ids, []graph.Arg{pairs, other}, uint32(run)))
+			pairs, other = other, pairs
+		}
 		return append(launches, n.PerChunk(table, func(c graph.Chunk) graph.Launch {
-			return elementwise(kernel("gather_grad"), dy, []graph.Arg{id, next, start, graph.In(1), graph.Out(0)}, tableParams(table.Shape, c)...)
+			return elementwise(kernel("gather_grad"), dy, []graph.Arg{pairs, graph.In(1), graph.Out(0)}, tableParams(table.Shape, c)...)
 		})...)
 	},
 	Ref: func(n *graph.Node, in, out [][]float64) {
@@ -70,6 +75,7 @@ var gatherGradOp = &graph.Op{
 		}
 	},
 }
+
 
 // Gather records the rows of table [rows, width] that ids [...], i32, name:
 // [..., width] (torch.nn.functional.embedding). Callers keep ids in [0, rows);

@@ -226,13 +226,11 @@ func Linear(g *graph.Graph, x, w, bias graph.Tensor) graph.Tensor {
 // on, which is a multiple of 4 where w is a packed State.
 func LinearRows(g *graph.Graph, x, w, bias graph.Tensor, first, count int) graph.Tensor {
 	if s := w.State(); count != w.Dim(0) && (s == nil || !s.Packed()) {
-		rows := func(t graph.Tensor) graph.Tensor {
-			if !t.Valid() {
-				return t
-			}
-			return cut(g, t, first, count)
+		w = cut(g, w, first, count)
+		if bias.Valid() {
+			bias = cut(g, bias, first, count)
 		}
-		return LinearRows(g, x, rows(w), rows(bias), 0, count)
+		first = 0
 	}
 	return g.Apply(linearOp, linearAttr{first: first, rows: count, act: none}, x, w, bias, graph.Tensor{})[0]
 }

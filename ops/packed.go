@@ -27,14 +27,14 @@ var linearKernels = slices.Concat(tuned("linear_split"), tuned("linear_step"), t
 // on Mesa's software driver or, on GPUs, what was on an NVIDIA H200. Tiles of
 // fewer than 192 workgroups leave most of that idle.
 func (p packedLinear) candidates(software bool) []shaders.Variant {
-	first := "linear_step GROUPS=2"
+	first, large := "linear_step GROUPS=2", tile(kernel("linear_tile"))
 	switch {
 	case software && p.m > 4:
 	case p.m <= 2, !software && p.m <= 8:
 		first = "linear_split ROWS=1"
 	case p.m <= 64:
 		first = "linear_split ROWS=4"
-	case p.tiles() < 192:
+	case graph.Ceil(p.m, large[0])*graph.Ceil(p.n, large[1]) < 192:
 		first = "linear_split ROWS=8"
 	default:
 		first = "linear_tile"
@@ -43,15 +43,6 @@ func (p packedLinear) candidates(software bool) []shaders.Variant {
 	at := slices.IndexFunc(all, func(v shaders.Variant) bool { return v.String() == first })
 	all[0], all[at] = all[at], all[0]
 	return all
-}
-
-// tiles is how many workgroups linear_tile has for y.
-func (p packedLinear) tiles() int {
-	k, err := shaders.Load(kernel("linear_tile"))
-	if err != nil {
-		return 0 // Build says why
-	}
-	return k.Groups(1, p.m, p.n)
 }
 
 // class names problems that one kernel suits: m counts to the next power of two.

@@ -19,6 +19,7 @@ var mayImport = map[string][]string{
 	"internal/guard":     {},
 	"internal/fuzztest":  {"internal/guard"},
 	"internal/half":      {},
+	"internal/await":     {},
 	"internal/usage":     {},
 	"internal/hubtest":   {},
 	"internal/torchtest": {},
@@ -26,12 +27,12 @@ var mayImport = map[string][]string{
 	"ops":                {"graph", "shaders"},
 	"layers":             {"graph", "ops"},
 	"weights":            {"graph", "internal/guard", "internal/half"},
-	"gpu":                {"graph", "shaders"},
+	"gpu":                {"graph", "shaders", "internal/await"},
 	"clip/tokenizer":     {"internal/guard"},
 	"clip/preprocess":    {"internal/guard"},
-	"clip/hub":           {},
-	"clip":               {"clip/tokenizer", "clip/preprocess", "clip/hub", "internal/guard", "graph", "layers", "ops", "weights", "gpu"},
-	"train":              {"clip", "graph", "ops", "gpu"},
+	"clip/hub":           {"weights"},
+	"clip":               {"clip/tokenizer", "clip/preprocess", "clip/hub", "internal/await", "internal/guard", "graph", "layers", "ops", "weights", "gpu"},
+	"train":              {"clip", "internal/await", "graph", "ops", "gpu"},
 }
 
 func TestImportsFollowTheArrows(t *testing.T) {

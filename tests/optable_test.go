@@ -46,6 +46,7 @@ func runOpCases(t *testing.T, cases []opCase) {
 	t.Helper()
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
+			t.Run("misuse", c.checkMisuse)
 			r := newOpRun(t, c)
 			if len(r.wrt) > 0 && !c.kink {
 				t.Run("gradient", r.checkGradient)

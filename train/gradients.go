@@ -6,6 +6,7 @@ import (
 	"github.com/clip-wgpu/clip-wgpu/clip"
 	"github.com/clip-wgpu/clip-wgpu/gpu"
 	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/internal/await"
 )
 
 // Gradients returns the gradient of a loss over pairs of images [n, 3, height,
@@ -21,27 +22,33 @@ func Gradients(ctx context.Context, m clip.Model, l Loss, mode Mode, images clip
 	if err != nil {
 		return nil, 0, err
 	}
+	session, err := await.Do(ctx, func() (*gpu.Session, error) {
+		return x.backward(ctx, l, mode, len(texts), len(texts[0]))
+	}, func(s *gpu.Session) { s.Close() })
+	if err != nil {
+		return nil, 0, err
+	}
+	defer await.Do(ctx, func() (struct{}, error) { return struct{}{}, session.Close() }, nil)
+	var loss [1]float32
+	grads, outs := make(map[string]clip.Tensor, len(x.trainable)), make([][]float32, 0, len(x.trainable)+1)
+	for _, p := range x.trainable {
+		grad := clip.Tensor{Shape: p.Shape, Data: make([]float32, p.Shape.Elems())}
+		grads[p.Name], outs = grad, append(outs, grad.Data)
+	}
+	if err := session.Run(ctx, gpu.IO{Inputs: feed, Outputs: append(outs, loss[:])}); err != nil {
+		return nil, 0, err
+	}
+	return grads, float64(loss[0]), nil
+}
+
+// backward makes a program ready to run that gives the gradients and the loss of
+// batch pairs.
+func (m *model) backward(ctx context.Context, l Loss, mode Mode, batch, length int) (*gpu.Session, error) {
 	g := graph.New()
-	loss := x.loss(g, l, mode, len(texts), len(texts[0]))
-	prog, err := g.Build(append(g.Grad(loss, x.trainable...), loss)...)
+	loss := m.loss(g, l, mode, batch, length)
+	prog, err := g.Build(append(g.Grad(loss, m.trainable...), loss)...)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	session, err := m.Device().Load(prog, m.Store())
-	if err != nil {
-		return nil, 0, err
-	}
-	defer session.Close()
-	outs := make([][]float32, len(prog.Outputs))
-	for i, o := range prog.Outputs {
-		outs[i] = make([]float32, o.Shape.Elems())
-	}
-	if err := session.Run(ctx, gpu.IO{Inputs: feed, Outputs: outs}); err != nil {
-		return nil, 0, err
-	}
-	grads := make(map[string]clip.Tensor, len(x.trainable))
-	for i, p := range x.trainable {
-		grads[p.Name] = clip.Tensor{Shape: p.Shape, Data: outs[i]}
-	}
-	return grads, float64(outs[len(outs)-1][0]), nil
+	return m.Device().LoadContext(ctx, prog, m.Store())
 }

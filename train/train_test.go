@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -135,6 +136,12 @@ func TestCancelledStepIsNoStep(t *testing.T) {
 				stop()
 				_, err := trainer.Step(ctx, images, texts)
 				require.ErrorIs(t, err, context.Canceled)
+			}
+			if cancel && i == 0 { // while it is loaded
+				ctx, stop := context.WithTimeout(t.Context(), time.Millisecond)
+				_, err := trainer.Step(ctx, images, texts)
+				stop()
+				require.ErrorIs(t, err, context.DeadlineExceeded)
 			}
 			_, err := trainer.Step(t.Context(), images, texts)
 			require.NoError(t, err)

@@ -6,11 +6,11 @@ import (
 	"math"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
 	"github.com/clip-wgpu/clip-wgpu/gpu"
 	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/internal/await"
 	"github.com/clip-wgpu/clip-wgpu/ops"
 )
 
@@ -41,11 +41,19 @@ type Trainer struct {
 	model *model
 	cfg   Config
 
-	mu       sync.Mutex
+	moments map[*graph.Param][2]*graph.State
+
+	turn     chan struct{} // full while a method has its turn, with what follows
 	closed   bool
 	step     int
-	moments  map[*graph.Param][2]*graph.State
-	sessions map[[2]int]*gpu.Session // by batch and text length
+	programs map[[2]int]*program // by batch and text length
+}
+
+// program is a step made ready to run.
+type program struct {
+	loaded  chan struct{} // closed when session or err is set
+	session *gpu.Session
+	err     error
 }
 
 // New returns a trainer that has made no step. A model whose config asks for
@@ -62,7 +70,7 @@ func New(m clip.Model, c Config) (*Trainer, error) {
 	if c.LR < 0 || c.Eps <= 0 || c.Beta1 < 0 || c.Beta1 >= 1 || c.Beta2 < 0 || c.Beta2 >= 1 || c.WeightDecay < 0 {
 		return nil, fmt.Errorf("%w: optimizer settings %+v", clip.ErrInput, c)
 	}
-	t := &Trainer{model: x, cfg: c, moments: map[*graph.Param][2]*graph.State{}, sessions: map[[2]int]*gpu.Session{}}
+	t := &Trainer{model: x, cfg: c, moments: map[*graph.Param][2]*graph.State{}, turn: make(chan struct{}, 1), programs: map[[2]int]*program{}}
 	for _, p := range x.trainable {
 		if err := p.Trainable(); err != nil {
 			return nil, fmt.Errorf("%w: %w", clip.ErrInput, err)
@@ -89,15 +97,49 @@ func decays(p *graph.Param) bool {
 var undecayed = []string{"positional_embedding", "class_embedding", "cls_emb", "trunk.pos_embed", "trunk.cls_token", "trunk.reg_token"}
 
 // Step makes one update from pairs of images [n, 3, height, width] and texts,
-// and returns the loss before it.
+// and returns the loss before it. When ctx ends no update was made; one that is on
+// its way by then is finished, and no error.
 func (t *Trainer) Step(ctx context.Context, images clip.Tensor, texts [][]int32) (float64, error) {
 	feed, err := t.model.feed(t.cfg.Loss, images, texts)
 	if err != nil {
 		return 0, err
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	session, err := t.session(len(texts), len(texts[0]))
+	if err := t.acquire(ctx); err != nil {
+		return 0, err
+	}
+	loss, err := t.update(ctx, feed, len(texts), len(texts[0]))
+	if err != nil {
+		t.release()
+		return 0, err
+	}
+	_, err = await.Do(ctx, func() (struct{}, error) {
+		defer t.release()
+		return struct{}{}, t.model.Refresh(context.WithoutCancel(ctx))
+	}, nil)
+	if ctx.Err() != nil {
+		err = nil // who leaves gets the new scale later
+	}
+	return loss, err
+}
+
+// acquire takes the turn, which release gives back.
+func (t *Trainer) acquire(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	select {
+	case t.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (t *Trainer) release() { <-t.turn }
+
+// update makes the step on the device.
+func (t *Trainer) update(ctx context.Context, feed map[string]any, batch, length int) (float64, error) {
+	session, err := t.session(ctx, [2]int{batch, length})
 	if err != nil {
 		return 0, err
 	}
@@ -107,7 +149,7 @@ func (t *Trainer) Step(ctx context.Context, images clip.Tensor, texts [][]int32)
 		return 0, err
 	}
 	t.step++
-	return float64(loss[0]), t.model.Refresh(context.WithoutCancel(ctx)) // the step is made
+	return float64(loss[0]), nil
 }
 
 // hyperparameters are AdamW's for a step counted from 1, as ops.AdamW takes them.
@@ -119,34 +161,50 @@ func (t *Trainer) hyperparameters(step int) []float32 {
 	}
 }
 
-func (t *Trainer) session(batch, length int) (*gpu.Session, error) {
+// session returns the step for a batch and a text length. A caller whose context
+// ends leaves; the loading goes on for the next one.
+func (t *Trainer) session(ctx context.Context, size [2]int) (*gpu.Session, error) {
 	if t.closed {
 		return nil, gpu.ErrClosed
 	}
-	key := [2]int{batch, length}
-	if s := t.sessions[key]; s != nil {
-		return s, nil
+	p := t.programs[size]
+	if p == nil {
+		p = &program{loaded: make(chan struct{})}
+		t.programs[size] = p
+		go func() {
+			defer close(p.loaded)
+			p.session, p.err = t.load(size[0], size[1])
+		}()
 	}
+	select {
+	case <-p.loaded:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if p.err != nil {
+		delete(t.programs, size) // the next caller tries again
+	}
+	return p.session, p.err
+}
+
+// load makes a step for batch pairs, texts of length tokens, ready to run.
+func (t *Trainer) load(batch, length int) (*gpu.Session, error) {
 	g := graph.New()
 	loss := t.model.loss(g, t.cfg.Loss, t.cfg.Mode, batch, length)
 	grads := g.Grad(loss, t.model.trainable...)
 	hyper := g.Input("adamw", graph.Shape{7}, graph.F32)
 	for i, p := range t.model.trainable {
-		t.update(g, p, grads[i], hyper)
+		t.assign(g, p, grads[i], hyper)
 	}
 	prog, err := g.Build(loss)
 	if err != nil {
 		return nil, err
 	}
-	s, err := t.model.Device().Load(prog, t.model.Store())
-	if err != nil {
-		return nil, err
-	}
-	t.sessions[key] = s
-	return s, nil
+	return t.model.Device().Load(prog, t.model.Store())
 }
 
-func (t *Trainer) update(g *graph.Graph, p *graph.Param, grad, hyper graph.Tensor) {
+// assign records AdamW's update of p.
+func (t *Trainer) assign(g *graph.Graph, p *graph.Param, grad, hyper graph.Tensor) {
 	defer g.Scope("adamw." + p.Name)()
 	m, v := t.moments[p][0], t.moments[p][1]
 	p2, m2, v2 := ops.AdamW(g, g.Param(p), grad, g.State(m), g.State(v), hyper, decays(p))
@@ -160,8 +218,10 @@ func (t *Trainer) update(g *graph.Graph, p *graph.Param, grad, hyper graph.Tenso
 
 // Parameters reads the state dict back, buffers included.
 func (t *Trainer) Parameters(ctx context.Context) (map[string]clip.Tensor, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	if err := t.acquire(ctx); err != nil {
+		return nil, err
+	}
+	defer t.release()
 	out := map[string]clip.Tensor{}
 	for name, p := range t.model.Parameters() {
 		x := clip.Tensor{Shape: p.Shape, Data: make([]float32, p.Shape.Elems())}
@@ -176,12 +236,13 @@ func (t *Trainer) Parameters(ctx context.Context) (map[string]clip.Tensor, error
 // Close frees the trainer's programs; the model stays open and keeps the
 // optimizer's moments until it is closed.
 func (t *Trainer) Close() error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.turn <- struct{}{}
+	defer t.release()
 	t.closed = true
-	for key, s := range t.sessions {
-		s.Close()
-		delete(t.sessions, key)
+	for size, p := range t.programs {
+		<-p.loaded
+		p.session.Close()
+		delete(t.programs, size)
 	}
 	return nil
 }

@@ -7,9 +7,10 @@ import (
 	"io/fs"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/clip-wgpu/clip-wgpu/internal/guard"
 )
 
 // File is an open checkpoint: one file, or several that an index ties together.
@@ -22,21 +23,6 @@ type File struct {
 	mappings []*mapping
 }
 
-// folderNames are what Open looks for in a folder, the first found wins.
-var folderNames = []string{
-	"open_clip_model.safetensors",
-	"model.safetensors",
-	"open_clip_model.safetensors.index.json",
-	"model.safetensors.index.json",
-	"*.safetensors.index.json",
-	"open_clip_pytorch_model.bin",
-	"pytorch_model.bin",
-	"pytorch_model.bin.index.json",
-	"*.pt",
-	"*.pth",
-	"*.bin",
-}
-
 // Open opens a checkpoint and checks the whole of its header, reading no
 // tensor data. The path is
 //
@@ -46,10 +32,7 @@ var folderNames = []string{
 //   - a TorchScript archive, whose tensors are read and whose code is not;
 //   - the archive of numpy.savez;
 //   - the JSON index of a sharded one, whose shards lie beside it;
-//   - a folder that holds one of, in this order: open_clip_model.safetensors,
-//     model.safetensors, their .index.json, any single *.safetensors.index.json,
-//     open_clip_pytorch_model.bin, pytorch_model.bin, its .index.json, any single
-//     *.pt, *.pth or *.bin.
+//   - a folder, of whose files Choose picks one.
 //
 // What a file is shows in its content, never in its name. PyTorch's pickles are
 // read by a machine that knows tensors and plain values and can import or call
@@ -59,7 +42,15 @@ var folderNames = []string{
 // Errors are FileErrors with ErrMalformed, ErrTruncated, ErrForbidden,
 // ErrUnsupportedFormat, ErrNotWeights, fs.ErrNotExist, fs.ErrPermission or
 // another error of the system.
-func Open(path string) (*File, error) {
+func Open(path string) (f *File, err error) {
+	err = guarded(path, func() error {
+		f, err = openFile(path)
+		return err
+	})
+	return f, err
+}
+
+func openFile(path string) (*File, error) {
 	path, err := resolve(path)
 	if err != nil {
 		return nil, err
@@ -166,10 +157,16 @@ func openSingle(r *regular) (*File, error) {
 		return nil, err
 	}
 	f := &File{path: path, mappings: []*mapping{m}}
-	err = m.view(0, r.size, func(raw []byte) (err error) {
-		f.tensors, f.metadata, err = parse(raw)
-		return err
+	err = m.view(0, r.size, func(raw []byte) error {
+		return guarded(path, func() (err error) { // here, where it still sees the place of a panic
+			f.tensors, f.metadata, err = parse(raw)
+			return err
+		})
 	})
+	var caught *guard.PanicError
+	if errors.As(err, &caught) && m.holds(caught.Value) {
+		err = m.fault()
+	}
 	if err != nil {
 		f.Close()
 		return nil, at(path, err)
@@ -178,36 +175,6 @@ func openSingle(r *regular) (*File, error) {
 		f.tensors[i].data = m
 	}
 	return f, nil
-}
-
-// resolve returns the file that stands for a folder, and other paths as they are.
-func resolve(path string) (string, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return "", osError(path, err)
-	}
-	if !info.IsDir() {
-		return path, nil
-	}
-	entries, err := os.ReadDir(path)
-	if err != nil {
-		return "", osError(path, err)
-	}
-	for _, pattern := range folderNames {
-		var found []string
-		for _, e := range entries {
-			if ok, _ := filepath.Match(pattern, e.Name()); ok {
-				found = append(found, e.Name())
-			}
-		}
-		if len(found) > 1 {
-			return "", at(path, fail(ErrNotWeights, "", "folder has several files of weights, give one of them: %s", quote(strings.Join(found, " "))))
-		}
-		if len(found) == 1 {
-			return filepath.Join(path, found[0]), nil
-		}
-	}
-	return "", at(path, fail(fs.ErrNotExist, "", "folder has no weights: looked for %s", strings.Join(folderNames, ", ")))
 }
 
 // describe names what a path that is no regular file is.

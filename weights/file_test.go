@@ -191,36 +191,58 @@ func TestOpenFolder(t *testing.T) {
 	requireFileError(t, err, dir, fs.ErrNotExist, "open_clip_model.safetensors", "model.safetensors")
 
 	// From the last choice to the first: each found wins over those before it.
-	write := func(name, content string) {
-		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(content), 0o666))
-	}
 	checkpoint := string(torchtest.Save(torchtest.Dict{{Key: "x", Value: torchtest.F32([]int{1}, []float32{1})}}))
-	write("part.bin", checkpoint)
-	write("pytorch_model.bin.index.json", `{"weight_map":{"x":"part.bin"}}`)
-	assert.Equal(t, filepath.Join(dir, "pytorch_model.bin.index.json"), open(t, dir).Path())
-	for _, name := range []string{"pytorch_model.bin", "open_clip_pytorch_model.bin"} {
-		write(name, checkpoint)
-		assert.Equal(t, filepath.Join(dir, name), open(t, dir).Path())
-	}
-
-	save(t, filepath.Join(dir, "part.safetensors"), f32(t, "x", 1))
-	for _, name := range []string{"m.safetensors.index.json", "model.safetensors.index.json", "open_clip_model.safetensors.index.json"} {
-		write(name, `{"weight_map":{"x":"part.safetensors"}}`)
-		assert.Equal(t, filepath.Join(dir, name), open(t, dir).Path())
-	}
-	for _, name := range []string{"model.safetensors", "open_clip_model.safetensors"} {
-		save(t, filepath.Join(dir, name), f32(t, "x", 1))
+	for _, name := range []string{"only.bin", "m.bin.index.json", "model.pth", "pytorch_model.pth", "pytorch_model.bin.index.json", "pytorch_model.bin",
+		"model.safetensors.index.json", "model.safetensors", "open_clip_pytorch_model.pth", "open_clip_pytorch_model.bin",
+		"open_clip_pytorch_model.safetensors", "open_clip_model.safetensors.index.json", "open_clip_model.safetensors"} {
+		content := checkpoint
+		if strings.HasSuffix(name, ".json") {
+			content = `{"weight_map":{"x":"only.bin"}}`
+		}
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(content), 0o666))
 		assert.Equal(t, filepath.Join(dir, name), open(t, dir).Path())
 	}
 }
 
-func TestOpenFolderWithSeveralIndexes(t *testing.T) {
-	dir := t.TempDir()
-	for _, name := range []string{"a.safetensors.index.json", "b.safetensors.index.json"} {
-		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte("{}"), 0o666))
+func TestChoose(t *testing.T) {
+	for _, c := range []struct{ files, want string }{
+		{"weights.safetensors", "weights.safetensors"},
+		{"config.json open_clip_pytorch_model.safetensors README.md", "open_clip_pytorch_model.safetensors"},
+		{"a.pt model.safetensors z.safetensors", "model.safetensors"},
+		{"ViT-B-32.pt vocab.json merges.txt tokenizer.json ._ViT-B-32.pt", "ViT-B-32.pt"},
+		{"big_vision.npz", "big_vision.npz"},
+		{"epoch_1.pth config.json", "epoch_1.pth"},
+		{"m-00001-of-00002.safetensors m-00002-of-00002.safetensors m.safetensors.index.json", "m.safetensors.index.json"},
+		{"pytorch_model-00001-of-00001.bin pytorch_model.bin.index.json x.bin", "pytorch_model.bin.index.json"},
+	} {
+		got, err := Choose(strings.Fields(c.files))
+		require.NoError(t, err, c.files)
+		assert.Equal(t, c.want, got)
 	}
+	for _, c := range []struct {
+		files string
+		kind  error
+		says  []string
+	}{
+		{"", fs.ErrNotExist, []string{"has no weights", "open_clip_model.safetensors"}},
+		{"config.json model.onnx .safetensors vocab.bin.json", fs.ErrNotExist, []string{"has no weights"}},
+		{"b.pt a.safetensors c.bin", ErrNotWeights, []string{"several", "a.safetensors, b.pt, c.bin", "--model FOLDER/a.safetensors"}},
+		{"b.safetensors.index.json a.safetensors.index.json x.safetensors", ErrNotWeights, []string{"a.safetensors.index.json, b.safetensors.index.json"}},
+		{"0.pt 1.pt 2.pt 3.pt 4.pt 5.pt 6.pt 7.pt 8.pt 9.pt a.pt b.pt", ErrNotWeights, []string{"9.pt, 2 more"}},
+	} {
+		_, err := Choose(strings.Fields(c.files))
+		requireFileError(t, at("dir", err), "dir", c.kind, c.says...)
+	}
+}
+
+func TestOpenFolderThatHasOneFileOfWeights(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "old.safetensors"), 0o777)) // a folder is no weights
+	save(t, filepath.Join(dir, "weights.safetensors"), f32(t, "x", 1))
+	assert.Equal(t, filepath.Join(dir, "weights.safetensors"), open(t, dir).Path())
+	save(t, filepath.Join(dir, "more.safetensors"), f32(t, "x", 1))
 	_, err := Open(dir)
-	requireFileError(t, err, dir, ErrNotWeights, "a.safetensors.index.json b.safetensors.index.json")
+	requireFileError(t, err, dir, ErrNotWeights, "more.safetensors, weights.safetensors", "--model FOLDER/more.safetensors")
 }
 
 func TestOpenMissing(t *testing.T) {

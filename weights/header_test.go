@@ -1,7 +1,6 @@
 package weights
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -200,37 +199,4 @@ func TestParseMemoryIsBounded(t *testing.T) {
 			assert.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(300<<20))
 		})
 	}
-}
-
-func FuzzSafetensors(f *testing.F) {
-	for _, c := range badFiles {
-		f.Add(c.raw)
-	}
-	f.Add(withHeader(oneTensor, 8))
-	f.Add(withHeader(`{"__metadata__":{"a":"b"},"x":{"dtype":"BF16","shape":[2,3],"data_offsets":[0,12]}}`, 12))
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		head := raw[:min(len(raw), sniffLen)]
-		refusal := recognise(head)
-		isJSON(head)
-		tensors, _, err := parseSafetensors(raw)
-		if err != nil {
-			var fileErr *FileError
-			if !errors.As(err, &fileErr) || strings.Contains(err.Error(), "\n") {
-				t.Fatalf("not a FileError on one line: %q", err)
-			}
-			return
-		}
-		if refusal != nil {
-			t.Fatalf("a good file is taken for something else: %v", refusal)
-		}
-		for _, tensor := range tensors {
-			tensor.data = memory(raw)
-			if size, ok := byteSize(tensor.Shape, tensor.DType); !ok || size != tensor.Len()*tensor.DType.Size() {
-				t.Fatalf("%q: shape %v holds %d elements", tensor.Name, tensor.Shape, tensor.Len())
-			}
-			if _, _, err := tensor.FirstBeyond(1); err != nil {
-				t.Fatal(err)
-			}
-		}
-	})
 }

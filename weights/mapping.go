@@ -46,10 +46,14 @@ func (m *mapping) view(begin, end int, fn func(raw []byte) error) (err error) {
 		if !m.holds(fault) {
 			panic(fault)
 		}
-		err = &FileError{Path: m.name, Reason: "cannot be read any more: it was changed while in use, or its disk failed", Err: ErrTruncated}
+		err = m.fault()
 	}()
 	defer m.forget(begin, end)
 	return fn(m.raw[begin:end:end])
+}
+
+func (m *mapping) fault() error {
+	return &FileError{Path: m.name, Reason: "cannot be read any more: it was changed while in use, or its disk failed", Err: ErrTruncated}
 }
 
 const (

@@ -31,15 +31,22 @@ var layouts = []struct {
 // Canonical returns the tensors of src under the names and in the shapes that
 // open_clip gives them, and the layout that they were in. Nothing is read: the
 // result's tensors read from src's. Tensors that no rule knows keep their names.
-func Canonical(src Source) (Source, Layout, error) {
-	file, _ := src.(*File)
-	src = withoutPrefix(src, trainingPrefix)
+func Canonical(src Source) (canonical Source, layout Layout, err error) {
+	path := ""
+	if file, ok := src.(*File); ok {
+		path = file.path
+	}
+	err = guarded(path, func() error {
+		canonical, layout, err = rename(withoutPrefix(src, trainingPrefix))
+		return at(path, err)
+	})
+	return canonical, layout, err
+}
+
+func rename(src Source) (Source, Layout, error) {
 	for _, l := range layouts {
 		if l.is(src) {
 			m, err := l.rename(src)
-			if file != nil {
-				err = at(file.path, err)
-			}
 			return m, l.layout, err
 		}
 	}

@@ -1,17 +1,34 @@
 package weights
 
+import "github.com/clip-wgpu/clip-wgpu/internal/guard"
+
 // Parse reads a file of weights held in memory under the same rules as Open;
 // name stands for its path. It does not copy data, which must not change.
 func Parse(name string, data []byte) (*File, error) {
 	f := &File{path: name}
-	var err error
-	if f.tensors, f.metadata, err = parse(data); err != nil {
-		return nil, at(name, err)
+	err := guarded(name, func() (err error) {
+		f.tensors, f.metadata, err = parse(data)
+		return at(name, err)
+	})
+	if err != nil {
+		return nil, err
 	}
 	for i := range f.tensors {
 		f.tensors[i].data = memory(data)
 	}
 	return f, nil
+}
+
+// guarded runs a parser. A panic of it becomes the error of the file at path.
+func guarded(path string, parse func() error) error {
+	err := func() (err error) {
+		defer guard.Catch(&err)
+		return parse()
+	}()
+	if caught, ok := err.(*guard.PanicError); ok {
+		return &FileError{Path: path, Reason: caught.Error(), Err: caught}
+	}
+	return err
 }
 
 // parse checks what describes the tensors of a file and returns them in

@@ -29,6 +29,7 @@ type (
 		state any
 	}
 	global string // "module.name"
+	inert  string // what a global that was "called" gives, of which nothing is kept
 )
 
 // pickle is a virtual machine for the part of Python's pickle format that
@@ -67,7 +68,7 @@ func (p *pickle) load() (any, error) {
 		}
 		run := opcodes[code[0]]
 		if run == nil {
-			return nil, fail(ErrForbidden, "", "refused: pickle opcode %s at byte %d is not one of those that hold weights", opcodeName(code[0]), p.op)
+			return nil, fail(ErrForbidden, "", "refused: pickle opcode %s at byte %d is not one of those that hold weights; save it with torch.save and its own pickle protocol, 2", opcodeName(code[0]), p.op)
 		}
 		if err := run(p); err != nil {
 			return nil, err
@@ -184,6 +185,21 @@ func (p *pickle) tupleToMark() error {
 	return p.pushContainer(append(tuple(nil), items...))
 }
 
+// isUTF8 takes surrogates too, which Python writes of file names that are not UTF-8.
+func isUTF8(raw []byte) bool {
+	for len(raw) > 0 {
+		r, size := utf8.DecodeRune(raw)
+		if r == utf8.RuneError && size == 1 {
+			if len(raw) < 3 || raw[0] != 0xed || raw[1]&0xe0 != 0xa0 || raw[2]&0xc0 != 0x80 {
+				return false
+			}
+			size = 3
+		}
+		raw = raw[size:]
+	}
+	return true
+}
+
 func (p *pickle) string(lengthBytes int) error {
 	n, err := p.number(lengthBytes)
 	if err != nil {
@@ -193,10 +209,10 @@ func (p *pickle) string(lengthBytes int) error {
 	if err != nil {
 		return err
 	}
-	if !utf8.Valid(raw) {
+	if !isUTF8(raw) {
 		return p.malformed("a string is not UTF-8")
 	}
-	return p.push(text(raw))
+	return p.push(text(bytes.ToValidUTF8(raw, []byte("\ufffd"))))
 }
 
 func (p *pickle) int(bytes int) error {

@@ -2,50 +2,91 @@ package weights
 
 import (
 	"bytes"
-	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
 
-// storage types of PyTorch.
-var storageTypes = map[global]DType{
-	"torch.FloatStorage": F32, "torch.HalfStorage": F16, "torch.BFloat16Storage": BF16, "torch.DoubleStorage": F64,
-	"torch.LongStorage": I64, "torch.IntStorage": I32, "torch.ShortStorage": I16, "torch.CharStorage": I8,
-	"torch.ByteStorage": U8, "torch.BoolStorage": Bool,
+// element is an element type of PyTorch.
+type element struct {
+	name  global // such as torch.float32
+	dtype DType  // 0 where this package has none
+	size  int    // bytes
 }
 
-const (
-	orderedDict      global = "collections.OrderedDict"
-	rebuildTensor    global = "torch._utils._rebuild_tensor_v2"
-	rebuildParameter global = "torch._utils._rebuild_parameter"
-)
-
-// inertGlobals may be named in a pickle beside the storage types.
-var inertGlobals = []global{
-	orderedDict, rebuildTensor, rebuildParameter, "torch.Size",
-	"torch.float32", "torch.float", "torch.float16", "torch.half", "torch.bfloat16", "torch.float64", "torch.double",
-	"torch.int64", "torch.long", "torch.int32", "torch.int", "torch.int16", "torch.short", "torch.int8", "torch.uint8", "torch.bool",
+func (e element) String() string {
+	if e.dtype == 0 {
+		return string(e.name)
+	}
+	return e.dtype.String()
 }
 
-// pickledStorage is what a persistent id names: elements somewhere in the file.
-type pickledStorage struct {
-	key   string
-	dtype DType
-	numel int
-	begin int // of its bytes in the file, once they are found
+// elements are PyTorch's dtypes by name.
+var elements = func() map[global]element {
+	all := map[global]element{}
+	for name, dtype := range map[global]DType{
+		"float32": F32, "float16": F16, "bfloat16": BF16, "float64": F64, "complex64": C64,
+		"int64": I64, "int32": I32, "int16": I16, "int8": I8, "uint8": U8, "bool": Bool, "uint16": U16, "uint32": U32, "uint64": U64,
+		"float8_e4m3fn": F8E4M3, "float8_e5m2": F8E5M2, "float8_e8m0fnu": F8E8M0,
+	} {
+		all["torch."+name] = element{"torch." + name, dtype, dtype.Size()}
+	}
+	for size, names := range map[int]string{
+		1: "float8_e4m3fnuz float8_e5m2fnuz float4_e2m1fn_x2 quint8 qint8 quint4x2 quint2x4 bits8 bits1x8 bits2x4 bits4x2 " +
+			"int1 int2 int3 int4 int5 int6 int7 uint1 uint2 uint3 uint4 uint5 uint6 uint7",
+		2: "bits16", 4: "complex32 bcomplex32 qint32", 16: "complex128",
+	} {
+		for _, name := range strings.Fields(names) {
+			all["torch."+global(name)] = element{"torch." + global(name), 0, size}
+		}
+	}
+	return all
+}()
+
+// storageTypes are the classes of PyTorch's storages, with their elements.
+var storageTypes = map[global]global{
+	"torch.FloatStorage": "torch.float32", "torch.HalfStorage": "torch.float16", "torch.BFloat16Storage": "torch.bfloat16",
+	"torch.DoubleStorage": "torch.float64", "torch.LongStorage": "torch.int64", "torch.IntStorage": "torch.int32",
+	"torch.ShortStorage": "torch.int16", "torch.CharStorage": "torch.int8", "torch.ByteStorage": "torch.uint8", "torch.BoolStorage": "torch.bool",
+	"torch.ComplexFloatStorage": "torch.complex64", "torch.ComplexDoubleStorage": "torch.complex128",
+	"torch.QUInt8Storage": "torch.quint8", "torch.QInt8Storage": "torch.qint8", "torch.QInt32Storage": "torch.qint32",
+	"torch.QUInt4x2Storage": "torch.quint4x2", "torch.QUInt2x4Storage": "torch.quint2x4",
+	"torch.storage.UntypedStorage": "torch.uint8",
 }
 
-// storageView is all of a storage, or a legacy file's view of a part.
-type storageView struct {
-	*pickledStorage
-	offset, numel int
+// inertNames may be named and not called.
+var inertNames = []global{
+	"torch.Tensor", "torch.storage.TypedStorage", "numpy.ndarray",
+	"torch.per_tensor_affine", "torch.per_tensor_symmetric", "torch.per_channel_affine", "torch.per_channel_symmetric", "torch.per_channel_affine_float_qparams",
 }
 
-// pickledTensor is what _rebuild_tensor_v2 makes.
-type pickledTensor struct {
-	storage       storageView
-	offset        int // all in elements
-	shape, stride []int
+// inertCalls are called for values that no tensor depends on. What they would
+// return is an inert object.
+var inertCalls = []global{
+	"_codecs.encode", "builtins.bytes", "builtins.bytearray", "builtins.complex", "builtins.set",
+	"torch.device", "torch.serialization._get_layout",
+	"numpy.dtype", "numpy.core.multiarray.scalar", "numpy.core.multiarray._reconstruct", "numpy._core.multiarray.scalar", "numpy._core.multiarray._reconstruct",
+}
+
+// known are the globals that torch.load reads with weights_only, but for those
+// of the GPU (torch/_weights_only_unpickler.py), and NumPy's, which older training
+// checkpoints have.
+var known = func() map[global]bool {
+	all := map[global]bool{}
+	for _, g := range slices.Concat(inertNames, inertCalls, madeOfArguments,
+		slices.Collect(maps.Keys(elements)), slices.Collect(maps.Keys(storageTypes)), slices.Collect(maps.Keys(rebuilds)), slices.Collect(maps.Keys(unreadTensors))) {
+		all[g] = true
+	}
+	for _, class := range strings.Fields("Float Double Half BFloat16 Long Int Short Char Byte Bool") {
+		all["torch."+global(class)+"Tensor"] = true // classes of tensors before there were dtypes
+		all["torch.sparse."+global(class)+"Tensor"] = true
+	}
+	return all
+}()
+
+// withoutCUDA is the name of the same class for the CPU.
+func withoutCUDA(g global) global {
+	return global(strings.Replace(string(g), "torch.cuda.", "torch.", 1))
 }
 
 // global takes GLOBAL's two lines. A name is all that is ever made of them.
@@ -59,23 +100,28 @@ func (p *pickle) global() error {
 		return err
 	}
 	g := global(module + "." + name)
-	_, isStorage := storageTypes[g]
+	if module == "__builtin__" { // Python 2's name, which protocol 2 writes
+		g = global("builtins." + name)
+	}
 	inScript := p.torchScript && (module == "__torch__" || strings.HasPrefix(module, "__torch__."))
-	if !isStorage && !inScript && !slices.Contains(inertGlobals, g) {
-		return p.refuseGlobal(g)
+	if !inScript && !known[withoutCUDA(g)] {
+		return p.refuseGlobal(module + "." + name)
 	}
 	return p.push(g)
 }
 
 // refuseGlobal tells a pickled module, which people save by mistake, from the rest.
-func (p *pickle) refuseGlobal(g global) error {
+func (p *pickle) refuseGlobal(g string) error {
 	if bytes.Contains(p.raw, []byte("_parameters")) && bytes.Contains(p.raw, []byte("_modules")) {
-		return fail(ErrForbidden, "", "refused: holds a whole pickled module, of class %s (byte %d), not a state dict; %s", plain(string(g)), p.op, howToConvert)
+		return fail(ErrForbidden, "", "refused: holds a whole pickled module, of class %s (byte %d), not a state dict; %s", plain(g), p.op, howToConvert)
 	}
-	return fail(ErrForbidden, "", "refused: its pickle names %s (byte %d), which is neither imported nor called; only tensors are read", plain(string(g)), p.op)
+	return fail(ErrForbidden, "", "refused: its pickle names %s (byte %d), which is neither imported nor called; %s", plain(g), p.op, howToSave)
 }
 
-const howToConvert = "convert it where it was made: torch.save(model.state_dict(), FILE), or save_file of safetensors.torch"
+const (
+	howToConvert = "convert it where it was made: torch.save(model.state_dict(), FILE), or save_file of safetensors.torch"
+	howToSave    = `where it was made, save its tensors alone: torch.save(checkpoint["state_dict"], FILE)`
+)
 
 // plain is text out of a file on one line of bounded length, in quotes where it needs them.
 func plain(s string) string {
@@ -83,208 +129,4 @@ func plain(s string) string {
 		return q
 	}
 	return s
-}
-
-// reduce is REDUCE: what the rebuild functions would return.
-func (p *pickle) reduce() error {
-	items, err := p.popN(2)
-	if err != nil {
-		return err
-	}
-	args, isTuple := items[1].(tuple)
-	if !isTuple {
-		return p.malformed("the arguments of REDUCE are %s, a tuple expected", describeObject(items[1]))
-	}
-	switch items[0] {
-	case orderedDict:
-		return p.newDict(args)
-	case rebuildTensor:
-		return p.newTensor(args)
-	case rebuildParameter:
-		if t, ok := first[*pickledTensor](args); ok && len(args) == 3 {
-			return p.push(t)
-		}
-		return p.malformed("_rebuild_parameter wants a tensor and two flags")
-	}
-	return fail(ErrForbidden, "", "refused: the pickle calls %s (byte %d); nothing is ever called", describeObject(items[0]), p.op)
-}
-
-func first[T any](args tuple) (v T, ok bool) {
-	if len(args) > 0 {
-		v, ok = args[0].(T)
-	}
-	return v, ok
-}
-
-// newDict is OrderedDict() or OrderedDict([[key, value], …]).
-func (p *pickle) newDict(args tuple) error {
-	d := &dict{}
-	if len(args) > 0 {
-		pairs, ok := args[0].(*list)
-		if !ok || len(args) > 1 {
-			return p.malformed("OrderedDict wants a list of pairs")
-		}
-		for _, item := range pairs.items {
-			pair, ok := item.(tuple)
-			if l, isList := item.(*list); isList {
-				pair, ok = l.items, true
-			}
-			if !ok || len(pair) != 2 {
-				return p.malformed("OrderedDict wants a list of pairs")
-			}
-			d.keys, d.values = append(d.keys, pair[0]), append(d.values, pair[1])
-		}
-		if p.all += 2 * len(d.keys); p.all > maxPickledAll {
-			return p.malformed("more than %d objects", maxPickledAll)
-		}
-	}
-	return p.pushContainer(d)
-}
-
-// newTensor is _rebuild_tensor_v2(storage, offset, size, stride, requires_grad, hooks, metadata).
-func (p *pickle) newTensor(args tuple) error {
-	if len(args) != 6 && len(args) != 7 {
-		return p.malformed("_rebuild_tensor_v2 wants 6 or 7 arguments, %d given", len(args))
-	}
-	t := &pickledTensor{}
-	var ok [4]bool
-	var offset int64
-	t.storage, ok[0] = args[0].(storageView)
-	offset, ok[1] = args[1].(int64)
-	t.shape, ok[2] = dims(args[2])
-	t.stride, ok[3] = dims(args[3])
-	if ok != [4]bool{true, true, true, true} || offset < 0 || int64(int(offset)) != offset || len(t.shape) != len(t.stride) {
-		return p.malformed("_rebuild_tensor_v2 wants a storage, an offset, a size and as many strides")
-	}
-	t.offset = int(offset)
-	return p.pushContainer(t)
-}
-
-// dims reads a tuple of at most maxRank integers from 0 up.
-func dims(v any) ([]int, bool) {
-	items, ok := v.(tuple)
-	if !ok || len(items) > maxRank {
-		return nil, false
-	}
-	list := make([]int, len(items))
-	for i, item := range items {
-		n, ok := item.(int64)
-		if !ok || n < 0 || int64(int(n)) != n {
-			return nil, false
-		}
-		list[i] = int(n)
-	}
-	return list, true
-}
-
-// newObject is NEWOBJ, which TorchScript makes its records by.
-func (p *pickle) newObject() error {
-	items, err := p.popN(2)
-	if err != nil {
-		return err
-	}
-	class, ok := items[0].(global)
-	if !ok || !p.torchScript || !strings.HasPrefix(string(class), "__torch__.") {
-		return fail(ErrForbidden, "", "refused: the pickle makes an object of %s (byte %d); nothing is ever called", describeObject(items[0]), p.op)
-	}
-	return p.pushContainer(&record{class: string(class)})
-}
-
-// build is BUILD: the attributes of a record. Those of a dict, which PyTorch
-// keeps versions in, are dropped.
-func (p *pickle) build() error {
-	items, err := p.popN(1)
-	if err != nil {
-		return err
-	}
-	state := items[0]
-	if len(p.stack) == p.floor() {
-		return p.malformed("nothing on the stack to build")
-	}
-	switch v := p.stack[len(p.stack)-1].(type) {
-	case *record:
-		v.state = state
-		return nil
-	case *dict:
-		return nil
-	default:
-		return fail(ErrForbidden, "", "refused: the pickle sets the state of %s (byte %d)", describeObject(v), p.op)
-	}
-}
-
-// persistentID is BINPERSID of ("storage", type, key, location, numel), with a
-// sixth item in legacy files: nil or (view's key, offset, numel).
-func (p *pickle) persistentID() error {
-	v, err := p.pop()
-	if err != nil {
-		return err
-	}
-	id, ok := v.(tuple)
-	kind, _ := first[text](id)
-	if kind == "module" {
-		return fail(ErrForbidden, "", "refused: holds a whole pickled module, not a state dict; %s", howToConvert)
-	}
-	if !ok || kind != "storage" || len(id) != 5 && len(id) != 6 {
-		return p.malformed("a persistent id that is no storage")
-	}
-	class, _ := id[1].(global)
-	key, isText := id[2].(text)
-	numel, isInt := id[4].(int64)
-	dtype, isType := storageTypes[class]
-	if !isType || !isText || !isInt || numel < 0 || int64(int(numel)) != numel {
-		return p.malformed("a storage wants a type, a key and a number of elements, has %s, %s and %s",
-			describeObject(id[1]), describeObject(id[2]), describeObject(id[4]))
-	}
-	s, seen := p.storages[string(key)]
-	if !seen {
-		s = &pickledStorage{key: string(key), dtype: dtype, numel: int(numel), begin: -1}
-		p.storages[string(key)] = s
-	}
-	if s.dtype != dtype || s.numel != int(numel) {
-		return p.malformed("storage %s is %d elements of %v here and %d of %v before", quote(string(key)), numel, dtype, s.numel, s.dtype)
-	}
-	view := storageView{s, 0, s.numel}
-	if len(id) == 6 && id[5] != nil {
-		part, ok := id[5].(tuple)
-		if !ok || len(part) != 3 {
-			return p.malformed("a view of a storage wants a key, an offset and a number of elements")
-		}
-		where, ok := dims(part[1:])
-		if !ok || where[0] > s.numel || where[1] > s.numel-where[0] {
-			return p.malformed("a view goes past the end of storage %s", quote(string(key)))
-		}
-		view.offset, view.numel = where[0], where[1]
-	}
-	return p.pushContainer(view)
-}
-
-// describeObject says what an object of a pickle is.
-func describeObject(v any) string {
-	switch v := v.(type) {
-	case nil:
-		return "None"
-	case bool, int64, float64:
-		return fmt.Sprint(v)
-	case long:
-		return "a long integer"
-	case text:
-		return quote(string(v))
-	case tuple:
-		return fmt.Sprintf("a tuple of %d", len(v))
-	case *list:
-		return fmt.Sprintf("a list of %d", len(v.items))
-	case set:
-		return "a set"
-	case *dict:
-		return fmt.Sprintf("a dict of %d", len(v.keys))
-	case *record:
-		return "an object of " + plain(v.class)
-	case global:
-		return plain(string(v))
-	case storageView:
-		return "a storage"
-	case *pickledTensor:
-		return "a tensor"
-	}
-	return "an unknown object"
 }

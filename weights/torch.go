@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"math/bits"
 	"strings"
 )
 
@@ -129,8 +128,8 @@ func parseZip(raw []byte) ([]Tensor, map[string]string, error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		if size, ok := byteSize([]int{s.numel}, s.dtype); !ok || size != end-begin {
-			return nil, nil, fail(ErrMalformed, "", "storage %s of %d elements of %v has %d bytes", quote(s.key), s.numel, s.dtype, end-begin)
+		if s.bytes != end-begin {
+			return nil, nil, fail(ErrMalformed, "", "storage %s of %d elements of %v has %d bytes", quote(s.key), s.numel, s.element, end-begin)
 		}
 		s.begin = begin
 	}
@@ -204,15 +203,14 @@ func placeLegacy(raw []byte, p *pickle, keys any) error {
 		if !ok || s.begin >= 0 {
 			return fail(ErrMalformed, "", "storage %s is in the file twice, or no tensor's", describeObject(k))
 		}
-		size, ok := byteSize([]int{s.numel}, s.dtype)
-		if !ok || size > len(raw)-at-8 {
-			return fail(ErrTruncated, "", "cut short: storage %s of %d elements of %v does not end within the file's %d bytes", quote(s.key), s.numel, s.dtype, len(raw))
+		if s.bytes > len(raw)-at-8 {
+			return fail(ErrTruncated, "", "cut short: storage %s of %d elements of %v does not end within the file's %d bytes", quote(s.key), s.numel, s.element, len(raw))
 		}
 		if n := le.Uint64(raw[at:]); n != uint64(s.numel) {
 			return fail(ErrMalformed, "", "storage %s has %d elements in the file, %d expected", quote(s.key), n, s.numel)
 		}
 		s.begin = at + 8
-		at = s.begin + size
+		at = s.begin + s.bytes
 	}
 	for _, s := range p.storages {
 		if s.begin < 0 {
@@ -220,34 +218,4 @@ func placeLegacy(raw []byte, p *pickle, keys any) error {
 		}
 	}
 	return nil
-}
-
-// tensor places t in the file, of fileSize bytes.
-func (t *pickledTensor) tensor(name string, fileSize int) (Tensor, error) {
-	out := Tensor{Name: name, DType: t.storage.dtype, Shape: t.shape}
-	size, ok := byteSize(t.shape, out.DType)
-	if !ok || size > fileSize {
-		return out, fail(ErrMalformed, name, "shape %v of %v exceeds the file's %d bytes", t.shape, out.DType, fileSize)
-	}
-	span, ok := 1, true // from the first element to the last
-	for i, d := range t.shape {
-		hi, n := bits.Mul(uint(max(0, d-1)), uint(t.stride[i]))
-		if ok = ok && hi == 0 && n < uint(fileSize); !ok {
-			break
-		}
-		span += int(n)
-	}
-	if size == 0 {
-		span = 0
-	}
-	if !ok || t.offset > t.storage.numel || span > t.storage.numel-t.offset {
-		return out, fail(ErrMalformed, name, "shape %v with strides %v at %d goes past the end of its storage of %d elements", t.shape, t.stride, t.offset, t.storage.numel)
-	}
-	item := out.DType.Size()
-	out.begin = t.storage.begin + (t.storage.offset+t.offset)*item
-	out.end = out.begin + span*item
-	if size > 0 && !isContiguous(t.shape, t.stride) {
-		out.strided = &strided{t.shape, t.stride}
-	}
-	return out, nil
 }

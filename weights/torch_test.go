@@ -3,7 +3,6 @@ package weights
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -51,6 +50,46 @@ func TestOpenReadsWhatPyTorchWrites(t *testing.T) {
 			requireSameTensor(t, x, y)
 		}
 	}
+}
+
+// Everything that torch.load reads with weights_only, and NumPy's objects, may
+// be beside the tensors. make_kinds.py says what there is.
+func TestOpenReadsTensorsBesideAllKindsOfObjects(t *testing.T) {
+	want := open(t, references+"/kinds.safetensors")
+	for file, missing := range map[string][]string{
+		"kinds.pt": nil, "kinds_numpy.pt": nil, "kinds_legacy.pt": {"f8_e4m3", "f8_e5m2", "f8_e8m0", "u16", "u32", "u64"},
+	} {
+		got := open(t, references+"/"+file)
+		names := slices.DeleteFunc(want.Names(), func(name string) bool { return slices.Contains(missing, name) })
+		require.Equal(t, names, got.Names(), file)
+		for _, name := range names {
+			x, _ := want.Tensor(name)
+			y, _ := got.Tensor(name)
+			requireSameTensor(t, x, y)
+		}
+	}
+}
+
+// A state dict's tensors whose elements are stored in other ways are named, not
+// left out.
+func TestOpenRefusesTensorsThatItCannotRead(t *testing.T) {
+	raw, err := os.ReadFile(references + "/kinds.pt")
+	require.NoError(t, err)
+	a, err := openArchive(raw)
+	require.NoError(t, err)
+	data, err := a.read("kinds/data.pkl", maxPickle)
+	require.NoError(t, err)
+	object, err := newPickle(data).load()
+	require.NoError(t, err)
+	unread := object.(*dict).get("others").(*dict).get("not read").(*list).items
+	for i, says := range []string{
+		"sparse", "sparse", "meta device", "torch.complex128", "conjugated", "negated", "torch.float8_e4m3fnuz", "torch.complex32", "quantized", "quantized",
+	} {
+		d := &dict{[]any{text("model.w")}, []any{unread[i]}}
+		_, _, err := stateDict(d, len(raw))
+		requireFileError(t, at("x.pt", err), "x.pt", err.(*FileError).Err, `tensor "model.w": `, says)
+	}
+	assert.Len(t, unread, 10)
 }
 
 func TestOpenReadsTorchScriptAndTrainingCheckpoints(t *testing.T) {
@@ -233,31 +272,4 @@ func TestOpenBoundsZipDirectories(t *testing.T) {
 	raw = append(raw, append(end, 0, 0)...)
 	_, err := Parse("big", raw)
 	requireFileError(t, err, "big", ErrMalformed, "zip directory", "16777216")
-}
-
-func FuzzTorch(f *testing.F) {
-	for _, name := range []string{"zip.pt", "legacy.pt", "training.pt", "torchscript.pt", "arrays.npz"} {
-		raw, err := os.ReadFile(references + "/" + name)
-		require.NoError(f, err)
-		f.Add(raw)
-	}
-	f.Add(storedPickle(tensorOf("FloatStorage", 8, 1, []int{2, 3}, []int{1, 2})))
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		file, err := Parse("fuzz", raw)
-		if err != nil {
-			var fileErr *FileError
-			if !errors.As(err, &fileErr) || strings.Contains(err.Error(), "\n") {
-				t.Fatalf("not a FileError on one line: %q", err)
-			}
-			return
-		}
-		for _, x := range file.Tensors() {
-			if size := x.Len() * x.DType.Size(); size > len(raw) {
-				t.Fatalf("%q: %d bytes out of %d", x.Name, size, len(raw))
-			}
-			if _, _, err := x.FirstBeyond(1); err != nil {
-				t.Fatal(err)
-			}
-		}
-	})
 }

@@ -29,10 +29,11 @@ func (h *Hub) cachedCommit(r Ref) string {
 		return r.Revision
 	}
 	data, err := os.ReadFile(h.refPath(r))
-	if commit := strings.TrimSpace(string(data)); err == nil && commitPattern.MatchString(commit) {
-		return commit
+	commit := strings.TrimSpace(string(data))
+	if err != nil || commit == "." || !filepath.IsLocal(commit) || commit != filepath.Base(commit) {
+		return ""
 	}
-	return ""
+	return commit // or another name of a snapshot that someone made
 }
 
 // keepCommit records what a revision is.
@@ -62,19 +63,24 @@ func (h *Hub) keepCommit(r Ref, commit string) error {
 // snapshotFiles lists the files of a snapshot that are there, by their path in
 // the repository.
 func (h *Hub) snapshotFiles(r Ref, commit string) []string {
-	var files []string
-	root := h.snapshotDir(r, commit)
-	filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return nil
+	return filesBelow(h.snapshotDir(r, commit), "", 8)
+}
+
+// filesBelow lists the files in a folder and in those within it, to a depth that
+// ends links in a circle. It follows links, as the files of a snapshot are, and as
+// folders that someone moved to another disk can be.
+func filesBelow(dir, prefix string, depth int) (files []string) {
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		name := filepath.Join(dir, e.Name())
+		switch info, err := os.Stat(name); {
+		case err != nil:
+		case info.Mode().IsRegular():
+			files = append(files, prefix+e.Name())
+		case info.IsDir() && depth > 0:
+			files = append(files, filesBelow(name, prefix+e.Name()+"/", depth-1)...)
 		}
-		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
-			if name, err := filepath.Rel(root, path); err == nil {
-				files = append(files, filepath.ToSlash(name))
-			}
-		}
-		return nil
-	})
+	}
 	return files
 }
 
@@ -86,9 +92,9 @@ func (h *Hub) link(r Ref, commit, file, etag string) error {
 	if err := h.makeDir(filepath.Dir(path)); err != nil {
 		return err
 	}
-	target, err := filepath.Rel(filepath.Dir(path), blob)
+	target, err := relative(filepath.Dir(path), blob)
 	if err != nil {
-		return err
+		return h.cacheError(err)
 	}
 	err = os.Symlink(target, path)
 	if errors.Is(err, fs.ErrExist) {
@@ -104,6 +110,19 @@ func (h *Hub) link(r Ref, commit, file, etag string) error {
 		err = nil
 	}
 	return h.cacheError(err)
+}
+
+// relative is the way from a folder to a file, where links may lead to either's folder.
+func relative(dir, file string) (string, error) {
+	dir, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return "", err
+	}
+	home, err := filepath.EvalSymlinks(filepath.Dir(file))
+	if err != nil {
+		return "", err
+	}
+	return filepath.Rel(dir, filepath.Join(home, filepath.Base(file)))
 }
 
 func (h *Hub) makeDir(path string) error { return h.cacheError(os.MkdirAll(path, 0o777)) }

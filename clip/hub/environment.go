@@ -23,49 +23,53 @@ func (o *Options) fromEnvironment() error {
 	if err != nil {
 		return err
 	}
-	o.CacheDir = firstOf(o.CacheDir, expand(os.Getenv("HF_HUB_CACHE")), expand(os.Getenv("HUGGINGFACE_HUB_CACHE")), filepath.Join(home, "hub"))
+	if o.CacheDir == "" {
+		o.CacheDir = expand(firstOf(os.Getenv("HF_HUB_CACHE"), os.Getenv("HUGGINGFACE_HUB_CACHE"), filepath.Join(home, "hub")))
+	}
 	if o.CacheDir, err = filepath.Abs(o.CacheDir); err != nil {
 		return fmt.Errorf("hub cache: %w", err)
 	}
 	o.Endpoint = strings.TrimRight(firstOf(o.Endpoint, os.Getenv("HF_ENDPOINT"), defaultEndpoint), "/")
 	offline := firstOf(os.Getenv("HF_HUB_OFFLINE"), os.Getenv("TRANSFORMERS_OFFLINE"))
-	o.Offline = o.Offline || slices.Contains([]string{"1", "ON", "YES", "TRUE"}, strings.ToUpper(offline))
+	o.Offline = o.Offline || isTrue(offline)
 	if o.Timeout == 0 {
 		o.Timeout = defaultTimeout
 		if n, err := strconv.Atoi(os.Getenv("HF_HUB_DOWNLOAD_TIMEOUT")); err == nil && n > 0 {
 			o.Timeout = time.Duration(min(n, 1<<30)) * time.Second
 		}
 	}
-	if o.Token = cleanToken(firstOf(o.Token, os.Getenv("HF_TOKEN"), os.Getenv("HUGGING_FACE_HUB_TOKEN"))); o.Token == "" {
-		o.Token, err = readToken(firstOf(expand(os.Getenv("HF_TOKEN_PATH")), filepath.Join(home, "token")))
+	if o.Token = cleanToken(o.Token); o.Token == "" && !isTrue(os.Getenv("HF_HUB_DISABLE_IMPLICIT_TOKEN")) {
+		o.Token, err = findToken(home)
 	}
 	return err
 }
 
+// isTrue reads a switch as Python's library does.
+func isTrue(value string) bool {
+	return slices.Contains([]string{"1", "ON", "YES", "TRUE"}, strings.ToUpper(value))
+}
+
 // huggingFaceHome is the folder of Hugging Face's libraries.
 func huggingFaceHome() (string, error) {
-	if home := expand(os.Getenv("HF_HOME")); home != "" {
-		return home, nil
+	if home := os.Getenv("HF_HOME"); home != "" {
+		return expand(home), nil
 	}
-	if cache := expand(os.Getenv("XDG_CACHE_HOME")); cache != "" {
-		return filepath.Join(cache, "huggingface"), nil
+	if cache := os.Getenv("XDG_CACHE_HOME"); cache != "" {
+		return expand(filepath.Join(cache, "huggingface")), nil
 	}
-	user, err := os.UserHomeDir()
+	home, err := userHome()
 	if err != nil {
 		return "", fmt.Errorf("hub cache: %w; set HF_HOME to a folder", err)
 	}
-	return filepath.Join(user, ".cache", "huggingface"), nil
+	return expandVariables(filepath.Join(home, ".cache", "huggingface"), onWindows), nil
 }
 
-// expand replaces ~ and variables, as Python's library does.
-func expand(path string) string {
-	path = os.ExpandEnv(path)
-	if rest, ok := strings.CutPrefix(path, "~"); ok && (rest == "" || os.IsPathSeparator(rest[0])) {
-		if user, err := os.UserHomeDir(); err == nil {
-			return filepath.Join(user, rest)
-		}
+// findToken takes the token of the environment, or that of the last login.
+func findToken(home string) (string, error) {
+	if token := cleanToken(firstOf(os.Getenv("HF_TOKEN"), os.Getenv("HUGGING_FACE_HUB_TOKEN"))); token != "" {
+		return token, nil
 	}
-	return path
+	return readToken(expand(firstOf(os.Getenv("HF_TOKEN_PATH"), filepath.Join(home, "token"))))
 }
 
 func readToken(path string) (string, error) {

@@ -71,7 +71,7 @@ func (r Ref) String() string {
 type Options struct {
 	CacheDir string // HF_HUB_CACHE, else hub in HF_HOME, else huggingface/hub in XDG_CACHE_HOME or ~/.cache
 	Endpoint string // HF_ENDPOINT, else https://huggingface.co
-	Token    string // HF_TOKEN, else the file HF_TOKEN_PATH or token in HF_HOME
+	Token    string // HF_TOKEN, else the file HF_TOKEN_PATH or token in HF_HOME; neither with HF_HUB_DISABLE_IMPLICIT_TOKEN
 	Offline  bool   // or HF_HUB_OFFLINE: what the cache has is all there is
 	// Timeout is how long a server may stay silent: HF_HUB_DOWNLOAD_TIMEOUT in
 	// seconds, else 10 s.

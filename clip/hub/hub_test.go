@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/clip-wgpu/clip-wgpu/internal/hubtest"
+	"github.com/clip-wgpu/clip-wgpu/weights"
 )
 
 const (
@@ -328,4 +329,26 @@ func TestTwoAtOnce(t *testing.T) {
 	}
 	assert.Equal(t, 1, stored, "the others wait for the first")
 	h.requireModel(t)
+}
+
+// Weights of any name are taken where they are the only ones.
+func TestModelWithWeightsOfOtherNames(t *testing.T) {
+	s, h := open(t)
+	delete(s.Repos[repo], "pytorch_model.bin")
+	delete(s.Repos[repo], weightsFile)
+	s.Repos[repo]["my.safetensors"] = weightBytes
+	s.Repos[repo]["onnx/model.safetensors"] = []byte("in a folder, so not the model's")
+	assert.Equal(t, "my.safetensors", filepath.Base(h.requireModel(t)))
+	h.Offline = true
+	assert.Equal(t, "my.safetensors", filepath.Base(h.requireModel(t)))
+	h.Offline = false
+
+	s.Repos[repo]["open_clip_pytorch_model.safetensors"] = weightBytes
+	assert.Equal(t, "open_clip_pytorch_model.safetensors", filepath.Base(h.requireModel(t)))
+
+	delete(s.Repos[repo], "open_clip_pytorch_model.safetensors")
+	s.Repos[repo]["other.pt"] = weightBytes
+	require.NoError(t, os.RemoveAll(h.CacheDir))
+	_, err := h.model(t)
+	oneLine(t, err, weights.ErrNotWeights, "hf-hub:org/model", "my.safetensors, other.pt", "--model FOLDER/my.safetensors")
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"net/http"
 	"os"
@@ -13,16 +14,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/clip-wgpu/clip-wgpu/weights"
 )
 
 // configFiles describe a model; one of them must be there.
 var configFiles = []string{"open_clip_config.json", "config.json"}
-
-// weightFiles hold a model's weights: the first that is there. An index names others.
-var weightFiles = []string{
-	"open_clip_model.safetensors", "open_clip_model.safetensors.index.json", "open_clip_pytorch_model.bin",
-	"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
-}
 
 // besideFiles go with the weights and the tokenizer where they are there.
 var besideFiles = []string{
@@ -42,27 +39,35 @@ func TokenizerFiles() []string {
 
 // Model brings the files of a model here: its configuration, its weights and
 // its tokenizer. It returns the file of the weights, or the index of several;
-// the others lie beside it. With weights given, that file of the repository is
-// taken and a configuration is not asked for. Each file is passed to accept,
-// where given, when it is here; the weights come last, and after an error of
-// accept not at all.
-func (h *Hub) Model(ctx context.Context, r Ref, weights string, accept func(file string) error) (string, error) {
-	return h.snapshot(ctx, r, accept, func(have func(string) bool) (main string, files []string, err error) {
-		config := slices.IndexFunc(configFiles, have)
-		candidates := weightFiles
-		if weights != "" {
-			candidates = []string{weights}
-		}
-		i := slices.IndexFunc(candidates, have)
+// the others lie beside it. The weights are those that weights.Choose picks.
+// With a file given, that of the repository is taken and a configuration is not
+// asked for. Each file is passed to accept, where given, when it is here; the
+// weights come last, and after an error of accept not at all.
+func (h *Hub) Model(ctx context.Context, r Ref, file string, accept func(file string) error) (string, error) {
+	choose := func(files []string) (main string, wanted []string, err error) {
 		switch {
-		case i < 0:
-			return "", nil, fmt.Errorf("%w: %s has none of %s", ErrNotFound, r, strings.Join(candidates, ", "))
-		case config < 0 && weights == "":
+		case file != "" && slices.Contains(files, file):
+			main = file
+		case file != "":
+			return "", nil, fmt.Errorf("%w: %s has no %s", ErrNotFound, r, file)
+		case len(among(configFiles, files)) == 0:
 			return "", nil, fmt.Errorf("%w: %s has none of %s", ErrNotFound, r, strings.Join(configFiles, ", "))
+		default:
+			main, err = weights.Choose(files)
+			if errors.Is(err, fs.ErrNotExist) {
+				return "", nil, fmt.Errorf("%w: %s %w", ErrNotFound, r, err)
+			} else if err != nil {
+				return "", nil, fmt.Errorf("%s %w, once it is downloaded", r, err)
+			}
 		}
-		files = slices.Concat(configFiles, besideFiles, tokenizerFiles)
-		return candidates[i], append(slices.DeleteFunc(files, func(f string) bool { return !have(f) }), candidates[i]), nil
-	})
+		wanted = among(slices.Concat(configFiles, besideFiles, tokenizerFiles), files)
+		return main, append(wanted, main), nil
+	}
+	names := weights.UsualNames()
+	if file != "" {
+		names = []string{file}
+	}
+	return h.snapshot(ctx, r, accept, choice{append(names, configFiles...), choose})
 }
 
 // HasTokenizer tells whether files of a tokenizer lie in a folder.
@@ -72,22 +77,29 @@ func HasTokenizer(folder string) bool {
 
 // Tokenizer brings the files of a tokenizer here and returns their folder.
 func (h *Hub) Tokenizer(ctx context.Context, r Ref) (string, error) {
-	file, err := h.snapshot(ctx, r, nil, func(have func(string) bool) (string, []string, error) {
-		files := slices.Concat(tokenizerFiles, besideFiles)
-		files = slices.DeleteFunc(files, func(f string) bool { return !have(f) })
-		if len(files) == 0 || !slices.Contains(tokenizerFiles, files[0]) {
+	file, err := h.snapshot(ctx, r, nil, choice{nil, func(files []string) (string, []string, error) {
+		tokenizers := among(tokenizerFiles, files)
+		if len(tokenizers) == 0 {
 			return "", nil, fmt.Errorf("%w: %s has no tokenizer (none of %s)", ErrNotFound, r, strings.Join(tokenizerFiles, ", "))
 		}
-		return files[0], files, nil
-	})
+		return tokenizers[0], append(tokenizers, among(besideFiles, files)...), nil
+	}})
 	if err != nil {
 		return "", err
 	}
 	return filepath.Dir(file), nil
 }
 
-// choice picks of a repository the files that are wanted, and the main one of them.
-type choice func(have func(file string) bool) (main string, files []string, err error)
+// among returns those of names that are files.
+func among(names, files []string) []string {
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !slices.Contains(files, name) })
+}
+
+// choice tells which files of a repository are wanted.
+type choice struct {
+	names []string // to ask for, besides those of tokenizers, where the hub lists nothing
+	pick  func(files []string) (main string, wanted []string, err error)
+}
 
 // snapshot brings the chosen files here and returns the path of the main one.
 // Where the hub cannot be asked, what is here does.
@@ -134,7 +146,7 @@ func (h *Hub) cached(r Ref, accept func(string) error, choose choice) (string, e
 		}
 		return nil
 	}
-	main, wanted, err := choose(func(f string) bool { return slices.Contains(files, f) })
+	main, wanted, err := choose.pick(files)
 	if err != nil {
 		return "", fmt.Errorf("%s is not in the cache %s as a whole: %w", r, h.CacheDir, err)
 	}
@@ -151,7 +163,7 @@ func (h *Hub) download(ctx context.Context, r Ref, attempts int, accept func(str
 	if err != nil {
 		return "", err
 	}
-	main, wanted, err := choose(func(f string) bool { return slices.Contains(files, f) })
+	main, wanted, err := choose.pick(files)
 	if err != nil {
 		return "", err
 	}
@@ -241,14 +253,10 @@ func (h *Hub) list(ctx context.Context, r Ref, attempts int) (commit string, fil
 	return commit, files, err
 }
 
-// probe asks a server that lists nothing for each file that choose looks for;
+// probe asks a server that lists nothing for each file that may be wanted;
 // unlisted is the error of the listing.
 func (h *Hub) probe(ctx context.Context, r Ref, choose choice, unlisted error) (commit string, files []string, err error) {
-	var candidates []string
-	choose(func(f string) bool { candidates = append(candidates, f); return false })
-	for _, list := range [][]string{configFiles, besideFiles, tokenizerFiles} {
-		candidates = append(candidates, list...)
-	}
+	candidates := slices.Concat(choose.names, besideFiles, tokenizerFiles)
 	slices.Sort(candidates)
 	for _, f := range slices.Compact(candidates) {
 		_, c, err := h.lookUp(ctx, r, f)

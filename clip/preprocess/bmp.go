@@ -50,11 +50,29 @@ func decodeBMP(data []byte, o options) (*Image, error) {
 	if err := o.checkSize(b.w, b.h); err != nil {
 		return nil, err
 	}
+	if err := b.checkData(); err != nil {
+		return nil, err
+	}
 	if b.bits > 8 {
-		return b.trueColor()
+		return b.trueColor(), nil
 	}
 	return b.indexed()
 }
+
+// checkData refuses a file that cannot hold its pixels.
+func (b *bmp) checkData() error {
+	if b.rle {
+		// The most that four bytes give is a skip of 255 rows and 255 pixels.
+		return checkLength(b.file[min(b.offset, len(b.file)):], b.w*b.h, 64*(b.w+1))
+	}
+	if end := b.offset + (b.h-1)*b.stride() + (b.w*b.bits+7)/8; end > len(b.file) {
+		return fmt.Errorf("%w: the file is truncated: %d bytes of %d", ErrCorrupt, len(b.file), end)
+	}
+	return nil
+}
+
+// stride is the length of a stored row.
+func (b *bmp) stride() int { return (b.w*b.bits + 31) / 32 * 4 }
 
 func parseBMP(data []byte) (*bmp, error) {
 	r := &byteReader{data: data}
@@ -152,12 +170,7 @@ func (b *bmp) readPalette(r *byteReader, headerSize, colors int) {
 
 // row returns the bytes of the i-th stored row and its place in the image.
 func (b *bmp) row(i int) (row []byte, y int) {
-	stride := (b.w*b.bits + 31) / 32 * 4
-	at, n := b.offset+i*stride, (b.w*b.bits+7)/8
-	if at < 0 || at+n > len(b.file) {
-		return nil, 0
-	}
-	return b.file[at : at+n], b.place(i)
+	return b.file[b.offset+i*b.stride():], b.place(i)
 }
 
 func (b *bmp) place(i int) int {
@@ -167,7 +180,7 @@ func (b *bmp) place(i int) int {
 	return b.h - 1 - i
 }
 
-func (b *bmp) trueColor() (*Image, error) {
+func (b *bmp) trueColor() *Image {
 	m := newImage(modeRGB, b.w, b.h)
 	if b.layout[3] != 0 {
 		m = newImage(modeRGBA, b.w, b.h)
@@ -181,9 +194,6 @@ func (b *bmp) trueColor() (*Image, error) {
 	}
 	for i := range b.h {
 		row, y := b.row(i)
-		if row == nil {
-			return nil, fmt.Errorf("%w: the file is truncated", ErrCorrupt)
-		}
 		for x := range b.w {
 			var px uint32
 			for j, v := range row[x*n : (x+1)*n] {
@@ -194,7 +204,7 @@ func (b *bmp) trueColor() (*Image, error) {
 			}
 		}
 	}
-	return m, nil
+	return m
 }
 
 // indexed reads up to 8 bits a pixel. Pillow drops a palette of black and
@@ -230,9 +240,6 @@ func (b *bmp) readIndices(pix []uint8) error {
 	perByte, mask := 8/b.bits, uint8(1<<b.bits-1)
 	for i := range b.h {
 		row, y := b.row(i)
-		if row == nil {
-			return fmt.Errorf("%w: the file is truncated", ErrCorrupt)
-		}
 		for x := range b.w {
 			pix[y*b.w+x] = row[x/perByte] >> (8 - b.bits - x%perByte*b.bits) & mask
 		}
@@ -240,13 +247,18 @@ func (b *bmp) readIndices(pix []uint8) error {
 	return nil
 }
 
-// readRLE unpacks run-length coded indices. Skipped pixels get index 0.
+// readRLE unpacks run-length coded indices. Skipped pixels keep index 0, and
+// what goes beyond the last row is left out.
 func (b *bmp) readRLE(pix []uint8) error {
 	r := &byteReader{data: b.file[min(b.offset, len(b.file)):]}
-	out := make([]uint8, 0, len(pix))
-	room := func() int { return len(pix) - len(out) }
-	x := 0
-	for room() > 0 {
+	at, x := 0, 0 // next pixel in the order of the file, and its column
+	put := func(v uint8) {
+		if at < len(pix) {
+			pix[at] = v
+			at++
+		}
+	}
+	for at < len(pix) {
 		n, v := r.u8(), r.u8()
 		if r.failed || n == 0 && v == 1 { // end of bitmap
 			return fmt.Errorf("%w: the file is truncated", ErrCorrupt)
@@ -255,20 +267,20 @@ func (b *bmp) readRLE(pix []uint8) error {
 		case n > 0:
 			n = min(n, max(0, b.w-x))
 			for i := range n {
-				out = append(out, b.rleIndex(byte(v), i))
+				put(b.rleIndex(byte(v), i))
 			}
 			x += n
 		case v == 0: // end of line
-			out = append(out, make([]uint8, (b.w-len(out)%b.w)%b.w)...)
+			at = ceilDiv(at, b.w) * b.w
 			x = 0
 		case v == 2: // skip right and up
 			right, up := r.u8(), r.u8()
-			out = append(out, make([]uint8, min(right+up*b.w, room()))...)
-			x = len(out) % b.w
+			at = min(at+right+up*b.w, len(pix))
+			x = at % b.w
 		default:
 			for i, packed := range r.take(v * b.bits / 8) {
 				for j := range 8 / b.bits {
-					out = append(out, b.rleIndex(packed, i*8/b.bits+j))
+					put(b.rleIndex(packed, i*8/b.bits+j))
 				}
 			}
 			x += v
@@ -277,10 +289,20 @@ func (b *bmp) readRLE(pix []uint8) error {
 			}
 		}
 	}
-	for i := range b.h {
-		copy(pix[b.place(i)*b.w:], out[i*b.w:(i+1)*b.w])
+	if !b.topDown {
+		flipRows(pix, b.w)
 	}
 	return nil
+}
+
+// flipRows turns an image of one byte a pixel upside down.
+func flipRows(pix []uint8, w int) {
+	spare := make([]uint8, w)
+	for top, bottom := 0, len(pix)-w; top < bottom; top, bottom = top+w, bottom-w {
+		copy(spare, pix[top:])
+		copy(pix[top:top+w], pix[bottom:])
+		copy(pix[bottom:], spare)
+	}
 }
 
 // rleIndex is the i-th index that a byte repeats: the byte, or its upper and

@@ -5,7 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"reflect"
+	"slices"
 	"strings"
+
+	"github.com/clip-wgpu/clip-wgpu/internal/guard"
 )
 
 // Mean and standard deviation of OpenAI's training set in RGB order, for
@@ -29,7 +33,8 @@ type Channels [3]float64
 
 // Config is open_clip's PreprocessCfg (open_clip/transform.py). Decoding JSON
 // into a zero Config starts from the defaults, into any other it overlays what
-// is there; null leaves a field as it is and an unknown key is an error.
+// is there; null leaves a field as it is, and unknown keys are ignored, as open_clip
+// does (merge_preprocess_dict). UnknownKeys lists them.
 type Config struct {
 	Size          Size     `json:"size"`          // default 224
 	Mode          string   `json:"mode"`          // "RGB", the only one
@@ -53,19 +58,51 @@ func DefaultConfig() Config {
 }
 
 // UnmarshalJSON implements json.Unmarshaler.
-func (c *Config) UnmarshalJSON(data []byte) error {
+func (c *Config) UnmarshalJSON(data []byte) (err error) {
+	defer guard.Catch(&err)
 	type plain Config
 	p := plain(*c)
 	if *c == (Config{}) {
 		p = plain(DefaultConfig())
 	}
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&p); err != nil {
+	values, _, err := splitKeys(data)
+	if err == nil {
+		err = json.Unmarshal(values, &p)
+	}
+	if err != nil {
 		return fmt.Errorf("%w: %s", ErrInvalidConfig, strings.TrimPrefix(err.Error(), "json: "))
 	}
 	*c = Config(p)
 	return nil
+}
+
+// UnknownKeys lists the keys of a preprocess_cfg that Config does not have,
+// sorted; none where it is no JSON object.
+func UnknownKeys(data []byte) []string {
+	_, unknown, _ := splitKeys(data)
+	return unknown
+}
+
+// splitKeys separates the keys that Config has, to the letter, from others.
+func splitKeys(data []byte) (known []byte, unknown []string, err error) {
+	var values map[string]json.RawMessage
+	if err := json.Unmarshal(data, &values); err != nil {
+		return nil, nil, err
+	}
+	fields := reflect.TypeFor[Config]()
+	names := map[string]bool{}
+	for i := range fields.NumField() {
+		names[fields.Field(i).Tag.Get("json")] = true
+	}
+	for key := range values {
+		if !names[key] {
+			unknown = append(unknown, key)
+			delete(values, key)
+		}
+	}
+	slices.Sort(unknown)
+	known, err = json.Marshal(values)
+	return known, unknown, err
 }
 
 // Validate returns an error wrapping ErrInvalidConfig that names the first

@@ -7,6 +7,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/clip-wgpu/clip-wgpu/internal/fuzztest"
 )
 
 func TestConfigFromJSON(t *testing.T) {
@@ -31,9 +33,22 @@ func TestConfigFromJSON(t *testing.T) {
 	assert.Equal(t, c, again)
 }
 
+// TestUnknownKeysAreIgnored: as by open_clip's merge_preprocess_dict, which looks
+// at their letters.
+func TestUnknownKeysAreIgnored(t *testing.T) {
+	text := []byte(`{"size": 7, "crop_pct": 0.9, "Mean": 0.1, "antialias": null, "fill_color": null}`)
+	var c Config
+	require.NoError(t, json.Unmarshal(text, &c))
+	want := DefaultConfig()
+	want.Size = Size{7, 7}
+	assert.Equal(t, want, c)
+	assert.Equal(t, []string{"Mean", "antialias", "crop_pct"}, UnknownKeys(text))
+	assert.Empty(t, UnknownKeys([]byte(`{"size": 7}`)))
+	assert.Empty(t, UnknownKeys(nil))
+}
+
 func TestConfigErrorsNameTheField(t *testing.T) {
 	for text, names := range map[string]string{
-		`{"sise": 224}`:                "sise",
 		`{"size": "224"}`:              "size",
 		`{"size": 12.5}`:               "size",
 		`{"size": [1, 2, 3]}`:          "size",
@@ -65,4 +80,34 @@ func TestConfigErrorsNameTheField(t *testing.T) {
 		c.Std[1] = bad
 		assert.ErrorIs(t, c.Validate(), ErrInvalidConfig)
 	}
+}
+
+// FuzzConfig reads a preprocess_cfg and a preprocessor_config.json.
+func FuzzConfig(f *testing.F) {
+	for _, seed := range []string{
+		`{"size": [42, 56], "mode": "RGB", "mean": [0.48, 0.45, 0.4], "std": 0.5, "interpolation": "bicubic", "resize_mode": "shortest", "fill_color": 0, "crop_pct": 0.9}`,
+		`{"crop_size": {"height": 224, "width": 224}, "do_center_crop": true, "do_convert_rgb": true, "do_normalize": true, "do_rescale": true, "do_resize": true, "feature_extractor_type": "CLIPFeatureExtractor", "image_mean": [0.48145466, 0.4578275, 0.40821073], "image_processor_type": "CLIPImageProcessor", "image_std": [0.26862954, 0.26130258, 0.27577711], "resample": 3, "rescale_factor": 0.00392156862745098, "size": {"shortest_edge": 224}}`,
+		`{"do_normalize": true, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5], "processor_class": "SiglipProcessor", "resample": 2, "size": {"height": 384, "width": 384}}`,
+		`{"crop_size": 224, "size": 224}`, `null`, `[]`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		for _, parse := range []func() (c Config, err error){
+			func() (c Config, err error) { err = json.Unmarshal(data, &c); return c, err },
+			func() (c Config, err error) { return FromHuggingFace(data) },
+		} {
+			err := fuzztest.Within(t, func() error {
+				c, err := parse()
+				if err == nil {
+					_, err = New(c)
+				}
+				return err
+			})
+			if err != nil && json.Valid(data) {
+				assert.ErrorIs(t, err, ErrInvalidConfig)
+			}
+		}
+		UnknownKeys(data)
+	})
 }

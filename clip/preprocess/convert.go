@@ -78,3 +78,12 @@ func unpremultiply(pix []uint8, bands int) {
 		}
 	}
 }
+
+// clearTransparent makes RGBA pixels without any opacity black.
+func clearTransparent(pix []uint8) {
+	for i := 0; i < len(pix); i += 4 {
+		if pix[i+3] == 0 {
+			clear(pix[i : i+4])
+		}
+	}
+}

@@ -5,12 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"image/jpeg"
-	"image/png"
 	"io"
 	"io/fs"
 	"os"
 
-	"golang.org/x/image/tiff"
+	"github.com/clip-wgpu/clip-wgpu/internal/guard"
 )
 
 // Limits of Decode.
@@ -26,6 +25,7 @@ const (
 // The most that a byte of a file can stand for.
 const (
 	maxDeflate = 1032 // bytes: two bits repeat 258 of them
+	maxLZW     = 2731 // bytes: a code of 12 bits stands for less than 4096
 	maxJPEG    = 1024 // pixels: a bit for each block of 8x8, and sampled 4x1 and 1x4, eight blocks cover 32x32
 )
 
@@ -64,7 +64,7 @@ func (o options) checkSize(w, h int) error {
 // allocate all of the image to find that out.
 func checkLength(data []byte, n, perByte int) error {
 	if need := ceilDiv(n, perByte); len(data) < need {
-		return fmt.Errorf("%w: the file is truncated: %d bytes, an image of its size has %d or more", ErrCorrupt, len(data), need)
+		return fmt.Errorf("%w: the file is truncated: %d bytes of data, an image of its size has %d or more", ErrCorrupt, len(data), need)
 	}
 	return nil
 }
@@ -84,6 +84,10 @@ var formats = []format{
 	{"BMP", "BM", decodeBMP},
 	{"TIFF", "II*\x00", decodeTIFF},
 	{"TIFF", "MM\x00*", decodeTIFF},
+	{"TIFF", "II\x00*", decodeTIFF}, // wrong, and read by Pillow
+	{"TIFF", "MM*\x00", decodeTIFF},
+	{"BigTIFF", "II+\x00", decodeTIFF},
+	{"BigTIFF", "MM\x00+", decodeTIFF},
 }
 
 // known are formats that are recognised to be named, not read.
@@ -97,8 +101,6 @@ var known = []format{
 	{name: "JPEG 2000", magic: "\x00\x00\x00\x0cjP  \r\n\x87\n"},
 	{name: "JPEG 2000", magic: "\xff\x4f\xff\x51"},
 	{name: "ISO media (MP4 or alike)", magic: "????ftyp"},
-	{name: "BigTIFF", magic: "II+\x00"},
-	{name: "BigTIFF", magic: "MM\x00+"},
 	{name: "Photoshop", magic: "8BPS"},
 	{name: "PDF", magic: "%PDF"},
 	{name: "icon", magic: "\x00\x00\x01\x00"},
@@ -137,7 +139,8 @@ func sniff(head []byte) (format, error) {
 
 // Decode reads one image, whose format its first bytes tell. Images over the
 // limit are refused by what their header says. The error wraps
-// ErrUnsupportedFormat, ErrTooLarge, ErrCorrupt or r's own error.
+// ErrUnsupportedFormat, ErrTooLarge, ErrCorrupt or r's own error; that of
+// a decoder that panics wraps none of them.
 func Decode(r io.Reader, opts ...Option) (*Image, error) {
 	o := options{maxPixels: DefaultMaxPixels}
 	for _, opt := range opts {
@@ -159,11 +162,17 @@ func Decode(r io.Reader, opts ...Option) (*Image, error) {
 	if len(data) > maxFileBytes {
 		return nil, fmt.Errorf("%w: the file has over %d bytes", ErrTooLarge, maxFileBytes)
 	}
-	img, err := f.decode(data, o)
+	img, err := f.guarded(data, o)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", f.name, err)
 	}
 	return img, nil
+}
+
+// guarded decodes data; a panic of the decoder is their error.
+func (f format) guarded(data []byte, o options) (img *Image, err error) {
+	defer guard.Catch(&err)
+	return f.decode(data, o)
 }
 
 // DecodeFile is Decode of a regular file; the error names it.
@@ -197,10 +206,8 @@ func damaged(err error) error {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return fmt.Errorf("%w: the file is truncated", ErrCorrupt)
 	}
-	var p png.UnsupportedError
 	var j jpeg.UnsupportedError
-	var t tiff.UnsupportedError
-	if errors.As(err, &p) || errors.As(err, &j) || errors.As(err, &t) {
+	if errors.As(err, &j) {
 		return fmt.Errorf("%w: %w", ErrUnsupportedFormat, err)
 	}
 	return fmt.Errorf("%w: %w", ErrCorrupt, err)

@@ -2,8 +2,11 @@ package preprocess
 
 import "errors"
 
-// Errors that callers may branch on; every error of this package that is not
-// about opening a file wraps one of them.
+// Errors that callers may branch on. Every error of this package wraps one of
+// them, but for two kinds: what the system says of opening and reading a file,
+// and "internal error, please report it", which a decoder or transform that
+// panics gives. That one is a defect of this program and says nothing of the
+// file; no panic leaves this package.
 var (
 	// ErrUnsupportedFormat: the bytes are no image in a format read here, or use
 	// a feature of the format that is not.

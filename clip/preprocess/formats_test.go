@@ -114,3 +114,18 @@ func TestFromImageOfSubImage(t *testing.T) {
 	}
 	assert.Equal(t, FromImage(copied).RGB(), FromImage(part).RGB())
 }
+
+func TestTurned(t *testing.T) {
+	for name, want := range map[string]bool{
+		"jpeg_exif_6.jpg": true, "jpeg_exif_2.jpg": true, "png_exif_5.png": true, "webp_exif_8.webp": true,
+		"png_rgb16.png": false, "webp_lossy.webp": false, "tiff_rgba_deflate_turned.tif": false, // Pillow turns it
+	} {
+		path := filepath.Join(testdata, "formats", name)
+		stored, err := DecodeFile(path)
+		require.NoError(t, err)
+		assert.Equal(t, want, stored.Turned(), name)
+		upright, err := DecodeFile(path, WithOrientation())
+		require.NoError(t, err)
+		assert.False(t, upright.Turned(), name)
+	}
+}

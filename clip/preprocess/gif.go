@@ -70,6 +70,13 @@ func (f gifFrame) decode(r *byteReader, w, h int, background uint8) (*Image, err
 	if bits < 2 || bits > 8 {
 		return nil, fmt.Errorf("%w: LZW code size %d, want 2 to 8", ErrCorrupt, bits)
 	}
+	var packed []byte
+	for block := gifBlock(r); len(block) > 0; block = gifBlock(r) {
+		packed = append(packed, block...)
+	}
+	if err := checkLength(packed, f.w*f.h, maxLZW); err != nil {
+		return nil, err
+	}
 	m := newImage(modeL, w, h)
 	if !isGrayRamp(f.palette) {
 		m.mode, m.palette = modeP, rgbPalette(f.palette)
@@ -78,10 +85,6 @@ func (f gifFrame) decode(r *byteReader, w, h int, background uint8) (*Image, err
 		for i := range m.pix {
 			m.pix[i] = background
 		}
-	}
-	var packed []byte
-	for block := gifBlock(r); len(block) > 0; block = gifBlock(r) {
-		packed = append(packed, block...)
 	}
 	codes := lzw.NewReader(bytes.NewReader(packed), lzw.LSB, bits)
 	defer codes.Close()

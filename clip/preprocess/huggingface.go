@@ -3,6 +3,8 @@ package preprocess
 import (
 	"encoding/json"
 	"fmt"
+
+	"github.com/clip-wgpu/clip-wgpu/internal/guard"
 )
 
 // hfProcessor is the preprocessor_config.json of a CLIP or SigLIP image
@@ -53,8 +55,9 @@ var resamples = map[int]string{2: "bilinear", 3: "bicubic"}
 // FromHuggingFace translates a preprocessor_config.json of transformers: resizing
 // by the shortest edge with a crop to the same size, or to a height and width.
 // Anything else is an error wrapping ErrInvalidConfig that names it.
-func FromHuggingFace(data []byte) (Config, error) {
-	c := DefaultConfig()
+func FromHuggingFace(data []byte) (c Config, err error) {
+	defer guard.Catch(&err)
+	c = DefaultConfig()
 	var p hfProcessor
 	if err := json.Unmarshal(data, &p); err != nil {
 		return c, fmt.Errorf("%w: %w", ErrInvalidConfig, err)

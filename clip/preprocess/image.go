@@ -3,6 +3,8 @@ package preprocess
 import (
 	"image"
 	"image/color"
+
+	"github.com/clip-wgpu/clip-wgpu/internal/guard"
 )
 
 // The Pillow modes an Image can be in.
@@ -25,6 +27,8 @@ type Image struct {
 	pix           []uint8        // [height, width, bands], all modes but I
 	wide          []int32        // [height, width], mode I
 	palette       *[256][3]uint8 // mode P
+	orientation   int            // EXIF's, or 0
+	err           error          // why FromImage could make no image
 }
 
 // Mode is Pillow's name of the image's mode: 1, L, LA, P, RGB, RGBA, CMYK or I.
@@ -35,6 +39,10 @@ func (m *Image) Width() int { return m.width }
 
 // Height is the number of rows.
 func (m *Image) Height() int { return m.height }
+
+// Turned tells whether the image is stored turned or mirrored, by an EXIF
+// orientation that WithOrientation would have applied.
+func (m *Image) Turned() bool { return m.orientation >= 2 && m.orientation <= 8 }
 
 func newImage(mode string, width, height int) *Image {
 	m := &Image{mode: mode, width: width, height: height}
@@ -79,11 +87,24 @@ func (m *Image) bands() int {
 // What no Go type tells is lost: a bilevel PNG arrives as Gray, gray with alpha
 // as NRGBA (which gives the same pixels), a GIF's transparent colour as black.
 // Decode has no such losses. The pixels are copied. A nil image has none, which
-// Transform refuses.
+// Transform refuses, as it does an image that panics when it is read.
 func FromImage(src image.Image) *Image {
-	if src == nil {
-		return newImage(modeRGB, 0, 0)
+	m, err := fromImage(src)
+	if err != nil {
+		return &Image{mode: modeRGB, err: err}
 	}
+	return m
+}
+
+func fromImage(src image.Image) (m *Image, err error) {
+	defer guard.Catch(&err)
+	if src == nil {
+		return newImage(modeRGB, 0, 0), nil
+	}
+	return convert(src), nil
+}
+
+func convert(src image.Image) *Image {
 	b := src.Bounds()
 	w, h := b.Dx(), b.Dy()
 	switch s := src.(type) {
@@ -125,11 +146,7 @@ func fromRGBA(w, h int, s samples, opaque, premultiplied bool) *Image {
 	}
 	m := gather(modeRGBA, w, h, s, 0, n, 2*n, 3*n)
 	if premultiplied {
-		for i := 0; i < len(m.pix); i += 4 {
-			if m.pix[i+3] == 0 {
-				clear(m.pix[i : i+4])
-			}
-		}
+		clearTransparent(m.pix)
 		unpremultiply(m.pix, 4)
 	}
 	return m
@@ -202,10 +219,10 @@ func isGrayRamp(entries []uint8) bool {
 	return true
 }
 
-// rgbPalette makes a palette of RGB triples.
+// rgbPalette makes a palette of RGB triples; a last one that is not whole is left out.
 func rgbPalette(entries []uint8) *[256][3]uint8 {
 	p := grayRamp()
-	for i := 0; i < 256 && 3*i < len(entries); i++ {
+	for i := range min(256, len(entries)/3) {
 		p[i] = [3]uint8(entries[3*i:])
 	}
 	return p

@@ -3,10 +3,12 @@ package preprocess
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"image"
 	"image/jpeg"
 	"io"
+	"slices"
 )
 
 // decodeJPEG takes the planes as they are before chroma upsampling from
@@ -25,7 +27,10 @@ func decodeJPEG(data []byte, o options) (*Image, error) {
 	}
 	src, err := jpeg.Decode(h.rawStream())
 	if err != nil {
-		return nil, damaged(err)
+		if err = damaged(err); errors.Is(err, ErrCorrupt) && h.restartsAlone() {
+			err = fmt.Errorf("%w: restart intervals in scans of one component of several are not supported", ErrUnsupportedFormat)
+		}
+		return nil, err
 	}
 	var m *Image
 	switch s := src.(type) {
@@ -49,9 +54,7 @@ func decodeJPEG(data []byte, o options) (*Image, error) {
 	default:
 		m = FromImage(src)
 	}
-	if o.orient {
-		m = m.upright(h.exif)
-	}
+	m = m.withEXIF(h.exif, o)
 	return m, nil
 }
 
@@ -77,13 +80,23 @@ type jpegComponent struct{ id, h, v int }
 
 // Markers (ITU T.81, table B.1).
 const (
-	markerSOF0, markerSOF15          = 0xc0, 0xcf
-	markerDHT, markerJPG, markerDAC  = 0xc4, 0xc8, 0xcc
+	markerSOF0, markerSOF2           = 0xc0, 0xc2
 	markerRST0, markerEOI, markerSOS = 0xd0, 0xd9, 0xda
 	markerAPP0, markerAPP1           = 0xe0, 0xe1
 	markerAPP14, markerAPP15         = 0xee, 0xef
 	markerCOM, markerTEM, markerFill = 0xfe, 0x01, 0xff
 )
+
+// jpegProcesses are those that are recognised to be named, by the marker of
+// their frame header or tables.
+var jpegProcesses = map[int]string{
+	0xc3: "lossless coding",
+	0xc5: "hierarchical coding", 0xc6: "hierarchical coding", 0xc7: "hierarchical coding",
+	0xc9: "arithmetic coding", 0xca: "arithmetic coding", 0xcb: "arithmetic coding", 0xcc: "arithmetic coding",
+	0xcd: "arithmetic coding", 0xce: "arithmetic coding", 0xcf: "arithmetic coding",
+	0xde: "hierarchical coding", 0xdf: "hierarchical coding",
+	0xf7: "JPEG-LS",
+}
 
 func parseJPEG(data []byte) (*jpegHeader, error) {
 	h := &jpegHeader{}
@@ -138,10 +151,11 @@ func (h *jpegHeader) segment(marker int, body []byte) error {
 		if bytes.HasPrefix(body, []byte("Adobe")) && len(body) >= 12 {
 			h.adobe, h.transform = true, int(body[11])
 		}
-	case markerDHT, markerJPG, markerDAC:
+	case markerSOF0, markerSOF0 + 1, markerSOF2:
+		return h.frame(body)
 	default:
-		if marker >= markerSOF0 && marker <= markerSOF15 {
-			return h.frame(body)
+		if process := jpegProcesses[marker]; process != "" {
+			return fmt.Errorf("%w: %s is not supported", ErrUnsupportedFormat, process)
 		}
 	}
 	return nil
@@ -152,11 +166,25 @@ func (h *jpegHeader) frame(body []byte) error {
 		return fmt.Errorf("frame header of %d bytes", len(body))
 	}
 	h.height, h.width = int(binary.BigEndian.Uint16(body[1:])), int(binary.BigEndian.Uint16(body[3:]))
+	if h.height == 0 {
+		return fmt.Errorf("%w: a height that follows the first scan (DNL) is not supported", ErrUnsupportedFormat)
+	}
 	h.components = nil
 	for c := body[6:]; len(c) > 0; c = c[3:] {
 		h.components = append(h.components, jpegComponent{int(c[0]), int(c[1] >> 4), int(c[1] & 15)})
 	}
 	return nil
+}
+
+// restartsAlone tells whether there are restart intervals and scans of one of
+// several components that are subsampled. image/jpeg counts the blocks of such a
+// scan as if all components were in it, and then takes the file to be invalid.
+func (h *jpegHeader) restartsAlone() bool {
+	const restart, one = "\xff\xdd\x00\x04", "\x00\x08\x01" // DRI; SOS of one component
+	subsampled := slices.ContainsFunc(h.components, func(c jpegComponent) bool { return c.h*c.v > 1 })
+	return len(h.components) > 1 && subsampled &&
+		(bytes.Contains(h.tables, []byte(restart)) || bytes.Contains(h.scans, []byte(restart))) &&
+		(bytes.HasPrefix(h.scans, []byte(one)) || bytes.Contains(h.scans, []byte("\xff\xda"+one)))
 }
 
 // isYCC tells whether the first three components are Y, Cb and Cr, by the

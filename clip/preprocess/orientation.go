@@ -1,57 +1,31 @@
 package preprocess
 
-import "encoding/binary"
+const tagOrientation = 0x0112
 
-// TIFF tags read here (TIFF 6.0).
-const (
-	tagBitsPerSample = 0x0102
-	tagCompression   = 0x0103
-	tagPhotometric   = 0x0106
-	tagOrientation   = 0x0112
-)
-
-// tiffTag returns the first value of a short tag of the first directory of
+// tiffTag returns the first value of an integer tag of the first directory of
 // EXIF or TIFF data, or otherwise.
 func tiffTag(data []byte, tag uint16, otherwise int) int {
-	const short = 3
-	if len(data) < 8 {
+	d, err := readIFD(data)
+	if err != nil {
 		return otherwise
 	}
-	var order binary.ByteOrder = binary.LittleEndian
-	if data[0] == 'M' {
-		order = binary.BigEndian
-	}
-	r := byteReader{data: data}
-	r.take(int(order.Uint32(data[4:])))
-	count := r.take(2)
-	if count == nil {
-		return otherwise
-	}
-	for range order.Uint16(count) {
-		entry := r.take(12)
-		if entry == nil {
-			return otherwise
-		}
-		if order.Uint16(entry) != tag || order.Uint16(entry[2:]) != short {
-			continue
-		}
-		value := entry[8:10]
-		if order.Uint32(entry[4:]) > 2 { // they are elsewhere
-			elsewhere := byteReader{data: data}
-			elsewhere.take(int(order.Uint32(entry[8:])))
-			if value = elsewhere.take(2); value == nil {
-				return otherwise
-			}
-		}
-		return int(order.Uint16(value))
-	}
-	return otherwise
+	return d.int(tag, otherwise)
 }
 
 // upright returns m turned upright by the orientation in EXIF or TIFF data,
 // or m where there is none.
 func (m *Image) upright(data []byte) *Image {
 	return m.oriented(tiffTag(data, tagOrientation, 1))
+}
+
+// withEXIF turns m upright where o asks for it, and otherwise keeps how it is
+// stored. m is not shared yet.
+func (m *Image) withEXIF(data []byte, o options) *Image {
+	if o.orient {
+		return m.upright(data)
+	}
+	m.orientation = tiffTag(data, tagOrientation, 1)
+	return m
 }
 
 // oriented turns an image with the given EXIF orientation upright.

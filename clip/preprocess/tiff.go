@@ -1,39 +1,235 @@
 package preprocess
 
 import (
-	"bytes"
-	"image"
-
-	"golang.org/x/image/tiff"
+	"fmt"
+	"regexp"
 )
 
-// decodeTIFF reads what x/image/tiff does: gray, palette, RGB and RGBA of 8 or
-// 16 bits and bilevel, uncompressed, LZW, Deflate, PackBits or CCITT.
-// 16-bit gray, which Pillow 9.4 opens but cannot resize, is read as mode I.
+// TIFF tags (TIFF 6.0; tile tags in section 15, JPEGTables in Adobe's technical note 2).
+const (
+	tagImageWidth      = 0x0100
+	tagImageLength     = 0x0101
+	tagBitsPerSample   = 0x0102
+	tagCompression     = 0x0103
+	tagPhotometric     = 0x0106
+	tagFillOrder       = 0x010a
+	tagStripOffsets    = 0x0111
+	tagSamplesPerPixel = 0x0115
+	tagRowsPerStrip    = 0x0116
+	tagStripByteCounts = 0x0117
+	tagPlanar          = 0x011c
+	tagT4Options       = 0x0124
+	tagPredictor       = 0x013d
+	tagColorMap        = 0x0140
+	tagTileWidth       = 0x0142
+	tagTileLength      = 0x0143
+	tagTileOffsets     = 0x0144
+	tagTileByteCounts  = 0x0145
+	tagExtraSamples    = 0x0152
+	tagSampleFormat    = 0x0153
+	tagJPEGTables      = 0x015b
+	tagXMP             = 0x02bc
+)
+
+// maxTIFFChunks bounds the time that starting decompressors takes: strips and
+// tiles may be as small as a pixel and share their bytes.
+const maxTIFFChunks = 1 << 18
+
+// tiffFile is a TIFF whose first directory has been read. Its image is stored
+// in chunks, which are strips or tiles: those of a plane row by row, plane
+// after plane.
+type tiffFile struct {
+	*ifd
+	data        []byte
+	w, h        int
+	compression int
+	reversed    bool // FillOrder 2: the low bit of a byte is the first
+	tiffLayout
+	tiled          bool
+	chunkW, chunkH int    // of all chunks but, with strips, the last
+	across, down   int    // chunks
+	planes         int    // that are read, 1 where pixels are stored whole
+	chunks         int    // across * down * planes
+	offsets, sizes uint16 // the tags with the place of chunks
+}
+
+// decodeTIFF reads the layouts that Pillow does, in its modes, but for those
+// that need a codec or a colour space that is not here: those are named.
+// Uncompressed pixels follow Pillow's own reader, all others libtiff, which it
+// calls: StripByteCounts, for example, mean nothing without compression.
+//
+// 12- and 16-bit gray, mode I;16 in Pillow, is mode I here, so that levels
+// above 255 saturate as they do in open_clip's convert("RGB").
 func decodeTIFF(data []byte, o options) (*Image, error) {
-	cfg, err := tiff.DecodeConfig(bytes.NewReader(data))
+	d, err := readIFD(data)
 	if err != nil {
 		return nil, damaged(err)
 	}
-	if err := o.checkSize(cfg.Width, cfg.Height); err != nil {
+	f := &tiffFile{ifd: d, data: data}
+	if f.w, f.h = d.int(tagImageWidth, 0), d.int(tagImageLength, 0); f.w == 0 || f.h == 0 {
+		return nil, fmt.Errorf("%w: no image size in its directory, or the file is truncated", ErrCorrupt)
+	}
+	if err := o.checkSize(f.w, f.h); err != nil {
 		return nil, err
 	}
-	src, err := tiff.Decode(bytes.NewReader(data))
-	if err != nil {
-		return nil, damaged(err)
+	if err := f.readLayout(); err != nil {
+		return nil, err
 	}
-	m := FromImage(src)
-	if _, gray := src.(*image.Gray); gray && tiffTag(data, tagBitsPerSample, 1) == 1 {
-		m.mode = modeBilevel
-		// A white run of a fax is zero bits, which "black is zero" shows black.
-		// x/image/tiff shows fax runs in their own colour whatever this tag says.
-		const fax3, fax4, blackIsZero = 3, 4, 1
-		c := tiffTag(data, tagCompression, 1)
-		if (c == fax3 || c == fax4) && tiffTag(data, tagPhotometric, 0) == blackIsZero {
-			for i := range m.pix {
-				m.pix[i] = ^m.pix[i]
-			}
+	if err := f.findChunks(o); err != nil {
+		return nil, err
+	}
+	if f.reversed && f.compression != tiffJPEG {
+		f.data = reversedBits(data)
+	}
+	m := newImage(f.mode, f.w, f.h)
+	if f.mode == modeP {
+		if m.palette, err = f.palette(); err != nil {
+			return nil, err
 		}
 	}
-	return m.upright(data), nil
+	for i := range f.chunks {
+		if err := f.readChunk(m, i, o); err != nil {
+			return nil, damaged(err)
+		}
+	}
+	if f.alpha == tiffAssociated {
+		clearTransparent(m.pix)
+		unpremultiply(m.pix, 4)
+	}
+	return m.oriented(f.orientation()), nil
+}
+
+var xmpOrientation = regexp.MustCompile(`tiff:Orientation(?:="|>)([0-9])`)
+
+// orientation returns the tag's value or, where there is none, that in XMP.
+func (f *tiffFile) orientation() int {
+	if f.count(tagOrientation) == 0 {
+		if digit := xmpOrientation.FindSubmatch(f.entries[tagXMP].values); digit != nil {
+			return int(digit[1][0] - '0')
+		}
+	}
+	return f.int(tagOrientation, 1)
+}
+
+// findChunks locates the chunks and refuses those that are too short for their
+// pixels, before these have room.
+func (f *tiffFile) findChunks(o options) error {
+	f.tiled = f.count(tagTileWidth) > 0
+	if f.compression == tiffUncompressed {
+		f.tiled = f.count(tagStripOffsets) == 0
+	}
+	f.chunkW, f.chunkH = f.w, f.int(tagRowsPerStrip, f.h)
+	if f.chunkH < 0 || f.chunkH > f.h { // a common value is 2^32 - 1
+		f.chunkH = f.h
+	}
+	if f.tiled {
+		f.chunkW, f.chunkH = f.int(tagTileWidth, 0), f.int(tagTileLength, 0)
+	}
+	if err := o.checkSize(f.chunkW, f.chunkH); err != nil {
+		return fmt.Errorf("its strips or tiles: %w", err)
+	}
+	f.across, f.down = ceilDiv(f.w, f.chunkW), ceilDiv(f.h, f.chunkH)
+	f.chunks = f.across * f.down * f.planes
+	if encoded := f.across * f.chunkW * f.down * f.chunkH; f.chunks > maxTIFFChunks || encoded > 2*o.maxPixels {
+		return fmt.Errorf("%w: %d strips or tiles of %dx%d", ErrTooLarge, f.chunks, f.chunkW, f.chunkH)
+	}
+	f.offsets, f.sizes = tagStripOffsets, tagStripByteCounts
+	if f.count(f.offsets) == 0 {
+		f.offsets, f.sizes = tagTileOffsets, tagTileByteCounts
+	}
+	stored := f.count(f.offsets)
+	if stored < f.chunks || stored > f.chunks && f.chunks > 1 && f.compression == tiffUncompressed && f.stored == f.samples {
+		return fmt.Errorf("%w: %d strips or tiles of %d", ErrCorrupt, stored, f.chunks)
+	}
+	for i := range f.chunks {
+		if _, err := f.chunk(i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// chunk returns the bytes of chunk i. Without compression its size is that of
+// the pixels, and the last of several chunks for the whole image counts, as in
+// Pillow. As in libtiff, a strip that is the only one may lack its size.
+func (f *tiffFile) chunk(i int) ([]byte, error) {
+	offset, size := f.value(f.offsets, i), f.value(f.sizes, i)
+	switch {
+	case f.compression == tiffUncompressed:
+		_, _, cols, rows := f.place(i)
+		size = (rows-1)*f.rowBytes(f.chunkW) + f.rowBytes(cols)
+		if f.chunks == 1 && f.stored == f.samples {
+			offset = f.value(f.offsets, f.count(f.offsets)-1)
+		}
+	case f.chunks == 1 && (f.count(f.sizes) == 0 || size == 0 && !f.tiled):
+		size = max(0, len(f.data)-offset)
+	}
+	chunk := within(f.data, offset, size)
+	if chunk == nil {
+		return nil, fmt.Errorf("%w: the file is truncated: a strip or tile of %d bytes at byte %d, the file has %d", ErrCorrupt, size, uint64(offset), len(f.data))
+	}
+	// No compression makes data longer than this. Many chunks may share bytes.
+	rows := f.encodedRows(i)
+	chunk = chunk[:min(size, 10*rows*f.rowBytes(f.chunkW)+1<<16)]
+	return chunk, f.checkChunk(chunk, rows)
+}
+
+// place returns where in the image the pixels of chunk i go, and how many they are.
+func (f *tiffFile) place(i int) (x, y, cols, rows int) {
+	i %= f.across * f.down
+	x, y = i%f.across*f.chunkW, i/f.across*f.chunkH
+	return x, y, min(f.chunkW, f.w-x), min(f.chunkH, f.h-y)
+}
+
+// encodedRows returns how many rows chunk i has: a tile has those below the
+// image too. Pillow's own reader does not ask for them.
+func (f *tiffFile) encodedRows(i int) int {
+	if f.tiled && f.compression != tiffUncompressed {
+		return f.chunkH
+	}
+	_, _, _, rows := f.place(i)
+	return rows
+}
+
+// readChunk puts the pixels of chunk i into m.
+func (f *tiffFile) readChunk(m *Image, i int, o options) error {
+	chunk, err := f.chunk(i)
+	if err != nil {
+		return err
+	}
+	next, err := f.decompressor(chunk, i, o)
+	if err != nil {
+		return err
+	}
+	x, y, cols, rows := f.place(i)
+	row := make([]byte, f.rowBytes(f.chunkW))
+	for dy := range f.encodedRows(i) {
+		if f.compression == tiffUncompressed && dy == rows-1 {
+			row = row[:f.rowBytes(cols)] // the file may end here
+		}
+		if err := next(row); err != nil {
+			return err
+		}
+		if dy < rows {
+			f.unpack(m, (y+dy)*f.w+x, cols, row, i/(f.across*f.down))
+		}
+	}
+	return nil
+}
+
+// palette returns the colours of mode P, of which Pillow keeps the high bytes.
+// Those that the file does not give are black.
+func (f *tiffFile) palette() (*[256][3]uint8, error) {
+	n := f.count(tagColorMap) / 3
+	if n == 0 {
+		return nil, fmt.Errorf("%w: no ColorMap for its palette", ErrCorrupt)
+	}
+	if n > 256 {
+		return nil, fmt.Errorf("%w: %d colours", ErrUnsupportedFormat, n)
+	}
+	p, values := new([256][3]uint8), f.ints(tagColorMap, 3*n)
+	for i := range n {
+		p[i] = [3]uint8{uint8(values[i] >> 8), uint8(values[n+i] >> 8), uint8(values[2*n+i] >> 8)}
+	}
+	return p, nil
 }

@@ -3,6 +3,8 @@ package preprocess
 import (
 	"fmt"
 	"math"
+
+	"github.com/clip-wgpu/clip-wgpu/internal/guard"
 )
 
 // Transform is open_clip's image_transform(is_train=False) for one Config:
@@ -66,7 +68,11 @@ func (t *Transform) ApplyInto(dst []float32, img *Image) error {
 
 // Pixels returns the stage before normalisation: RGB [H, W, 3].
 // The error wraps ErrShape.
-func (t *Transform) Pixels(img *Image) ([]uint8, error) {
+func (t *Transform) Pixels(img *Image) (pix []uint8, err error) {
+	defer guard.Catch(&err)
+	if img != nil && img.err != nil {
+		return nil, img.err
+	}
 	if img == nil || img.width == 0 || img.height == 0 {
 		return nil, fmt.Errorf("%w: the image has no pixels", ErrShape)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"image"
 
+	"golang.org/x/image/vp8l"
 	"golang.org/x/image/webp"
 )
 
@@ -20,10 +21,14 @@ func decodeWebP(data []byte, o options) (*Image, error) {
 	if err := o.checkSize(f.canvasW, f.canvasH); err != nil {
 		return nil, err
 	}
-	if f.x+f.w > f.canvasW || f.y+f.h > f.canvasH {
+	still := !f.animated && (f.w != f.canvasW || f.h != f.canvasH)
+	if still || f.x+f.w > f.canvasW || f.y+f.h > f.canvasH {
 		return nil, fmt.Errorf("%w: a frame of %dx%d at %d,%d on a canvas of %dx%d", ErrCorrupt, f.w, f.h, f.x, f.y, f.canvasW, f.canvasH)
 	}
-	src, err := webp.Decode(bytes.NewReader(f.file()))
+	if err := f.checkData(); err != nil {
+		return nil, err
+	}
+	src, err := f.decode()
 	if err != nil {
 		return nil, damaged(err)
 	}
@@ -35,9 +40,7 @@ func decodeWebP(data []byte, o options) (*Image, error) {
 		}
 		m = canvas
 	}
-	if o.orient {
-		m = m.upright(bytes.TrimPrefix(f.exif, []byte("Exif\x00\x00")))
-	}
+	m = m.withEXIF(bytes.TrimPrefix(f.exif, []byte("Exif\x00\x00")), o)
 	return m, nil
 }
 
@@ -45,6 +48,7 @@ func decodeWebP(data []byte, o options) (*Image, error) {
 type webpFrame struct {
 	canvasW, canvasH int
 	x, y, w, h       int
+	animated         bool
 	hasAlpha         bool   // the image is RGBA, whatever the frame holds
 	codec            string // "VP8 " or "VP8L"
 	bits, alpha      []byte // payloads of that chunk and of ALPH
@@ -61,6 +65,7 @@ func parseWebP(data []byte) (*webpFrame, error) {
 			f.hasAlpha = body[0]&0x10 != 0
 			f.canvasW, f.canvasH = u24(body[4:])+1, u24(body[7:])+1
 		case id == "ANMF" && f.bits == nil && len(body) >= 16:
+			f.animated = true
 			f.x, f.y = 2*u24(body), 2*u24(body[3:])
 			inner := &byteReader{data: body[16:]}
 			for !inner.failed && len(inner.data) >= 8 {
@@ -121,7 +126,26 @@ func (f *webpFrame) readHeader() error {
 	return nil
 }
 
-// file is a still WebP of the frame alone.
+// checkData refuses a lossy frame that cannot hold its pixels: the prediction
+// modes of 16x16 pixels take 3.4 bits or more, which have fixed probabilities
+// (RFC 6386, 11.2) and lie in the first partition. A lossless frame of one
+// colour takes no bits at all.
+func (f *webpFrame) checkData() error {
+	if f.codec != "VP8 " {
+		return nil
+	}
+	first := u24(f.bits) >> 5 // length of the partition behind the header
+	return checkLength(f.bits[10:min(10+first, len(f.bits))], 3*ceilDiv(f.w, 16)*ceilDiv(f.h, 16), 8)
+}
+
+func (f *webpFrame) decode() (image.Image, error) {
+	if f.codec == "VP8L" {
+		return vp8l.Decode(bytes.NewReader(f.bits)) // which webp.Decode would read through buffers
+	}
+	return webp.Decode(bytes.NewReader(f.file()))
+}
+
+// file is a still WebP of the lossy frame alone.
 func (f *webpFrame) file() []byte {
 	chunk := func(dst []byte, id string, body []byte) []byte {
 		dst = append(dst, id...)
@@ -130,28 +154,33 @@ func (f *webpFrame) file() []byte {
 		return append(dst, make([]byte, len(body)%2)...)
 	}
 	body := []byte("WEBP")
-	if f.alpha != nil && f.codec == "VP8 " {
+	if f.alpha != nil {
 		w, h := f.w-1, f.h-1
 		body = chunk(body, "VP8X", []byte{0x10, 0, 0, 0, byte(w), byte(w >> 8), byte(w >> 16), byte(h), byte(h >> 8), byte(h >> 16)})
 		body = chunk(body, "ALPH", f.alpha)
 	}
-	body = chunk(body, f.codec, f.bits)
+	body = chunk(body, "VP8 ", f.bits)
 	return chunk(nil, "RIFF", body)
 }
 
-// convert makes the frame an image of the file's mode.
+// convert makes the frame an image of the file's mode, in src's memory where
+// that has the pixels as they are kept: they can be gigabytes.
 func (f *webpFrame) convert(src image.Image) *Image {
 	var m *Image
 	switch s := src.(type) {
 	case *image.NRGBA:
-		m = gather(modeRGBA, f.w, f.h, samples{s.Pix, s.Stride, 4}, 0, 1, 2, 3)
+		m = &Image{mode: modeRGBA, width: f.w, height: f.h, pix: s.Pix[:4*f.w*f.h]}
 	case *image.YCbCr:
 		m = webpLossy(s, nil, 0)
 	case *image.NYCbCrA:
 		m = webpLossy(&s.YCbCr, s.A, s.AStride)
 	}
 	if !f.hasAlpha {
-		m = &Image{mode: modeRGB, width: m.width, height: m.height, pix: m.RGB()}
+		n := m.width * m.height
+		for i := range n {
+			copy(m.pix[3*i:], m.pix[4*i:4*i+3])
+		}
+		m.mode, m.pix = modeRGB, m.pix[:3*n]
 	}
 	return m
 }

@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
+	"slices"
 	"strings"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/tokenizer/internal/sentencepiece"
@@ -180,16 +180,12 @@ func loadByteLevel(fsys fs.FS, s *specials) (*Tokenizer, error) {
 // fromParts makes a tokenizer of the parts of a tokenizer.json, to which the
 // special tokens are added.
 func (s *specials) fromParts(file string, vocab map[string]int, parts map[string]any) (*Tokenizer, error) {
-	added := map[string]any{}
+	list, _ := parts["added_tokens"].([]any)
 	for key, token := range s.tokens {
 		if id, ok := vocab[token]; ok {
-			added[token] = map[string]any{"id": id, "content": token, "special": true,
-				"lstrip": key == "mask_token" && s.class == "Roberta"}
+			list = append(list, map[string]any{"id": id, "content": token, "special": true,
+				"lstrip": key == "mask_token" && s.class == "Roberta"})
 		}
-	}
-	list := []any{}
-	for token := range maps.Keys(added) {
-		list = append(list, added[token])
 	}
 	parts["added_tokens"] = list
 	data, err := json.Marshal(parts)
@@ -199,22 +195,29 @@ func (s *specials) fromParts(file string, vocab map[string]int, parts map[string
 	return parseTokenizerJSON(file, data, s)
 }
 
-// loadModel reads a sentencepiece model, with the special tokens that the slow
+// loadModel reads a sentencepiece model, with the special tokens that the
 // tokenizer of the class adds.
 func loadModel(file string, data []byte, s *specials) (*Tokenizer, error) {
-	m, err := sentencepiece.Parse(data)
+	m, err := guarded(sentencepiece.Parse, data)
 	if err != nil {
 		return nil, unusable(file, err)
 	}
 	t := &Tokenizer{coder: m, file: file}
 	switch s.class {
-	case "T5", "MT5", "Siglip":
+	case "T5", "MT5":
+		if t, err = s.loadUnigram(file, m, s.t5Pieces); err != nil {
+			return nil, err
+		}
+		return t, t.setTemplate(nil, []string{s.tokens["eos_token"]})
+	case "XLMRoberta":
+		if t, err = s.loadUnigram(file, m, s.xlmRobertaPieces); err != nil {
+			return nil, err
+		}
+		return t, t.setTemplate([]string{s.tokens["cls_token"]}, []string{s.tokens["sep_token"]})
+	case "Siglip":
 		return t, t.setTemplate(nil, []string{s.tokens["eos_token"]})
 	case "Gemma", "Llama":
 		return t, s.replaceTemplate(t)
-	case "XLMRoberta":
-		t.coder = fairseq{m}
-		return t, t.setTemplate([]string{s.tokens["cls_token"]}, []string{s.tokens["sep_token"]})
 	case "":
 		err = fmt.Errorf("the class of the tokenizer is unknown: no tokenizer_class in %s", configFile)
 	default:
@@ -223,74 +226,62 @@ func loadModel(file string, data []byte, s *specials) (*Tokenizer, error) {
 	return nil, unusable(file, err)
 }
 
-// fairseq is a sentencepiece model with XLM-R's ids: four special tokens of
-// fairseq, the pieces from the fourth on, and a mask.
-type fairseq struct{ *sentencepiece.Model }
-
-// fairseqTokens are the first ids of fairseq.
-var fairseqTokens = [...]string{"<s>", "<pad>", "</s>", "<unk>"}
-
-const (
-	fairseqUnknown = 3
-	fairseqOffset  = 1 // of the pieces' ids
-	fairseqMask    = "<mask>"
-)
-
-func (f fairseq) Encode(text string) []int32 {
-	ids := f.Model.Encode(text)
-	for i, id := range ids {
-		if id == 0 {
-			ids[i] = fairseqUnknown
-		} else {
-			ids[i] = id + fairseqOffset
+// loadUnigram makes what transformers makes of a sentencepiece model for a class
+// that is a fast tokenizer there (models/t5/tokenization_t5.py and others). It is
+// not what sentencepiece itself computes: characters are never spelled in bytes,
+// whatever the model says, and names of special tokens in a text are these tokens.
+func (s *specials) loadUnigram(file string, m *sentencepiece.Model, layOut func(pieces []sentencepiece.Piece, unk int32) ([]sentencepiece.Piece, int32)) (*Tokenizer, error) {
+	pieces, unk, charsMap, ok := m.Unigram()
+	if !ok || len(pieces) < 3 {
+		return nil, unusable(file, fmt.Errorf("a %sTokenizer wants a unigram model of at least 3 pieces", s.class))
+	}
+	pieces, unk = layOut(pieces, unk)
+	ids := map[string]int{}
+	var vocab, added []any
+	for id, p := range pieces {
+		if _, ok := ids[p.Text]; ok {
+			return nil, unusable(file, fmt.Errorf("two pieces are %q", p.Text))
+		}
+		ids[p.Text] = id
+		vocab = append(vocab, []any{p.Text, p.Score})
+		if p.Control || p.User {
+			added = append(added, map[string]any{"id": id, "content": p.Text, "special": p.Control})
 		}
 	}
-	return ids
+	metaspace := map[string]any{"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "always", "split": true}
+	parts := map[string]any{
+		"pre_tokenizer": map[string]any{"type": "Sequence", "pretokenizers": []any{map[string]any{"type": "WhitespaceSplit"}, metaspace}},
+		"decoder":       metaspace,
+		"model":         map[string]any{"type": "Unigram", "vocab": vocab, "unk_id": unk, "byte_fallback": false},
+		"added_tokens":  added,
+	}
+	if len(charsMap) > 0 {
+		parts["normalizer"] = map[string]any{"type": "Precompiled", "precompiled_charsmap": charsMap} // in base64
+	}
+	return s.fromParts(file, ids, parts)
 }
 
-func (f fairseq) Decode(ids []int32) string {
-	var b strings.Builder
-	var pieces []int32
-	for _, id := range ids {
-		if token, ok := f.special(id); ok {
-			b.WriteString(f.Model.Decode(pieces) + token)
-			pieces = pieces[:0]
-		} else {
-			pieces = append(pieces, id-fairseqOffset)
+// t5Pieces appends the tokens that stand for masked spans, the last one first.
+func (s *specials) t5Pieces(pieces []sentencepiece.Piece, unk int32) ([]sentencepiece.Piece, int32) {
+	n := 100
+	if s.config.ExtraIDs != nil {
+		n = min(*s.config.ExtraIDs, 1000)
+	}
+	for i := n - 1; i >= 0; i-- {
+		span := sentencepiece.Piece{Text: fmt.Sprintf("<extra_id_%d>", i), Control: true}
+		if !slices.ContainsFunc(pieces, func(p sentencepiece.Piece) bool { return p.Text == span.Text }) {
+			pieces = append(pieces, span)
 		}
 	}
-	return b.String() + f.Model.Decode(pieces)
+	return pieces, unk
 }
 
-// special returns the tokens that are no pieces.
-func (f fairseq) special(id int32) (string, bool) {
-	switch {
-	case id >= 0 && int(id) < len(fairseqTokens):
-		return fairseqTokens[id], true
-	case int(id) == f.Size()-1:
-		return fairseqMask, true
+// xlmRobertaPieces puts fairseq's special tokens in place of the first three pieces.
+func (s *specials) xlmRobertaPieces(pieces []sentencepiece.Piece, _ int32) ([]sentencepiece.Piece, int32) {
+	var all []sentencepiece.Piece
+	for _, key := range []string{"bos_token", "pad_token", "eos_token", "unk_token"} {
+		all = append(all, sentencepiece.Piece{Text: s.tokens[key], Control: true})
 	}
-	return "", false
+	all = append(all, pieces[3:]...)
+	return append(all, sentencepiece.Piece{Text: s.tokens["mask_token"], Control: true}), 3
 }
-
-func (f fairseq) Token(id int32) (string, bool) {
-	if token, ok := f.special(id); ok {
-		return token, true
-	}
-	return f.Model.Token(id - fairseqOffset)
-}
-
-func (f fairseq) Find(token string) (int32, bool) {
-	for id, special := range fairseqTokens {
-		if token == special {
-			return int32(id), true
-		}
-	}
-	if token == fairseqMask {
-		return int32(f.Size() - 1), true
-	}
-	id, ok := f.Model.Find(token)
-	return id + fairseqOffset, ok
-}
-
-func (f fairseq) Size() int { return f.Model.Size() + fairseqOffset + 1 }

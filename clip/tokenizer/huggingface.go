@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/tokenizer/internal/hf"
+	"github.com/clip-wgpu/clip-wgpu/internal/guard"
 )
 
 // HuggingFace says which of Hugging Face's tokenizers a folder holds and how
@@ -37,7 +38,8 @@ var modelFiles = []string{"spiece.model", "sentencepiece.bpe.model", "tokenizer.
 // ends, as open_clip does.
 //
 // Errors are those of [Load].
-func LoadHuggingFace(fsys fs.FS, o HuggingFace) (*Tokenizer, error) {
+func LoadHuggingFace(fsys fs.FS, o HuggingFace) (t *Tokenizer, err error) {
+	defer guard.Catch(&err)
 	s, err := readSpecials(fsys, o.Name)
 	if err != nil {
 		return nil, err
@@ -46,7 +48,6 @@ func LoadHuggingFace(fsys fs.FS, o HuggingFace) (*Tokenizer, error) {
 	if err != nil {
 		return nil, err
 	}
-	var t *Tokenizer
 	if found {
 		t, err = parseTokenizerJSON(tokenizerFile, data, s)
 	} else {
@@ -71,7 +72,7 @@ func LoadHuggingFace(fsys fs.FS, o HuggingFace) (*Tokenizer, error) {
 
 // parseTokenizerJSON reads a tokenizer.json, which may be made from another file.
 func parseTokenizerJSON(file string, data []byte, s *specials) (*Tokenizer, error) {
-	p, err := hf.Parse(data)
+	p, err := guarded(hf.Parse, data)
 	if err != nil {
 		return nil, unusable(file, err)
 	}
@@ -80,6 +81,12 @@ func parseTokenizerJSON(file string, data []byte, s *specials) (*Tokenizer, erro
 		s.tokens["pad_token"] = p.PadToken()
 	}
 	return t, s.replaceTemplate(t)
+}
+
+// guarded parses a file. A panic of the parser becomes an error.
+func guarded[T any](parse func([]byte) (T, error), data []byte) (t T, err error) {
+	defer guard.Catch(&err)
+	return parse(data)
 }
 
 // unusable is an error about a file that wraps ErrVocabulary.
@@ -136,6 +143,7 @@ type tokenizerConfig struct {
 	StripAccents   *bool  `json:"strip_accents"`
 	CJK            *bool  `json:"tokenize_chinese_chars"`
 	TruncationSide string `json:"truncation_side"`
+	ExtraIDs       *int   `json:"extra_ids"` // of T5; 100 when nil
 }
 
 // specialToken is a token by itself or as the content of an AddedToken.

@@ -39,7 +39,7 @@ func TestRowsEqualHFTokenizer(t *testing.T) {
 				"tokenizer.json": recorded.Load(t, c.Tokenizer).Tokenizer, "tokenizer_config.json": c.Config,
 			}), tokenizer.HuggingFace{Clean: c.Kwargs.Clean, StripSepToken: c.Kwargs.StripSepToken, Mode: c.Mode})
 			require.NoError(t, err)
-			for i, row := range tok.Tokenize(file.Texts, c.ContextLength) {
+			for i, row := range tokenize(t, tok, c.ContextLength, file.Texts...) {
 				assert.Equal(t, c.IDs[i], row, "%+q", file.Texts[i])
 			}
 		})
@@ -88,7 +88,7 @@ func TestOldFilesEqualTokenizerJSON(t *testing.T) {
 			slow, err := tokenizer.LoadHuggingFace(folder(c.slow), tokenizer.HuggingFace{Name: name})
 			require.NoError(t, err)
 			texts := recorded.Texts(t)
-			assert.Equal(t, fast.Tokenize(texts, 40), slow.Tokenize(texts, 40))
+			assert.Equal(t, tokenize(t, fast, 40, texts...), tokenize(t, slow, 40, texts...))
 		})
 	}
 }
@@ -124,13 +124,78 @@ func TestSentencepieceModels(t *testing.T) {
 			}), tokenizer.HuggingFace{Name: "xlm-roberta-base"})
 			require.NoError(t, err)
 			plain := recorded.LoadModel(t, c.model)
-			for i, row := range tok.Unpadded(texts, 40) {
+			rows, err := tok.Unpadded(texts, 40)
+			require.NoError(t, err)
+			for i, row := range rows {
 				assert.Equal(t, c.want(encodeModel(t, plain.Model, texts[i])), row)
 				text, err := tok.Decode(row)
 				require.NoError(t, err)
 				assert.NotEmpty(t, text)
 			}
 		})
+	}
+}
+
+// TestModelsAloneEqualFastTokenizers checks what transformers makes of a
+// sentencepiece model where there is no tokenizer.json. mt5's was trained with
+// byte fallback, which its class leaves off.
+func TestModelsAloneEqualFastTokenizers(t *testing.T) {
+	var recordings struct {
+		Texts []string
+		Cases []struct {
+			Model, File   string
+			Config        map[string]any
+			ContextLength int   `json:"context_length"`
+			PadID         int32 `json:"pad_id"`
+			VocabSize     int   `json:"vocab_size"`
+			IDs           [][]int32
+		}
+	}
+	require.NoError(t, json.Unmarshal(recorded.Read(t, "only_models.json"), &recordings))
+	require.Len(t, recordings.Texts, 200)
+	require.Len(t, recordings.Cases, 2)
+	for _, c := range recordings.Cases {
+		// The class is in the config or, for models of the hub, in the name.
+		for _, class := range []string{"config", "name"} {
+			if class == "name" {
+				delete(c.Config, "tokenizer_class")
+			}
+			config, err := json.Marshal(c.Config)
+			require.NoError(t, err)
+			name := map[string]string{"mt5": "google/mt5-base", "xlm_roberta": "xlm-roberta-base"}[c.Model]
+			tok, err := tokenizer.LoadHuggingFace(folder(map[string][]byte{
+				c.File: recorded.Read(t, c.Model+".only.model"), "tokenizer_config.json": config,
+			}), tokenizer.HuggingFace{Name: name})
+			require.NoError(t, err)
+			assert.Equal(t, c.VocabSize, tok.VocabSize())
+			rows, err := tok.Tokenize(recordings.Texts, c.ContextLength)
+			require.NoError(t, err)
+			for i, row := range rows {
+				want := append([]int32{}, c.IDs[i]...)
+				for len(want) < c.ContextLength {
+					want = append(want, c.PadID)
+				}
+				assert.Equal(t, want, row, "%s: %+q", c.Model, recordings.Texts[i])
+			}
+		}
+	}
+}
+
+// TestExtraIDs checks the tokens that T5's class adds to a model.
+func TestExtraIDs(t *testing.T) {
+	model := recorded.LoadModel(t, "t5").Model
+	load := func(config string) *tokenizer.Tokenizer {
+		tok, err := tokenizer.LoadHuggingFace(folder(map[string][]byte{"spiece.model": model, "tokenizer_config.json": []byte(config)}), tokenizer.HuggingFace{Name: "t5"})
+		require.NoError(t, err)
+		return tok
+	}
+	pieces := load(`{"extra_ids": 0}`).VocabSize()
+	for config, n := range map[string]int{`{}`: 100, `{"extra_ids": 3}`: 3, `{"extra_ids": -1}`: 0} {
+		tok := load(config)
+		require.Equal(t, pieces+n, tok.VocabSize(), config)
+		if n > 0 {
+			assert.Equal(t, []int32{int32(pieces + n - 1)}, tok.Encode("<extra_id_0>"))
+		}
 	}
 }
 
@@ -153,8 +218,9 @@ func TestClassTemplates(t *testing.T) {
 		tok, err := tokenizer.LoadHuggingFace(folder(files), tokenizer.HuggingFace{})
 		require.NoError(t, err)
 		var names []string
-		ids := tok.Unpadded([]string{""}, 9)[0]
-		for _, id := range ids {
+		rows, err := tok.Unpadded([]string{""}, 9)
+		require.NoError(t, err)
+		for _, id := range rows[0] {
 			for _, token := range append(c.prefix, c.suffix...) {
 				if found := tok.Encode(token); len(found) == 1 && found[0] == id {
 					names = append(names, token)
@@ -264,7 +330,7 @@ func TestLongTextsTakeBoundedTimeHuggingFace(t *testing.T) {
 			"specials": strings.Repeat("<mask></s>", n/10), "lines": strings.Repeat("x\n", n/2),
 		} {
 			start := time.Now()
-			assert.Len(t, tok.Tokenize([]string{text}, 64)[0], 64)
+			assert.Len(t, tokenize(t, tok, 64, text)[0], 64)
 			assert.Less(t, time.Since(start), 20*time.Second, "%s %s", name, kind)
 		}
 	}

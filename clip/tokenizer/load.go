@@ -14,6 +14,7 @@ import (
 	"sync"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/tokenizer/internal/subword"
+	"github.com/clip-wgpu/clip-wgpu/internal/guard"
 )
 
 // The names of vocabulary files beside a model.
@@ -60,7 +61,8 @@ func Default() *Tokenizer {
 //
 // Errors name the file. They wrap [fs.ErrNotExist] if fsys holds no vocabulary,
 // the error of a read that failed, and [ErrVocabulary] otherwise.
-func Load(fsys fs.FS) (*Tokenizer, error) {
+func Load(fsys fs.FS) (t *Tokenizer, err error) {
+	defer guard.Catch(&err)
 	files := make(map[string][]byte)
 	for _, name := range []string{vocabFile, mergesFile, bpeFile} {
 		data, found, err := readFile(fsys, name, maxVocabSize)
@@ -75,7 +77,6 @@ func Load(fsys fs.FS) (*Tokenizer, error) {
 	merges, hasMerges := files[mergesFile]
 	bpe, hasBPE := files[bpeFile]
 	var v *vocabulary
-	var err error
 	switch {
 	case hasVocab && hasMerges:
 		v, err = parseHuggingFace(vocab, merges)

@@ -29,7 +29,7 @@ func TestLoadEmojiCLIP(t *testing.T) {
 		{3012, 1829, 1336, 3013, 0, 0, 0, 0},
 		{3012, 1653, 1806, 754, 3013, 0, 0, 0},
 		{3012, 1140, 119, 2470, 3013, 0, 0, 0},
-	}, tok.Tokenize([]string{"birthday cake", "Fire  Engine", "strawberry"}, 8))
+	}, tokenize(t, tok, 8, "birthday cake", "Fire  Engine", "strawberry"))
 }
 
 func TestFitsNamesTheFile(t *testing.T) {
@@ -41,7 +41,7 @@ func TestFitsNamesTheFile(t *testing.T) {
 }
 
 // byteTokens lists CLIP's 512 tokens of one byte.
-func byteTokens(t *testing.T) []string {
+func byteTokens(t testing.TB) []string {
 	t.Helper()
 	data, err := os.ReadFile("../emoji-clip/vocab.json")
 	require.NoError(t, err)
@@ -58,7 +58,7 @@ func byteTokens(t *testing.T) []string {
 }
 
 // vocabJSON numbers tokens in order.
-func vocabJSON(t *testing.T, tokens ...string) []byte {
+func vocabJSON(t testing.TB, tokens ...string) []byte {
 	t.Helper()
 	ids := make(map[string]int)
 	for id, token := range tokens {
@@ -84,7 +84,7 @@ func TestLoadHuggingFaceNames(t *testing.T) {
 		"merges.txt": []byte("#version: 0.2\r\na b\r\nab c</w>\r\n"),
 	}))
 	require.NoError(t, err)
-	assert.Equal(t, [][]int32{{514, 513, 515, 515, 0}}, tok.Tokenize([]string{"ABC <|EndOfText|>"}, 5))
+	assert.Equal(t, [][]int32{{514, 513, 515, 515, 0}}, tokenize(t, tok, 5, "ABC <|EndOfText|>"))
 }
 
 func TestLoadFindsBPEFile(t *testing.T) {

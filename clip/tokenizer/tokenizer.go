@@ -21,6 +21,7 @@ import (
 	"strings"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/tokenizer/internal/pytext"
+	"github.com/clip-wgpu/clip-wgpu/internal/guard"
 )
 
 // DefaultContextLength is the row length, in tokens, of OpenAI's CLIP models.
@@ -113,15 +114,31 @@ func (t *Tokenizer) Encode(text string) []int32 {
 	return t.coder.Encode(cleanings[t.clean](pytext.DecodeUTF8(text)))
 }
 
+// TextError is the error of one of several texts.
+type TextError struct {
+	Index int // of the text
+	Err   error
+}
+
+func (e *TextError) Error() string { return fmt.Sprintf("text %d: %v", e.Index, e.Err) }
+
+// Unwrap returns Err.
+func (e *TextError) Unwrap() error { return e.Err }
+
 // Tokenize returns one row of contextLength ids per text, for CLIP's own
 // tokenizer: start of text, the text's ids, end of text, zeros. Of a text that is
-// too long the first ids are kept, and the last one of its row is end of text. A
-// contextLength below 1 means [DefaultContextLength].
-func (t *Tokenizer) Tokenize(texts []string, contextLength int) [][]int32 {
+// too long the first ids are kept, and the last one of its row is end of text;
+// [Tokenizer.Length] tells. A contextLength below 1 means [DefaultContextLength].
+//
+// Every text has a row. An error is a *[TextError] and means a defect here.
+func (t *Tokenizer) Tokenize(texts []string, contextLength int) ([][]int32, error) {
 	if contextLength < 1 {
 		contextLength = DefaultContextLength
 	}
-	rows := t.Unpadded(texts, contextLength)
+	rows, err := t.Unpadded(texts, contextLength)
+	if err != nil {
+		return nil, err
+	}
 	for i, row := range rows {
 		length := contextLength
 		if t.row.last != none {
@@ -135,28 +152,54 @@ func (t *Tokenizer) Tokenize(texts []string, contextLength int) [][]int32 {
 		}
 		rows[i] = row
 	}
-	return rows
+	return rows, nil
 }
 
 // Unpadded returns the rows of Tokenize without the padding at their ends (the
 // pad=False of open_clip's tokenizers).
-func (t *Tokenizer) Unpadded(texts []string, contextLength int) [][]int32 {
+func (t *Tokenizer) Unpadded(texts []string, contextLength int) ([][]int32, error) {
 	if contextLength < 1 {
 		contextLength = DefaultContextLength
 	}
 	rows := make([][]int32, len(texts))
 	for i, text := range texts {
-		rows[i] = t.row.around(t.Encode(text), contextLength)
+		ids, err := t.encode(text)
+		if err != nil {
+			return nil, &TextError{i, err}
+		}
+		rows[i] = t.row.around(ids, contextLength)
 	}
-	return rows
+	return rows, nil
+}
+
+// Length is how many ids the row of a text has before it is padded or cut: over
+// the context length, the text loses some.
+func (t *Tokenizer) Length(text string) (int, error) {
+	ids, err := t.encode(text)
+	return t.row.special() + len(ids), err
+}
+
+// encode is Encode with its panic as the error of the text.
+func (t *Tokenizer) encode(text string) (ids []int32, err error) {
+	defer guard.Catch(&err)
+	return t.Encode(text), nil
+}
+
+// special counts the ids around a text's own.
+func (l *layout) special() int {
+	n := len(l.prefix) + len(l.suffix)
+	if l.last != none {
+		n++
+	}
+	return n
 }
 
 // around returns ids between the special tokens, cut to the length.
 func (l *layout) around(ids []int32, length int) []int32 {
+	room := max(0, length-l.special())
 	if l.last != none {
 		length--
 	}
-	room := max(0, length-len(l.prefix)-len(l.suffix))
 	if len(ids) > room && l.keepEnd {
 		ids = ids[len(ids)-room:]
 	} else if len(ids) > room {
@@ -180,7 +223,8 @@ func (l *layout) around(ids []int32, length int) []int32 {
 // tokens and puts a space after each word; others do as their own decoder does.
 // Bytes that form no UTF-8 become U+FFFD. The error wraps [ErrTokenID] and names
 // the position of an id that is not in the vocabulary.
-func (t *Tokenizer) Decode(ids []int32) (string, error) {
+func (t *Tokenizer) Decode(ids []int32) (text string, err error) {
+	defer guard.Catch(&err)
 	for i, id := range ids {
 		if _, ok := t.coder.Token(id); !ok {
 			return "", fmt.Errorf("tokenizer: %w: id %d at position %d, want 0 to %d",

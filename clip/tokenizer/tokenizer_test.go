@@ -52,6 +52,14 @@ func withClean(t *testing.T, clean tokenizer.Clean) *tokenizer.Tokenizer {
 	return tok
 }
 
+// tokenize is tok.Tokenize without its error, which always means a defect.
+func tokenize(t testing.TB, tok *tokenizer.Tokenizer, contextLength int, texts ...string) [][]int32 {
+	t.Helper()
+	rows, err := tok.Tokenize(texts, contextLength)
+	require.NoError(t, err)
+	return rows
+}
+
 func TestTokenizeEqualsOpenCLIP(t *testing.T) {
 	type row struct {
 		Text string
@@ -63,7 +71,7 @@ func TestTokenizeEqualsOpenCLIP(t *testing.T) {
 	for i := range rows {
 		texts[i] = rows[i].Text
 	}
-	got := tokenizer.Default().Tokenize(texts, 77)
+	got := tokenize(t, tokenizer.Default(), 77, texts...)
 	for i, want := range rows {
 		padded := append(want.IDs, make([]int32, 77-len(want.IDs))...)
 		assert.Equal(t, padded, got[i], "%+q", want.Text)
@@ -78,7 +86,7 @@ func TestTokenizeOtherContextsAndCleanings(t *testing.T) {
 		IDs           []int32
 	}
 	for _, want := range readLines[row](t, "tokens_other.jsonl") {
-		got := withClean(t, want.Clean).Tokenize([]string{want.Text}, want.ContextLength)
+		got := tokenize(t, withClean(t, want.Clean), want.ContextLength, want.Text)
 		assert.Equal(t, [][]int32{want.IDs}, got, "%s, context %d: %+q", want.Clean, want.ContextLength, want.Text)
 	}
 }
@@ -112,11 +120,11 @@ func TestDecodeNamesPositionOfUnknownID(t *testing.T) {
 
 func TestTokenizeRows(t *testing.T) {
 	tok := tokenizer.Default()
-	assert.Empty(t, tok.Tokenize(nil, 77))
-	assert.Equal(t, [][]int32{{49406, 49407, 0, 0}}, tok.Tokenize([]string{" \t\n"}, 4))
-	assert.Equal(t, [][]int32{{49406, 320, 1125, 49407}}, tok.Tokenize([]string{"a photo of a dog"}, 4))
-	assert.Equal(t, [][]int32{{49407}}, tok.Tokenize([]string{"a"}, 1))
-	assert.Len(t, tok.Tokenize([]string{"a"}, 0)[0], tokenizer.DefaultContextLength)
+	assert.Empty(t, tokenize(t, tok, 77))
+	assert.Equal(t, [][]int32{{49406, 49407, 0, 0}}, tokenize(t, tok, 4, " \t\n"))
+	assert.Equal(t, [][]int32{{49406, 320, 1125, 49407}}, tokenize(t, tok, 4, "a photo of a dog"))
+	assert.Equal(t, [][]int32{{49407}}, tokenize(t, tok, 1, "a"))
+	assert.Len(t, tokenize(t, tok, 0, "a")[0], tokenizer.DefaultContextLength)
 }
 
 func TestWithCleanRejectsUnknownName(t *testing.T) {
@@ -149,7 +157,7 @@ func TestLongTextsTakeBoundedTime(t *testing.T) {
 	for name, text := range texts {
 		t.Run(name, func(t *testing.T) {
 			start := time.Now()
-			row := tokenizer.Default().Tokenize([]string{text}, 77)[0]
+			row := tokenize(t, tokenizer.Default(), 77, text)[0]
 			assert.Less(t, time.Since(start), 20*time.Second)
 			assert.Equal(t, int32(49406), row[0])
 			assert.Contains(t, row, int32(49407))
@@ -180,11 +188,23 @@ func FuzzTokenize(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string, context uint8) {
 		contextLength := max(2, int(context))
 		tok := tokenizer.Default()
-		row := tok.Tokenize([]string{text}, contextLength)[0]
+		row := tokenize(t, tok, contextLength, text)[0]
 		require.Len(t, row, contextLength)
 		assert.Equal(t, tok.SOT(), row[0])
 		assert.Contains(t, row[1:], tok.EOT())
 		_, err := tok.Decode(row)
 		assert.NoError(t, err)
 	})
+}
+
+func TestLengthTellsWhatIsCut(t *testing.T) {
+	tok := tokenizer.Default()
+	for text, want := range map[string]int{"": 2, "a photo of a dog": 7, strings.Repeat("dog ", 75): 77, strings.Repeat("dog ", 76): 78} {
+		n, err := tok.Length(text)
+		require.NoError(t, err)
+		assert.Equal(t, want, n)
+		rows, err := tok.Unpadded([]string{text}, 77)
+		require.NoError(t, err)
+		assert.Len(t, rows[0], min(want, 77))
+	}
 }

@@ -189,7 +189,7 @@ func (b *bench) upload(ctx context.Context, m clip.Model) error {
 	if err != nil {
 		return err
 	}
-	session, err := await(ctx, func() (*gpu.Session, error) { return m.Device().Load(p, m.Store()) })
+	session, err := interruptible(ctx, func() (*gpu.Session, error) { return m.Device().Load(p, m.Store()) })
 	if err != nil {
 		return err
 	}
@@ -230,7 +230,7 @@ func (b *bench) encoder(ctx context.Context, m clip.Model, batch int) func() err
 		encode = func() (clip.Tensor, error) { return m.EncodeText(ctx, rows, true) }
 	}
 	return func() error {
-		_, err := await(ctx, encode)
+		_, err := interruptible(ctx, encode)
 		return err
 	}
 }

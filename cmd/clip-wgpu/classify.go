@@ -1,16 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"math"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
 	"github.com/spf13/cobra"
@@ -18,19 +18,19 @@ import (
 
 type classifier struct {
 	*session
-	labels    []string
-	templates []string
-	top       int
-	answers   answerWriter
-	show      bool
-	slides    *slideshow // with show
+	labels, templates []string
+	top               int
+	format            string
+	search            imageSearch
+	answers           answerWriter
+	show              bool
+	slides            *slideshow // with show
 }
 
 func newClassifyCommand(g *globals) *cobra.Command {
-	var labels string
-	var templates []string
+	var c classifier
+	var labels []string
 	var top count
-	var show bool
 	cmd := &cobra.Command{
 		Use:   "classify IMAGE|DIR|-... --labels a,b,c|FILE",
 		Short: "Tell which of some labels fits each image best",
@@ -41,11 +41,22 @@ label has a probability of its own.
 The embedded model knows emoji and icon drawings by their English names and has
 never seen a photograph. It needs no --template; models trained on captions do
 better with one such as "a photo of a {}". The features of several templates
-are averaged.
+are averaged. A file of labels is UTF-8, or UTF-16 that begins with a byte-order
+mark. Labels longer than the model's context are cut, as open_clip does; a note
+on stderr counts them.
 
-Of a folder, the images in and below it are taken; - reads paths from stdin.
---json writes {"image":..., "model":..., "results":[{"label":..., "probability":...}, ...]}
-for each image, with "activation":"sigmoid" where the model has a logit bias.
+--format says how the answers are written:
+
+  table     a line an image, for people; names that would break it, or are not
+            UTF-8, are in Go's quotes
+  jsonl     {"image":..., "model":..., "results":[{"label":..., "probability":...}, ...]}
+            for each image, with "activation":"sigmoid" where the model has a logit
+            bias; --json means the same
+  csv, tsv  columns image, label, probability under a heading, a line for each label
+
+` + recordsHelp + `
+
+` + imageHelp + `
 
 --show then opens a window with an image and its probabilities at a time: space
 or the right arrow for the next one, the left arrow for the one before, escape
@@ -54,74 +65,107 @@ to end. Programs built with -tags glfw have it.`,
   clip-wgpu classify cat.jpg dog.jpg --model ./ViT-B-32 --labels cat,dog --template "a photo of a {}"`,
 		DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c := &classifier{templates: templates, top: top.or(3), show: show}
-			if g.json {
-				c.top = top.or(math.MaxInt)
+			if g.json && c.format == "" {
+				c.format = "jsonl"
+			}
+			c.format = cmp.Or(c.format, "table")
+			c.top = top.or(math.MaxInt)
+			if c.format == "table" {
+				c.top = top.or(3)
 			}
 			return c.command(cmd, g, args, labels)
 		},
 	}
-	cmd.Flags().StringVar(&labels, "labels", "", "labels with commas between, or a `file` with one a line (- is stdin)")
-	cmd.Flags().StringArrayVar(&templates, "template", nil, "`text` around a label, with {} for it; may be given several times")
-	cmd.Flags().Var(&top, "top", "labels to show of each image (default 3, with --json all)")
-	cmd.Flags().BoolVar(&show, "show", false, "then show the images in a window")
+	f := cmd.Flags()
+	f.StringArrayVar(&labels, "labels", nil, "labels with commas between, or a `file` with one a line (- is stdin); given several times, they add up")
+	f.StringArrayVar(&c.templates, "template", nil, "`text` around a label, with {} for it; may be given several times")
+	f.Var(&top, "top", "labels to show of each image (default 3 in a table, else all)")
+	f.StringVar(&c.format, "format", "", "`format` of the answers: csv, jsonl, table (default) or tsv")
+	f.BoolVar(&c.show, "show", false, "then show the images in a window")
+	c.search.addFlags(cmd)
 	return cmd
 }
 
-func (c *classifier) command(cmd *cobra.Command, g *globals, args []string, labels string) error {
+func (c *classifier) command(cmd *cobra.Command, g *globals, args, labels []string) error {
+	if err := c.check(cmd, g, args, labels); err != nil {
+		return err
+	}
+	for _, value := range labels {
+		list, err := readLabels(cmd.Context(), value, cmd.InOrStdin())
+		if err != nil {
+			return err
+		}
+		c.labels = append(c.labels, list...)
+	}
+	if len(c.labels) == 0 {
+		return usageErrorf(cmd, "--labels gives no labels")
+	}
+	c.search.mustExist = !g.skipErrors
+	c.search.hint = func(name string) string {
+		if !isWord(name) {
+			return ""
+		}
+		return `; if it belongs to --labels or --template: --labels "cat,red dog" --template "a photo of a {}"`
+	}
+	images, err := c.search.list(cmd.Context(), args, cmd.InOrStdin())
+	if err != nil {
+		return err
+	}
+	if len(images) == 0 {
+		return usageErrorf(cmd, "no images given")
+	}
+	return withModel(cmd, g, func(ctx context.Context, s *session) error {
+		c.session = s
+		c.answers = c.newAnswers(stdoutSink{ctx, cmd.OutOrStdout()}, images)
+		if c.show {
+			c.slides = &slideshow{answerWriter: c.answers, options: c.search.options()}
+			c.answers = c.slides
+		}
+		return c.run(ctx, images)
+	})
+}
+
+func (c *classifier) check(cmd *cobra.Command, g *globals, args, labels []string) error {
 	if len(args) == 0 {
 		return usageErrorf(cmd, "no images given")
+	}
+	if !slices.Contains([]string{"csv", "jsonl", "table", "tsv"}, c.format) {
+		return usageErrorf(cmd, "--format %q: want csv, jsonl, table or tsv", c.format)
+	}
+	if g.json && c.format != "jsonl" {
+		return usageErrorf(cmd, "--json and --format %s", c.format)
 	}
 	if c.show && !canShow {
 		return usageErrorf(cmd, "--show: this program is built without a window, go build -tags glfw ./cmd/clip-wgpu builds it with one")
 	}
 	for _, t := range c.templates {
 		if !strings.Contains(t, "{}") {
-			return usageErrorf(cmd, "--template %q has no {} for the label", t)
+			return usageErrorf(cmd, `--template %q has no {} for the label; quotes hold it together: --template "a photo of a {}"`, t)
 		}
 	}
-	if labels == "-" && slices.Contains(args, "-") {
-		return usageErrorf(cmd, "stdin cannot hold both the images' paths and the labels")
+	if readsStdin(args, labels) > 1 {
+		return usageErrorf(cmd, "stdin cannot hold several of the images' paths and labels")
 	}
-	var err error
-	if c.labels, err = readLabels(cmd.Context(), labels, cmd.InOrStdin()); err != nil {
-		return err
-	}
-	if len(c.labels) == 0 {
-		return usageErrorf(cmd, "--labels gives no labels")
-	}
-	paths, err := listImages(cmd.Context(), args, cmd.InOrStdin(), !g.skipErrors)
-	if err != nil {
-		return err
-	}
-	if len(paths) == 0 {
-		return usageErrorf(cmd, "no images given")
-	}
-	return withModel(cmd, g, func(ctx context.Context, s *session) error {
-		c.session = s
-		if g.json {
-			c.answers = newJSONAnswers(cmd.OutOrStdout(), s.model)
-		} else {
-			c.answers = newTable(cmd.OutOrStdout(), s.model, paths, c.labels)
-		}
-		if c.show {
-			c.slides = &slideshow{answerWriter: c.answers}
-			c.answers = c.slides
-		}
-		return c.run(ctx, paths)
-	})
+	return c.search.check(cmd)
 }
 
-// readLabels reads --labels: a file's lines, or a list with commas.
+// readLabels reads a value of --labels: a file's lines, or a list with commas.
 func readLabels(ctx context.Context, value string, stdin io.Reader) ([]string, error) {
-	list := strings.Split(value, ",")
-	if info, err := os.Stat(value); value == "-" || err == nil && !info.IsDir() {
-		lines, err := readLinesOf(ctx, value, stdin)
-		if err != nil {
+	list, extension := strings.Split(value, ","), strings.ToLower(filepath.Ext(value))
+	switch info, err := os.Stat(value); {
+	case value == "-" || err == nil && !info.IsDir():
+		if slices.Contains(imageExtensions, extension) {
+			return nil, fmt.Errorf("labels: %s is an image, which is an argument of its own: classify %s --labels cat,dog", value, value)
+		}
+		if list, err = readLinesOf(ctx, value, stdin); err != nil {
 			return nil, fmt.Errorf("labels: %w", err)
 		}
-		list = lines
-	} else if len(list) == 1 && (strings.ContainsRune(value, os.PathSeparator) || strings.HasSuffix(value, ".txt")) {
+		for i, line := range list {
+			if err := checkText(line); err != nil {
+				return nil, fmt.Errorf("labels: line %d of %s %w", i+1, value, err)
+			}
+		}
+	case len(list) == 1 && (strings.ContainsRune(value, os.PathSeparator) || slices.Contains(fileExtensions, extension)):
 		if err == nil {
 			err = errors.New("is a folder")
 		}
@@ -133,15 +177,21 @@ func readLabels(ctx context.Context, value string, stdin io.Reader) ([]string, e
 	return slices.DeleteFunc(list, func(label string) bool { return label == "" }), nil
 }
 
-func (c *classifier) run(ctx context.Context, paths []string) error {
-	classes, err := await(ctx, func() (clip.Tensor, error) {
+// fileExtensions are those of values that mean a file, not a label.
+var fileExtensions = append([]string{".txt", ".csv", ".tsv", ".json"}, imageExtensions...)
+
+func (c *classifier) run(ctx context.Context, images []input) error {
+	if err := c.countCut(); err != nil {
+		return err
+	}
+	classes, err := interruptible(ctx, func() (clip.Tensor, error) {
 		return clip.ZeroShotClassifier(ctx, c.model, c.labels, c.templates)
 	})
 	if err != nil {
 		return err
 	}
-	err = c.encodeImages(ctx, paths, func(paths []string, features clip.Tensor) error {
-		logits, err := await(ctx, func() (clip.Tensor, error) { return c.model.Similarity(ctx, features, classes) })
+	err = c.encodeImages(ctx, images, c.search.options(), func(paths []string, features clip.Tensor) error {
+		logits, err := interruptible(ctx, func() (clip.Tensor, error) { return c.model.Similarity(ctx, features, classes) })
 		if err != nil {
 			return err
 		}
@@ -158,24 +208,36 @@ func (c *classifier) run(ctx context.Context, paths []string) error {
 	if err != nil {
 		return err
 	}
+	c.noteOddities(c.search.leftOut)
 	if c.slides != nil {
 		if err := c.slides.show(ctx, c.model.Device()); err != nil {
 			return err
 		}
 	}
-	return c.result(len(paths))
+	return c.result(len(images))
 }
 
-type answer struct {
-	Label       string `json:"label"`
-	Probability number `json:"probability"`
+// countCut counts the labels, in their templates, that are too long.
+func (c *classifier) countCut() error {
+	t := c.model.Tokenizer()
+	prompts, err := clip.Prompts(c.labels, c.templates)
+	if err != nil || t == nil { // then ZeroShotClassifier says why
+		return err
+	}
+	for p := range tokenizeEach(t, c.model.Config().TextCfg.ContextLength, textInputs(prompts)) {
+		if p.err != nil {
+			return fmt.Errorf("label %w", &inputError{p.id, p.err})
+		}
+		c.cut.count(p)
+	}
+	return nil
 }
 
 // best returns the most probable labels first.
 func (c *classifier) best(probabilities []float32) []answer {
 	answers := make([]answer, len(c.labels))
 	for i, label := range c.labels {
-		answers[i] = answer{label, number(probabilities[i])}
+		answers[i] = answer{label, probabilities[i]}
 	}
 	slices.SortStableFunc(answers, func(a, b answer) int {
 		switch {
@@ -187,68 +249,4 @@ func (c *classifier) best(probabilities []float32) []answer {
 		return 0
 	})
 	return answers[:min(c.top, len(answers))]
-}
-
-// answerWriter writes what was found about one image.
-type answerWriter interface {
-	write(image string, results []answer) error
-}
-
-type jsonAnswers struct {
-	*json.Encoder
-	model, activation string
-}
-
-func newJSONAnswers(w io.Writer, m clip.Model) *jsonAnswers {
-	a := &jsonAnswers{Encoder: newJSONLines(w), model: m.Name()}
-	if _, sigmoid := m.LogitBias(); sigmoid {
-		a.activation = "sigmoid"
-	}
-	return a
-}
-
-func (a *jsonAnswers) write(image string, results []answer) error {
-	return a.Encode(struct {
-		Image      string   `json:"image"`
-		Model      string   `json:"model"`
-		Activation string   `json:"activation,omitempty"`
-		Results    []answer `json:"results"`
-	}{image, a.model, a.activation, results})
-}
-
-// table writes a line an image, in columns, for people to read.
-type table struct {
-	w                       io.Writer
-	heading                 string // until it is written
-	imageWidth, answerWidth int
-}
-
-func newTable(w io.Writer, m clip.Model, images, labels []string) *table {
-	heading := "model: " + m.Name()
-	if m.Name() == clip.Embedded {
-		heading += " (knows emoji and icon drawings, has never seen a photograph)"
-	}
-	if _, sigmoid := m.LogitBias(); sigmoid {
-		heading += "; it has a logit bias: each label by itself (sigmoid)"
-	}
-	const maxWidth = 60
-	return &table{w, oneLine(heading) + "\n", min(maxWidth, widest(images)), min(maxWidth, widest(labels))}
-}
-
-func widest(texts []string) int {
-	n := 0
-	for _, s := range texts {
-		n = max(n, utf8.RuneCountInString(s))
-	}
-	return n
-}
-
-func (t *table) write(image string, results []answer) error {
-	line := t.heading + fmt.Sprintf("%-*s", t.imageWidth, oneLine(image))
-	t.heading = ""
-	for _, a := range results {
-		line += fmt.Sprintf("  %5.1f %% %-*s", 100*a.Probability, t.answerWidth, oneLine(a.Label))
-	}
-	_, err := fmt.Fprintln(t.w, strings.TrimRight(line, " "))
-	return err
 }

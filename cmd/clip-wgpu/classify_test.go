@@ -122,3 +122,53 @@ func TestSkipErrors(t *testing.T) {
 	assert.Equal(t, exitFailure, o.code)
 	assert.Contains(t, o.stderr, "none of the 1 inputs")
 }
+
+func TestLabelsAddUp(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "labels.txt")
+	require.NoError(t, os.WriteFile(file, []byte("rose\nguitar"), 0o666))
+	o := programWithInput(t, "rocket\n", "classify", example("pizza"), "--labels", "pizza, cake", "--labels", file, "--labels", "-", "--labels", "book", "--json")
+	o.requireDone(t)
+	var labels []string
+	for _, r := range decodeLines[jsonAnswer](t, o.stdout)[0].Results {
+		labels = append(labels, r.Label)
+	}
+	assert.ElementsMatch(t, []string{"pizza", "cake", "rose", "guitar", "rocket", "book"}, labels)
+}
+
+func TestLabelsAndImagesAreNotMixedUp(t *testing.T) {
+	image := example("pizza")
+	for _, c := range []struct{ args, names []string }{
+		{[]string{image, "--labels", "cat", "dog"}, []string{"dog: ", `--labels "cat,red dog"`}},
+		{[]string{image, "--labels", "cat,", "dog"}, []string{"dog: ", `--labels "cat,red dog"`}},
+		{[]string{image, "--labels", "cat", "--template", "{}", "photo"}, []string{"photo: ", `--template "a photo of a {}"`}},
+		{[]string{"cat,dog", "--labels", image}, []string{image, "is an image"}},
+		{[]string{"cat,dog", "--labels", "photo.JPG"}, []string{"photo.JPG", "no such file"}},
+		{[]string{"missing.png", "--labels", "a"}, []string{"missing.png: "}},
+	} {
+		program(t, append([]string{"classify"}, c.args...)...).requireFailure(t, exitFailure, c.names...)
+	}
+	program(t, "classify", image, "--labels", "cat", "--template", "a", "photo", "of", "{}").requireFailure(t, exitUsage, `"a"`, "quotes")
+	assert.NotContains(t, program(t, "classify", "missing.png", "--labels", "a").stderr, "--labels")
+	o := program(t, "classify", image, "--labels", "cat", "dog", "--skip-errors")
+	assert.Equal(t, exitSkipped, o.code)
+	assert.Contains(t, o.stderr, `skipped: dog: `)
+	assert.Contains(t, o.stderr, `--labels "cat,red dog"`)
+}
+
+func TestClassifyRecords(t *testing.T) {
+	labels := filepath.Join(t.TempDir(), "labels.txt")
+	require.NoError(t, os.WriteFile(labels, []byte("pizza\nsay \"a, b\"\n"), 0o666))
+	args := []string{"classify", example("pizza"), example("rose"), "--labels", labels}
+	o := program(t, append(args, "--format", "csv")...)
+	o.requireDone(t)
+	records := readCSV(t, o.stdout)
+	require.Len(t, records, 5)
+	assert.Equal(t, []string{"image", "label", "probability"}, records[0])
+	assert.Equal(t, []string{example("pizza"), "pizza"}, records[1][:2])
+	assert.Equal(t, `say "a, b"`, records[2][1])
+	o = program(t, append(args, "--format", "tsv", "--top", "1")...)
+	o.requireDone(t)
+	assert.Len(t, readTSV(t, o.stdout), 3)
+	json, jsonl := program(t, append(args, "--json")...), program(t, append(args, "--format", "jsonl")...)
+	assert.Equal(t, json, jsonl)
+}

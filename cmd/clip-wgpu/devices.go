@@ -13,7 +13,7 @@ func newDevicesCommand(g *globals) *cobra.Command {
 		Short: "List the GPUs that --device chooses from",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			adapters, err := await(cmd.Context(), gpu.Adapters)
+			adapters, err := interruptible(cmd.Context(), gpu.Adapters)
 			if err != nil {
 				return err
 			}

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,62 +19,88 @@ import (
 func newEmbedCommand(g *globals) *cobra.Command {
 	var e embedding
 	cmd := &cobra.Command{
-		Use:   "embed [IMAGE|DIR|-]... [--text TEXT]... [--text-file FILE] -o FILE.npy|.jsonl|.safetensors",
+		Use:   "embed [IMAGE|DIR|-]... [--text TEXT]... [--text-file FILE]... -o FILE|-",
 		Short: "Write the unit feature vectors of images and texts to a file",
 		Long: `embed writes the unit feature vectors of images and texts to a file, a row
-each in the order given: images, then --text, then --text-file. Of a folder, the
-images in and below it are taken, sorted by name; - reads paths from stdin.
+each in the order given: images, then --text, then --text-file. The extension of
+the file's name says the format, or else --format:
 
-  .npy          a float32 matrix; FILE.npy.ids.jsonl has {"kind":..., "id":...} for each row
-  .jsonl        {"kind":..., "id":..., "embedding":[...]} for each row
-  .safetensors  the tensor "embeddings"; the metadata has the model and the ids
+  npy          a float32 matrix; FILE.npy.ids.jsonl has {"kind":..., "id":...}
+               for each row
+  jsonl        {"kind":..., "id":..., "embedding":[...]} for each row
+  csv, tsv     columns kind, id, e0, e1 ... under a heading
+  safetensors  the tensor "embeddings"; the metadata has the model and the ids
 
 An id is an image's path as given, or the text. The output appears when it is
-whole. After an interrupt it holds the rows that were finished.`,
+whole. After an interrupt it holds the rows that were finished.
+
+-o - is stdout, in jsonl unless --format says another: lines come as they are
+finished, npy and safetensors at the end. There npy is the matrix alone, its
+rows in the order of the inputs, and therefore refused with --skip-errors.
+
+` + recordsHelp + `
+
+` + imageHelp + `
+
+A file of texts has one on each line, also where it is empty. It is UTF-8, or
+UTF-16 that begins with a byte-order mark. Texts longer than the model's context
+are cut, as open_clip does; a note on stderr counts them.`,
 		Example: `  clip-wgpu embed photos --model ./ViT-B-32 -o photos.npy
   find . -name '*.jpg' | clip-wgpu embed - --skip-errors -o all.safetensors
-  clip-wgpu embed --text "a red apple" --text pizza -o texts.jsonl`,
+  clip-wgpu embed --text "a red apple" --text pizza -o - --format csv`,
 		DisableFlagsInUseLine: true,
 		RunE:                  func(cmd *cobra.Command, args []string) error { return e.command(cmd, g, args) },
 	}
 	f := cmd.Flags()
-	f.StringVarP(&e.output, "output", "o", "", "`file` to write; its extension says the format")
+	f.StringVarP(&e.output, "output", "o", "", "`file` to write, - is stdout")
+	f.StringVar(&e.format, "format", "", "`format` of the output: "+formatNames())
 	f.StringArrayVar(&e.texts, "text", nil, "`text` to embed; may be given several times")
-	f.StringVar(&e.textFile, "text-file", "", "`file` with a text on each line (- is stdin)")
+	f.StringArrayVar(&e.textFiles, "text-file", nil, "`file` with a text on each line (- is stdin); may be given several times")
+	e.search.addFlags(cmd)
 	return cmd
 }
 
+func formatNames() string { return strings.Join(slices.Sorted(maps.Keys(rowFormats)), ", ") }
+
 // embedding is what one embed command is asked for, and how far it is.
 type embedding struct {
-	output, textFile string
-	texts            []string
-	images           []string
+	output, format   string
+	texts, textFiles []string
+	search           imageSearch
 
 	rows    rowWriter
 	written int
 }
 
 func (e *embedding) command(cmd *cobra.Command, g *globals, args []string) error {
-	if err := e.check(cmd, args); err != nil {
+	if err := e.check(cmd, g, args); err != nil {
 		return err
 	}
-	if err := e.readInputs(cmd, args, !g.skipErrors); err != nil {
+	images, texts, err := e.readInputs(cmd, g, args)
+	if err != nil {
 		return err
 	}
-	ids := slices.Concat(rowIDs("image", e.images), rowIDs("text", e.texts))
+	ids := slices.Concat(rowIDs("image", images), rowIDs("text", texts))
 	if len(ids) == 0 {
 		return usageErrorf(cmd, "no images and no texts given")
 	}
-	var err error
 	// Made before the GPU works, to learn now that it cannot be written.
-	e.rows, err = newRowWriter(e.output, rowOptions{g.force, cmp.Or(g.model, clip.Embedded), ids})
+	e.rows, err = newRowWriter(e.output, rowOptions{
+		e.format, g.force, cmp.Or(g.model, clip.Embedded), ids, cmd.OutOrStdout(), cmd.Context(),
+	})
 	if err != nil {
 		return err
 	}
 	defer e.rows.discard()
 	var skipped error
 	err = withModel(cmd, g, func(ctx context.Context, s *session) error {
-		err := e.run(ctx, s)
+		err := s.encodeImages(ctx, images, e.search.options(), e.emit("image"))
+		if err == nil {
+			err = s.encodeTexts(ctx, texts, e.emit("text"))
+		}
+		if err == nil {
+			s.noteOddities(e.search.leftOut)
+		}
 		skipped = s.result(len(ids))
 		return err
 	})
@@ -82,7 +110,7 @@ func (e *embedding) command(cmd *cobra.Command, g *globals, args []string) error
 	case e.written == 0:
 		return cmp.Or(err, skipped)
 	case interrupted:
-		skipped = &exitError{exitInterrupted, fmt.Sprintf("interrupted: %d of %d rows are in %s", e.written, len(ids), e.output)}
+		skipped = &exitError{exitInterrupted, fmt.Sprintf("interrupted: %d of %d rows are in %s", e.written, len(ids), e.outputName())}
 	}
 	if err := e.rows.commit(); err != nil {
 		return err
@@ -90,48 +118,101 @@ func (e *embedding) command(cmd *cobra.Command, g *globals, args []string) error
 	return skipped
 }
 
-func (e *embedding) check(cmd *cobra.Command, args []string) error {
-	formats := strings.Join(slices.Sorted(maps.Keys(rowFormats)), ", ")
+func (e *embedding) outputName() string {
+	if e.output == stdoutPath {
+		return "stdout"
+	}
+	return e.output
+}
+
+func (e *embedding) check(cmd *cobra.Command, g *globals, args []string) error {
+	named := formatOf(e.output)
+	if e.output == stdoutPath {
+		e.format = cmp.Or(e.format, "jsonl")
+	}
+	_, known := rowFormats[e.format]
 	switch {
-	case len(args) == 0 && e.texts == nil && e.textFile == "":
+	case len(args) == 0 && e.texts == nil && e.textFiles == nil:
 		return usageErrorf(cmd, "no images and no texts given")
 	case e.output == "":
-		return usageErrorf(cmd, "no output file given: -o FILE, with extension %s", formats)
-	case rowFormats[strings.ToLower(filepath.Ext(e.output))] == nil:
-		return usageErrorf(cmd, "output %s: unknown format, the extension must be one of %s", e.output, formats)
-	case e.textFile == "-" && slices.Contains(args, "-"):
-		return usageErrorf(cmd, "stdin cannot hold both the images' paths and the texts")
+		return usageErrorf(cmd, "no output given: -o FILE, with extension .%s; or -o -, which is stdout", strings.ReplaceAll(formatNames(), ", ", ", ."))
+	case e.format != "" && !known:
+		return usageErrorf(cmd, "--format %q: want one of %s", e.format, formatNames())
+	case e.format == "" && named == "":
+		return usageErrorf(cmd, "output %s: its name says no format; give --format or one of the extensions .%s", e.output, strings.ReplaceAll(formatNames(), ", ", ", ."))
+	case e.format != "" && named != "" && e.format != named:
+		return usageErrorf(cmd, "output %s: its name says %s, and --format %s", e.output, named, e.format)
+	case e.output == stdoutPath && e.format == "npy" && g.skipErrors:
+		return usageErrorf(cmd, "npy on stdout has no ids, so that with --skip-errors nobody could tell which rows are missing; safetensors has them")
+	case readsStdin(args, e.textFiles) > 1:
+		return usageErrorf(cmd, "stdin cannot hold several of the images' paths and texts")
 	}
-	return nil
+	return e.search.check(cmd)
 }
 
-func (e *embedding) readInputs(cmd *cobra.Command, args []string, mustExist bool) (err error) {
-	e.images, err = listImages(cmd.Context(), args, cmd.InOrStdin(), mustExist)
-	if err != nil || e.textFile == "" {
-		return err
+func (e *embedding) readInputs(cmd *cobra.Command, g *globals, args []string) (images, texts []input, err error) {
+	e.search.mustExist = !g.skipErrors
+	e.search.hint = func(name string) string {
+		if e.texts == nil || !isWord(name) {
+			return ""
+		}
+		return `; if it belongs to --text: --text "red cat" --text dog`
 	}
-	lines, err := readLinesOf(cmd.Context(), e.textFile, cmd.InOrStdin())
-	if err != nil {
-		return fmt.Errorf("texts: %w", err)
+	if images, err = e.search.list(cmd.Context(), args, cmd.InOrStdin()); err != nil {
+		return nil, nil, err
 	}
-	e.texts = append(e.texts, lines...)
-	return nil
+	for _, text := range e.texts {
+		if info, err := os.Stat(text); err == nil && info.Mode().IsRegular() {
+			g.console().note("--text %s is taken as a text, though it is the name of a file: images are arguments, files of texts --text-file", shown(text))
+		}
+		texts = append(texts, input{id: text})
+	}
+	for _, file := range e.textFiles {
+		lines, err := readTexts(cmd.Context(), file, cmd.InOrStdin(), g.skipErrors)
+		if err != nil {
+			return nil, nil, fmt.Errorf("texts: %w", err)
+		}
+		texts = append(texts, lines...)
+	}
+	return images, texts, nil
 }
 
-func (e *embedding) run(ctx context.Context, s *session) error {
-	if err := s.encodeImages(ctx, e.images, e.emit("image")); err != nil {
-		return err
+// readTexts reads a file with a text on each line.
+func readTexts(ctx context.Context, file string, stdin io.Reader, skipErrors bool) ([]input, error) {
+	lines, err := readLinesOf(ctx, file, stdin)
+	var whole *inputError
+	switch {
+	case err == nil:
+	case skipErrors && ctx.Err() == nil && errors.As(err, &whole):
+		return []input{{whole.id, whole.err}}, nil
+	default:
+		return nil, err
 	}
-	return s.encodeTexts(ctx, e.texts, e.emit("text"))
+	texts := make([]input, len(lines))
+	for i, line := range lines {
+		texts[i].id = line
+		if err := checkText(line); err != nil {
+			texts[i].err = fmt.Errorf("line %d of %s %w", i+1, file, err)
+			if !skipErrors {
+				return nil, fmt.Errorf("%w%s", texts[i].err, skipHint)
+			}
+		}
+	}
+	return texts, nil
+}
+
+// isWord tells what looks more like a text than like the name of a file.
+func isWord(name string) bool {
+	return filepath.Ext(name) == "" && !strings.ContainsAny(name, string(filepath.Separator)+"/")
 }
 
 // emit stores the rows of a batch of one kind.
 func (e *embedding) emit(kind string) func(names []string, features clip.Tensor) error {
 	return func(names []string, features clip.Tensor) error {
 		dim := features.Shape[1]
-		for i, id := range rowIDs(kind, names) {
-			if err := e.rows.write(id, features.Data[i*dim:(i+1)*dim]); err != nil {
-				return fmt.Errorf("output %s: %w", e.output, cause(err))
+		for i, name := range names {
+			if err := e.rows.write(rowID{kind, name}, features.Data[i*dim:(i+1)*dim]); err != nil {
+				return fmt.Errorf("output %s: %w", e.outputName(), cause(err))
 			}
 			e.written++
 		}
@@ -139,10 +220,10 @@ func (e *embedding) emit(kind string) func(names []string, features clip.Tensor)
 	}
 }
 
-func rowIDs(kind string, names []string) []rowID {
-	ids := make([]rowID, len(names))
-	for i, name := range names {
-		ids[i] = rowID{kind, name}
+func rowIDs(kind string, inputs []input) []rowID {
+	ids := make([]rowID, len(inputs))
+	for i, in := range inputs {
+		ids[i] = rowID{kind, in.id}
 	}
 	return ids
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/clip-wgpu/clip-wgpu/clip"
 	"github.com/clip-wgpu/clip-wgpu/weights"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -105,14 +106,15 @@ func TestEmbedFormatsAgree(t *testing.T) {
 		{"text", "a, b"}, {"text", "rose"}, {"text", ""}, {"text", "pizza <b>"},
 	}
 	var results []matrix
-	for name, read := range map[string]func(*testing.T, string) matrix{"x.npy": readNPY, "x.jsonl": readJSONL, "x.safetensors": readTensors} {
+	for name, read := range map[string]func(*testing.T, string) matrix{"x.npy": readNPY, "x.jsonl": readJSONL, "x.safetensors": readTensors,
+		"x.csv": readRecords(readCSV), "x.tsv": readRecords(readTSV)} {
 		path := filepath.Join(folder, name)
 		o := programWithInput(t, "\n"+example("pizza")+"\n", append(args, path)...)
 		o.requireDone(t)
 		assert.Empty(t, o.stdout)
 		results = append(results, read(t, path))
 	}
-	requireFiles(t, folder, "x.npy", "x.npy.ids.jsonl", "x.jsonl", "x.safetensors")
+	requireFiles(t, folder, "x.npy", "x.npy.ids.jsonl", "x.jsonl", "x.safetensors", "x.csv", "x.tsv")
 	for _, m := range results {
 		assert.Equal(t, want, m.ids)
 		assert.Equal(t, results[0].rows, m.rows)
@@ -197,9 +199,9 @@ func TestTooManyIDsForSafetensors(t *testing.T) {
 	requireFiles(t, folder)
 }
 
-// Features that are not numbers are no answer: the tensor that holds NaN is named.
-func TestNaNWeights(t *testing.T) {
-	folder := editModel(t, func(map[string]any) {})
+// nanModel is the embedded model with NaN as one element of a tensor.
+func nanModel(t *testing.T, tensor string, element int) (folder string) {
+	folder = editModel(t, func(map[string]any) {})
 	file := filepath.Join(folder, "open_clip_model.safetensors")
 	f, err := weights.Open(file)
 	require.NoError(t, err)
@@ -207,15 +209,25 @@ func TestNaNWeights(t *testing.T) {
 	for _, name := range f.Names() {
 		x, _ := f.Tensor(name)
 		r := x.As(weights.F32)
-		if name == "visual.ln_post.bias" {
-			r.ReadF32 = func(dst []float32, _ int) error { dst[0] = float32(math.NaN()); return nil }
+		if name == tensor {
+			r.ReadF32 = func(dst []float32, off int) error {
+				if i := element - off; i >= 0 && i < len(dst) {
+					dst[i] = float32(math.NaN())
+				}
+				return nil
+			}
 		}
 		records = append(records, r)
 	}
 	require.NoError(t, weights.Save(file+".new", records, weights.SaveOptions{}))
 	require.NoError(t, f.Close())
 	require.NoError(t, os.Rename(file+".new", file))
+	return folder
+}
 
+// Features that are not numbers are no answer: the tensor that holds NaN is named.
+func TestNaNWeights(t *testing.T) {
+	folder := nanModel(t, "visual.ln_post.bias", 0)
 	out := filepath.Join(t.TempDir(), "x.jsonl")
 	for _, args := range [][]string{{"embed", "-o", out}, {"classify", "--labels", "pizza,rose"}} {
 		o := program(t, append(args, example("pizza"), "--model", folder, "--quiet")...)
@@ -229,4 +241,88 @@ func TestNaNWeights(t *testing.T) {
 	o := program(t, "convert", folder, "-o", filepath.Join(t.TempDir(), "copy"))
 	assert.Equal(t, exitOK, o.code)
 	assert.Contains(t, o.stderr, "NaN in tensor visual.ln_post.bias (element 0)\n")
+}
+
+func TestEmbedToStdout(t *testing.T) {
+	temporary := t.TempDir()
+	t.Setenv("TMPDIR", temporary)
+	args := []string{"embed", example("rose"), example("pizza"), "--text", "a, b", "-o", "-"}
+	want := []rowID{{"image", example("rose")}, {"image", example("pizza")}, {"text", "a, b"}}
+	var rows [][][]float32
+	for _, format := range []string{"", "jsonl", "csv", "tsv", "safetensors", "npy"} {
+		with := args
+		if format != "" {
+			with = append(slices.Clone(args), "--format", format)
+		}
+		o := program(t, with...)
+		o.requireDone(t)
+		path := filepath.Join(t.TempDir(), "x")
+		require.NoError(t, os.WriteFile(path, []byte(o.stdout), 0o666))
+		var m matrix
+		switch format {
+		case "csv":
+			m = readRecords(readCSV)(t, path)
+		case "tsv":
+			m = readRecords(readTSV)(t, path)
+		case "safetensors":
+			m = readTensors(t, path)
+		case "npy":
+			require.NoError(t, os.WriteFile(path+idsExtension, []byte(strings.Repeat("{}\n", len(want))), 0o666))
+			m = readNPY(t, path)
+			m.ids = want
+		default:
+			m = readJSONL(t, path)
+		}
+		assert.Equal(t, want, m.ids, format)
+		rows = append(rows, m.rows)
+	}
+	for _, r := range rows {
+		assert.Equal(t, rows[0], r)
+	}
+	requireFiles(t, temporary)
+}
+
+func TestEmbedNamesTheFormatOfOddNames(t *testing.T) {
+	folder := t.TempDir()
+	program(t, "embed", "--text", "a", "-o", filepath.Join(folder, "x.dat"), "--format", "csv").requireDone(t)
+	assert.Len(t, readRecords(readCSV)(t, filepath.Join(folder, "x.dat")).rows, 1)
+	program(t, "embed", "--text", "a", "-o", filepath.Join(folder, "x.TSV")).requireDone(t)
+	assert.Len(t, readRecords(readTSV)(t, filepath.Join(folder, "x.TSV")).rows, 1)
+}
+
+func TestTextsAndFilesAreNotMixedUp(t *testing.T) {
+	program(t, "embed", "--text", "red", "cat", "-o", "-").requireFailure(t, exitFailure, "cat: ", "--text \"red cat\"")
+	program(t, "embed", "cat", "-o", "-").requireFailure(t, exitFailure, "cat: ")
+	o := program(t, "embed", "--text", example("pizza"), "-o", "-")
+	assert.Equal(t, exitOK, o.code)
+	assert.Contains(t, o.stderr, "taken as a text")
+	file := filepath.Join(t.TempDir(), "texts")
+	require.NoError(t, os.WriteFile(file, []byte("b\nc"), 0o666))
+	o = programWithInput(t, "d\n", "embed", "--text", "a", "--text-file", file, "--text-file", "-", "-o", "-")
+	o.requireDone(t)
+	assert.Equal(t, []rowID{{"text", "a"}, {"text", "b"}, {"text", "c"}, {"text", "d"}}, decodeLines[rowID](t, o.stdout))
+}
+
+// NaN that only some inputs meet costs these their rows.
+func TestNaNSkipsItsInputs(t *testing.T) {
+	m, err := clip.Load(t.Context(), clip.Embedded)
+	require.NoError(t, err)
+	defer m.Close()
+	pizza := m.Tokenizer().Encode("pizza")[0]
+	width := m.Config().TextCfg.Width
+	folder := nanModel(t, "token_embedding.weight", int(pizza)*width)
+
+	out := filepath.Join(t.TempDir(), "x.jsonl")
+	args := []string{"embed", "--text", "rose", "--text", "pizza", "--text", "guitar", "--model", folder, "--quiet", "-o", out}
+	cause := fmt.Sprintf("NaN in tensor token_embedding.weight (element %d)", int(pizza)*width)
+	o := program(t, args...)
+	o.requireFailure(t, exitFailure, "NaN or Inf in the text features of item 1: "+cause)
+	assert.NoFileExists(t, out)
+
+	o = program(t, append(args, "--skip-errors")...)
+	assert.Equal(t, exitSkipped, o.code)
+	assert.Contains(t, o.stderr, "clip-wgpu: skipped: pizza: NaN or Inf in its features: "+cause+"\n")
+	rows, err := os.ReadFile(out)
+	require.NoError(t, err)
+	assert.Regexp(t, `^\{"kind":"text","id":"rose",[^\n]+\n\{"kind":"text","id":"guitar",[^\n]+\n$`, string(rows))
 }

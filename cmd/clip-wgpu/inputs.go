@@ -1,174 +1,193 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"iter"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
+	"github.com/spf13/cobra"
 )
 
-// imageExtensions are those of files that a folder is searched for.
-var imageExtensions = []string{".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+// input is what one row of an output is made of.
+type input struct {
+	id  string // an image's path as given, or a text
+	err error  // why there will be no row
+}
 
-// listImages replaces, among a command's arguments, "-" by the paths on the
-// lines of stdin, and each folder by the images in and below it, in order of
-// their names; symbolic links to folders in it are not followed. With mustExist
-// a missing file is found now and not after much work.
-func listImages(ctx context.Context, args []string, stdin io.Reader, mustExist bool) ([]string, error) {
-	var paths []string
+// imageSearch finds the images that a command's arguments mean.
+type imageSearch struct {
+	hidden      bool
+	excludeDirs []string
+	orient      bool
+	mustExist   bool                     // the first error ends the search
+	hint        func(name string) string // what an argument may be that is no file
+
+	leftOut map[string]int // pictures that cannot be read, by the name of their format
+}
+
+func (s *imageSearch) addFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.BoolVar(&s.hidden, "include-hidden", false, "search folders for hidden files, too, and in hidden folders")
+	f.StringArrayVar(&s.excludeDirs, "exclude-dir", nil, "`name` of folders not to search, such as thumbs or 'old*'; may be given several times")
+	f.BoolVar(&s.orient, "orient", false, "turn images upright by their EXIF orientation")
+}
+
+// imageHelp documents imageSearch's arguments and flags.
+const imageHelp = `Of a folder, the images in and below it are taken, sorted by name: files named
+*.bmp, .gif, .jpg (.jpeg, .jpe, .jfif), .png (.apng), .tif (.tiff) and .webp.
+Pictures of other formats there (HEIC, AVIF, raw ones ...) are counted on stderr.
+Links to folders are not followed. Hidden files and folders (.*, and what systems
+keep: @eaDir, #recycle, __MACOSX ...) are left out unless --include-hidden asks
+for them; so are folders that --exclude-dir names. What is an argument itself is
+always taken. - reads paths from stdin, a line each.
+
+An image that cannot be read ends the command; with --skip-errors it is listed
+on stderr, the others are done, and the exit code is 3. --orient turns images
+upright by their EXIF orientation. Without it they are taken as they are stored,
+as open_clip does, and a note on stderr counts those that are stored turned.`
+
+// check refuses flags that make no sense.
+func (s *imageSearch) check(cmd *cobra.Command) error {
+	for i, name := range s.excludeDirs {
+		name = strings.TrimRight(name, string(filepath.Separator)+"/")
+		_, err := filepath.Match(name, "")
+		if name == "" || err != nil || strings.ContainsAny(name, string(filepath.Separator)+"/") {
+			return usageErrorf(cmd, "--exclude-dir %q: want the name of folders, without those above", s.excludeDirs[i])
+		}
+		s.excludeDirs[i] = name
+	}
+	return nil
+}
+
+func (s *imageSearch) options() []preprocess.Option {
+	if s.orient {
+		return []preprocess.Option{preprocess.WithOrientation()}
+	}
+	return nil
+}
+
+// list replaces, among a command's arguments, "-" by the paths on the lines of
+// stdin, and each folder by the images in and below it.
+func (s *imageSearch) list(ctx context.Context, args []string, stdin io.Reader) ([]input, error) {
+	var inputs []input
 	for _, arg := range args {
-		switch info, err := os.Stat(arg); {
+		info, err := os.Stat(arg)
+		switch {
 		case arg == "-":
-			lines, err := await(ctx, func() ([]string, error) { return readLines(stdin) })
-			if err != nil {
-				return nil, fmt.Errorf("stdin: %w", err)
-			}
-			paths = append(paths, slices.DeleteFunc(lines, func(s string) bool { return s == "" })...)
-		case err == nil && info.IsDir():
-			found, err := findImages(ctx, arg)
+			lines, err := readLinesOf(ctx, "-", stdin)
 			if err != nil {
 				return nil, err
 			}
-			paths = append(paths, found...)
+			for _, path := range slices.DeleteFunc(lines, func(s string) bool { return s == "" }) {
+				_, err := os.Stat(path)
+				inputs = append(inputs, input{path, err})
+			}
+		case err == nil && info.IsDir():
+			found, err := s.walk(ctx, arg)
+			if err != nil {
+				return nil, err
+			}
+			inputs = append(inputs, found...)
 		default:
-			paths = append(paths, arg)
+			if errors.Is(err, fs.ErrNotExist) && s.hint != nil {
+				err = fmt.Errorf("%w%s", cause(err), s.hint(arg))
+			}
+			inputs = append(inputs, input{arg, err})
 		}
 	}
-	for _, path := range paths {
-		if _, err := os.Stat(path); mustExist && err != nil {
+	for _, in := range inputs {
+		if s.mustExist && in.err != nil { // found now and not after much work
+			err := error(&inputError{in.id, in.err})
+			var path *fs.PathError
+			if errors.As(in.err, &path) && !errors.Is(in.err, fs.ErrNotExist) {
+				err = fmt.Errorf("%w%s", err, skipHint)
+			}
 			return nil, err
 		}
 	}
-	return paths, nil
+	return inputs, nil
 }
 
-func findImages(ctx context.Context, folder string) ([]string, error) {
-	var paths []string
-	visit := func(path string, d fs.DirEntry, err error) error {
-		if err = errors.Join(err, ctx.Err()); err != nil {
-			return err
-		}
-		if d.IsDir() || !slices.Contains(imageExtensions, strings.ToLower(filepath.Ext(path))) {
-			return nil
-		}
-		if info, err := os.Stat(path); err != nil || !info.IsDir() { // what cannot be read is reported when its turn comes
-			paths = append(paths, path)
+// walk searches a folder. What of it cannot be read is an input with an error.
+func (s *imageSearch) walk(ctx context.Context, folder string) ([]input, error) {
+	var inputs []input
+	hidden, others := 0, map[string]int{}
+	// With the separator, a link given as argument is followed.
+	root := filepath.Clean(folder) + string(filepath.Separator)
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		extension := strings.ToLower(filepath.Ext(path))
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil && path == root:
+			inputs = append(inputs, input{folder, err})
+		case err != nil:
+			inputs = append(inputs, input{path, err})
+		case path != root && (!s.hidden && isHidden(d.Name()) || d.IsDir() && s.excludes(d.Name())):
+			hidden++
+			if d.IsDir() {
+				return fs.SkipDir
+			}
+		case d.IsDir():
+		case slices.Contains(imageExtensions, extension):
+			if info, err := os.Stat(path); err != nil || !info.IsDir() {
+				inputs = append(inputs, input{path, err})
+			}
+		case otherExtensions[extension] != "":
+			others[otherExtensions[extension]]++
 		}
 		return nil
-	}
-	// With the separator, a link given as argument is followed.
-	if err := filepath.WalkDir(filepath.Clean(folder)+string(filepath.Separator), visit); err != nil {
-		return nil, err
-	}
-	if len(paths) == 0 {
-		return nil, fmt.Errorf("folder %s: no images in it (files named *%s)", folder, strings.Join(imageExtensions, ", *"))
-	}
-	return paths, nil
-}
-
-// readLinesOf reads a text file's lines; "-" is stdin.
-func readLinesOf(ctx context.Context, path string, stdin io.Reader) ([]string, error) {
-	if path == "-" {
-		return await(ctx, func() ([]string, error) { return readLines(stdin) })
-	}
-	info, err := os.Stat(path)
+	})
 	if err != nil {
 		return nil, err
 	}
-	if !info.Mode().IsRegular() { // opening a FIFO would wait for its writer
-		return nil, fmt.Errorf("%s: not a regular file", path)
+	s.leaveOut(others)
+	if len(inputs) == 0 {
+		inputs = []input{{folder, noImages(others, hidden)}}
 	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	lines, err := readLines(f)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return lines, nil
+	return inputs, nil
 }
 
-// maxLine bounds the bytes of a line.
-const maxLine = 16 << 20
-
-// readLines returns lines without their ends.
-func readLines(r io.Reader) ([]string, error) {
-	var lines []string
-	s := bufio.NewScanner(r)
-	s.Buffer(nil, maxLine)
-	for s.Scan() {
-		lines = append(lines, s.Text())
+// noImages says why a folder has none.
+func noImages(others map[string]int, hidden int) error {
+	text := "no images in it (files named *" + strings.Join(imageExtensions, ", *") + ")"
+	if len(others) > 0 {
+		text = "no images in it that can be read, but " + countFormats(others)
 	}
-	if errors.Is(s.Err(), bufio.ErrTooLong) {
-		return nil, fmt.Errorf("line %d has more than %d bytes", len(lines)+1, maxLine)
+	if hidden > 0 {
+		text += fmt.Sprintf("; %d hidden or excluded files and folders were left out", hidden)
 	}
-	return lines, s.Err()
+	return errors.New(text)
 }
 
-// picture is an image made ready for the model, or the reason why it cannot be.
-type picture struct {
-	path   string
-	pixels []float32 // [3, height, width], normalised
-	err    error
-}
-
-// decodeAhead yields the pictures of paths in order, while others, up to ahead
-// of them, are being decoded on all cores. It ends early when ctx is done.
-func decodeAhead(ctx context.Context, t *preprocess.Transform, paths []string, ahead int) iter.Seq[picture] {
-	return func(yield func(picture) bool) {
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
-		queue := make(chan chan picture, ahead)
-		go func() {
-			defer close(queue)
-			cores := make(chan struct{}, runtime.GOMAXPROCS(0))
-			for _, path := range paths {
-				turn := make(chan picture, 1)
-				select {
-				case queue <- turn:
-				case <-ctx.Done():
-					return
-				}
-				cores <- struct{}{}
-				go func() {
-					turn <- decode(t, path)
-					<-cores
-				}()
-			}
-		}()
-		for turn := range queue {
-			select {
-			case p := <-turn:
-				if !yield(p) {
-					return
-				}
-			case <-ctx.Done():
-				return
-			}
-		}
+func (s *imageSearch) leaveOut(others map[string]int) {
+	if s.leftOut == nil {
+		s.leftOut = map[string]int{}
+	}
+	for format, n := range others {
+		s.leftOut[format] += n
 	}
 }
 
-func decode(t *preprocess.Transform, path string) picture {
-	img, err := preprocess.DecodeFile(path)
-	if err != nil {
-		return picture{path: path, err: err}
-	}
-	pixels, err := t.Apply(img)
-	if err != nil {
-		err = fmt.Errorf("%s: %w", path, err)
-	}
-	return picture{path, pixels, err}
+// excludes tells whether --exclude-dir has a name.
+func (s *imageSearch) excludes(name string) bool {
+	return slices.ContainsFunc(s.excludeDirs, func(pattern string) bool {
+		match, _ := filepath.Match(pattern, name) // check has seen the pattern
+		return match
+	})
+}
+
+// systemNames are folders of thumbnails and deleted files that systems keep
+// beside pictures: of Synology, QNAP, Windows and macOS's archives.
+var systemNames = []string{"@eaDir", "#recycle", "#snapshot", "@Recycle", "@Recently-Snapshot", "$RECYCLE.BIN", "__MACOSX"}
+
+func isHidden(name string) bool {
+	return name[0] == '.' || slices.ContainsFunc(systemNames, func(s string) bool { return strings.EqualFold(s, name) })
 }

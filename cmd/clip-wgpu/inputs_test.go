@@ -12,6 +12,20 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// found lists the images without errors that a search finds.
+func found(t *testing.T, s imageSearch, args ...string) []string {
+	t.Helper()
+	inputs, err := s.list(t.Context(), args, nil)
+	require.NoError(t, err)
+	var paths []string
+	for _, in := range inputs {
+		if in.err == nil {
+			paths = append(paths, in.id)
+		}
+	}
+	return paths
+}
+
 func TestFoldersAreSearchedInOrder(t *testing.T) {
 	folder := t.TempDir()
 	for _, name := range []string{"b.png", "a/z.JPG", "a/b.webp", "notes.txt", "a/deep/x.tiff", "a.gif"} {
@@ -26,17 +40,14 @@ func TestFoldersAreSearchedInOrder(t *testing.T) {
 	for i, name := range want {
 		want[i] = filepath.Join(folder, filepath.FromSlash(name))
 	}
-	got, err := listImages(t.Context(), []string{folder}, nil, true)
-	require.NoError(t, err)
-	assert.Equal(t, want, got)
+	assert.Equal(t, want, found(t, imageSearch{mustExist: true}, folder))
 
 	link := filepath.Join(t.TempDir(), "link")
 	require.NoError(t, os.Symlink(folder, link))
-	got, err = listImages(t.Context(), []string{link}, nil, true)
-	require.NoError(t, err)
-	assert.Len(t, got, len(want), "a link given as argument is followed")
+	assert.Len(t, found(t, imageSearch{mustExist: true}, link), len(want), "a link given as argument is followed")
 
-	_, err = listImages(t.Context(), []string{t.TempDir()}, nil, true)
+	s := imageSearch{mustExist: true}
+	_, err := s.list(t.Context(), []string{t.TempDir()}, nil)
 	assert.ErrorContains(t, err, "no images")
 }
 
@@ -46,16 +57,17 @@ func TestDecodeAheadKeepsTheOrder(t *testing.T) {
 	transform, err := preprocess.New(cfg)
 	require.NoError(t, err)
 	paths := []string{example("pizza"), "missing.png", example("rose"), example("guitar"), "labels.txt", example("rocket")}
+	inputs := textInputs(paths)
 	for _, ahead := range []int{1, 2, 100} {
 		var got []string
-		for p := range decodeAhead(t.Context(), transform, paths, ahead) {
-			got = append(got, p.path)
-			assert.Equal(t, filepath.Ext(p.path) == ".png" && p.path != "missing.png", p.err == nil, p.path)
+		for p := range decodeAhead(t.Context(), transform, inputs, ahead) {
+			got = append(got, p.id)
+			assert.Equal(t, filepath.Ext(p.id) == ".png" && p.id != "missing.png", p.err == nil, p.id)
 			assert.True(t, p.err != nil || len(p.pixels) == 3*8*8)
 		}
 		assert.Equal(t, paths, got)
 	}
-	for range decodeAhead(t.Context(), transform, paths, 1) {
+	for range decodeAhead(t.Context(), transform, inputs, 1) {
 		break // must not leave the others waiting: the race detector and -timeout would tell
 	}
 }

@@ -140,7 +140,19 @@ func TestUsageErrors(t *testing.T) {
 		"empty stdin":            {[]string{"classify", "-", "--labels", "a"}, []string{"no images"}},
 		"embed nothing":          {[]string{"embed", "-o", "x.npy"}, []string{"no images and no texts"}},
 		"embed to nowhere":       {[]string{"embed", image}, []string{"-o"}},
-		"unknown format":         {[]string{"embed", image, "-o", "x.csv"}, []string{"x.csv", ".npy"}},
+		"odd format":             {[]string{"embed", image, "-o", "x.npy", "--format", "xls"}, []string{"--format", `"xls"`, "safetensors"}},
+		"format against name":    {[]string{"embed", image, "-o", "x.npy", "--format", "csv"}, []string{"x.npy", "csv"}},
+		"matrix without ids":     {[]string{"embed", image, "-o", "-", "--format", "npy", "--skip-errors"}, []string{"npy", "--skip-errors"}},
+		"texts twice on stdin":   {[]string{"embed", "--text-file", "-", "--text-file", "-", "-o", "x.npy"}, []string{"stdin"}},
+		"labels twice on stdin":  {[]string{"classify", image, "--labels", "-", "--labels", "-"}, []string{"stdin"}},
+		"odd answers":            {[]string{"classify", image, "--labels", "a", "--format", "npy"}, []string{"--format", `"npy"`}},
+		"two forms of answers":   {[]string{"classify", image, "--labels", "a", "--format", "csv", "--json"}, []string{"--json", "csv"}},
+		"folder to exclude":      {[]string{"embed", image, "-o", "x.npy", "--exclude-dir", "a/b"}, []string{"--exclude-dir", "a/b"}},
+		"pattern to exclude":     {[]string{"embed", image, "-o", "x.npy", "--exclude-dir", "["}, []string{"--exclude-dir", "["}},
+		"empty device":           {[]string{"classify", image, "--labels", "a", "--device", ""}, []string{"--device"}},
+		"filter of coverage":     {[]string{"models", "--coverage", "--runs"}, []string{"--coverage"}},
+		"filter of one model":    {[]string{"models", "ViT-B-32", "--runs"}, []string{"--runs"}},
+		"unknown format":         {[]string{"embed", image, "-o", "x.xls"}, []string{"x.xls", ".npy", "--format"}},
 		"tokenize nothing":       {[]string{"tokenize"}, []string{"no texts"}},
 		"tower":                  {[]string{"program", "--tower", "audio"}, []string{`"audio"`, "image or text"}},
 		"devices with argument":  {[]string{"devices", "x"}, []string{`"x"`}},
@@ -160,6 +172,7 @@ func TestUnknownModelAndDevice(t *testing.T) {
 	program(t, "classify", image, "--labels", "a", "--model", "no-model").requireFailure(t, exitFailure, "no-model")
 	program(t, "program", "ViT-B-33").requireFailure(t, exitFailure, "ViT-B-33", "ViT-B-32")
 	program(t, "classify", image, "--labels", "a", "--device", "voodoo").requireFailure(t, exitFailure, "voodoo")
+	program(t, "classify", image, "--labels", "a", "--device", "77").requireFailure(t, exitFailure, "no adapter 77, choose from 0: ")
 }
 
 func TestMessagesAreOfBoundedLength(t *testing.T) {
@@ -194,6 +207,9 @@ func TestVersion(t *testing.T) {
 	o := program(t, "version")
 	o.requireDone(t)
 	assert.Regexp(t, `^clip-wgpu \S+ \(go1\.`, o.stdout)
+	flag := program(t, "--version")
+	flag.requireDone(t)
+	assert.Equal(t, o.stdout, flag.stdout)
 }
 
 func TestTokenize(t *testing.T) {
@@ -213,7 +229,8 @@ func TestTokenize(t *testing.T) {
 	}, rows[0])
 	assert.Equal(t, []string{"<start_of_text>", "<end_of_text>"}, rows[1].Tokens)
 	o = program(t, "tokenize", strings.Repeat("apple ", 100))
-	o.requireDone(t)
+	assert.Equal(t, exitOK, o.code)
+	assert.Regexp(t, `^clip-wgpu: cut at the model's 16 tokens: 1 of 1 text, the first is "apple .+\n$`, o.stderr)
 	assert.Equal(t, 14, strings.Count(o.stdout, `2484 "apple "`), "the context of 16 less start and end")
 }
 

@@ -15,13 +15,16 @@ import (
 )
 
 func newModelsCommand(g *globals) *cobra.Command {
-	var coverage, shapes bool
+	var coverage, shapes, runs bool
+	var family string
 	cmd := &cobra.Command{
 		Use:   "models [NAME]",
 		Short: "List open_clip's models and which of them run here",
 		Long: `models lists the models that open_clip has by name: their family, number of
 parameters, image size, whether they run here or what is missing, and the tags
-of their published weights: --model NAME:TAG downloads and uses those.
+of their published weights: --model NAME:TAG downloads and uses those. Models of
+images and text that run come first, then those that do not, then others.
+--runs lists only the first, --family only those of one family, such as SigLIP.
 
 --coverage counts, by family, the models of images and text that run here.
 NAME --shapes lists the tensors of that model's state dict and nothing else, a
@@ -34,8 +37,10 @@ line each: name and dimensions with blanks between, a scalar its name alone.`,
 				return usageErrorf(cmd, "one NAME expected, %d given", len(args))
 			case shapes && len(args) == 0:
 				return usageErrorf(cmd, "--shapes wants the NAME of a model")
-			case coverage && (shapes || len(args) > 0):
+			case coverage && (shapes || len(args) > 0 || runs || family != ""):
 				return usageErrorf(cmd, "--coverage is about all models")
+			case len(args) > 0 && (runs || family != ""):
+				return usageErrorf(cmd, "--runs and --family choose among all models, without a NAME")
 			case shapes && g.json:
 				return usageErrorf(cmd, "--shapes writes lines, not --json")
 			}
@@ -45,7 +50,7 @@ line each: name and dimensions with blanks between, a scalar its name alone.`,
 			if shapes {
 				return writeShapes(cmd.OutOrStdout(), args[0])
 			}
-			list, err := listModels(args)
+			list, err := listModels(args, runs, family)
 			switch {
 			case err != nil:
 				return err
@@ -57,17 +62,43 @@ line each: name and dimensions with blanks between, a scalar its name alone.`,
 			return writeModels(cmd.OutOrStdout(), list)
 		},
 	}
+	cmd.Flags().BoolVar(&runs, "runs", false, "list only models that run here")
+	cmd.Flags().StringVar(&family, "family", "", "list only models of a `family`")
 	cmd.Flags().BoolVar(&coverage, "coverage", false, "count the models that run here, by family")
 	cmd.Flags().BoolVar(&shapes, "shapes", false, "list the state dict of one model")
 	return cmd
 }
 
-func listModels(names []string) ([]clip.ModelInfo, error) {
-	if len(names) == 0 {
-		return clip.Models()
+// listModels returns the named model, or those that the filters leave of all.
+func listModels(names []string, runs bool, family string) ([]clip.ModelInfo, error) {
+	if len(names) > 0 {
+		m, err := clip.ModelByName(names[0])
+		return []clip.ModelInfo{m}, err
 	}
-	m, err := clip.ModelByName(names[0])
-	return []clip.ModelInfo{m}, err
+	list, err := clip.Models()
+	if err != nil {
+		return nil, err
+	}
+	inFamily := func(m clip.ModelInfo) bool { return family == "" || strings.EqualFold(m.Family, family) }
+	if !slices.ContainsFunc(list, inFamily) {
+		names := map[string]bool{}
+		for _, m := range list {
+			names[m.Family] = true
+		}
+		return nil, fmt.Errorf("no family %q of models, there are %s", family, strings.Join(slices.Sorted(maps.Keys(names)), ", "))
+	}
+	list = slices.DeleteFunc(list, func(m clip.ModelInfo) bool { return runs && !m.Supported || !inFamily(m) })
+	rank := func(m clip.ModelInfo) int {
+		switch {
+		case !m.ImageText:
+			return 2
+		case !m.Supported:
+			return 1
+		}
+		return 0
+	}
+	slices.SortStableFunc(list, func(a, b clip.ModelInfo) int { return rank(a) - rank(b) })
+	return list, nil
 }
 
 func writeShapes(w io.Writer, name string) error {

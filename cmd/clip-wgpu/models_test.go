@@ -70,3 +70,33 @@ func TestModelShapes(t *testing.T) {
 	program(t, "models", "--coverage", "ViT-B-32").requireFailure(t, exitUsage, "--coverage")
 	program(t, "models", "a", "b").requireFailure(t, exitUsage, "one NAME")
 }
+
+func TestModelsThatRunComeFirst(t *testing.T) {
+	o := program(t, "models")
+	o.requireDone(t)
+	rank, last := map[bool]int{true: 0, false: 1}, 0
+	for _, line := range strings.Split(strings.TrimSpace(o.stdout), "\n")[1:] {
+		r := rank[strings.Contains(line, "  yes  ")]
+		if strings.Contains(line, "(CLAP)") || strings.Contains(line, "(GenLIP)") || strings.Contains(line, "(GenLAP)") {
+			r = 2
+		}
+		assert.GreaterOrEqual(t, r, last, line)
+		last = r
+	}
+	assert.Equal(t, 2, last)
+
+	o = program(t, "models", "--runs", "--family", "siglip", "--json")
+	o.requireDone(t)
+	list := decodeLines[clip.ModelInfo](t, o.stdout)
+	assert.NotEmpty(t, list)
+	for _, m := range list {
+		assert.Equal(t, "SigLIP", m.Family)
+		assert.True(t, m.Supported)
+	}
+	o = program(t, "models", "--runs")
+	o.requireDone(t)
+	assert.NotContains(t, o.stdout, "missing:")
+	assert.Equal(t, 88, strings.Count(o.stdout, "  yes  "))
+	program(t, "models", "--family", "VIT", "--runs").requireDone(t)
+	program(t, "models", "--family", "vitt").requireFailure(t, exitFailure, `"vitt"`, "ViT", "CLAP")
+}

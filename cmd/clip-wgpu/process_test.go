@@ -71,17 +71,20 @@ func TestInterruptKeepsFinishedRows(t *testing.T) {
 
 func TestInterruptWithoutRowsLeavesNothing(t *testing.T) {
 	folder := t.TempDir()
-	cmd, stderr := process(t, "embed", "-", "-o", filepath.Join(folder, "x.npy"))
-	stdin, err := cmd.StdinPipe() // never closed: the program waits for paths
-	require.NoError(t, err)
-	defer stdin.Close()
-	require.NoError(t, cmd.Start())
-	time.Sleep(300 * time.Millisecond)
-	require.NoError(t, cmd.Process.Signal(os.Interrupt))
-	require.Error(t, cmd.Wait())
-	assert.Equal(t, exitInterrupted, cmd.ProcessState.ExitCode())
-	assert.Equal(t, "clip-wgpu: interrupted\n", stderr.String())
-	requireFiles(t, folder)
+	for _, args := range [][]string{{"-o", filepath.Join(folder, "x.npy")}, {"-o", "-", "--format", "safetensors"}} {
+		cmd, stderr := process(t, append([]string{"embed", "-"}, args...)...)
+		cmd.Env = append(cmd.Env, "TMPDIR="+folder) // where rows for stdout wait
+		stdin, err := cmd.StdinPipe()               // never closed: the program waits for paths
+		require.NoError(t, err)
+		defer stdin.Close()
+		require.NoError(t, cmd.Start())
+		time.Sleep(300 * time.Millisecond)
+		require.NoError(t, cmd.Process.Signal(os.Interrupt))
+		require.Error(t, cmd.Wait())
+		assert.Equal(t, exitInterrupted, cmd.ProcessState.ExitCode())
+		assert.Equal(t, "clip-wgpu: interrupted\n", stderr.String())
+		requireFiles(t, folder)
+	}
 }
 
 func TestClosedStdoutIsQuiet(t *testing.T) {
@@ -128,4 +131,54 @@ func TestWithoutDriver(t *testing.T) {
 	assert.Equal(t, exitFailure, cmd.ProcessState.ExitCode())
 	assert.Equal(t, 1, strings.Count(stderr.String(), "\n"), stderr)
 	assert.Contains(t, stderr.String(), "driver")
+}
+
+func TestTokenizeNeedsNoDriver(t *testing.T) {
+	cmd, stderr := process(t, "tokenize", "a red apple")
+	cmd.Env = append(cmd.Env, "VK_ICD_FILENAMES=/nonexistent", "VK_DRIVER_FILES=/nonexistent")
+	out, err := cmd.Output()
+	require.NoError(t, err, stderr)
+	assert.Contains(t, string(out), `"apple "`)
+	assert.Empty(t, stderr.String())
+}
+
+func TestEmbedToClosedStdoutIsQuiet(t *testing.T) {
+	for _, format := range []string{"jsonl", "csv", "tsv"} {
+		cmd, stderr := process(t, "embed", "-", "-o", "-", "--format", format)
+		cmd.Stdin = strings.NewReader(strings.Join(manyImages()[:2000], "\n"))
+		stdout, err := cmd.StdoutPipe()
+		require.NoError(t, err)
+		require.NoError(t, cmd.Start())
+		line, err := bufio.NewReader(stdout).ReadString('\n')
+		require.NoError(t, err)
+		assert.NotEmpty(t, line)
+		require.NoError(t, stdout.Close())
+		require.Error(t, cmd.Wait())
+		assert.Equal(t, exitClosedPipe, cmd.ProcessState.ExitCode(), format)
+		assert.Empty(t, stderr.String())
+	}
+}
+
+// A reader of stdout that does not read keeps nobody from interrupting.
+func TestInterruptWhileStdoutIsFull(t *testing.T) {
+	for _, args := range [][]string{{"embed", "-", "-o", "-"}, {"classify", "-", "--labels", "a,b"}} {
+		cmd, stderr := process(t, args...)
+		cmd.Stdin = strings.NewReader(strings.Join(manyImages(), "\n"))
+		read, write, err := os.Pipe()
+		require.NoError(t, err)
+		require.NoError(t, write.SetWriteDeadline(time.Now().Add(100*time.Millisecond)))
+		_, err = write.Write(make([]byte, 1<<22))
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		cmd.Stdout = write
+		require.NoError(t, cmd.Start())
+		time.Sleep(2 * time.Second)
+		start := time.Now()
+		require.NoError(t, cmd.Process.Signal(os.Interrupt))
+		require.Error(t, cmd.Wait())
+		assert.Less(t, time.Since(start), 2*time.Second)
+		assert.Equal(t, exitInterrupted, cmd.ProcessState.ExitCode())
+		assert.Equal(t, "clip-wgpu: interrupted\n", stderr.String())
+		require.NoError(t, write.Close())
+		require.NoError(t, read.Close())
+	}
 }

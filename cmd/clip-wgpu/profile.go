@@ -78,7 +78,7 @@ func (p *profile) command(cmd *cobra.Command, g *globals, source string) error {
 			m.Close()
 		}
 	}()
-	steps, err := await(cmd.Context(), func() (steps, error) { return p.measure(cmd.Context(), m, batch) })
+	steps, err := interruptible(cmd.Context(), func() (steps, error) { return p.measure(cmd.Context(), m, batch) })
 	if err != nil {
 		return err
 	}

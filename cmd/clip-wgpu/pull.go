@@ -14,15 +14,17 @@ func newPullCommand(g *globals) *cobra.Command {
 		Use:   "pull MODEL",
 		Short: "Download a model from the Hugging Face hub",
 		Long: `pull downloads a model, where it is not here yet, and prints the folder that it
-lies in. MODEL is as for --model: hf-hub:ORG/NAME, with @REVISION where another
-than main is meant, or NAME:TAG, see clip-wgpu models.
+lies in. MODEL is as for --model: hf-hub:ORG/NAME or ORG/NAME, with @REVISION
+where another than main is meant; the address of the model's page on the hub, or
+of a file of weights there; or NAME:TAG, see clip-wgpu models.
 
 The folder is in the cache that Python's huggingface_hub uses, too. As there,
 HF_HOME or HF_HUB_CACHE say where it is, HF_TOKEN opens private and gated
 models, HF_ENDPOINT names a mirror, and with HF_HUB_OFFLINE=1 nothing is
 downloaded. A download that was stopped goes on where it was.`,
 		Example: `  clip-wgpu pull ViT-B-32:laion2b_s34b_b79k
-  clip-wgpu pull hf-hub:timm/vit_base_patch32_clip_224.openai`,
+  clip-wgpu pull openai/clip-vit-base-patch32
+  clip-wgpu pull https://huggingface.co/timm/vit_base_patch32_clip_224.openai`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return usageErrorf(cmd, "one MODEL expected, %d given", len(args))
@@ -31,7 +33,7 @@ downloaded. A download that was stopped goes on where it was.`,
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
-			path, err := await(ctx, func() (string, error) {
+			path, err := interruptible(ctx, func() (string, error) {
 				return clip.Fetch(ctx, args[0], clip.WithProgress(g.downloading))
 			})
 			g.console().clear()
@@ -51,10 +53,10 @@ downloaded. A download that was stopped goes on where it was.`,
 			}
 			if g.json {
 				return newJSONLines(cmd.OutOrStdout()).Encode(struct {
-					Model  string `json:"model"`
-					Folder string `json:"folder"`
-					Path   string `json:"path"`
-				}{args[0], folder, path})
+					Model  rawText `json:"model"`
+					Folder rawText `json:"folder"`
+					Path   rawText `json:"path"`
+				}{rawText(args[0]), rawText(folder), rawText(path)})
 			}
 			_, err = fmt.Fprintln(cmd.OutOrStdout(), folder)
 			return err

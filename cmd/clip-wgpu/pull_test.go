@@ -67,3 +67,29 @@ func TestClassifyWithAModelOfTheHub(t *testing.T) {
 		assert.Equal(t, strings.Replace(want.stdout, `"`+clip.Embedded+`"`, `"`+model+`"`, 1), o.stdout)
 	}
 }
+
+func TestModelsByTheirAddress(t *testing.T) {
+	s, cache := emojiHub(t)
+	folder := filepath.Join(cache, "models--org--emoji", "snapshots", hubtest.Commit)
+	page := s.URL + "/org/emoji"
+	for _, model := range []string{"org/emoji", "org/emoji/", page, page + "/", page + "/tree/main", page + "/blob/main/open_clip_model.safetensors", "hf-hub:" + page} {
+		o := program(t, "pull", model)
+		o.requireDone(t)
+		assert.Equal(t, folder+"\n", o.stdout, model)
+		o = program(t, "classify", example("pizza"), "--labels", "pizza,rose", "--model", model)
+		o.requireDone(t)
+		assert.Contains(t, o.stdout, "100.0 % pizza")
+	}
+	program(t, "tokenize", "hi", "--model", page).requireDone(t)
+	program(t, "program", "org/emoji").requireDone(t)
+
+	program(t, "pull", "org/none").requireFailure(t, exitFailure, "org/none", "hf-hub:org/none", "404", "does not exist here")
+	program(t, "pull", "https://example.com/org/emoji").requireFailure(t, exitFailure, "example.com", "huggingface.co")
+	program(t, "pull", page+"/blob/main/README.md").requireFailure(t, exitFailure, "README.md", "hf-hub:org/emoji")
+
+	t.Chdir(t.TempDir())
+	require.NoError(t, os.Mkdir("org", 0o777))
+	s.Take()
+	program(t, "pull", "org/emoji").requireFailure(t, exitFailure, "org/emoji: file does not exist", "hf-hub:org/emoji")
+	assert.Empty(t, s.Take(), "a folder that is here goes before")
+}

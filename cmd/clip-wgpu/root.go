@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
@@ -20,12 +22,13 @@ drawings by their English names, and has never seen a photograph. --model takes
   a file of weights: safetensors, PyTorch's .pt, .pth and .bin, OpenAI's archives
   and .npz; --config says which model it is where nothing beside it does;
   NAME:TAG, open_clip's name of a model and of its weights (clip-wgpu models);
-  hf-hub:ORG/NAME, a model on the Hugging Face hub.
+  hf-hub:ORG/NAME, a model on the Hugging Face hub; also ORG/NAME alone where no
+  folder ORG is here, and the address of the model's page.
 
 The last two are downloaded once, see clip-wgpu pull --help.
 
-Images are read as open_clip reads them; in particular, transparency is dropped
-and EXIF orientation is ignored.
+Images are read as open_clip reads them; in particular, transparency is dropped,
+and EXIF orientation is ignored unless --orient is given.
 
 Exit codes:
   0    done
@@ -37,14 +40,15 @@ Exit codes:
 
 // globals are the flags that all commands share.
 type globals struct {
-	model, device string
-	config        string
-	batch         count
-	maxMemory     size
-	weights       weightsFlag
-	force         bool
-	skipErrors    bool
-	json, quiet   bool
+	model       string
+	device      deviceFlag
+	config      string
+	batch       count
+	maxMemory   size
+	weights     weightsFlag
+	force       bool
+	skipErrors  bool
+	json, quiet bool
 
 	console func() *console // for what commands say before their session starts
 }
@@ -70,7 +74,7 @@ func newRootCommand() *cobra.Command {
 	f := root.PersistentFlags()
 	f.StringVar(&g.model, "model", "", "model `folder`, file of weights, NAME:TAG or hf-hub:ORG/NAME (default: the embedded "+clip.Embedded+")")
 	f.StringVar(&g.config, "config", "", "config of weights without one: a `file`, or open_clip's name of a model, such as ViT-B-32")
-	f.StringVar(&g.device, "device", "", "GPU by `index` or part of its name, see clip-wgpu devices (default: the best)")
+	f.Var(&g.device, "device", "GPU by `index` or part of its name, of several the best; see clip-wgpu devices (default: the best)")
 	f.Var(&g.batch, "batch", "inputs that go to the GPU at once (default 16)")
 	f.Var(&g.maxMemory, "max-gpu-mem", "most GPU memory to use, such as 512M or 2G (default: no limit)")
 	f.Var(&g.weights, "weights", "how the device stores weights: f32, f16, bf16 or q8")
@@ -78,6 +82,9 @@ func newRootCommand() *cobra.Command {
 	f.BoolVar(&g.skipErrors, "skip-errors", false, "list inputs that cannot be read on stderr and go on; exit code 3")
 	f.BoolVar(&g.json, "json", false, "write JSON lines")
 	f.BoolVar(&g.quiet, "quiet", false, "write results and errors only")
+	root.Version = version()
+	root.Flags().Bool("version", false, "print the program's version") // without a short form
+	root.SetVersionTemplate(versionLine())
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageErrorf(cmd, "%v", err) })
 	root.AddCommand(newClassifyCommand(g), newEmbedCommand(g), newTokenizeCommand(g), newVerifyCommand(g),
 		newDevicesCommand(g), newModelsCommand(g), newPullCommand(g), newConvertCommand(g), newProgramCommand(g), newBenchCommand(g), newProfileCommand(g), newTuneCommand(g), newVersionCommand())
@@ -127,6 +134,21 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
+// deviceFlag is a flag's adapter, as gpu.Options has it.
+type deviceFlag string
+
+func (d *deviceFlag) String() string { return string(*d) }
+
+func (d *deviceFlag) Set(s string) error {
+	if strings.TrimSpace(s) == "" {
+		return errors.New("want an index or a part of a name")
+	}
+	*d = deviceFlag(s)
+	return nil
+}
+
+func (d *deviceFlag) Type() string { return "index" }
+
 // count is a flag's number of at least one; 0 means that it was not given.
 type count int
 
@@ -164,7 +186,7 @@ const defaultBatch = 16
 
 // gpu are the flags as options of gpu.Open.
 func (g *globals) gpu() gpu.Options {
-	return gpu.Options{Adapter: g.device, MaxMemory: int64(g.maxMemory)}
+	return gpu.Options{Adapter: string(g.device), MaxMemory: int64(g.maxMemory)}
 }
 
 // options are the flags as options of clip.Load and clip.New.

@@ -1,11 +1,15 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/clip-wgpu/clip-wgpu/weights"
@@ -17,6 +21,14 @@ type rowID struct {
 	ID   string `json:"id"`   // the path as given, or the text
 }
 
+// jsonID is a rowID in JSON.
+type jsonID struct {
+	Kind string  `json:"kind"`
+	ID   rawText `json:"id"`
+}
+
+func (id rowID) json() jsonID { return jsonID{id.Kind, rawText(id.ID)} }
+
 // rowWriter stores one vector after the other; commit makes the file appear
 // with what it has, discard drops it (and does nothing after commit).
 type rowWriter interface {
@@ -25,40 +37,94 @@ type rowWriter interface {
 	discard()
 }
 
-// rowFormats are the formats by file name extension.
-var rowFormats = map[string]func(path string, o rowOptions) (rowWriter, error){
-	".jsonl":       newJSONLRows,
-	".npy":         newNPYRows,
-	".safetensors": newTensorRows,
+// rowFormats are the formats by the extension of their files' names. Those that
+// stream write a row when it is there.
+var rowFormats = map[string]struct {
+	open    func(path string, o rowOptions) (rowWriter, error)
+	streams bool
+}{
+	"csv":         {newLineRows(writeCSVRow), true},
+	"jsonl":       {newLineRows(writeJSONRow), true},
+	"npy":         {newNPYRows, false},
+	"safetensors": {newTensorRows, false},
+	"tsv":         {newLineRows(writeTSVRow), true},
 }
 
 type rowOptions struct {
-	force bool
-	model string
-	ids   []rowID // of all rows that may come
+	format string // "" where the file's name says it
+	force  bool
+	model  string
+	ids    []rowID         // of all rows that may come
+	stdout io.Writer       // for the path "-"
+	ctx    context.Context // ends a write to stdout that nobody reads
+}
+
+// formatOf is the format that a file's name says, or "".
+func formatOf(path string) string {
+	format := strings.TrimPrefix(strings.ToLower(filepath.Ext(path)), ".")
+	if _, ok := rowFormats[format]; !ok {
+		return ""
+	}
+	return format
 }
 
 func newRowWriter(path string, o rowOptions) (rowWriter, error) {
-	return rowFormats[strings.ToLower(filepath.Ext(path))](path, o)
-}
-
-// jsonlRows writes {"kind":..., "id":..., "embedding":[...]} a row.
-type jsonlRows struct{ *pendingFile }
-
-func newJSONLRows(path string, o rowOptions) (rowWriter, error) {
-	f, err := createPending(path, o.force)
-	return jsonlRows{f}, err
-}
-
-func (r jsonlRows) write(id rowID, vector []float32) error {
-	values := make([]number, len(vector))
-	for i, v := range vector {
-		values[i] = number(v)
+	f := rowFormats[cmp.Or(o.format, formatOf(path))]
+	if path == stdoutPath && !f.streams {
+		return newSpooledRows(o)
 	}
-	return newJSONLines(r).Encode(struct {
-		rowID
-		Embedding []number `json:"embedding"`
-	}{id, values})
+	return f.open(path, o)
+}
+
+// lineRows writes rows as text.
+type lineRows struct {
+	sink
+	writeRow func(w io.Writer, first bool, id rowID, vector []float32) error
+	rows     int
+}
+
+func newLineRows(writeRow func(io.Writer, bool, rowID, []float32) error) func(string, rowOptions) (rowWriter, error) {
+	return func(path string, o rowOptions) (rowWriter, error) {
+		if path == stdoutPath {
+			return &lineRows{sink: stdoutSink{o.ctx, o.stdout}, writeRow: writeRow}, nil
+		}
+		f, err := createPending(path, o.force)
+		return &lineRows{sink: f, writeRow: writeRow}, err
+	}
+}
+
+func (r *lineRows) write(id rowID, vector []float32) error {
+	r.rows++
+	return r.writeRow(r.sink, r.rows == 1, id, vector)
+}
+
+// writeJSONRow writes {"kind":..., "id":..., "embedding":[...]}.
+func writeJSONRow(w io.Writer, _ bool, id rowID, vector []float32) error {
+	return newJSONLines(w).Encode(struct {
+		jsonID
+		Embedding []float32 `json:"embedding"`
+	}{id.json(), vector})
+}
+
+func writeCSVRow(w io.Writer, first bool, id rowID, vector []float32) error {
+	return writeFields(w, writeCSV, first, id, vector)
+}
+
+func writeTSVRow(w io.Writer, first bool, id rowID, vector []float32) error {
+	return writeFields(w, writeTSV, first, id, vector)
+}
+
+// writeFields writes kind, id and a column for each element, under a heading.
+func writeFields(w io.Writer, write recordWriter, first bool, id rowID, vector []float32) error {
+	heading, fields := []string{"kind", "id"}, []string{id.Kind, id.ID}
+	for i, v := range vector {
+		heading = append(heading, "e"+strconv.Itoa(i))
+		fields = append(fields, strconv.FormatFloat(float64(v), 'g', -1, 32))
+	}
+	if first {
+		return write(w, heading, fields)
+	}
+	return write(w, fields)
 }
 
 // npyRows writes a matrix in NumPy's format, version 1.0, and beside it the
@@ -90,7 +156,7 @@ func newNPYRows(path string, o rowOptions) (rowWriter, error) {
 
 func (r *npyRows) write(id rowID, vector []float32) error {
 	r.rows, r.dim = r.rows+1, len(vector)
-	if err := newJSONLines(r.ids).Encode(id); err != nil {
+	if err := newJSONLines(r.ids).Encode(id.json()); err != nil {
 		return err
 	}
 	_, err := r.data.Write(appendF32(nil, vector))
@@ -138,7 +204,7 @@ func appendF32(b []byte, vector []float32) []byte {
 type tensorRows struct {
 	spool   *pendingFile
 	options rowOptions
-	ids     []rowID
+	ids     []jsonID
 	dim     int
 }
 
@@ -158,7 +224,7 @@ func newTensorRows(path string, o rowOptions) (rowWriter, error) {
 }
 
 func (r *tensorRows) write(id rowID, vector []float32) error {
-	r.ids = append(r.ids, id)
+	r.ids = append(r.ids, id.json())
 	r.dim = len(vector)
 	_, err := r.spool.Write(appendF32(nil, vector))
 	return err

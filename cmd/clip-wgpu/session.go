@@ -1,12 +1,17 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
+	"slices"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
+	"github.com/clip-wgpu/clip-wgpu/internal/await"
 	"github.com/spf13/cobra"
 )
 
@@ -17,6 +22,8 @@ type session struct {
 	batch      int
 	skipErrors bool
 	skipped    int
+	turned     int // images stored turned
+	cut        cutTexts
 }
 
 // withModel loads the model that the flags name and hands it to work.
@@ -31,7 +38,7 @@ func withModel(cmd *cobra.Command, g *globals, work func(ctx context.Context, s 
 	defer s.clear()
 	defer s.settled()
 	var err error
-	s.model, err = await(ctx, func() (clip.Model, error) { return clip.Load(ctx, g.model, g.options(s.batch)...) })
+	s.model, err = interruptible(ctx, func() (clip.Model, error) { return clip.Load(ctx, g.model, g.options(s.batch)...) })
 	if err != nil {
 		return loadHint(g.model, err)
 	}
@@ -54,36 +61,24 @@ func loadHint(source string, err error) error {
 	return err
 }
 
-// await returns what f returns, or at once ctx's error: a driver that compiles
-// a kernel does not stop for a context, but the program can leave it behind.
-func await[T any](ctx context.Context, f func() (T, error)) (T, error) {
-	type result struct {
-		value T
-		err   error
-	}
-	done := make(chan result, 1)
-	go func() {
-		value, err := f()
-		done <- result{value, err}
-	}()
-	select {
-	case r := <-done:
-		return r.value, r.err
-	case <-ctx.Done():
-		var none T
-		return none, ctx.Err()
-	}
+// interruptible returns what f returns, or at once ctx's error: a driver that
+// compiles a kernel does not stop for a context, but the program can leave it behind.
+func interruptible[T any](ctx context.Context, f func() (T, error)) (T, error) {
+	return await.Do(ctx, func() (T, error) { return caught(f) }, nil) // nobody else could catch a panic of that goroutine
 }
 
 // skip lists an input that cannot be read; without --skip-errors it ends the work.
-func (s *session) skip(err error) error {
+func (s *session) skip(p prepared) error {
+	err := &inputError{p.id, p.err}
 	if !s.skipErrors {
-		return err
+		return fmt.Errorf("%w%s", err, skipHint)
 	}
 	s.skipped++
 	s.problem("skipped: %v", err)
 	return nil
 }
+
+const skipHint = " (--skip-errors lists such inputs and does the others)"
 
 // result is the error to end with when of total inputs some were skipped.
 func (s *session) result(total int) error {
@@ -96,44 +91,90 @@ func (s *session) result(total int) error {
 	return &exitError{exitSkipped, fmt.Sprintf("%d of %d inputs skipped", s.skipped, total)}
 }
 
+// noteOddities tells at the end what a user may not expect of the results.
+func (s *session) noteOddities(leftOut map[string]int) {
+	s.noteLeftOut(leftOut)
+	if s.turned > 0 {
+		s.note("%s stored turned (EXIF orientation) and taken as stored, as open_clip does; --orient turns them upright", plural(s.turned, "image"))
+	}
+	s.noteCut(s.cut)
+}
+
 // encodeImages passes the unit features [n, embed_dim] of images to emit, a
 // batch at a time and in order.
-func (s *session) encodeImages(ctx context.Context, paths []string, emit func(paths []string, features clip.Tensor) error) error {
+func (s *session) encodeImages(ctx context.Context, images []input, opts []preprocess.Option, emit func(paths []string, features clip.Tensor) error) error {
 	t := s.model.Preprocess()
 	size := t.Config().Size
-	var names []string
-	var pixels []float32
+	ready := decodeAhead(ctx, t, images, min(s.batch, len(images)), opts...)
+	return s.encode(ctx, "image", len(images), ready, emit, func(batch []prepared) (clip.Tensor, error) {
+		x := clip.Tensor{Shape: []int{len(batch), 3, size[0], size[1]}, Data: make([]float32, 0, len(batch)*3*size[0]*size[1])}
+		for i := range batch {
+			x.Data = append(x.Data, batch[i].pixels...)
+		}
+		return s.model.EncodeImage(ctx, x, true)
+	})
+}
+
+// encodeTexts does the same for texts.
+func (s *session) encodeTexts(ctx context.Context, texts []input, emit func(texts []string, features clip.Tensor) error) error {
+	t := s.model.Tokenizer()
+	if t == nil && len(texts) > 0 {
+		_, err := s.model.EncodeTexts(ctx, []string{texts[0].id})
+		return err // which says why there is no tokenizer
+	}
+	ready := tokenizeEach(t, s.model.Config().TextCfg.ContextLength, texts)
+	return s.encode(ctx, "text", len(texts), ready, emit, func(batch []prepared) (clip.Tensor, error) {
+		rows := make([][]int32, len(batch))
+		for i := range batch {
+			rows[i] = batch[i].tokens
+		}
+		return s.model.EncodeText(ctx, rows, true)
+	})
+}
+
+// encode is what encodeImages and encodeTexts have in common: run computes the
+// features of a batch of inputs.
+func (s *session) encode(ctx context.Context, kind string, total int, inputs iter.Seq[prepared],
+	emit func(ids []string, features clip.Tensor) error, run func(batch []prepared) (clip.Tensor, error)) error {
+	var batch []prepared
 	done := 0
 	flush := func() error {
-		if len(names) == 0 {
+		if len(batch) == 0 {
 			return nil
 		}
-		x := clip.Tensor{Shape: []int{len(names), 3, size[0], size[1]}, Data: pixels}
-		features, err := await(ctx, func() (clip.Tensor, error) { return s.model.EncodeImage(ctx, x, true) })
-		if err == nil {
-			err = s.checkPooled("image", features)
+		part := batch
+		batch = nil // an abandoned run may still read it
+		features, err := interruptible(ctx, func() (clip.Tensor, error) { return run(part) })
+		if err == nil || len(features.Shape) > 0 { // NaN in some features leaves the others
+			err = cmp.Or(s.checkPooled(kind, features), err)
 		}
-		if err != nil {
+		done += len(part)
+		if part, err = s.skipNotFinite(part, &features, err); err != nil || len(part) == 0 {
 			return err
 		}
 		s.settled()
-		if err := emit(names, features); err != nil {
+		ids := make([]string, len(part))
+		for i, p := range part {
+			ids[i] = p.id
+		}
+		if err := emit(ids, features); err != nil {
 			return err
 		}
-		done += len(names)
-		s.update("%d of %d images", done, len(paths))
-		names, pixels = nil, nil // an abandoned encode may still read them
+		s.update("%d of %d %ss", done, total, kind)
 		return nil
 	}
-	for p := range decodeAhead(ctx, t, paths, min(s.batch, len(paths))) {
-		if err := p.err; err != nil {
-			if err := s.skip(err); err != nil {
+	for p := range inputs {
+		if p.err != nil {
+			if err := s.skip(p); err != nil {
 				return err
 			}
 			continue
 		}
-		names, pixels = append(names, p.path), append(pixels, p.pixels...)
-		if len(names) == s.batch {
+		if p.turned {
+			s.turned++
+		}
+		s.cut.count(p)
+		if batch = append(batch, p); len(batch) == s.batch {
 			if err := flush(); err != nil {
 				return err
 			}
@@ -145,24 +186,28 @@ func (s *session) encodeImages(ctx context.Context, paths []string, emit func(pa
 	return flush()
 }
 
-// encodeTexts does the same for texts.
-func (s *session) encodeTexts(ctx context.Context, texts []string, emit func(texts []string, features clip.Tensor) error) error {
-	for lo := 0; lo < len(texts); lo += s.batch {
-		part := texts[lo:min(lo+s.batch, len(texts))]
-		features, err := await(ctx, func() (clip.Tensor, error) { return s.model.EncodeTexts(ctx, part) })
-		if err == nil {
-			err = s.checkPooled("text", features)
-		}
-		if err != nil {
-			return err
-		}
-		s.settled()
-		if err := emit(part, features); err != nil {
-			return err
-		}
-		s.update("%d of %d texts", lo+len(part), len(texts))
+// skipNotFinite skips the inputs of a batch whose features, as err says, hold
+// NaN: it takes their rows out of features [n, embed_dim] and returns the others.
+func (s *session) skipNotFinite(batch []prepared, features *clip.Tensor, err error) ([]prepared, error) {
+	var odd *clip.NotFiniteError
+	if !s.skipErrors || !errors.As(err, &odd) {
+		return batch, err
 	}
-	return nil
+	width := features.Shape[1]
+	var kept []prepared
+	var rows []float32
+	for i, p := range batch {
+		if slices.Contains(odd.Items, i) {
+			p.err = fmt.Errorf("NaN or Inf in its features: %s", cmp.Or(odd.Cause, "the weights and the input hold none"))
+			if err := s.skip(p); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		kept, rows = append(kept, p), append(rows, features.Data[i*width:(i+1)*width]...)
+	}
+	*features = clip.Tensor{Shape: []int{len(kept), width}, Data: rows}
+	return kept, nil
 }
 
 func (s *session) checkPooled(tower string, features clip.Tensor) error {
@@ -171,4 +216,31 @@ func (s *session) checkPooled(tower string, features clip.Tensor) error {
 			s.model.Name(), tower, features.Shape)
 	}
 	return nil
+}
+
+// cutTexts counts the texts that are too long for a model.
+type cutTexts struct {
+	n, total      int
+	first         string
+	contextLength int
+}
+
+func (c *cutTexts) count(p prepared) {
+	if p.tokens == nil {
+		return
+	}
+	c.total, c.contextLength = c.total+1, len(p.tokens)
+	if p.cut {
+		if c.n == 0 {
+			c.first = p.id
+		}
+		c.n++
+	}
+}
+
+// noteCut tells of texts whose ends the model does not see.
+func (c *console) noteCut(cut cutTexts) {
+	if cut.n > 0 {
+		c.note("cut at the model's %d tokens: %d of %s, the first is %.60q", cut.contextLength, cut.n, plural(cut.total, "text"), cut.first)
+	}
 }

@@ -25,6 +25,7 @@ const maxBars = 6
 // slideshow writes answers and keeps them to be shown.
 type slideshow struct {
 	answerWriter
+	options []preprocess.Option
 	slides  []slide
 	path    string // of picture
 	picture image.Image
@@ -53,7 +54,7 @@ func (s *slideshow) show(ctx context.Context, d *gpu.Device) error {
 func (s *slideshow) frame(i int, size image.Point) (*image.RGBA, string, error) {
 	sl := s.slides[i]
 	if s.path != sl.path || s.picture == nil { // else only the window's size has changed
-		img, err := preprocess.DecodeFile(sl.path)
+		img, err := preprocess.DecodeFile(sl.path, s.options...)
 		if err != nil {
 			return nil, "", err
 		}

@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 
+	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
 	"github.com/clip-wgpu/clip-wgpu/gpu"
 )
 
@@ -12,6 +13,9 @@ import (
 // X11 and OpenGL, which nothing else here needs.
 const canShow = false
 
-type slideshow struct{ answerWriter }
+type slideshow struct {
+	answerWriter
+	options []preprocess.Option
+}
 
 func (*slideshow) show(context.Context, *gpu.Device) error { return nil }

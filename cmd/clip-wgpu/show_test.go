@@ -55,8 +55,8 @@ func TestSlideShowsThePictureWhole(t *testing.T) {
 
 func TestBarsAreAsLongAsProbable(t *testing.T) {
 	picture := plain(4, 4, color.White)
-	lengths := map[number]int{}
-	for _, p := range []number{0, 0.25, 0.5, 1} {
+	lengths := map[float32]int{}
+	for _, p := range []float32{0, 0.25, 0.5, 1} {
 		frame, err := drawSlide(image.Pt(800, 700), picture, []answer{{strings.Repeat("long ", 100), p}})
 		require.NoError(t, err)
 		bar, n := area(frame, barFill.C)

@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/clip-wgpu/clip-wgpu/clip/tokenizer"
 	"github.com/spf13/cobra"
 )
 
@@ -15,52 +17,80 @@ func newTokenizeCommand(g *globals) *cobra.Command {
 		Short: "Show the token ids of texts",
 		Long: `tokenize shows the token ids that the model's text tower reads for each text:
 start of text, the text's tokens, end of text. A text that is too long for the
-model is cut. --json writes {"text":..., "ids":[...], "tokens":[...]} for each text,
-the ids with the padding up to the model's context length.`,
-		Example: `  clip-wgpu tokenize "a photo of a cat"`,
+model is cut, and a note on stderr counts those. --json writes
+{"text":..., "ids":[...], "tokens":[...]} for each text, the ids with the padding
+up to the model's context length.
+
+It needs no GPU and no weights: --model may be a folder without them, or
+open_clip's name of a model alone. Of a model on the hub, the config and the
+tokenizer are downloaded.`,
+		Example: `  clip-wgpu tokenize "a photo of a cat"
+  clip-wgpu tokenize --model ViT-B-16-SigLIP "a photo of a cat"`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return usageErrorf(cmd, "no texts given")
 			}
-			return withModel(cmd, g, func(_ context.Context, s *session) error { return tokenize(cmd, g, s, args) })
+			return tokenize(cmd.Context(), g, cmd.OutOrStdout(), args)
 		},
 	}
 }
 
-func tokenize(cmd *cobra.Command, g *globals, s *session, texts []string) error {
-	t, w := s.model.Tokenizer(), cmd.OutOrStdout()
-	if t == nil {
-		return fmt.Errorf("%s: its config names a tokenizer that is %w", s.model.Name(), clip.ErrUnsupported)
+func tokenize(ctx context.Context, g *globals, w io.Writer, texts []string) error {
+	var contextLength int
+	t, err := interruptible(ctx, func() (t *tokenizer.Tokenizer, err error) {
+		t, contextLength, err = clip.LoadTokenizer(ctx, g.model, g.options(1)...)
+		return t, err
+	})
+	if err != nil {
+		return loadHint(g.model, err)
 	}
-	jsonLines := newJSONLines(w)
-	contextLength := s.model.Config().TextCfg.ContextLength
-	unpadded := t.Unpadded(texts, contextLength)
-	for i, ids := range t.Tokenize(texts, contextLength) {
-		var tokens []string
-		for n := range unpadded[i] {
-			token, err := t.Decode(ids[n : n+1])
-			if err != nil {
+	s := session{console: g.console(), skipErrors: g.skipErrors}
+	for p := range tokenizeEach(t, contextLength, textInputs(texts)) {
+		if p.err != nil {
+			if err := s.skip(p); err != nil {
 				return err
 			}
-			tokens = append(tokens, token)
+			continue
 		}
-		var err error
-		if g.json {
-			err = jsonLines.Encode(struct {
-				Text   string   `json:"text"`
-				IDs    []int32  `json:"ids"`
-				Tokens []string `json:"tokens"`
-			}{texts[i], ids, tokens})
-		} else {
-			words := make([]string, len(tokens))
-			for n, token := range tokens {
-				words[n] = fmt.Sprintf("%d %q", ids[n], token)
-			}
-			_, err = fmt.Fprintln(w, strings.Join(words, "  "))
-		}
-		if err != nil {
+		s.cut.count(p)
+		if err := writeTokens(w, t, p, g.json); err != nil {
 			return err
 		}
 	}
-	return nil
+	s.noteCut(s.cut)
+	return s.result(len(texts))
+}
+
+func textInputs(texts []string) []input {
+	inputs := make([]input, len(texts))
+	for i, text := range texts {
+		inputs[i].id = text
+	}
+	return inputs
+}
+
+func writeTokens(w io.Writer, t *tokenizer.Tokenizer, p prepared, asJSON bool) error {
+	unpadded, err := t.Unpadded([]string{p.id}, len(p.tokens))
+	if err != nil {
+		return textError(err)
+	}
+	tokens := make([]string, len(unpadded[0]))
+	for i := range tokens {
+		if tokens[i], err = t.Decode(p.tokens[i : i+1]); err != nil {
+			return err
+		}
+	}
+	if asJSON {
+		return newJSONLines(w).Encode(struct {
+			Text   rawText  `json:"text"`
+			IDs    []int32  `json:"ids"`
+			Tokens []string `json:"tokens"`
+		}{rawText(p.id), p.tokens, tokens})
+	}
+	words := make([]string, len(tokens))
+	for i, token := range tokens {
+		words[i] = fmt.Sprintf("%d %q", p.tokens[i], token)
+	}
+	_, err = fmt.Fprintln(w, strings.Join(words, "  "))
+	return err
 }

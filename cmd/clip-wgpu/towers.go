@@ -43,12 +43,15 @@ gets random weights`
 // openAny opens a model, or one with random weights by the name of its
 // architecture where no file has that name.
 func openAny(ctx context.Context, source string, opts []clip.Option) (clip.Model, error) {
-	return await(ctx, func() (clip.Model, error) {
+	return interruptible(ctx, func() (clip.Model, error) {
 		_, err := os.Stat(source)
 		if source == "" || source == clip.Embedded || strings.Contains(source, ":") || !errors.Is(err, fs.ErrNotExist) {
 			return clip.Load(ctx, source, opts...)
 		}
 		config, err := clip.ModelConfig(source)
+		if errors.Is(err, clip.ErrUnknownModel) && strings.Contains(source, "/") { // ORG/NAME on the hub
+			return clip.Load(ctx, source, opts...)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("model %s: no such folder or file, and %w", source, err)
 		}
@@ -105,8 +108,8 @@ func noise(m clip.Model, batch int) clip.Tensor {
 	return x
 }
 
-// captions are the tokens of a batch of short texts or, where the model's
-// tokenizer is not supported, rows of low token ids with the highest at the end.
+// captions are the tokens of a batch of short texts or, where the model has
+// no tokenizer that can be used, rows of low token ids with the highest at the end.
 func captions(m clip.Model, batch int) [][]int32 {
 	c := m.Config().TextCfg
 	texts, rows := make([]string, batch), make([][]int32, batch)
@@ -119,7 +122,9 @@ func captions(m clip.Model, batch int) [][]int32 {
 		rows[i][c.ContextLength-1] = int32(c.VocabSize - 1)
 	}
 	if t := m.Tokenizer(); t != nil {
-		return t.Tokenize(texts, c.ContextLength)
+		if tokens, err := t.Tokenize(texts, c.ContextLength); err == nil {
+			return tokens
+		}
 	}
 	if c.EosID != nil {
 		for i := range rows {

@@ -50,7 +50,7 @@ func verifyCases(cmd *cobra.Command, g *globals, cases []string) error {
 	for i, dir := range cases {
 		stderr.update("%d of %d cases, now %s", i, len(cases), dir)
 		r := caseResult{dir: dir}
-		r.rows, r.err = await(cmd.Context(), func() ([]verify.Row, error) { return v.Run(cmd.Context(), dir) })
+		r.rows, r.err = interruptible(cmd.Context(), func() ([]verify.Row, error) { return v.Run(cmd.Context(), dir) })
 		stderr.clear()
 		if err := cmd.Context().Err(); err != nil {
 			return err

@@ -119,6 +119,25 @@ func (m *Model) score() {
 	}
 }
 
+// Piece is a token of a model.
+type Piece struct {
+	Text    string
+	Score   float32
+	Control bool // a special token
+	User    bool // user defined, kept whole
+}
+
+// Unigram returns what other programs make their own tokenizers of: the pieces by
+// id, which of them is the unknown one, and the character map that normalizes
+// text. ok is false for a BPE model.
+func (m *Model) Unigram() (pieces []Piece, unk int32, charsMap []byte, ok bool) {
+	s := m.spec
+	for id, text := range s.pieces {
+		pieces = append(pieces, Piece{text, s.scores[id], s.types[id] == control, s.types[id] == userDefined})
+	}
+	return pieces, m.unk, s.charsMap, s.modelType == unigramType
+}
+
 // unkPenalty is how much less than the least likely piece an unknown character
 // scores.
 const unkPenalty = 10

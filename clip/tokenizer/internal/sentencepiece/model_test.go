@@ -24,3 +24,28 @@ func TestEncodeEqualsSentencepiece(t *testing.T) {
 		})
 	}
 }
+
+// TestUnusedPiecesAreSplit: an unused piece is made of the two that it was
+// merged from, or not used by a unigram model.
+func TestUnusedPiecesAreSplit(t *testing.T) {
+	for _, name := range []string{"bpe", "t5"} {
+		m, err := Parse(recorded.LoadModel(t, name).Model)
+		require.NoError(t, err)
+		before := m.Encode("photo of the")
+		longest := before[0]
+		for _, id := range before {
+			if a, b := m.spec.pieces[id], m.spec.pieces[longest]; len(a) > len(b) {
+				longest = id
+			}
+		}
+		data := append([]byte{}, recorded.LoadModel(t, name).Model...)
+		s, err := parseSpec(data)
+		require.NoError(t, err)
+		s.types[longest] = unused
+		m, err = build(s)
+		require.NoError(t, err)
+		after := m.Encode("photo of the")
+		assert.NotContains(t, after, longest)
+		assert.Equal(t, "photo of the", m.Decode(after))
+	}
+}

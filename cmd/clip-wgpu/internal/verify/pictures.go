@@ -97,7 +97,11 @@ func (c *testCase) prepare(m clip.Model, prefix string, files, labels []string) 
 		}
 	}
 	if len(labels) > 0 {
-		in.texts = m.Tokenizer().Tokenize(labels, m.Config().TextCfg.ContextLength)
+		texts, err := m.Tokenizer().Tokenize(labels, m.Config().TextCfg.ContextLength)
+		if err != nil {
+			return inputs{}, err
+		}
+		in.texts = texts
 		if want.texts != nil {
 			c.compareTokens(prefix+"text", in.texts, want.texts)
 		}

@@ -103,7 +103,8 @@ func encodesRight(l line) (bool, error) {
 		return false, err
 	}
 	want := append(slices.Clone(l.IDs), make([]int32, l.ContextLength-len(l.IDs))...)
-	return slices.Equal(t.Tokenize([]string{l.Text}, l.ContextLength)[0], want), nil
+	rows, err := t.Tokenize([]string{l.Text}, l.ContextLength)
+	return err == nil && slices.Equal(rows[0], want), err
 }
 
 func decodesRight(l line) (bool, error) {

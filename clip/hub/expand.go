@@ -1,0 +1,94 @@
+package hub
+
+import (
+	"os"
+	"os/user"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+)
+
+const onWindows = runtime.GOOS == "windows"
+
+// expand does with a path of the environment what Python's library does:
+// os.path.expanduser, and then os.path.expandvars.
+func expand(path string) string { return expandVariables(expandUser(path), onWindows) }
+
+// The variables in a path (posixpath.py, ntpath.py). Windows has them also
+// between percent signs; two signs are one, and quoted text stays as it is.
+var (
+	posixVariables   = regexp.MustCompile(`\$(?:[0-9A-Za-z_]+|\{[^}]*\})`)
+	windowsVariables = regexp.MustCompile(`'[^']*'?|%(?:%|[^%]*%?)|\$(?:\$|[-0-9A-Za-z_]+|\{[^}]*\}?)`)
+)
+
+// expandVariables replaces the variables that are set. Others stay as they are
+// written, so that a path that holds a $ is still that path.
+func expandVariables(path string, windows bool) string {
+	variables := posixVariables
+	if windows {
+		variables = windowsVariables
+	}
+	return variables.ReplaceAllStringFunc(path, func(s string) string {
+		if s == "%%" || s == "$$" {
+			return s[1:]
+		}
+		name := strings.Trim(s, "%")
+		if dollar, ok := strings.CutPrefix(s, "$"); ok {
+			name = strings.TrimSuffix(strings.TrimPrefix(dollar, "{"), "}")
+		}
+		if value, ok := os.LookupEnv(name); ok && isWhole(s) {
+			return value
+		}
+		return s
+	})
+}
+
+// isWhole tells a variable from quoted text and from one whose end is missing.
+func isWhole(s string) bool {
+	switch {
+	case s[0] == '%':
+		return len(s) > 1 && strings.HasSuffix(s, "%")
+	case strings.HasPrefix(s, "${"):
+		return strings.HasSuffix(s, "}")
+	}
+	return s[0] == '$'
+}
+
+// expandUser replaces ~ by the user's folder and ~name by that of another, where
+// there is one.
+func expandUser(path string) string {
+	rest, ok := strings.CutPrefix(path, "~")
+	if !ok {
+		return path
+	}
+	end := strings.IndexFunc(rest, func(r rune) bool { return r < 0x80 && os.IsPathSeparator(uint8(r)) })
+	if end < 0 {
+		end = len(rest)
+	}
+	var home string
+	var err error
+	if name := rest[:end]; name == "" {
+		home, err = userHome()
+	} else if other, unknown := user.Lookup(name); unknown == nil {
+		home = other.HomeDir
+	} else {
+		err = unknown
+	}
+	if err != nil {
+		return path
+	}
+	return filepath.Join(home, rest[end:])
+}
+
+// userHome is HOME or, without it, the folder that the system knows.
+func userHome() (string, error) {
+	home, err := os.UserHomeDir()
+	if err == nil {
+		return home, nil
+	}
+	if u, unknown := user.Current(); unknown == nil && u.HomeDir != "" {
+		return u.HomeDir, nil
+	}
+	return "", err
+}

@@ -1,0 +1,171 @@
+package clip
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/clip-wgpu/clip-wgpu/clip/hub"
+	"github.com/clip-wgpu/clip-wgpu/clip/tokenizer"
+)
+
+// LoadTokenizer returns the tokenizer of a model and the length of its rows. The
+// source is one of Load's, or a folder without weights, or open_clip's name of a
+// model, also of one that cannot be built. It uses no device, downloads no
+// weights, and reads none that have a config.
+func LoadTokenizer(ctx context.Context, source string, opts ...Option) (*tokenizer.Tokenizer, int, error) {
+	o := newOptions(opts)
+	c, err := o.describeText(ctx, source)
+	if err != nil {
+		return nil, 0, err
+	}
+	o.resize(&c.config)
+	text := &c.config.TextCfg
+	base, err := c.tokenizer()
+	if err != nil {
+		return nil, 0, err
+	}
+	t, err := text.tokenizer(base)
+	if err == nil && t == nil {
+		err = text.noTokenizer()
+	}
+	if err != nil {
+		return nil, 0, fmt.Errorf("%s: %w", c.name, err)
+	}
+	return t, text.ContextLength, nil
+}
+
+// noTokenizer says why a model has none.
+func (t *TextConfig) noTokenizer() error {
+	missing := ""
+	if t.TokenizerType == "" {
+		missing = " without its files (tokenizer.json or the like) beside the weights"
+	}
+	return fmt.Errorf("the model's tokenizer %q is %w%s", t.tokenizerName(), ErrUnsupported, missing)
+}
+
+// describeText finds a source's config and the folder of its tokenizer.
+func (o *options) describeText(ctx context.Context, source string) (*checkpoint, error) {
+	m, onHub, err := parseHubSource(source)
+	if err != nil {
+		return nil, err
+	}
+	if onHub {
+		c, err := o.describeHub(ctx, source, m)
+		return c, m.explain(source, err)
+	}
+	path := strings.TrimPrefix(source, localPrefix)
+	if _, err := os.Stat(path); source == "" || source == Embedded || !errors.Is(err, fs.ErrNotExist) {
+		return o.describeLocal(path)
+	}
+	name, tag, hasTag := strings.Cut(source, ":")
+	known, entry, err := findModel(name)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w, and %w", source, fs.ErrNotExist, err)
+	}
+	c := &checkpoint{name: source, dir: embed.FS{}} // no files: CLIP's own tokenizer
+	var weights Pretrained
+	if hasTag {
+		c.config, weights, err = entry.pretrained(known, tag)
+	} else {
+		c.config, _, err = ParseConfig(entry.Config)
+	}
+	if err = onlyText(&c.config, err); err != nil {
+		return nil, err
+	}
+	repo, _ := weights.Repository()
+	return c, o.downloadTokenizer(ctx, c, repo)
+}
+
+// onlyText drops the error of a config whose towers cannot be built.
+func onlyText(c *Config, err error) error {
+	if errors.Is(err, ErrUnsupported) && c.TextCfg.ContextLength > 0 {
+		return nil
+	}
+	return err
+}
+
+// describeLocal reads the config of a folder, beside a file of weights or of an
+// option; without one the weights may tell, as OpenAI's do.
+func (o *options) describeLocal(path string) (*checkpoint, error) {
+	c := &checkpoint{name: path}
+	if path == "" || path == Embedded {
+		c.name = Embedded
+		var err error
+		if c.dir, err = fs.Sub(embedded, Embedded); err != nil {
+			return nil, err
+		}
+	} else {
+		c.dir = os.DirFS(c.folder())
+	}
+	found, err := c.findConfig(o)
+	if errors.Is(err, fs.ErrNotExist) && o.configFrom == "" {
+		full, openErr := openCheckpoint(path, o)
+		if openErr != nil {
+			return nil, openErr
+		}
+		found.model, err = full.config, full.file.Close()
+	}
+	c.config = found.model
+	return c, onlyText(&found.model, err)
+}
+
+// describeHub brings the config and the tokenizer of a repository here.
+func (o *options) describeHub(ctx context.Context, source string, m hubModel) (*checkpoint, error) {
+	ref, err := hub.ParseRef(m.id)
+	if err != nil {
+		return nil, err
+	}
+	h, err := hub.New(hub.Options{Progress: o.progress})
+	if err != nil {
+		return nil, err
+	}
+	folder, err := h.Config(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	c, err := o.describeLocal(folder)
+	if err != nil {
+		return nil, err
+	}
+	c.name = source
+	if hub.HasTokenizer(folder) {
+		return c, nil
+	}
+	return c, o.downloadTokenizer(ctx, c, "")
+}
+
+// downloadTokenizer brings the tokenizer here that a config names: that of the
+// model's own repository, where it is given and has one, else the named one.
+func (o *options) downloadTokenizer(ctx context.Context, c *checkpoint, repo string) error {
+	name := c.config.TextCfg.HFTokenizerName
+	if name == nil || c.config.TextCfg.TokenizerType != "" {
+		return nil
+	}
+	h, err := hub.New(hub.Options{Progress: o.progress})
+	if err != nil {
+		return err
+	}
+	for _, id := range []string{repo, *name} {
+		if id == "" {
+			continue
+		}
+		var ref hub.Ref
+		var folder string
+		if ref, err = hub.ParseRef(id); err == nil {
+			folder, err = h.Tokenizer(ctx, ref)
+		}
+		if err == nil {
+			c.dir = os.DirFS(folder)
+			return nil
+		}
+		if !errors.Is(err, hub.ErrNotFound) {
+			break
+		}
+	}
+	return fmt.Errorf("tokenizer of %s: %w", c.name, err)
+}

@@ -1,0 +1,186 @@
+package preprocess
+
+import (
+	"compress/zlib"
+	"fmt"
+	"image"
+	"io"
+	"math"
+)
+
+// readData decodes the image data into m and leaves f at what follows them.
+// Pillow gives zlib one block after the other and stops with the one that
+// completes the last row, so that what is wrong after it is not seen.
+func (f *pngFile) readData(m *Image) error {
+	if f.frame != nil && (f.frame.Empty() || !f.frame.In(image.Rect(0, 0, f.width, f.height))) {
+		return fmt.Errorf("%w: a frame of %v in an image of %dx%d", ErrCorrupt, *f.frame, f.width, f.height)
+	}
+	total := 0
+	for range f.rows() {
+		total++
+	}
+	s := &pngStream{pngFile: *f, limit: math.MaxInt}
+	rows, err := f.readRows(m, s)
+	switch {
+	case rows == total && (err == nil || err == io.EOF):
+	case rows == total && s.err != nil: // the data end without zlib's end
+		if !f.complete(rows, s.blocks) {
+			return err
+		}
+	case rows == total: // zlib finds what follows the last row to be bad
+		if !f.complete(rows, s.blocks-1) {
+			return err
+		}
+	case rows > 0 && err == io.EOF: // zlib ends early: the other rows stay black
+		if f.complete(rows, s.blocks-1) {
+			return err
+		}
+	case err == zlib.ErrHeader && f.apple:
+		return fmt.Errorf("%w: CgBI, Apple's variant", ErrUnsupportedFormat)
+	default:
+		return err
+	}
+	if s.cut && f.complete(rows, s.whole) {
+		return io.ErrUnexpectedEOF // Pillow skips a chunk that it does not need, and misses its end
+	}
+	*f = s.pngFile
+	return nil
+}
+
+// readRows reads the image's rows, and returns how many there were and how the
+// data ended: by io.EOF, or not before the byte after the last row (nil).
+func (f *pngFile) readRows(m *Image, s *pngStream) (rows int, err error) {
+	z, err := zlib.NewReader(s)
+	if err != nil {
+		return 0, err
+	}
+	above, row := make([]uint8, 1+f.layout.rowBytes(f.width)), make([]uint8, 1+f.layout.rowBytes(f.width))
+	for r := range f.rows() {
+		n := 1 + f.layout.rowBytes(r.n)
+		if r.first {
+			clear(above)
+		}
+		if _, err := io.ReadFull(z, row[:n]); err != nil {
+			return rows, err
+		}
+		if err := pngUnfilter(row[0], row[1:n], above[1:n], ceilDiv(f.layout.bits, 8)); err != nil {
+			return rows, err
+		}
+		f.layout.put(m, r, row[1:n])
+		above, row = row, above
+		rows++
+	}
+	_, err = io.ReadFull(z, row[:1])
+	return rows, err
+}
+
+// complete tells whether Pillow has so many rows after so many blocks. It asks
+// zlib for a row only while there are bytes to give: before the last of them is
+// given the last row must have begun.
+func (f *pngFile) complete(rows, blocks int) bool {
+	all, last := 0, 0
+	for r := range f.rows() {
+		if rows == 0 {
+			break
+		}
+		last = 1 + f.layout.rowBytes(r.n)
+		all += last
+		rows--
+	}
+	return f.inflated(blocks, 0, all) && (all == last || f.inflated(blocks, 1, all-last+1))
+}
+
+// inflated tells whether the first blocks without their last bytes give n bytes.
+func (f *pngFile) inflated(blocks, without, n int) bool {
+	z, err := zlib.NewReader(&pngStream{pngFile: *f, limit: blocks, without: without})
+	if err != nil {
+		return n == 0
+	}
+	got, _ := io.CopyN(io.Discard, z, int64(n))
+	return got == int64(n)
+}
+
+// maxPNGBlock is the most that Pillow reads at once; a block does not reach
+// into the next chunk.
+const maxPNGBlock = 1 << 16
+
+// pngStream reads the contents of the data chunks, which end where another
+// chunk comes or the file is cut.
+type pngStream struct {
+	pngFile        // behind the chunk that is being read
+	chunk   []byte // what is left of it after the block
+	block   []byte // what is left to read
+	begun   bool
+	blocks  int // how many have been begun
+	whole   int // how many of them lie before the chunk
+	cut     bool
+	err     error // why no other block follows
+	limit   int   // ends the data after so many blocks,
+	without int   // and the last of them so many bytes short
+}
+
+func (s *pngStream) ReadByte() (byte, error) {
+	if len(s.block) == 0 && !s.next() {
+		return 0, s.err
+	}
+	b := s.block[0]
+	s.block = s.block[1:]
+	return b, nil
+}
+
+func (s *pngStream) Read(p []byte) (int, error) {
+	if len(s.block) == 0 && !s.next() {
+		return 0, s.err
+	}
+	n := copy(p, s.block)
+	s.block = s.block[n:]
+	return n, nil
+}
+
+// next goes to the next block that is not empty, or sets err.
+func (s *pngStream) next() bool {
+	for len(s.block) == 0 && s.err == nil {
+		if s.blocks >= s.limit {
+			s.err = io.EOF
+			break
+		}
+		if len(s.chunk) == 0 {
+			s.err = s.nextChunk()
+			continue
+		}
+		n := min(len(s.chunk), maxPNGBlock)
+		s.block, s.chunk = s.chunk[:n], s.chunk[n:]
+		if s.blocks++; s.blocks == s.limit {
+			s.block = s.block[:n-s.without]
+		}
+	}
+	return s.err == nil
+}
+
+func (s *pngStream) nextChunk() error {
+	end := s.rest
+	if s.begun {
+		s.skipSum()
+	}
+	name, size, err := s.head()
+	n := min(size, len(s.rest))
+	body := s.rest[:n]
+	switch {
+	case err != nil:
+	case name == "fdAT":
+		if err = s.frameData(body); err == nil {
+			s.chunk = body[4:]
+		}
+	case name == "IDAT", name == "DDAT":
+		s.chunk = body
+	default:
+		err = io.EOF
+	}
+	if err != nil {
+		s.rest = end // which the tail begins with
+		return err
+	}
+	s.rest = s.rest[n:]
+	s.begun, s.cut, s.whole = true, n < size, s.blocks
+	return nil
+}

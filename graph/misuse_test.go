@@ -1,0 +1,45 @@
+package graph
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+)
+
+// What the graph itself is given is refused as an op's inputs are.
+func TestMisuse(t *testing.T) {
+	state := &State{Name: "s", Spec: Spec{Shape: Shape{2}}}
+	foreign := New().Fill(1, 2)
+	none := Tensor{}
+	for name, record := range map[string]func(g *Graph) Tensor{
+		"gradient of nothing": func(g *Graph) Tensor { return g.Grad(none, &Param{State: *state})[0] },
+		"gradient of another graph's loss": func(g *Graph) Tensor {
+			return g.Grad(g.Reshape(New().Fill(1, 1)), &Param{State: *state})[0]
+		},
+		"gradient of another graph's scalar": func(g *Graph) Tensor {
+			return g.Grad(New().Fill(1), &Param{State: *state})[0]
+		},
+		"gradient by no parameter": func(g *Graph) Tensor { return g.Grad(g.Fill(1), nil)[0] },
+		"no parameter":             func(g *Graph) Tensor { return g.Param(nil) },
+		"no state":                 func(g *Graph) Tensor { return g.Add(g.State(nil), g.Fill(1)) },
+		"assigned to no state":     func(g *Graph) Tensor { g.Assign(nil, g.Fill(1, 2)); return g.Fill(1) },
+		"nothing assigned":         func(g *Graph) Tensor { g.Assign(state, none); return g.Fill(1) },
+		"another graph's assigned": func(g *Graph) Tensor { g.Assign(state, foreign); return g.Fill(1) },
+		"nothing added":            func(g *Graph) Tensor { return g.Add(g.Fill(1), none) },
+		"another graph's added":    func(g *Graph) Tensor { return g.Add(foreign, g.Fill(1, 2)) },
+		"nothing reshaped":         func(g *Graph) Tensor { return g.Reshape(none) },
+		"another graph's reshaped": func(g *Graph) Tensor { return g.Reshape(foreign, 2) },
+		"nothing tapped":           func(g *Graph) Tensor { return g.Tap(none, "x") },
+		"another graph's output":   func(*Graph) Tensor { return foreign },
+		"filled to no shape":       func(g *Graph) Tensor { return g.Fill(1, -2) },
+		"no element type":          func(g *Graph) Tensor { return g.Input("x", Shape{2}, 9) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			assert.NotPanics(t, func() {
+				g := New()
+				_, err := g.Build(record(g))
+				assert.Error(t, err)
+			})
+		})
+	}
+}

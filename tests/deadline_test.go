@@ -1,0 +1,157 @@
+package tests
+
+import (
+	"context"
+	"image"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/clip-wgpu/clip-wgpu/gpu"
+	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/train"
+)
+
+// busyConfig makes a batch of 32 images take seconds on a software driver.
+const busyConfig = `{"embed_dim": 32, "custom_text": true, "vision_cfg": {"layers": 3, "width": 768, "patch_size": 32, "image_size": 224},
+	"text_cfg": {"width": 32, "heads": 2, "layers": 1}}`
+
+// Whatever a model and its device are doing, a call returns soon after its
+// context has ended: within 50 ms on an idle machine. Where a caller waits for
+// others' work it is late by the time of a batch, here four seconds and more.
+func TestDeadlinesOnABusyModel(t *testing.T) {
+	const deadline, late, lasting = 50 * time.Millisecond, 2 * time.Second, 8 * time.Second
+	cfg, _, err := clip.ParseConfig([]byte(busyConfig))
+	require.NoError(t, err)
+	dev, err := gpu.Open(gpu.Options{DefaultLimits: true})
+	require.NoError(t, err)
+	defer dev.Close()
+	m, err := clip.New(cfg, 1, clip.WithDevice(dev))
+	require.NoError(t, err)
+	defer m.Close()
+	trainer, err := train.New(m, train.DefaultConfig())
+	require.NoError(t, err)
+	defer trainer.Close()
+
+	calls := deadlineCalls(m, trainer)
+	busy, stop := context.WithCancel(t.Context())
+	var work, callers sync.WaitGroup
+	work.Go(func() { // holds the device
+		for busy.Err() == nil {
+			_ = calls["EncodeImage"](busy, 32)
+		}
+	})
+	work.Go(func() { // displaces programs
+		for i := 0; busy.Err() == nil; i++ {
+			ctx, cancel := context.WithTimeout(busy, 20*time.Millisecond)
+			_ = calls["EncodeText"](ctx, i)
+			cancel()
+		}
+	})
+	worst := make(map[string]time.Duration, len(calls))
+	var mu sync.Mutex
+	start := time.Now()
+	for name, call := range calls {
+		callers.Go(func() {
+			for i := 1; time.Since(start) < lasting; i++ {
+				ctx, cancel := context.WithTimeout(t.Context(), deadline)
+				began := time.Now()
+				_ = call(ctx, i)
+				took := time.Since(began)
+				cancel()
+				mu.Lock()
+				worst[name] = max(worst[name], took)
+				mu.Unlock()
+			}
+		})
+	}
+	callers.Wait()
+	stop()
+	work.Wait()
+	for name, took := range worst {
+		t.Log(name, took)
+		assert.Less(t, took, deadline+late, name)
+	}
+}
+
+// deadlineCalls are calls by name, the i-th of a kind for another program each.
+func deadlineCalls(m clip.Model, trainer *train.Trainer) map[string]func(ctx context.Context, i int) error {
+	size := func(i int) int { return 1 + i%32 }
+	images := func(n int) clip.Tensor {
+		return clip.Tensor{Shape: []int{n, 3, 224, 224}, Data: make([]float32, n*3*224*224)}
+	}
+	texts := func(i, length int) [][]int32 { return slices.Repeat([][]int32{make([]int32, 1+length%77)}, size(i)) }
+	features := func(n int) clip.Tensor { return clip.Tensor{Shape: []int{n, 32}, Data: make([]float32, n*32)} }
+	own := &graph.State{Name: "own", Spec: graph.Spec{Shape: graph.Shape{1000}}}
+	pair := images(1)
+	return map[string]func(ctx context.Context, i int) error{
+		"EncodeImage": func(ctx context.Context, i int) error {
+			_, err := m.EncodeImage(ctx, images(min(i, 32)), true)
+			return err
+		},
+		"EncodeText": func(ctx context.Context, i int) error {
+			_, err := m.EncodeText(ctx, texts(i, i), true)
+			return err
+		},
+		"EncodeImages": func(ctx context.Context, i int) error {
+			_, err := m.EncodeImages(ctx, []image.Image{image.NewGray(image.Rect(0, 0, 300, 200))})
+			return err
+		},
+		"EncodeTexts": func(ctx context.Context, i int) error {
+			_, err := m.EncodeTexts(ctx, slices.Repeat([]string{"a text"}, size(i)))
+			return err
+		},
+		"GetLogits": func(ctx context.Context, i int) error {
+			_, _, err := m.GetLogits(ctx, pair, texts(i, 7))
+			return err
+		},
+		"Forward": func(ctx context.Context, i int) error {
+			_, err := m.Forward(ctx, &pair, texts(i, 8))
+			return err
+		},
+		"ForwardIntermediates": func(ctx context.Context, i int) error {
+			_, err := m.ForwardIntermediates(ctx, &pair, nil, clip.IntermediatesOptions{ImageIndices: clip.LastN(1 + i%3)})
+			return err
+		},
+		"Trace": func(ctx context.Context, i int) error {
+			_, err := m.Trace(ctx, nil, texts(i, i), "text.ln_final")
+			return err
+		},
+		"Similarity": func(ctx context.Context, i int) error {
+			_, err := m.Similarity(ctx, features(size(i)), features(i))
+			return err
+		},
+		"Tune": func(ctx context.Context, i int) error {
+			_, err := m.Tune(ctx, []int{size(i)}, nil)
+			return err
+		},
+		"Refresh":    func(ctx context.Context, _ int) error { return m.Refresh(ctx) },
+		"Store.Read": func(ctx context.Context, _ int) error { return m.Store().Read(ctx, own, make([]float32, 1000)) },
+		"Store.Write": func(ctx context.Context, _ int) error {
+			return m.Store().Write(ctx, own, make([]float32, 1000))
+		},
+		"LoadContext": func(ctx context.Context, i int) error {
+			_, text, err := m.Programs(size(i))
+			if err != nil {
+				return err
+			}
+			s, err := m.Device().LoadContext(ctx, text, m.Store())
+			go s.Close()
+			return err
+		},
+		"Step": func(ctx context.Context, i int) error {
+			_, err := trainer.Step(ctx, images(2), texts(1, i))
+			return err
+		},
+		"Parameters": func(ctx context.Context, _ int) error { _, err := trainer.Parameters(ctx); return err },
+		"Gradients": func(ctx context.Context, i int) error {
+			_, _, err := train.Gradients(ctx, m, train.ClipLoss, train.EvalMode, images(2), texts(1, i))
+			return err
+		},
+	}
+}

@@ -1,0 +1,109 @@
+package weights
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+const indexSuffix = ".index.json"
+
+// usualNames are those of the file with a model's weights, in the order in which
+// open_clip prefers them (_find_checkpoint_in_dir of factory.py).
+var usualNames = []string{
+	"open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin", "open_clip_pytorch_model.pth",
+	"model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth",
+}
+
+// endings are those of other names of weights.
+var endings = []string{".safetensors", ".bin", ".pt", ".pth", ".npz"}
+
+// UsualNames lists the names that Choose prefers, the first ones most: files, and
+// behind each but a .pth the index that may be there instead.
+func UsualNames() (names []string) {
+	for _, name := range usualNames {
+		names = append(names, name)
+		if path.Ext(name) != ".pth" {
+			names = append(names, name+indexSuffix)
+		}
+	}
+	return names
+}
+
+// Choose picks, of the names of a folder's files, the one that holds the model's
+// weights or is the index of several: the first of UsualNames that is there, or
+// else the only one that ends in .safetensors, .bin, .pt, .pth or .npz. An index
+// goes before files, which it may tie together. Hidden files and names with a
+// slash are left out.
+//
+// Errors match fs.ErrNotExist, or ErrNotWeights where several are left.
+func Choose(files []string) (string, error) {
+	usual := UsualNames()
+	if i := slices.IndexFunc(usual, func(name string) bool { return slices.Contains(files, name) }); i >= 0 {
+		return usual[i], nil
+	}
+	var found, indexes []string
+	for _, name := range files {
+		file, isIndex := strings.CutSuffix(name, indexSuffix)
+		switch {
+		case strings.HasPrefix(name, "."), strings.Contains(name, "/"), !slices.Contains(endings, path.Ext(file)):
+		case isIndex:
+			indexes = append(indexes, name)
+		default:
+			found = append(found, name)
+		}
+	}
+	if len(indexes) > 0 {
+		found = indexes
+	}
+	switch len(found) {
+	case 0:
+		return "", fail(fs.ErrNotExist, "", "has no weights: looked for %s, and then for the only .safetensors, .bin, .pt, .pth or .npz", strings.Join(usualNames, ", "))
+	case 1:
+		return found[0], nil
+	}
+	slices.Sort(found)
+	return "", fail(ErrNotWeights, "", "has several files of weights, %s: name one of them, as in --model FOLDER/%s", listNames(found), plain(found[0]))
+}
+
+// listNames lists at most ten names out of a folder.
+func listNames(names []string) string {
+	var listed []string
+	for _, name := range names[:min(len(names), 10)] {
+		listed = append(listed, plain(name))
+	}
+	if n := len(names) - len(listed); n > 0 {
+		listed = append(listed, fmt.Sprintf("%d more", n))
+	}
+	return strings.Join(listed, ", ")
+}
+
+// resolve returns the file that stands for a folder, and other paths as they are.
+func resolve(path string) (string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", osError(path, err)
+	}
+	if !info.IsDir() {
+		return path, nil
+	}
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return "", osError(path, err)
+	}
+	var files []string
+	for _, e := range entries {
+		if info, err := os.Stat(filepath.Join(path, e.Name())); err != nil || !info.IsDir() {
+			files = append(files, e.Name())
+		}
+	}
+	name, err := Choose(files)
+	if err != nil {
+		return "", at(path, err)
+	}
+	return filepath.Join(path, name), nil
+}
