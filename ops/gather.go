@@ -76,7 +76,6 @@ var gatherGradOp = &graph.Op{
 	},
 }
 
-
 // Gather records the rows of table [rows, width] that ids [...], i32, name:
 // [..., width] (torch.nn.functional.embedding). Callers keep ids in [0, rows);
 // one outside reads the nearest row.
