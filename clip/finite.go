@@ -18,7 +18,7 @@ import (
 type NotFiniteError struct {
 	Of    string // image features, text features or logits
 	Items []int  // along the first dimension, ascending
-	Cause string // the tensors or the input that hold NaN, or empty where none do
+	Cause string // the tensors or the input that hold NaN, or that none does
 }
 
 func (e *NotFiniteError) Error() string {
@@ -26,10 +26,7 @@ func (e *NotFiniteError) Error() string {
 	if others := len(e.Items) - 1; others > 0 {
 		text += fmt.Sprintf(" and %d more", others)
 	}
-	if e.Cause != "" {
-		text += ": " + e.Cause
-	}
-	return text
+	return text + ": " + e.Cause
 }
 
 // finiteImages returns a *NotFiniteError unless all features of images are finite.
@@ -48,11 +45,14 @@ func (e *engine) finiteTexts(features Tensor) error {
 func (e *engine) finiteLogits(logits, imageFeatures, textFeatures Tensor) error {
 	err := e.finite("logits", logits, func(name string) bool { return strings.HasPrefix(name, "logit_") }, imageFeatures, textFeatures)
 	var odd *NotFiniteError
-	if scale := e.LogitScale(); errors.As(err, &odd) && odd.Cause == "" && !isFinite(scale) {
+	if scale := e.LogitScale(); errors.As(err, &odd) && odd.Cause == overflow && !isFinite(scale) {
 		odd.Cause = fmt.Sprintf("the exponential of tensor logit_scale is %v", scale)
 	}
 	return err
 }
+
+// overflow is the cause where neither weights nor inputs hold NaN or infinities.
+const overflow = "neither the weights nor the input hold any, so float32 has overflowed"
 
 // finite returns nil or, where t [n, ...] holds NaN or infinities, an error
 // whose cause is the tensors of a part of the state dict, else the inputs.
@@ -70,8 +70,12 @@ func (e *engine) finite(of string, t Tensor, part func(name string) bool, inputs
 	}
 	read := slices.DeleteFunc(slices.Clone(e.notFinite), func(t notFiniteTensor) bool { return !part(t.name) })
 	cause := strings.Join(read.warnings(), "; ")
-	if cause == "" && slices.ContainsFunc(inputs, func(t Tensor) bool { return !allFinite(t.Data) }) {
+	switch {
+	case cause != "":
+	case slices.ContainsFunc(inputs, func(t Tensor) bool { return !allFinite(t.Data) }):
 		cause = "the input holds NaN or Inf"
+	default:
+		cause = overflow
 	}
 	return &NotFiniteError{Of: of, Items: items, Cause: cause}
 }
@@ -87,9 +91,23 @@ func allFinite(values []float32) bool {
 	return true
 }
 
+// unfit returns the first element of t that a layout rounds to infinity. Where
+// all elements are too small for its digits, that is the first one but zeros. The
+// index is -1 where t fits; NaN and infinities do not.
+func unfit(t weights.Tensor, l graph.Layout) (index int, value float32, err error) {
+	index, value, err = t.FirstBeyond(l.Overflow())
+	if err != nil || index >= 0 || l.Underflow() == 0 {
+		return index, value, err
+	}
+	if large, _, err := t.FirstBeyond(l.Underflow()); err != nil || large >= 0 {
+		return -1, 0, err
+	}
+	return t.FirstBeyond(math.SmallestNonzeroFloat32)
+}
+
 // inspect reads the weights once. It remembers the tensors that hold NaN or
-// infinities, and keeps those in float32 that the storage which cast chose
-// would round to infinity. Both are warnings.
+// infinities, and keeps those in float32 that do not fit the storage which cast
+// chose. Both are warnings.
 func (e *engine) inspect(ctx context.Context, src weights.Source) error {
 	params := map[string]*graph.Param{}
 	for name, p := range e.root.Parameters() {
@@ -105,7 +123,7 @@ func (e *engine) inspect(ctx context.Context, src weights.Source) error {
 		if p := params[name]; p != nil {
 			layout = p.Layout
 		}
-		i, v, err := t.FirstBeyond(layout.Overflow())
+		i, v, err := unfit(t, layout)
 		if err == nil && i >= 0 && isFinite(v) {
 			wide = append(wide, fmt.Sprintf("%s (element %d is %v)", name, i, v))
 			params[name].Layout = graph.PackedF32

@@ -159,6 +159,32 @@ func TestWeightsBeyondTheirStorage(t *testing.T) {
 	}
 }
 
+// So does one whose elements are all below float16's full precision.
+func TestWeightsTooSmallForTheirStorage(t *testing.T) {
+	m := newModel(t, `{}`)
+	want := encodeBoth(t, m)
+	for tower, name := range []string{"visual.proj", "text_projection"} {
+		x := tensors(t, m)
+		data := make([]float32, x[name].Len())
+		require.NoError(t, x[name].ReadF32(data, 0))
+		data[0] = 0
+		unchanged := slices.Clone(data)
+		for i := range data {
+			data[i] *= 0x1p-27
+		}
+		set(t, x, name, x[name].Shape, unchanged...)
+		want[tower] = encodeBoth(t, load(t, folder(t, x, configOf(t, m))))[tower]
+		set(t, x, name, x[name].Shape, data...)
+		got := load(t, folder(t, x, configOf(t, m)), WithCastDType(F16))
+		require.Len(t, got.Warnings(), 1)
+		assert.Contains(t, got.Warnings()[0], fmt.Sprintf("tensor %s (element 1 is %v)", name, data[1]))
+		features := encodeBoth(t, got)[tower]
+		for i := range 2 {
+			assert.GreaterOrEqual(t, cosine(want[tower], features, i), 0.9999, "%s", name)
+		}
+	}
+}
+
 func encodeBoth(t *testing.T, m Model) [2]Tensor {
 	t.Helper()
 	image, err := m.EncodeImage(t.Context(), randomImages(m, 2), true)

@@ -22,8 +22,12 @@ func ZeroShotClassifier(ctx context.Context, m Model, classes, templates []strin
 	}
 	features, err := m.EncodeTexts(ctx, texts)
 	var one *tokenizer.TextError
-	if errors.As(err, &one) {
+	var odd *NotFiniteError
+	switch {
+	case errors.As(err, &one):
 		err = fmt.Errorf("text %q: %w", texts[one.Index], one.Err)
+	case errors.As(err, &odd):
+		err = fmt.Errorf("text %q: %w", texts[odd.Items[0]], err)
 	}
 	if err != nil {
 		return Tensor{}, err

@@ -52,6 +52,15 @@ func (l Layout) Overflow() float32 {
 	return float32(math.Inf(1))
 }
 
+// Underflow is the magnitude below which the layout has fewer digits: 0 where
+// that is none. A weight without a larger element is not worth storing so.
+func (l Layout) Underflow() float32 {
+	if l == PackedF16 {
+		return half.UnderflowF16
+	}
+	return 0
+}
+
 // PanelBlocks is how many blocks lie side by side in a panel, but for the last.
 const PanelBlocks = 8
 

@@ -127,7 +127,7 @@ func (e *embedding) outputName() string {
 
 func (e *embedding) check(cmd *cobra.Command, g *globals, args []string) error {
 	named := formatOf(e.output)
-	if e.output == stdoutPath {
+	if e.output == stdoutPath || g.json && named == "" {
 		e.format = cmp.Or(e.format, "jsonl")
 	}
 	_, known := rowFormats[e.format]
@@ -140,6 +140,8 @@ func (e *embedding) check(cmd *cobra.Command, g *globals, args []string) error {
 		return usageErrorf(cmd, "--format %q: want one of %s", e.format, formatNames())
 	case e.format == "" && named == "":
 		return usageErrorf(cmd, "output %s: its name says no format; give --format or one of the extensions .%s", e.output, strings.ReplaceAll(formatNames(), ", ", ", ."))
+	case g.json && cmp.Or(e.format, named) != "jsonl":
+		return usageErrorf(cmd, "--json writes jsonl, and the output is to be %s", cmp.Or(e.format, named))
 	case e.format != "" && named != "" && e.format != named:
 		return usageErrorf(cmd, "output %s: its name says %s, and --format %s", e.output, named, e.format)
 	case e.output == stdoutPath && e.format == "npy" && g.skipErrors:

@@ -201,6 +201,16 @@ func TestTooManyIDsForSafetensors(t *testing.T) {
 
 // nanModel is the embedded model with NaN as one element of a tensor.
 func nanModel(t *testing.T, tensor string, element int) (folder string) {
+	return editedModel(t, tensor, func(i int, v float32) float32 {
+		if i == element {
+			return float32(math.NaN())
+		}
+		return v
+	})
+}
+
+// editedModel is the embedded model with other elements of a tensor.
+func editedModel(t *testing.T, tensor string, edit func(element int, v float32) float32) (folder string) {
 	folder = editModel(t, func(map[string]any) {})
 	file := filepath.Join(folder, "open_clip_model.safetensors")
 	f, err := weights.Open(file)
@@ -211,10 +221,11 @@ func nanModel(t *testing.T, tensor string, element int) (folder string) {
 		r := x.As(weights.F32)
 		if name == tensor {
 			r.ReadF32 = func(dst []float32, off int) error {
-				if i := element - off; i >= 0 && i < len(dst) {
-					dst[i] = float32(math.NaN())
+				err := x.ReadF32(dst, off)
+				for i, v := range dst {
+					dst[i] = edit(off+i, v)
 				}
-				return nil
+				return err
 			}
 		}
 		records = append(records, r)
@@ -232,7 +243,7 @@ func TestNaNWeights(t *testing.T) {
 	for _, args := range [][]string{{"embed", "-o", out}, {"classify", "--labels", "pizza,rose"}} {
 		o := program(t, append(args, example("pizza"), "--model", folder, "--quiet")...)
 		assert.Equal(t, exitFailure, o.code)
-		assert.Equal(t, "clip-wgpu: NaN or Inf in the image features of item 0: NaN in tensor visual.ln_post.bias (element 0)\n", o.stderr)
+		assert.Equal(t, "clip-wgpu: "+example("pizza")+": NaN or Inf in its features: NaN in tensor visual.ln_post.bias (element 0)"+skipHint+"\n", o.stderr)
 		assert.Empty(t, o.stdout)
 	}
 	assert.NoFileExists(t, out)
@@ -316,7 +327,9 @@ func TestNaNSkipsItsInputs(t *testing.T) {
 	args := []string{"embed", "--text", "rose", "--text", "pizza", "--text", "guitar", "--model", folder, "--quiet", "-o", out}
 	cause := fmt.Sprintf("NaN in tensor token_embedding.weight (element %d)", int(pizza)*width)
 	o := program(t, args...)
-	o.requireFailure(t, exitFailure, "NaN or Inf in the text features of item 1: "+cause)
+	o.requireFailure(t, exitFailure, "pizza: NaN or Inf in its features: "+cause)
+	program(t, "classify", example("pizza"), "--labels", "rose,guitar", "--labels", "pizza", "--model", folder, "--quiet", "--skip-errors").
+		requireFailure(t, exitFailure, `text "pizza": NaN or Inf in the text features of item 2: `+cause)
 	assert.NoFileExists(t, out)
 
 	o = program(t, append(args, "--skip-errors")...)
@@ -325,4 +338,11 @@ func TestNaNSkipsItsInputs(t *testing.T) {
 	rows, err := os.ReadFile(out)
 	require.NoError(t, err)
 	assert.Regexp(t, `^\{"kind":"text","id":"rose",[^\n]+\n\{"kind":"text","id":"guitar",[^\n]+\n$`, string(rows))
+}
+
+// A vector of zeros is no direction, which a note says.
+func TestZeroFeatures(t *testing.T) {
+	folder := editedModel(t, "text_projection", func(element int, v float32) float32 { return 0 })
+	o := program(t, "embed", "--text", "pizza", "--text", "rose", "-o", "-", "--model", folder)
+	assert.Contains(t, o.stderr, "2 inputs whose features are all zeros")
 }

@@ -127,6 +127,7 @@ func TestUsageErrors(t *testing.T) {
 		"batch 0":                {[]string{"classify", image, "--labels", "a", "--batch", "0"}, []string{"--batch", `"0"`}},
 		"batch -1":               {[]string{"embed", image, "-o", "x.npy", "--batch", "-1"}, []string{"--batch", `"-1"`}},
 		"batch abc":              {[]string{"embed", image, "-o", "x.npy", "--batch", "abc"}, []string{"--batch", `"abc"`}},
+		"json and csv":           {[]string{"embed", image, "--json", "--format", "csv", "-o", "-"}, []string{"--json", "csv"}},
 		"batch too large":        {[]string{"classify", image, "--batch", "9223372036854775807"}, []string{"--batch", "65536"}},
 		"no memory":              {[]string{"classify", image, "--max-gpu-mem", "0"}, []string{"--max-gpu-mem", `"0"`}},
 		"memory of no unit":      {[]string{"bench", "--max-gpu-mem", "64X"}, []string{"--max-gpu-mem", `"64X"`}},

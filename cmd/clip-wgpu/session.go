@@ -23,6 +23,7 @@ type session struct {
 	skipErrors bool
 	skipped    int
 	turned     int // images stored turned
+	zeros      int // inputs whose features are all zero
 	cut        cutTexts
 }
 
@@ -97,6 +98,9 @@ func (s *session) noteOddities(leftOut map[string]int) {
 	if s.turned > 0 {
 		s.note("%s stored turned (EXIF orientation) and taken as stored, as open_clip does; --orient turns them upright", plural(s.turned, "image"))
 	}
+	if s.zeros > 0 {
+		s.note("%s whose features are all zeros: float32 cannot hold their norm, as in open_clip", plural(s.zeros, "input"))
+	}
 	s.noteCut(s.cut)
 }
 
@@ -149,12 +153,13 @@ func (s *session) encode(ctx context.Context, kind string, total int, inputs ite
 			err = cmp.Or(s.checkPooled(kind, features), err)
 		}
 		done += len(part)
-		if part, err = s.skipNotFinite(part, &features, err); err != nil || len(part) == 0 {
+		kept, features, err := s.skipNotFinite(part, features, err)
+		if err != nil || len(kept) == 0 {
 			return err
 		}
 		s.settled()
-		ids := make([]string, len(part))
-		for i, p := range part {
+		ids := make([]string, len(kept))
+		for i, p := range kept {
 			ids[i] = p.id
 		}
 		if err := emit(ids, features); err != nil {
@@ -186,28 +191,32 @@ func (s *session) encode(ctx context.Context, kind string, total int, inputs ite
 	return flush()
 }
 
-// skipNotFinite skips the inputs of a batch whose features, as err says, hold
-// NaN: it takes their rows out of features [n, embed_dim] and returns the others.
-func (s *session) skipNotFinite(batch []prepared, features *clip.Tensor, err error) ([]prepared, error) {
+// skipNotFinite skips the inputs of a batch whose features [n, embed_dim], as err
+// says, hold NaN. It returns the others and their features, and counts those
+// that are all zeros.
+func (s *session) skipNotFinite(batch []prepared, features clip.Tensor, err error) ([]prepared, clip.Tensor, error) {
 	var odd *clip.NotFiniteError
-	if !s.skipErrors || !errors.As(err, &odd) {
-		return batch, err
+	if err != nil && !errors.As(err, &odd) {
+		return nil, features, err
 	}
-	width := features.Shape[1]
 	var kept []prepared
 	var rows []float32
 	for i, p := range batch {
-		if slices.Contains(odd.Items, i) {
-			p.err = fmt.Errorf("NaN or Inf in its features: %s", cmp.Or(odd.Cause, "the weights and the input hold none"))
+		width := features.Shape[1]
+		row := features.Data[i*width : (i+1)*width]
+		if odd != nil && slices.Contains(odd.Items, i) {
+			p.err = fmt.Errorf("NaN or Inf in its features: %s", odd.Cause)
 			if err := s.skip(p); err != nil {
-				return nil, err
+				return nil, features, err
 			}
 			continue
 		}
-		kept, rows = append(kept, p), append(rows, features.Data[i*width:(i+1)*width]...)
+		if !slices.ContainsFunc(row, func(v float32) bool { return v != 0 }) {
+			s.zeros++
+		}
+		kept, rows = append(kept, p), append(rows, row...)
 	}
-	*features = clip.Tensor{Shape: []int{len(kept), width}, Data: rows}
-	return kept, nil
+	return kept, clip.Tensor{Shape: []int{len(kept), len(rows) / max(1, len(kept))}, Data: rows}, nil
 }
 
 func (s *session) checkPooled(tower string, features clip.Tensor) error {

@@ -3,6 +3,9 @@ package half
 
 import "math"
 
+// UnderflowF16 is the least magnitude that binary16 holds with all of its digits.
+const UnderflowF16 = 0x1p-14
+
 // The least magnitudes that round to infinity.
 const (
 	OverflowF16  = 65520      // 65504, the largest binary16, and half a step
