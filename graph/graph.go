@@ -229,6 +229,9 @@ type Graph struct {
 	// Training makes layers act as torch's do after train() instead of eval(): batch
 	// norms normalise by the batch and update their running statistics.
 	Training bool
+	// Unfused gives every op kernels of its own, so that a test can compare what
+	// fused ones compute.
+	Unfused bool
 	// MaxBinding replaces the constant of this name unless it is zero, so that a
 	// test can cut small tensors into chunks.
 	MaxBinding int64
