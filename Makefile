@@ -23,7 +23,7 @@ demo: build
 test:
 	go test -timeout 25m ./...
 
-# What has locks or goroutines, but for long tests in which nothing happens at once.
+# Packages with locks or goroutines, without long tests in which nothing runs at once.
 race:
 	go test -race -timeout 15m -skip '$(SERIAL)' ./clip ./clip/hub ./cmd/clip-wgpu ./gpu ./internal/await ./train ./weights
 

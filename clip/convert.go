@@ -109,7 +109,7 @@ type reading struct {
 	dtype weights.DType
 	from  graph.Source
 	odd   *notFinite
-	isOdd bool // it is among them
+	isOdd bool // the tensor is in odd
 }
 
 func (r *reading) read(dst []float32, off int) error {

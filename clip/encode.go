@@ -58,7 +58,7 @@ func (e *engine) EncodeText(ctx context.Context, texts [][]int32, normalize bool
 	return outs[0], e.finiteTexts(outs[0])
 }
 
-// noFeatures are the features of no items.
+// noFeatures is what no items give: features [0, embed_dim].
 func (e *engine) noFeatures() Tensor { return Tensor{Shape: []int{0, e.cfg.EmbedDim}} }
 
 func unit(g *graph.Graph, x graph.Tensor, normalize bool) graph.Tensor {
@@ -129,8 +129,8 @@ func (e *engine) EncodeImages(ctx context.Context, images []image.Image) (Tensor
 	return e.EncodeImage(ctx, x, true)
 }
 
-// preprocess makes images [n, 3, height, width] for the tower, and looks at ctx
-// between them.
+// preprocess makes images [n, 3, height, width] for the tower. It hears ctx
+// between two images.
 func (e *engine) preprocess(ctx context.Context, images []image.Image) (Tensor, error) {
 	s := e.cfg.VisionCfg.ImageSize
 	item := 3 * s[0] * s[1]
@@ -157,14 +157,16 @@ func (e *engine) EncodeTexts(ctx context.Context, texts []string) (Tensor, error
 	return e.EncodeText(ctx, rows, true)
 }
 
-// tokenize makes rows of the context's length, and looks at ctx between some.
+// tokenize makes rows of the model's context length. It hears ctx after every part
+// of the texts.
 func (e *engine) tokenize(ctx context.Context, texts []string) ([][]int32, error) {
+	const part = 256
 	rows := make([][]int32, 0, len(texts))
 	for len(rows) < len(texts) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		part, err := e.tokens.Tokenize(texts[len(rows):min(len(rows)+256, len(texts))], e.text.ContextLength)
+		more, err := e.tokens.Tokenize(texts[len(rows):min(len(rows)+part, len(texts))], e.text.ContextLength)
 		var one *tokenizer.TextError
 		if errors.As(err, &one) {
 			one.Index += len(rows)
@@ -172,7 +174,7 @@ func (e *engine) tokenize(ctx context.Context, texts []string) ([][]int32, error
 		if err != nil {
 			return nil, err
 		}
-		rows = append(rows, part...)
+		rows = append(rows, more...)
 	}
 	return rows, nil
 }

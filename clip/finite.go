@@ -12,13 +12,13 @@ import (
 	"github.com/clip-wgpu/clip-wgpu/weights"
 )
 
-// NotFiniteError says that features or logits hold NaN or an infinity, which
-// nothing that is computed from them survives. The methods of Model that return
-// one tensor return it beside this error, so that a caller can drop the items.
+// NotFiniteError says that features or logits hold NaN or infinities: whatever is
+// computed from them would be no number. The methods of Model that return one
+// tensor return it beside this error, so that a caller can go on with other items.
 type NotFiniteError struct {
-	Of    string // image features, text features or logits
-	Items []int  // along the first dimension, ascending
-	Cause string // the tensors or the input that hold NaN, or that none does
+	Of    string // "image features", "text features" or "logits"
+	Items []int  // indices along the first dimension, ascending
+	Cause string // which weights or input held NaN or infinities before, or that none did
 }
 
 func (e *NotFiniteError) Error() string {
@@ -34,14 +34,14 @@ func (e *engine) finiteImages(features, images Tensor) error {
 	return e.finite("image features", features, func(name string) bool { return strings.HasPrefix(name, "visual.") }, images)
 }
 
-// finiteTexts is finiteImages of texts.
+// finiteTexts does the same for texts.
 func (e *engine) finiteTexts(features Tensor) error {
 	return e.finite("text features", features, func(name string) bool {
 		return !strings.HasPrefix(name, "visual.") && !strings.HasPrefix(name, "logit_")
 	})
 }
 
-// finiteLogits is finiteImages of logits.
+// finiteLogits does the same for logits, whose cause may also be the scale.
 func (e *engine) finiteLogits(logits, imageFeatures, textFeatures Tensor) error {
 	err := e.finite("logits", logits, func(name string) bool { return strings.HasPrefix(name, "logit_") }, imageFeatures, textFeatures)
 	var odd *NotFiniteError
@@ -54,11 +54,11 @@ func (e *engine) finiteLogits(logits, imageFeatures, textFeatures Tensor) error 
 // overflow is the cause where neither weights nor inputs hold NaN or infinities.
 const overflow = "neither the weights nor the input hold any, so float32 has overflowed"
 
-// finite returns nil or, where t [n, ...] holds NaN or infinities, an error
-// whose cause is the tensors of a part of the state dict, else the inputs.
+// finite returns nil or, where t [n, ...] holds NaN or infinities, an error. Its
+// cause is tensors of that part of the state dict or, without such, the inputs.
 func (e *engine) finite(of string, t Tensor, part func(name string) bool, inputs ...Tensor) error {
-	n := t.Shape[0]
 	var items []int
+	n := t.Shape[0]
 	for i := range n {
 		item := len(t.Data) / n
 		if !allFinite(t.Data[i*item : (i+1)*item]) {
@@ -68,8 +68,8 @@ func (e *engine) finite(of string, t Tensor, part func(name string) bool, inputs
 	if items == nil {
 		return nil
 	}
-	read := slices.DeleteFunc(slices.Clone(e.notFinite), func(t notFiniteTensor) bool { return !part(t.name) })
-	cause := strings.Join(read.warnings(), "; ")
+	used := slices.DeleteFunc(slices.Clone(e.notFinite), func(t notFiniteTensor) bool { return !part(t.name) })
+	cause := strings.Join(used.warnings(), "; ")
 	switch {
 	case cause != "":
 	case slices.ContainsFunc(inputs, func(t Tensor) bool { return !allFinite(t.Data) }):
@@ -105,9 +105,9 @@ func unfit(t weights.Tensor, l graph.Layout) (index int, value float32, err erro
 	return t.FirstBeyond(math.SmallestNonzeroFloat32)
 }
 
-// inspect reads the weights once. It remembers the tensors that hold NaN or
-// infinities, and keeps those in float32 that do not fit the storage which cast
-// chose. Both are warnings.
+// inspect reads all weights. It remembers the tensors that hold NaN or infinities.
+// It stores a tensor in float32 that does not fit the storage which cast chose.
+// Warnings tell of both.
 func (e *engine) inspect(ctx context.Context, src weights.Source) error {
 	params := map[string]*graph.Param{}
 	for name, p := range e.root.Parameters() {
@@ -148,8 +148,8 @@ type notFinite []notFiniteTensor
 
 type notFiniteTensor struct {
 	name    string
-	element int // the first that is not finite
-	value   float32
+	element int     // index of the first that is not finite
+	value   float32 // of that element
 }
 
 // warnings are one for NaN and one for infinities, however many tensors hold

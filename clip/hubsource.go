@@ -16,18 +16,17 @@ import (
 // hubHosts serve the hub's pages.
 var hubHosts = []string{"huggingface.co", "www.huggingface.co", "hf.co", "www.hf.co"}
 
-// weightExtensions are those of files that a page of the hub may show and that
-// hold weights.
+// weightExtensions are those of the files of weights that a page of the hub may show.
 var weightExtensions = []string{".safetensors", ".bin", ".pt", ".pth", ".npz"}
 
 // hubModel is what a source says about a model on the hub.
 type hubModel struct {
 	id   string // org/name or org/name@revision
 	file string // of the weights, where the source names one
-	bare bool   // the source could as well have been a path
+	bare bool   // nothing but its form tells the source from a path
 }
 
-// explain adds to an error that a bare name is none of a folder or file here.
+// explain adds to the error of a bare name that no folder or file here has it.
 func (m hubModel) explain(source string, err error) error {
 	if err == nil || !m.bare {
 		return err
@@ -37,7 +36,7 @@ func (m hubModel) explain(source string, err error) error {
 
 // parseHubSource reads a source that names a model on the hub: hf-hub:ORG/NAME,
 // the address of its page or of one of its files, or a bare ORG/NAME where there is
-// no folder ORG. Others are not ok.
+// no folder ORG. ok is false for all other sources.
 func parseHubSource(source string) (m hubModel, ok bool, err error) {
 	id, marked := strings.CutPrefix(source, hub.Prefix)
 	id = strings.TrimRight(id, "/")
@@ -56,7 +55,7 @@ func parseHubSource(source string) (m hubModel, ok bool, err error) {
 	return m, marked || m.bare, nil
 }
 
-// hubURL recognises addresses, also without https://.
+// hubURL recognises the addresses of web pages, those of the hub also without https://.
 func hubURL(s string) (*url.URL, bool) {
 	if host, _, _ := strings.Cut(s, "/"); slices.Contains(hubHosts, strings.ToLower(host)) {
 		if _, err := os.Lstat(host); errors.Is(err, fs.ErrNotExist) {
@@ -104,8 +103,8 @@ func parseHubURL(u *url.URL) (hubModel, error) {
 	return m, nil
 }
 
-// looksLikeID tells whether a source can be ORG/NAME on the hub: it is no name of
-// a model or of a file of weights.
+// looksLikeID tells whether a source can be ORG/NAME on the hub. Names of open_clip's
+// models, misspelt ones too, and of files of weights or configs cannot.
 func looksLikeID(id string) bool {
 	org, name, _ := strings.Cut(id, "/")
 	repo, _, _ := strings.Cut(name, "@")

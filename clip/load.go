@@ -34,9 +34,9 @@ const Embedded = "emoji-clip"
 //     and preprocessor_config.json);
 //   - a file of weights, of any kind that weights.Open takes, with a config beside
 //     it, in WithConfig or WithConfigFrom; OpenAI's archives need none;
-//   - hf-hub:ORG/NAME or hf-hub:ORG/NAME@REVISION, on the Hugging Face hub; the
-//     prefix may be missing where there is no folder ORG, and the address of the
-//     model's page, or of a file of weights there, is understood, too;
+//   - hf-hub:ORG/NAME or hf-hub:ORG/NAME@REVISION, on the Hugging Face hub. The
+//     prefix may be missing where there is no folder ORG. The address of the
+//     model's page, or of a file of weights there, means the same;
 //   - NAME:TAG, open_clip's name of a model and of its published weights.
 //
 // The last two are downloaded into the hub's cache, where they are not yet;

@@ -26,7 +26,7 @@ type configuration struct {
 	preprocess *preprocess.Config // nil where nothing says it
 	guess      *preprocess.Config // what it is then, where something hints at it
 	quick      string             // the name of the same model with QuickGELU, where a name without was given
-	ignored    []string           // warnings of keys that mean nothing
+	ignored    []string           // warnings about keys that open_clip ignores
 }
 
 // readConfig finds the model's and the preprocessing's configuration.
@@ -166,8 +166,8 @@ func parseConfiguration(file string, data []byte) (configuration, error) {
 	return found, nil
 }
 
-// besideModel lists what an open_clip_config.json has beside the two sections
-// that open_clip reads, sorted; none for other configs.
+// besideModel returns the keys of an open_clip_config.json beside the two sections
+// that open_clip reads, in ascending order. It returns none for other configs.
 func besideModel(data []byte) []string {
 	var sections map[string]json.RawMessage
 	if json.Unmarshal(data, &sections) != nil || sections["model_cfg"] == nil {

@@ -13,10 +13,12 @@ import (
 	"github.com/clip-wgpu/clip-wgpu/clip/tokenizer"
 )
 
-// LoadTokenizer returns the tokenizer of a model and the length of its rows. The
-// source is one of Load's, or a folder without weights, or open_clip's name of a
-// model, also of one that cannot be built. It uses no device, downloads no
-// weights, and reads none that have a config.
+// LoadTokenizer returns the tokenizer of a model, and the model's context length in
+// tokens. The source is one of Load's, a folder without weights, or open_clip's name
+// of a model; the model need not be one that can be built. LoadTokenizer uses no
+// device and downloads no weights. It reads weights only where they take the place
+// of a config, as OpenAI's archives do. A model whose tokenizer is not supported is
+// an error that matches ErrUnsupported.
 func LoadTokenizer(ctx context.Context, source string, opts ...Option) (*tokenizer.Tokenizer, int, error) {
 	o := newOptions(opts)
 	c, err := o.describeText(ctx, source)
@@ -39,7 +41,7 @@ func LoadTokenizer(ctx context.Context, source string, opts ...Option) (*tokeniz
 	return t, text.ContextLength, nil
 }
 
-// noTokenizer says why a model has none.
+// noTokenizer says why a model has no tokenizer here.
 func (t *TextConfig) noTokenizer() error {
 	missing := ""
 	if t.TokenizerType == "" {
@@ -58,14 +60,13 @@ func (o *options) describeText(ctx context.Context, source string) (*checkpoint,
 		c, err := o.describeHub(ctx, source, m)
 		return c, m.explain(source, err)
 	}
-	path := strings.TrimPrefix(source, localPrefix)
-	if _, err := os.Stat(path); source == "" || source == Embedded || !errors.Is(err, fs.ErrNotExist) {
-		return o.describeLocal(path)
+	if folder, ok := strings.CutPrefix(source, localPrefix); ok || isHere(source) {
+		return o.describeLocal(folder)
 	}
 	name, tag, hasTag := strings.Cut(source, ":")
 	known, entry, err := findModel(name)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w, and %w", source, fs.ErrNotExist, err)
+		return nil, notHere(source, err)
 	}
 	c := &checkpoint{name: source, dir: embed.FS{}} // no files: CLIP's own tokenizer
 	var weights Pretrained
@@ -81,7 +82,8 @@ func (o *options) describeText(ctx context.Context, source string) (*checkpoint,
 	return c, o.downloadTokenizer(ctx, c, repo)
 }
 
-// onlyText drops the error of a config whose towers cannot be built.
+// onlyText drops the error of a config whose towers cannot be built: its tokenizer
+// needs none.
 func onlyText(c *Config, err error) error {
 	if errors.Is(err, ErrUnsupported) && c.TextCfg.ContextLength > 0 {
 		return nil
@@ -89,8 +91,8 @@ func onlyText(c *Config, err error) error {
 	return err
 }
 
-// describeLocal reads the config of a folder, beside a file of weights or of an
-// option; without one the weights may tell, as OpenAI's do.
+// describeLocal reads the config that an option names, else the one in a folder or
+// beside a file of weights. Without one it asks the weights, as OpenAI's tell.
 func (o *options) describeLocal(path string) (*checkpoint, error) {
 	c := &checkpoint{name: path}
 	if path == "" || path == Embedded {
@@ -139,8 +141,9 @@ func (o *options) describeHub(ctx context.Context, source string, m hubModel) (*
 	return c, o.downloadTokenizer(ctx, c, "")
 }
 
-// downloadTokenizer brings the tokenizer here that a config names: that of the
-// model's own repository, where it is given and has one, else the named one.
+// downloadTokenizer downloads the tokenizer of a config that names one. It takes
+// the one in repo, the model's own repository, where repo is given and has one,
+// else the one that the config names.
 func (o *options) downloadTokenizer(ctx context.Context, c *checkpoint, repo string) error {
 	name := c.config.TextCfg.HFTokenizerName
 	if name == nil || c.config.TextCfg.TokenizerType != "" {

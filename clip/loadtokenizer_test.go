@@ -1,6 +1,7 @@
 package clip
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -70,4 +71,23 @@ func TestLoadTokenizerThatAConfigNames(t *testing.T) {
 		require.Error(t, err, source)
 		assert.ErrorContains(t, err, part)
 	}
+}
+
+// What is not there is not there in the same words for a tokenizer and for a model.
+func TestLoadTokenizerOfNothing(t *testing.T) {
+	t.Chdir(t.TempDir())
+	require.NoError(t, os.Mkdir("org", 0o777))
+	for source, part := range map[string]string{
+		"org/none": "on the hub that is hf-hub:org/none", "photos/model.pt": "open photos/model.pt: ", "model.pt": "open model.pt: ",
+		"ViT-B-33": "near it are ViT-B-32",
+	} {
+		_, _, err := LoadTokenizer(t.Context(), source)
+		require.ErrorIs(t, err, fs.ErrNotExist)
+		assert.ErrorContains(t, err, part)
+		_, want := Load(t.Context(), source)
+		assert.Equal(t, want, err)
+	}
+	_, _, err := LoadTokenizer(t.Context(), "local-dir:none")
+	require.ErrorIs(t, err, fs.ErrNotExist)
+	assert.NotContains(t, err.Error(), "model name")
 }

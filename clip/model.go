@@ -1,8 +1,8 @@
 // Package clip is open_clip's CLIP class in Go, computed by WebGPU.
 //
 // Load opens a model folder, a file of weights or the embedded model; New
-// makes one with random weights. Models are safe for concurrent use, and a call
-// on one returns soon after its context has ended, whatever the others do.
+// makes one with random weights. Models are safe for concurrent use. A call returns
+// soon after its context has ended, whatever other calls keep the device busy.
 package clip
 
 import (
@@ -36,15 +36,15 @@ type Model interface {
 	// EncodeImage maps images [n, 3, height, width], preprocessed, to features
 	// [n, embed_dim], or [n, tokens, embed_dim] where the tower does not pool;
 	// normalize makes them unit vectors. NaN or infinities in features or logits
-	// are a *NotFiniteError, here and in the other methods but Trace.
+	// are a *NotFiniteError, here and in all other methods but Trace.
 	EncodeImage(ctx context.Context, images Tensor, normalize bool) (Tensor, error)
 	// EncodeText maps rows of token ids to features [n, embed_dim], or [n, tokens,
 	// embed_dim] where the tower does not pool.
 	EncodeText(ctx context.Context, texts [][]int32, normalize bool) (Tensor, error)
 	// EncodeImages preprocesses images and returns their unit features.
 	EncodeImages(ctx context.Context, images []image.Image) (Tensor, error)
-	// EncodeTexts tokenizes strings and returns their unit features. An error of
-	// one of them is a *tokenizer.TextError.
+	// EncodeTexts tokenizes strings and returns their unit features. Where one
+	// string cannot be tokenized, the error is a *tokenizer.TextError with its index.
 	EncodeTexts(ctx context.Context, texts []string) (Tensor, error)
 	// GetLogits returns scaled similarities [images, texts], or [images, tokens,
 	// texts] where the image tower does not pool, and the same with its axes
@@ -177,7 +177,7 @@ type engine struct {
 	tokens    *tokenizer.Tokenizer
 	transform *preprocess.Transform
 	warnings  []string
-	notFinite notFinite // the tensors of the checkpoint
+	notFinite notFinite // tensors of the checkpoint, as loaded
 
 	dev      *gpu.Device
 	tuning   *gpu.Tuning // what the user's cache holds for the device, or nil

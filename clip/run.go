@@ -24,7 +24,7 @@ type task struct {
 // serve every n and an item's result does not depend on its neighbours.
 func (e *engine) run(ctx context.Context, n int, t task) ([]Tensor, error) {
 	var outs []Tensor
-	most := n // a batch that was refused is not tried again before the next call
+	most := n // items of a batch: one that memory refused is tried again by the next call only
 	for lo := 0; lo < n; {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -63,14 +63,14 @@ func allocate(outputs []graph.Binding, batch, n int) []Tensor {
 	return outs
 }
 
-// programCache keeps the most recently used programs of a model loaded. What may
-// take long, to compile, load and close them, is done without its lock, by a
-// goroutine for each program: a caller whose context ends leaves at once.
+// programCache keeps the most recently used programs of a model loaded. To compile,
+// load and close a program may take long. A goroutine of its own does that without
+// the cache's lock, so that a caller whose context ends leaves at once.
 type programCache struct {
 	mu       sync.Mutex
 	idle     sync.Cond // signalled when a program is released
 	programs map[string]*program
-	limits   map[string]int // the largest batch that the device can hold, by task's key, where one is too large
+	limits   map[string]int // by task's key, the largest batch that the device may hold; only of tasks with one too large
 	maxBatch int
 	clock    int
 	closed   bool
@@ -78,7 +78,7 @@ type programCache struct {
 
 type program struct {
 	batch  int
-	loaded chan struct{} // closed when the next four are there for good
+	loaded chan struct{} // closed once the next four fields are set; they never change then
 
 	session *gpu.Session
 	err     error
@@ -134,7 +134,7 @@ func (c *programCache) acquire(ctx context.Context, e *engine, t task, n int) (*
 	}
 }
 
-// tooLarge reports whether the device can never do what err refuses, but maybe
+// tooLarge reports whether err says that the device can never do this. It may do
 // the same for a smaller batch.
 func tooLarge(err error) bool {
 	var size *graph.SizeError
@@ -142,7 +142,7 @@ func tooLarge(err error) bool {
 	return errors.As(err, &size) || errors.As(err, &limit)
 }
 
-// noMemory reports whether err is gone when others have freed memory.
+// noMemory reports whether err says that memory is short. Others may free some.
 func noMemory(err error) bool {
 	var memory *gpu.MemoryError
 	return errors.As(err, &memory)
@@ -198,8 +198,8 @@ func (c *programCache) load(e *engine, t task, p *program, key string) {
 	c.release(p)
 }
 
-// session loads prog, in the place of the programs that nobody uses where memory
-// is short and that is enough.
+// session loads prog. Where memory is short it first closes the programs that nobody
+// uses, but only if prog fits then.
 func (c *programCache) session(e *engine, prog *graph.Program) (*gpu.Session, error) {
 	session, err := e.dev.Load(prog, e.store)
 	if noMemory(err) && e.store.Fits(prog, c.unused()...) == nil {

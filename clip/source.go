@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/hub"
 	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
@@ -72,18 +73,16 @@ func (o *options) find(ctx context.Context, source string) (origin, error) {
 		}
 		return origin{path: folder}, err
 	}
-	if _, err := os.Stat(source); source == "" || source == Embedded || !errors.Is(err, fs.ErrNotExist) {
+	if isHere(source) {
 		return origin{path: source}, nil
 	}
 	name, tag, hasTag := strings.Cut(source, ":")
 	known, entry, err := findModel(name)
 	switch {
-	case err != nil && looksLikeID(source):
-		return origin{}, fmt.Errorf("%s: %w; on the hub that is %s%s", source, fs.ErrNotExist, hub.Prefix, source)
-	case err != nil && (strings.ContainsAny(name, `/\`) || !hasTag && !resemblesModel(name) || len(name) < 2):
-		return origin{path: source}, nil // a path, and opening it says that it is not there
+	case err != nil && !hasTag && !resemblesModel(name) && !looksLikeID(source):
+		return origin{}, openError(source) // Load wants a tag, so a name alone is rather a path
 	case err != nil:
-		return origin{}, fmt.Errorf("%s: %w, and %w", source, fs.ErrNotExist, err)
+		return origin{}, notHere(source, err)
 	case !hasTag && len(entry.Pretrained) == 0:
 		return origin{}, fmt.Errorf("%s: %w, and open_clip has no weights of model %s", source, fs.ErrNotExist, known)
 	case !hasTag:
@@ -101,6 +100,29 @@ func (o *options) find(ctx context.Context, source string) (origin, error) {
 	repo, file := pretrained.Repository()
 	return o.download(ctx, repo, file, origin{name: source, preprocess: &pp}, &config)
 }
+
+// isHere reports whether a source is the embedded model, or a path at which there
+// is something.
+func isHere(source string) bool {
+	_, err := os.Stat(source)
+	return source == "" || source == Embedded || !errors.Is(err, fs.ErrNotExist)
+}
+
+// notHere is the error of a source that is not here and, as unknown says, no name
+// of open_clip's.
+func notHere(source string, unknown error) error {
+	name, _, _ := strings.Cut(source, ":")
+	switch {
+	case looksLikeID(source):
+		return fmt.Errorf("%s: %w; on the hub that is %s%s", source, fs.ErrNotExist, hub.Prefix, source)
+	case strings.ContainsAny(name, `/\`) || len(name) < 2 || slices.Contains(weightExtensions, filepath.Ext(source)):
+		return openError(source)
+	}
+	return fmt.Errorf("%s: %w, and %w", source, fs.ErrNotExist, unknown)
+}
+
+// openError is the error of opening a path that is not there.
+func openError(path string) error { return &fs.PathError{Op: "open", Path: path, Err: syscall.ENOENT} }
 
 // resemblesModel tells a mistyped name of a model from a path.
 func resemblesModel(name string) bool {

@@ -33,8 +33,8 @@ func decodeStrict(data []byte, dst any, required ...string) error {
 	return err
 }
 
-// decodeKnown is decodeStrict, but that it returns the keys that the struct does
-// not have, sorted.
+// decodeKnown is decodeStrict without the error for keys that the struct does not
+// have: it returns these, sorted.
 func decodeKnown(data []byte, dst any, required ...string) (unknown []string, err error) {
 	var values map[string]json.RawMessage
 	if err := decode(data, &values); err != nil {
@@ -134,8 +134,8 @@ func jsonFields(v reflect.Value, fields map[string]reflect.Value) {
 	}
 }
 
-// ignoredKeys is the warning that a section has keys which open_clip drops; none
-// without such keys.
+// ignoredKeys warns of keys in a section that open_clip drops. It returns one
+// warning, or none without such keys.
 func ignoredKeys(section string, keys []string) []string {
 	if len(keys) == 0 {
 		return nil

@@ -37,8 +37,8 @@ func (t *TextConfig) tokenizerName() string {
 // reductionMasks are open_clip's ways to leave tokens out of texts that are too long.
 var reductionMasks = []string{"", "simple", "random", "shuffle", "syntax"}
 
-// clean reads the options of CLIP's tokenizer. ignored names those that change
-// nothing here. open_clip's SimpleTokenizer takes no other options.
+// clean reads the options of CLIP's tokenizer, and refuses those that open_clip's
+// SimpleTokenizer does not take. ignored are warnings of those without effect here.
 func (t *TextConfig) clean() (clean tokenizer.Clean, ignored []string, err error) {
 	kwargs := struct {
 		Clean         string `json:"clean"`
@@ -63,7 +63,7 @@ func checkClean(clean string) error {
 
 // huggingFace reads what the config says about a tokenizer of Hugging Face's.
 // open_clip's HFTokenizer hands options that it does not know to transformers,
-// which ignores all but its own.
+// which drops those that it does not know either. ignored warns of these.
 func (t *TextConfig) huggingFace() (o tokenizer.HuggingFace, ignored []string, err error) {
 	kwargs := struct {
 		Clean         string `json:"clean"`
@@ -90,16 +90,16 @@ func (t *TextConfig) huggingFace() (o tokenizer.HuggingFace, ignored []string, e
 
 const kwargsKey = "text_cfg.tokenizer_kwargs"
 
-// transformersOptions change the ids of transformers' tokenizers, or which one is
-// taken.
+// transformersOptions are refused: they would change the ids of transformers'
+// tokenizers, or which tokenizer is taken.
 var transformersOptions = []string{
 	"add_bos_token", "add_eos_token", "add_prefix_space", "additional_special_tokens", "bos_token", "cls_token", "do_lower_case", "eos_token",
 	"extra_ids", "from_slow", "legacy", "legacy_behaviour", "mask_token", "merges_file", "pad_token", "padding_side", "revision", "sep_token", "src_lang",
 	"strip_accents", "subfolder", "tokenize_chinese_chars", "tokenizer_file", "tokenizer_type", "truncation_side", "unk_token", "use_fast", "vocab_file",
 }
 
-// checkTokenizer validates the options of the tokenizer that the config names,
-// and says which are ignored.
+// checkTokenizer validates the options of the tokenizer that the config names.
+// ignored are warnings of options without effect.
 func (t *TextConfig) checkTokenizer() (ignored []string, err error) {
 	switch {
 	case t.TokenizerType != "": // not supported; its options do not matter

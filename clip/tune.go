@@ -80,7 +80,7 @@ func (e *engine) tune(ctx context.Context, t task, batch int, feed map[string]an
 	return err
 }
 
-// measure says what each class of prog's steps took in each of tuneRuns.
+// measure returns, for each of tuneRuns, what prog's steps took by class.
 func (e *engine) measure(ctx context.Context, prog *graph.Program, feed map[string]any) ([]map[string]time.Duration, error) {
 	session, err := e.dev.LoadContext(ctx, prog, e.store)
 	if err != nil {

@@ -45,8 +45,9 @@ func ZeroShotClassifier(ctx context.Context, m Model, classes, templates []strin
 	return out, nil
 }
 
-// Prompts are the texts that ZeroShotClassifier encodes: the first class in each
-// of the templates, then the second, and so on.
+// Prompts returns the texts that ZeroShotClassifier encodes: the first class in each
+// of the templates, then the second class, and so on. No templates mean the classes
+// alone. A template without "{}" is an error that matches ErrInput.
 func Prompts(classes, templates []string) ([]string, error) {
 	if len(templates) == 0 {
 		return classes, nil

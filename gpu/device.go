@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/rajveermalviya/go-webgpu/wgpu"
+
+	"github.com/clip-wgpu/clip-wgpu/internal/await"
 )
 
 // Device is a handle of an open GPU. Several users may share one by Retain.
@@ -15,26 +17,6 @@ type Device struct {
 	core   *core
 	closed bool // under core.calls
 }
-
-// lock is a mutex that a context can give up waiting for.
-type lock chan struct{}
-
-func newLock() lock { return make(lock, 1) }
-
-func (l lock) acquire(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	select {
-	case l <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func (l lock) lock()   { l <- struct{}{} }
-func (l lock) unlock() { <-l }
 
 // core is the GPU that handles, stores and sessions share.
 type core struct {
@@ -46,12 +28,12 @@ type core struct {
 	info     Info
 	options  Options
 
-	run      lock         // one Run, Read or Write at a time, from first upload to last readback; taken before calls
-	inflight []submission // under run: what a cancelled run left behind
+	run      await.Lock   // one Run, Read or Write at a time, from first upload to last readback; taken before calls
+	inflight []submission // under run: also what a cancelled run left behind
 	staging  *buffer      // under run
 	arriving []transfer   // under run: what staging is being filled with
 
-	calls     lock // around all calls of the library, whose error scopes are one stack a device
+	calls     await.Lock // around all calls of the library, whose error scopes are one stack a device
 	refs      int
 	used      int64 // bytes of all buffers
 	pipelines map[string]*pipeline
@@ -97,10 +79,10 @@ func (c *core) open() error {
 // call makes calls on the library, once it is alone with it, and returns the
 // error that f or, failing that, the device reports.
 func (c *core) call(ctx context.Context, f func() error) error {
-	if err := c.calls.acquire(ctx); err != nil {
+	if err := c.calls.Acquire(ctx); err != nil {
 		return err
 	}
-	defer c.calls.unlock()
+	defer c.calls.Unlock()
 	if c.lost != nil {
 		return c.lost
 	}
@@ -154,8 +136,8 @@ func (d *Device) MemoryInUse() int64 {
 	if d == nil {
 		return 0
 	}
-	d.core.calls.lock()
-	defer d.core.calls.unlock()
+	d.core.calls.Lock()
+	defer d.core.calls.Unlock()
 	return d.core.used
 }
 
@@ -172,8 +154,8 @@ func (d *Device) retain() error {
 	if d == nil {
 		return ErrClosed
 	}
-	d.core.calls.lock()
-	defer d.core.calls.unlock()
+	d.core.calls.Lock()
+	defer d.core.calls.Unlock()
 	if d.closed {
 		return ErrClosed
 	}
@@ -188,8 +170,8 @@ func (d *Device) Close() error {
 	if d == nil {
 		return nil
 	}
-	d.core.calls.lock()
-	defer d.core.calls.unlock()
+	d.core.calls.Lock()
+	defer d.core.calls.Unlock()
 	if !d.closed {
 		d.closed = true
 		d.core.drop()
@@ -201,8 +183,8 @@ func (d *Device) Close() error {
 type submission struct {
 	fence
 	sent  time.Time
-	learn func(elapsed time.Duration) error // called when it has, unless nil
-	read  bool                              // it maps staging, for what is arriving
+	learn func(elapsed time.Duration) error // called once the GPU is done, unless nil
+	read  bool                              // it maps staging, which holds what is arriving
 }
 
 // watchdog is how long one submission may take; a software driver that first
@@ -248,8 +230,8 @@ func (c *core) wait(ctx context.Context) error {
 	}
 }
 
-// finish takes the first submission, which is done, out of flight. The caller is
-// inside call.
+// finish removes the first submission, which is done, and passes on what it gives:
+// its duration, the values that it read, its error. The caller is inside call.
 func (c *core) finish() error {
 	s := c.inflight[0]
 	c.inflight = slices.Delete(c.inflight, 0, 1)
@@ -268,8 +250,8 @@ func (c *core) finish() error {
 
 // lose gives the device up.
 func (c *core) lose(cause error) error {
-	c.calls.lock()
-	defer c.calls.unlock()
+	c.calls.Lock()
+	defer c.calls.Unlock()
 	if c.lost == nil {
 		c.lost = fmt.Errorf("%w: %s: %w", ErrLost, c.info.Name, cause)
 	}
@@ -278,7 +260,7 @@ func (c *core) lose(cause error) error {
 
 // acquire takes run, with nothing in flight that a cancelled run left behind.
 func (c *core) acquire(ctx context.Context) error {
-	if err := c.run.acquire(ctx); err != nil {
+	if err := c.run.Acquire(ctx); err != nil {
 		return err
 	}
 	if err := c.clear(ctx); err != nil {
@@ -290,7 +272,7 @@ func (c *core) acquire(ctx context.Context) error {
 
 // settle is acquire that only a lost device keeps from having nothing in flight.
 func (c *core) settle() {
-	c.run.lock()
+	c.run.Lock()
 	_ = c.clear(context.Background()) // what is lost is never freed
 }
 
@@ -304,10 +286,11 @@ func (c *core) clear(ctx context.Context) error {
 	return nil
 }
 
-// release gives run back. What is still to arrive has nobody who waits for it.
+// release gives run back. It drops the targets of reads in flight: the caller that
+// was cancelled may use that memory for something else by now.
 func (c *core) release() {
 	c.arriving = nil
-	c.run.unlock()
+	c.run.Unlock()
 }
 
 // send gives the GPU what record (which may be nil) encodes, and the copies

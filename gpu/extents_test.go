@@ -1,6 +1,7 @@
 package gpu
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -52,4 +53,22 @@ func TestLongState(t *testing.T) {
 			require.Failf(t, "wrong value", "element %d: %v, not %v", i, v, values[i])
 		}
 	}
+}
+
+// A write that is refused for its last value leaves the State as it was.
+func TestWriteBeyondTheLayoutChangesNothing(t *testing.T) {
+	d := open(t, Options{})
+	w := d.NewStore()
+	defer w.Close()
+	s := &graph.State{Name: "w", Spec: graph.Spec{Shape: graph.Shape{300, 5}}, Layout: graph.PackedF16}
+	values, got := make([]float32, 1500), make([]float32, 1500)
+	values[1499] = 70000
+	require.ErrorContains(t, w.Write(t.Context(), s, values), "cannot hold")
+	require.ErrorIs(t, w.Read(t.Context(), s, got), errNotStored)
+
+	old := slices.Repeat([]float32{1}, 1500)
+	require.NoError(t, w.Write(t.Context(), s, old))
+	require.ErrorContains(t, w.Write(t.Context(), s, values), "cannot hold")
+	require.NoError(t, w.Read(t.Context(), s, got))
+	assert.Equal(t, old, got)
 }

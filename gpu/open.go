@@ -16,6 +16,8 @@ import (
 	"strings"
 
 	"github.com/rajveermalviya/go-webgpu/wgpu"
+
+	"github.com/clip-wgpu/clip-wgpu/internal/await"
 )
 
 // Options choose and limit a device. The zero value takes the best adapter.
@@ -141,8 +143,8 @@ func Open(o Options) (*Device, error) {
 		adapter:   list[chosen],
 		info:      infos[chosen],
 		options:   o,
-		run:       newLock(),
-		calls:     newLock(),
+		run:       await.NewLock(),
+		calls:     await.NewLock(),
 		pipelines: map[string]*pipeline{},
 		refs:      1,
 	}
@@ -153,8 +155,9 @@ func Open(o Options) (*Device, error) {
 	return &Device{core: c}, nil
 }
 
-// choose finds the adapter that want names, as Options.Adapter says. A whole
-// name goes before a part of others, as an "RTX 4060" before an "RTX 4060 Ti".
+// choose finds the adapter that want means, as Options.Adapter says. An adapter
+// with just that name comes before those whose names contain it: "RTX 4060" is not
+// an "RTX 4060 Ti".
 func choose(infos []Info, want string) (int, error) {
 	named := func(fits func(name string) bool) int {
 		best := -1
@@ -191,8 +194,8 @@ func choose(infos []Info, want string) (int, error) {
 	return 0, fmt.Errorf("no adapter %s, choose from %s", shown, strings.Join(list, ", "))
 }
 
-// isNumber tells numbers, which are never part of a name: also those that are
-// no index, such as 1e3.
+// isNumber reports whether s is a number. A number is never taken as part of a
+// name: 3060 is no index, and to guess a card from it would hide a mistake.
 func isNumber(s string) bool {
 	_, err := strconv.ParseFloat(s, 64)
 	return strings.ContainsAny(s, "0123456789") && !errors.Is(err, strconv.ErrSyntax)

@@ -98,8 +98,8 @@ func (s *Session) repeats() int {
 
 // release wants nothing in flight that submit has submitted.
 func (p *profiler) release() {
-	p.core.calls.lock()
-	defer p.core.calls.unlock()
+	p.core.calls.Lock()
+	defer p.core.calls.Unlock()
 	p.core.freeBuffer(p.ticks)
 	if p.queries != nil && p.core.lost == nil {
 		p.queries.Release()

@@ -25,7 +25,7 @@ type Session struct {
 	params  *buffer   // one paramsBytes slot a step
 	steps   []step
 	commits int  // the first step that writes a State
-	closed  bool // changed under run and core.calls, read under either
+	closed  bool // whoever sets it holds run and core.calls, whoever reads it one of them
 
 	// Under run, kept so that a replay allocates nothing.
 	transfers []transfer
@@ -55,9 +55,9 @@ func (d *Device) Load(p *graph.Program, w *Store) (*Session, error) {
 	return d.LoadContext(context.Background(), p, w)
 }
 
-// LoadContext is Load that a caller leaves when ctx ends. The loading then stops
-// once a kernel that is being compiled, or a piece of a parameter that is being
-// read, is done, and gives back what it took.
+// LoadContext is Load, and returns ctx's error as soon as ctx ends. The kernel that
+// is being compiled by then, or the piece of a parameter that is being read, is
+// finished in the background; then the loading stops and frees its memory.
 func (d *Device) LoadContext(ctx context.Context, p *graph.Program, w *Store) (*Session, error) {
 	load := func() (*Session, error) { return d.load(ctx, p, w) }
 	if ctx.Done() == nil {
@@ -90,10 +90,10 @@ func (s *Session) load(ctx context.Context) error {
 	if err := s.core.checkProgram(s.program); err != nil {
 		return err
 	}
-	if err := s.store.load.acquire(ctx); err != nil {
+	if err := s.store.load.Acquire(ctx); err != nil {
 		return err
 	}
-	defer s.store.load.unlock()
+	defer s.store.load.Unlock()
 	if err := s.core.call(ctx, s.allocate); err != nil {
 		return err
 	}
@@ -109,8 +109,8 @@ func (s *Session) load(ctx context.Context) error {
 	return nil
 }
 
-// allocate takes all memory but that of new States, having checked that it fits
-// too. The caller is inside call.
+// allocate takes all memory but that of new States, after a check that these fit
+// as well. The caller is inside call.
 func (s *Session) allocate() error {
 	c, p := s.core, s.program
 	for _, st := range p.States {
@@ -198,8 +198,8 @@ func (s *Session) Close() error {
 	}
 	s.core.settle()
 	defer s.core.release()
-	s.core.calls.lock()
-	defer s.core.calls.unlock()
+	s.core.calls.Lock()
+	defer s.core.calls.Unlock()
 	if s.closed {
 		return nil
 	}

@@ -6,13 +6,14 @@ import (
 	"fmt"
 
 	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/internal/await"
 )
 
 // Store holds States on the device: parameters, optimizer moments, running
 // statistics. Sessions that were loaded with one Store share its States.
 type Store struct {
-	core *core // nil if the device was closed
-	load lock  // one Load or Write at a time; taken before run
+	core *core      // nil if the device was closed
+	load await.Lock // one Load or Write at a time; taken before run
 
 	// Under core.calls.
 	states map[*graph.State]extents // without those that a Load is still filling
@@ -20,12 +21,13 @@ type Store struct {
 	closed bool
 }
 
-// NewStore returns an empty store. The caller closes it. Of a closed device the store is closed.
+// NewStore returns an empty store, which the caller closes. The store of a closed
+// device is closed from the beginning.
 func (d *Device) NewStore() *Store {
 	if d.retain() != nil {
 		return &Store{}
 	}
-	return &Store{core: d.core, load: newLock(), states: map[*graph.State]extents{}, users: 1}
+	return &Store{core: d.core, load: await.NewLock(), states: map[*graph.State]extents{}, users: 1}
 }
 
 // retain adds a session that uses the store.
@@ -36,8 +38,8 @@ func (s *Store) retain(c *core) error {
 	if s.core != c {
 		return fmt.Errorf("the store belongs to another device")
 	}
-	s.core.calls.lock()
-	defer s.core.calls.unlock()
+	s.core.calls.Lock()
+	defer s.core.calls.Unlock()
 	if s.closed {
 		return ErrClosed
 	}
@@ -66,8 +68,8 @@ func (s *Store) Close() error {
 	}
 	s.core.settle()
 	defer s.core.release()
-	s.core.calls.lock()
-	defer s.core.calls.unlock()
+	s.core.calls.Lock()
+	defer s.core.calls.Unlock()
 	if !s.closed {
 		s.closed = true
 		s.drop()
@@ -75,7 +77,7 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// check refuses what n values of st cannot be read from or written to.
+// check refuses a state that n values cannot be read from or written to.
 func (s *Store) check(st *graph.State, n int) error {
 	switch {
 	case s == nil || s.core == nil:
@@ -94,26 +96,30 @@ func (s *Store) check(st *graph.State, n int) error {
 
 // find returns st's memory, or nil. It stays there while the caller holds run.
 func (s *Store) find(ctx context.Context, st *graph.State) (extents, error) {
-	if err := s.core.calls.acquire(ctx); err != nil {
+	if err := s.core.calls.Acquire(ctx); err != nil {
 		return nil, err
 	}
-	defer s.core.calls.unlock()
+	defer s.core.calls.Unlock()
 	if s.closed {
 		return nil, ErrClosed
 	}
 	return s.states[st], nil
 }
 
-// Write sets a state's values, row-major, and adds it to the store if it is
-// new. A write that has begun is not cancelled: a state is never half new.
+// Write sets a state's values, row-major, and adds the state to the store if it
+// is new. A value that the state's layout would round to infinity is an error. A
+// write that has begun hears no context: a state is never half new.
 func (s *Store) Write(ctx context.Context, st *graph.State, data []float32) error {
 	if err := s.check(st, len(data)); err != nil {
 		return err
 	}
-	if err := s.load.acquire(ctx); err != nil {
+	if err := st.CheckRange(data); err != nil { // all of it, before the first panel is written
 		return err
 	}
-	defer s.load.unlock()
+	if err := s.load.Acquire(ctx); err != nil {
+		return err
+	}
+	defer s.load.Unlock()
 	if err := s.core.acquire(ctx); err != nil {
 		return err
 	}
@@ -136,8 +142,8 @@ func (s *Store) Write(ctx context.Context, st *graph.State, data []float32) erro
 	return errors.Join(err, u.flush(ctx))
 }
 
-// ReadParam fills dst with a parameter's values, row-major: those of its source
-// while the store does not have it.
+// ReadParam fills dst with a parameter's values, row-major. They come from its
+// source while the store does not have the parameter.
 func (s *Store) ReadParam(ctx context.Context, p *graph.Param, dst []float32) error {
 	if p == nil {
 		return fmt.Errorf("nil parameter")
@@ -187,9 +193,9 @@ func (s *Store) add(ctx context.Context, st *graph.State) (m extents, err error)
 	return m, err
 }
 
-// demand is what p takes of memory: the sizes of its arena and inputs, the
-// buffers of the pool that serve as them, and the bytes that are to be allocated.
-// The caller holds calls.
+// demand says what p needs of memory: the sizes of its arena and inputs, the
+// buffers of pool that serve as them (nil where none does), and how many bytes
+// have to be allocated. The caller holds calls.
 func (s *Store) demand(p *graph.Program, pool []*buffer) (sizes []int64, picked []*buffer, missing int64) {
 	for _, n := range p.Arena {
 		sizes = append(sizes, n+s.core.guard())
@@ -206,14 +212,14 @@ func (s *Store) demand(p *graph.Program, pool []*buffer) (sizes []int64, picked 
 	return sizes, picked, missing + int64(len(p.Steps))*paramsBytes
 }
 
-// Fits gives the *MemoryError that Load would if the other sessions, of the same
-// device, were closed before; nil if p then fits into Options.MaxMemory.
+// Fits says whether p would fit into Options.MaxMemory if others, sessions of the
+// same device, were closed: it returns nil, or the *MemoryError of such a Load.
 func (s *Store) Fits(p *graph.Program, others ...*Session) error {
 	if s == nil || s.core == nil {
 		return ErrClosed
 	}
-	s.core.calls.lock()
-	defer s.core.calls.unlock()
+	s.core.calls.Lock()
+	defer s.core.calls.Unlock()
 	if s.closed {
 		return ErrClosed
 	}

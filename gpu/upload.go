@@ -11,8 +11,8 @@ import (
 	"github.com/clip-wgpu/clip-wgpu/graph"
 )
 
-// upload fills the params, and the States that the store lacks: parameters from
-// their sources. They are the store's when all are full.
+// upload fills the params and the States that the store lacks, parameters from
+// their sources. It gives the store these States when all of them are full.
 func (s *Session) upload(ctx context.Context) error {
 	params := make([]uint32, len(s.program.Steps)*paramsBytes/4)
 	for i, st := range s.program.Steps {
@@ -39,8 +39,8 @@ func (s *Session) upload(ctx context.Context) error {
 		s.discard(fresh)
 		return err
 	}
-	s.core.calls.lock()
-	defer s.core.calls.unlock()
+	s.core.calls.Lock()
+	defer s.core.calls.Unlock()
 	for _, i := range fresh {
 		s.store.states[s.program.States[i]] = s.states[i]
 	}
@@ -61,8 +61,8 @@ func (s *Session) allocateStates(fresh []int) (err error) {
 func (s *Session) discard(fresh []int) {
 	s.core.settle()
 	defer s.core.release()
-	s.core.calls.lock()
-	defer s.core.calls.unlock()
+	s.core.calls.Lock()
+	defer s.core.calls.Unlock()
 	for _, i := range fresh {
 		s.core.freeState(s.states[i])
 	}
@@ -72,8 +72,8 @@ func (s *Session) discard(fresh []int) {
 // the host's memory, while others are on their way.
 const maxStreams = 4
 
-// stream fills those of the States that are parameters from their sources, which
-// are read without holding a lock that others wait for.
+// stream fills the parameters among the States of these indices from their
+// sources. While it reads a source it holds no lock that others wait for.
 func (s *Session) stream(ctx context.Context, u *uploader, fresh []int) error {
 	var next atomic.Int64
 	errs := make([]error, min(maxStreams, runtime.GOMAXPROCS(0)))

@@ -34,8 +34,8 @@ func (d *Device) Show(ctx context.Context, n int, frame FrameFunc) error {
 		return err
 	}
 	defer func() {
-		d.core.calls.lock()
-		defer d.core.calls.unlock()
+		d.core.calls.Lock()
+		defer d.core.calls.Unlock()
 		d.core.drop()
 	}()
 	runtime.LockOSThread()

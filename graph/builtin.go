@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -18,6 +19,9 @@ var assignOp = &Op{
 	Name: "assign",
 	Infer: func(n *Node) ([]Spec, error) {
 		dst := n.Attr.(*State)
+		if dst == nil {
+			return nil, errors.New("nil state")
+		}
 		if x := n.In[0].Spec(); !n.In[0].Valid() || x.DType != dst.DType || !slices.Equal(x.Shape, dst.Shape) {
 			return nil, fmt.Errorf("%v into %s %v", x, dst.Name, dst.Spec)
 		}

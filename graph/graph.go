@@ -385,10 +385,6 @@ func (g *Graph) Param(p *Param) Tensor {
 // Assign stores x in dst. Reads of dst recorded before see the old value; a
 // handle of dst taken before must not be used after, and Build says so.
 func (g *Graph) Assign(dst *State, x Tensor) {
-	if dst == nil {
-		g.Fail("assign: nil state")
-		return
-	}
 	g.Apply(assignOp, dst, x)
 	delete(g.states, dst)
 }

@@ -40,8 +40,8 @@ func (l Layout) String() string {
 	return [...]string{"row-major", "f32", "f16", "bf16", "q8"}[l]
 }
 
-// Overflow is the least magnitude that the layout rounds to infinity: infinity
-// itself where it has none.
+// Overflow is the least magnitude that the layout rounds to infinity. Layouts that
+// round no finite number to infinity have +Inf.
 func (l Layout) Overflow() float32 {
 	switch l {
 	case PackedF16:
@@ -146,8 +146,7 @@ func (s *State) words(rows int) int { return Ceil(rows, 4) * s.Depth() * blockWo
 
 // Pack reads a packed State's values, row-major, and writes what the device
 // holds, some panels at a time: words to be stored at an offset in bytes, valid
-// until write returns. It returns the first error of either, or that of a number
-// which the layout would round to infinity.
+// until write returns. It returns the first error of read, CheckRange or write.
 func (s *State) Pack(read func(dst []float32, offset int) error, write func(offset int64, words []uint32) error) error {
 	_, k := s.Matrix()
 	m := scratches.Get().(*scratch)
@@ -157,7 +156,7 @@ func (s *State) Pack(read func(dst []float32, offset int) error, write func(offs
 		if err := s.move(p, m.values, read); err != nil {
 			return err
 		}
-		if err := s.checkRange(m.values); err != nil {
+		if err := s.CheckRange(m.values); err != nil {
 			return err
 		}
 		s.eachPanel(p, m.values, m.words, s.encode)
@@ -168,8 +167,8 @@ func (s *State) Pack(read func(dst []float32, offset int) error, write func(offs
 	return nil
 }
 
-// checkRange refuses numbers that would become infinite.
-func (s *State) checkRange(values []float32) error {
+// CheckRange refuses finite values that the layout would round to infinity.
+func (s *State) CheckRange(values []float32) error {
 	least := s.Layout.Overflow()
 	if math.IsInf(float64(least), 1) {
 		return nil
@@ -256,8 +255,8 @@ func (s *State) eachPanel(p stretch, values []float32, words []uint32, f func(pa
 	}
 }
 
-// leastScale is the least scale of PackedQ8: below it 127/scale overflows, and
-// rows of such numbers are stored as zeros.
+// leastScale is the least scale of PackedQ8. Below it 127/scale would overflow, so
+// rows whose numbers are all that small are stored as zeros.
 const leastScale = 0x1p-120
 
 // block is 4 × 4 elements of W, those of one k side by side.

@@ -1,7 +1,7 @@
 // dtable[id, j] = Σ_r dy[r,j] over the pairs (id, r), which lie side by side in ascending order; other rows stay as they are
 // dtable is the held rows from first on of a table of rows.
 // The order of the pairs, from gather_sort, gives each row of dtable one writer and its sum one order.
-// One invocation makes one column of one id, at its first pair, one workgroup WG of n in all.
+// One invocation makes one column of one id if its pair is the first of that id, one workgroup WG of n in all.
 //!use fold
 struct Params { n: u32, rows: u32, width: u32, first: u32, held: u32 }
 @group(0) @binding(0) var<uniform> p: Params;

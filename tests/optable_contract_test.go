@@ -192,11 +192,11 @@ func TestLayerNorm(t *testing.T) {
 
 func layerNormCases() []opCase {
 	layerNorm := one(func(g *graph.Graph, in tensors) graph.Tensor {
-		return ops.LayerNorm(g, in["x"], in["w"], in["b"], 1e-5)
+		return ops.LayerNorm(g, in["x"], in["weight"], in["bias"], 1e-5)
 	})
 	inputs := func(x graph.Shape, gen func(i int) float64) []opInput {
 		cols := x[len(x)-1:]
-		return []opInput{{name: "x", shape: x, gen: gen}, {name: "w", shape: cols}, {name: "b", shape: cols}}
+		return []opInput{{name: "x", shape: x, gen: gen}, {name: "weight", shape: cols}, {name: "bias", shape: cols}}
 	}
 	return []opCase{
 		{name: "7x63", tol: tolNorm, build: layerNorm, inputs: inputs(graph.Shape{7, 63}, nil)},

@@ -28,6 +28,7 @@ func Gradients(ctx context.Context, m clip.Model, l Loss, mode Mode, images clip
 	if err != nil {
 		return nil, 0, err
 	}
+	// Close waits for the runs of others, which ctx need not.
 	defer await.Do(ctx, func() (struct{}, error) { return struct{}{}, session.Close() }, nil)
 	var loss [1]float32
 	grads, outs := make(map[string]clip.Tensor, len(x.trainable)), make([][]float32, 0, len(x.trainable)+1)
@@ -41,8 +42,8 @@ func Gradients(ctx context.Context, m clip.Model, l Loss, mode Mode, images clip
 	return grads, float64(loss[0]), nil
 }
 
-// backward makes a program ready to run that gives the gradients and the loss of
-// batch pairs.
+// backward loads a program whose outputs are the gradients of the trainable
+// parameters and the loss, of batch pairs with texts of length tokens.
 func (m *model) backward(ctx context.Context, l Loss, mode Mode, batch, length int) (*gpu.Session, error) {
 	g := graph.New()
 	loss := m.loss(g, l, mode, batch, length)

@@ -2,6 +2,7 @@ package train
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -43,15 +44,15 @@ type Trainer struct {
 
 	moments map[*graph.Param][2]*graph.State
 
-	turn     chan struct{} // full while a method has its turn, with what follows
+	turn     await.Lock // around what follows: one method at a time
 	closed   bool
 	step     int
 	programs map[[2]int]*program // by batch and text length
 }
 
-// program is a step made ready to run.
+// program is a step that is being loaded, or is ready to run.
 type program struct {
-	loaded  chan struct{} // closed when session or err is set
+	loaded  chan struct{} // closed once session or err is set
 	session *gpu.Session
 	err     error
 }
@@ -70,7 +71,7 @@ func New(m clip.Model, c Config) (*Trainer, error) {
 	if c.LR < 0 || c.Eps <= 0 || c.Beta1 < 0 || c.Beta1 >= 1 || c.Beta2 < 0 || c.Beta2 >= 1 || c.WeightDecay < 0 {
 		return nil, fmt.Errorf("%w: optimizer settings %+v", clip.ErrInput, c)
 	}
-	t := &Trainer{model: x, cfg: c, moments: map[*graph.Param][2]*graph.State{}, turn: make(chan struct{}, 1), programs: map[[2]int]*program{}}
+	t := &Trainer{model: x, cfg: c, moments: map[*graph.Param][2]*graph.State{}, turn: await.NewLock(), programs: map[[2]int]*program{}}
 	for _, p := range x.trainable {
 		if err := p.Trainable(); err != nil {
 			return nil, fmt.Errorf("%w: %w", clip.ErrInput, err)
@@ -97,45 +98,31 @@ func decays(p *graph.Param) bool {
 var undecayed = []string{"positional_embedding", "class_embedding", "cls_emb", "trunk.pos_embed", "trunk.cls_token", "trunk.reg_token"}
 
 // Step makes one update from pairs of images [n, 3, height, width] and texts,
-// and returns the loss before it. When ctx ends no update was made; one that is on
-// its way by then is finished, and no error.
+// and returns the loss before it. If ctx ends before the update is on its way,
+// Step returns ctx's error and nothing has changed. Later the update is finished,
+// and the end of ctx is no error.
 func (t *Trainer) Step(ctx context.Context, images clip.Tensor, texts [][]int32) (float64, error) {
 	feed, err := t.model.feed(t.cfg.Loss, images, texts)
 	if err != nil {
 		return 0, err
 	}
-	if err := t.acquire(ctx); err != nil {
+	if err := t.turn.Acquire(ctx); err != nil {
 		return 0, err
 	}
 	loss, err := t.update(ctx, feed, len(texts), len(texts[0]))
 	if err != nil {
-		t.release()
+		t.turn.Unlock()
 		return 0, err
 	}
 	_, err = await.Do(ctx, func() (struct{}, error) {
-		defer t.release()
+		defer t.turn.Unlock()
 		return struct{}{}, t.model.Refresh(context.WithoutCancel(ctx))
 	}, nil)
-	if ctx.Err() != nil {
-		err = nil // who leaves gets the new scale later
+	if errors.Is(err, ctx.Err()) { // ctx ended: the model gets its new scale later
+		err = nil
 	}
 	return loss, err
 }
-
-// acquire takes the turn, which release gives back.
-func (t *Trainer) acquire(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	select {
-	case t.turn <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func (t *Trainer) release() { <-t.turn }
 
 // update makes the step on the device.
 func (t *Trainer) update(ctx context.Context, feed map[string]any, batch, length int) (float64, error) {
@@ -161,8 +148,8 @@ func (t *Trainer) hyperparameters(step int) []float32 {
 	}
 }
 
-// session returns the step for a batch and a text length. A caller whose context
-// ends leaves; the loading goes on for the next one.
+// session returns the step for a batch and a text length. If ctx ends, it leaves
+// the loading to go on for the next caller. The caller has the turn.
 func (t *Trainer) session(ctx context.Context, size [2]int) (*gpu.Session, error) {
 	if t.closed {
 		return nil, gpu.ErrClosed
@@ -187,7 +174,7 @@ func (t *Trainer) session(ctx context.Context, size [2]int) (*gpu.Session, error
 	return p.session, p.err
 }
 
-// load makes a step for batch pairs, texts of length tokens, ready to run.
+// load makes a step for batch pairs with texts of length tokens ready to run.
 func (t *Trainer) load(batch, length int) (*gpu.Session, error) {
 	g := graph.New()
 	loss := t.model.loss(g, t.cfg.Loss, t.cfg.Mode, batch, length)
@@ -218,10 +205,10 @@ func (t *Trainer) assign(g *graph.Graph, p *graph.Param, grad, hyper graph.Tenso
 
 // Parameters reads the state dict back, buffers included.
 func (t *Trainer) Parameters(ctx context.Context) (map[string]clip.Tensor, error) {
-	if err := t.acquire(ctx); err != nil {
+	if err := t.turn.Acquire(ctx); err != nil {
 		return nil, err
 	}
-	defer t.release()
+	defer t.turn.Unlock()
 	out := map[string]clip.Tensor{}
 	for name, p := range t.model.Parameters() {
 		x := clip.Tensor{Shape: p.Shape, Data: make([]float32, p.Shape.Elems())}
@@ -236,8 +223,8 @@ func (t *Trainer) Parameters(ctx context.Context) (map[string]clip.Tensor, error
 // Close frees the trainer's programs; the model stays open and keeps the
 // optimizer's moments until it is closed.
 func (t *Trainer) Close() error {
-	t.turn <- struct{}{}
-	defer t.release()
+	t.turn.Lock()
+	defer t.turn.Unlock()
 	t.closed = true
 	for size, p := range t.programs {
 		<-p.loaded

@@ -61,8 +61,8 @@ func (d DType) Size() int {
 	return dtypes[d].size
 }
 
-// Overflow is the least magnitude that becomes infinite when a float32 is rounded
-// to d; infinity itself where none does.
+// Overflow returns the least magnitude of a float32 that becomes infinite when it
+// is rounded to d. That is infinity for types other than F16 and BF16.
 func (d DType) Overflow() float32 {
 	switch d {
 	case F16:

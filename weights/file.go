@@ -158,7 +158,7 @@ func openSingle(r *regular) (*File, error) {
 	}
 	f := &File{path: path, mappings: []*mapping{m}}
 	err = m.view(0, r.size, func(raw []byte) error {
-		return guarded(path, func() (err error) { // here, where it still sees the place of a panic
+		return guarded(path, func() (err error) { // before view recovers, which would hide the place of a panic
 			f.tensors, f.metadata, err = parse(raw)
 			return err
 		})

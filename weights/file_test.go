@@ -174,7 +174,7 @@ func TestFirstBeyond(t *testing.T) {
 	require.NoError(t, err)
 	i, _, err = ids.FirstBeyond(1)
 	require.NoError(t, err)
-	assert.Equal(t, -1, i, "integers are none of its business")
+	assert.Equal(t, -1, i, "integers are always finite")
 }
 
 func TestMapIsASource(t *testing.T) {
@@ -226,7 +226,8 @@ func TestChoose(t *testing.T) {
 	}{
 		{"", fs.ErrNotExist, []string{"has no weights", "open_clip_model.safetensors"}},
 		{"config.json model.onnx .safetensors vocab.bin.json", fs.ErrNotExist, []string{"has no weights"}},
-		{"b.pt a.safetensors c.bin", ErrNotWeights, []string{"several", "a.safetensors, b.pt, c.bin", "--model FOLDER/a.safetensors"}},
+		{`old/a.safetensors ..\..\b.safetensors C:\c.pt`, fs.ErrNotExist, []string{"has no weights"}},
+		{"b.pt a.safetensors c.bin", ErrNotWeights, []string{"several", "a.safetensors, b.pt, c.bin: give one of them"}},
 		{"b.safetensors.index.json a.safetensors.index.json x.safetensors", ErrNotWeights, []string{"a.safetensors.index.json, b.safetensors.index.json"}},
 		{"0.pt 1.pt 2.pt 3.pt 4.pt 5.pt 6.pt 7.pt 8.pt 9.pt a.pt b.pt", ErrNotWeights, []string{"9.pt, 2 more"}},
 	} {
@@ -242,7 +243,7 @@ func TestOpenFolderThatHasOneFileOfWeights(t *testing.T) {
 	assert.Equal(t, filepath.Join(dir, "weights.safetensors"), open(t, dir).Path())
 	save(t, filepath.Join(dir, "more.safetensors"), f32(t, "x", 1))
 	_, err := Open(dir)
-	requireFileError(t, err, dir, ErrNotWeights, "more.safetensors, weights.safetensors", "--model FOLDER/more.safetensors")
+	requireFileError(t, err, dir, ErrNotWeights, "more.safetensors, weights.safetensors: give one of them")
 }
 
 func TestOpenMissing(t *testing.T) {

@@ -12,18 +12,19 @@ import (
 
 const indexSuffix = ".index.json"
 
-// usualNames are those of the file with a model's weights, in the order in which
+// usualNames are the usual names of a file of weights, in the order in which
 // open_clip prefers them (_find_checkpoint_in_dir of factory.py).
 var usualNames = []string{
 	"open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin", "open_clip_pytorch_model.pth",
 	"model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth",
 }
 
-// endings are those of other names of weights.
+// endings tell files of weights by any other name.
 var endings = []string{".safetensors", ".bin", ".pt", ".pth", ".npz"}
 
-// UsualNames lists the names that Choose prefers, the first ones most: files, and
-// behind each but a .pth the index that may be there instead.
+// UsualNames lists the names that Choose prefers, best first. The name of a file
+// is followed by that of its index, which a sharded checkpoint has instead; a .pth
+// has none.
 func UsualNames() (names []string) {
 	for _, name := range usualNames {
 		names = append(names, name)
@@ -34,13 +35,14 @@ func UsualNames() (names []string) {
 	return names
 }
 
-// Choose picks, of the names of a folder's files, the one that holds the model's
-// weights or is the index of several: the first of UsualNames that is there, or
-// else the only one that ends in .safetensors, .bin, .pt, .pth or .npz. An index
-// goes before files, which it may tie together. Hidden files and names with a
-// slash are left out.
+// Choose picks the model's weights among the names of a folder's files: a file, or
+// the index of a sharded checkpoint. It takes the first of UsualNames that is
+// there, or else the only index, or else the only file that ends in .safetensors,
+// .bin, .pt, .pth or .npz. It ignores hidden files and, because the names may be a
+// server's, those with a slash or a backslash, which lie in other folders.
 //
-// Errors match fs.ErrNotExist, or ErrNotWeights where several are left.
+// Errors match fs.ErrNotExist where there are no weights, and ErrNotWeights where
+// several files could be them.
 func Choose(files []string) (string, error) {
 	usual := UsualNames()
 	if i := slices.IndexFunc(usual, func(name string) bool { return slices.Contains(files, name) }); i >= 0 {
@@ -50,7 +52,7 @@ func Choose(files []string) (string, error) {
 	for _, name := range files {
 		file, isIndex := strings.CutSuffix(name, indexSuffix)
 		switch {
-		case strings.HasPrefix(name, "."), strings.Contains(name, "/"), !slices.Contains(endings, path.Ext(file)):
+		case strings.HasPrefix(name, "."), strings.ContainsAny(name, `/\`), !slices.Contains(endings, path.Ext(file)):
 		case isIndex:
 			indexes = append(indexes, name)
 		default:
@@ -67,10 +69,10 @@ func Choose(files []string) (string, error) {
 		return found[0], nil
 	}
 	slices.Sort(found)
-	return "", fail(ErrNotWeights, "", "has several files of weights, %s: name one of them, as in --model FOLDER/%s", listNames(found), plain(found[0]))
+	return "", fail(ErrNotWeights, "", "has several files of weights, %s: give one of them", listNames(found))
 }
 
-// listNames lists at most ten names out of a folder.
+// listNames joins at most ten names and counts the rest.
 func listNames(names []string) string {
 	var listed []string
 	for _, name := range names[:min(len(names), 10)] {

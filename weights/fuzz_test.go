@@ -13,7 +13,7 @@ import (
 	"github.com/clip-wgpu/clip-wgpu/internal/torchtest"
 )
 
-// readAll is what must hold for whatever a parser returned: an error is a
+// readAll checks what must hold of whatever a parser returns: an error is a
 // FileError on one line, and every tensor lies within the file and can be read.
 func readAll(t *testing.T, fileSize int, parse func() (*File, error)) (read bool) {
 	t.Helper()

@@ -19,7 +19,7 @@ func Parse(name string, data []byte) (*File, error) {
 	return f, nil
 }
 
-// guarded runs a parser. A panic of it becomes the error of the file at path.
+// guarded runs a parser. If the parser panics, that is the error of the file at path.
 func guarded(path string, parse func() error) error {
 	err := func() (err error) {
 		defer guard.Catch(&err)

@@ -29,7 +29,7 @@ type (
 		state any
 	}
 	global string // "module.name"
-	inert  string // what a global that was "called" gives, of which nothing is kept
+	inert  string // the result of "calling" this global; no tensor needs its value
 )
 
 // pickle is a virtual machine for the part of Python's pickle format that
@@ -68,7 +68,7 @@ func (p *pickle) load() (any, error) {
 		}
 		run := opcodes[code[0]]
 		if run == nil {
-			return nil, fail(ErrForbidden, "", "refused: pickle opcode %s at byte %d is not one of those that hold weights; save it with torch.save and its own pickle protocol, 2", opcodeName(code[0]), p.op)
+			return nil, fail(ErrForbidden, "", "refused: pickle opcode %s at byte %d is not one of those that hold weights; save it by torch.save with pickle_protocol 2, the default", opcodeName(code[0]), p.op)
 		}
 		if err := run(p); err != nil {
 			return nil, err
@@ -185,7 +185,7 @@ func (p *pickle) tupleToMark() error {
 	return p.pushContainer(append(tuple(nil), items...))
 }
 
-// isUTF8 takes surrogates too, which Python writes of file names that are not UTF-8.
+// isUTF8 accepts surrogates, too: Python writes them for file names that are not UTF-8.
 func isUTF8(raw []byte) bool {
 	for len(raw) > 0 {
 		r, size := utf8.DecodeRune(raw)

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Globals whose calls make something of their arguments.
+// Globals whose results are made of their arguments.
 const (
 	orderedDict               global = "collections.OrderedDict"
 	counter                   global = "collections.Counter"
@@ -22,8 +22,9 @@ var madeOfArguments = []global{
 	orderedDict, counter, size, parameter, rebuildParameter, rebuildParameterWithState, rebuildFromType, rebuildFromCPU,
 }
 
-// rebuilds make a tensor of a storage, an offset, a size, strides and more. One
-// has a dtype among its required arguments, and two may have metadata after them.
+// rebuilds make a tensor. Their first arguments are a storage, an offset, a size
+// and strides. dtype is the argument that has one, or -1; an optional dict of
+// metadata may follow the required arguments.
 var rebuilds = map[global]struct {
 	required, dtype int
 	metadata        bool
@@ -33,8 +34,8 @@ var rebuilds = map[global]struct {
 	"torch._utils._rebuild_tensor_v3": {7, 6, true},
 }
 
-// unreadTensors make tensors whose elements are not read. That matters where a
-// state dict has one.
+// unreadTensors make tensors that cannot be read, for these reasons. Only a state
+// dict that has one is refused.
 var unreadTensors = map[global]string{
 	"torch._utils._rebuild_sparse_tensor":            "is sparse, which is not supported: save its to_dense()",
 	"torch._utils._rebuild_qtensor":                  "is quantized, which is not supported: save its dequantize()",
@@ -73,12 +74,13 @@ func (p *pickle) newObject() error {
 	return p.call(items[0], args)
 }
 
-// call pushes what a callable would return, which is known of a few. Nothing is
-// ever called.
+// call pushes the result of the few callables that weights need. Nothing is ever
+// called.
 func (p *pickle) call(callable any, args tuple) error {
 	g, _ := callable.(global)
-	// (rebuild function, class, its arguments, attributes), within others of at most
-	// a few classes. Deeper ones, memorized, would take hours.
+	// Its arguments are a rebuild function, a class, the function's arguments and
+	// attributes. The function may be this one again, as often as classes wrap each
+	// other. A hostile pickle can nest a chain once and walk it often: for hours.
 	for range 8 {
 		if g != rebuildFromType || len(args) != 4 {
 			break
@@ -91,7 +93,7 @@ func (p *pickle) call(callable any, args tuple) error {
 	switch g {
 	case orderedDict:
 		return p.newDict(args)
-	case counter: // its counts are nobody's tensors
+	case counter: // which holds numbers, not tensors
 		return p.pushContainer(&dict{})
 	case size:
 		if dims, ok := first[tuple](args); ok && len(args) == 1 {
@@ -183,7 +185,7 @@ func (p *pickle) newTensor(g global, args tuple) error {
 	if len(args) > f.required {
 		d, ok := args[f.required].(*dict)
 		switch {
-		case ok && len(d.keys) > 8: // conj and neg are all there is, and get takes time
+		case ok && len(d.keys) > 8: // PyTorch has conj and neg, and get looks at every key
 			return p.malformed("%s with metadata of %d keys", name, len(d.keys))
 		case ok && (d.get("conj") == true || d.get("neg") == true):
 			t.unread = "is stored conjugated or negated, which is not supported: save its resolve_conj().resolve_neg()"

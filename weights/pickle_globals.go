@@ -60,17 +60,17 @@ var inertNames = []global{
 	"torch.per_tensor_affine", "torch.per_tensor_symmetric", "torch.per_channel_affine", "torch.per_channel_symmetric", "torch.per_channel_affine_float_qparams",
 }
 
-// inertCalls are called for values that no tensor depends on. What they would
-// return is an inert object.
+// inertCalls are called for values that no tensor depends on. An inert object
+// stands for their result.
 var inertCalls = []global{
 	"_codecs.encode", "builtins.bytes", "builtins.bytearray", "builtins.complex", "builtins.set",
 	"torch.device", "torch.serialization._get_layout",
 	"numpy.dtype", "numpy.core.multiarray.scalar", "numpy.core.multiarray._reconstruct", "numpy._core.multiarray.scalar", "numpy._core.multiarray._reconstruct",
 }
 
-// known are the globals that torch.load reads with weights_only, but for those
-// of the GPU (torch/_weights_only_unpickler.py), and NumPy's, which older training
-// checkpoints have.
+// known are the globals that torch.load reads with weights_only
+// (torch/_weights_only_unpickler.py), and those of NumPy that older training
+// checkpoints name. Classes of the GPU go by their names for the CPU.
 var known = func() map[global]bool {
 	all := map[global]bool{}
 	for _, g := range slices.Concat(inertNames, inertCalls, madeOfArguments,

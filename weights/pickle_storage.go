@@ -60,8 +60,8 @@ func (p *pickle) persistentID() error {
 	return p.pushContainer(view)
 }
 
-// storage is the one that a persistent id names. Ids may name one storage with
-// elements of several types, if that makes as many bytes.
+// storage returns the storage that a persistent id names. Several ids may name one
+// storage with elements of different types, if it has as many bytes by each.
 func (p *pickle) storage(id tuple) (view storageView, err error) {
 	class, _ := id[1].(global)
 	key, isText := id[2].(text)
@@ -86,7 +86,7 @@ func (p *pickle) storage(id tuple) (view storageView, err error) {
 	return storageView{s, e, 0, int(numel)}, nil
 }
 
-// tensor places t in the file, of fileSize bytes.
+// tensor returns t as a tensor at its place in the file, which has fileSize bytes.
 func (t *pickledTensor) tensor(name string, fileSize int) (Tensor, error) {
 	out := Tensor{Name: name, DType: t.element.dtype, Shape: t.shape}
 	if t.unread != "" {

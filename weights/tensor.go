@@ -22,8 +22,6 @@ type Source interface {
 	Tensor(name string) (Tensor, bool)
 }
 
-const signBit = 1 << 31
-
 // Tensor is one tensor of a Source: what it is, and access to its elements,
 // which stay where they are stored until read. Elements are in row-major
 // order. Shape must not be modified. A Tensor of a File is usable until the
@@ -91,16 +89,17 @@ func (t Tensor) ReadI64(dst []int64, off int) error {
 	return t.read(len(dst), off, "int64", func(at, n int, raw []byte, d DType) bool { return decodeI64(dst[at:at+n], raw, d) })
 }
 
-// FirstBeyond returns the first element that is NaN or at least limit in
-// magnitude, and its index; the index is -1 when there is none. An infinite
-// limit finds NaN and infinities. It reads the tensor once, in pieces. Types that
-// are not floats have no such element.
+// FirstBeyond returns the index and the value of the first element that is NaN or
+// at least limit in magnitude. The index is -1 if there is none, as in every tensor
+// that is not of floats. An infinite limit finds NaN and infinities. FirstBeyond
+// reads the tensor once, in pieces; its errors are those of ReadF32.
 func (t Tensor) FirstBeyond(limit float32) (index int, value float32, err error) {
 	if !t.DType.IsFloat() {
 		return -1, 0, nil
 	}
 	// Without their sign, the bits of floats are in the order of the magnitudes,
 	// and NaN comes after infinity.
+	const signBit = 1 << 31
 	least := math.Float32bits(limit)
 	buf := make([]float32, min(t.Len(), 1<<14)) // stays in the processor's cache
 	for off := 0; off < t.Len(); off += len(buf) {

@@ -35,7 +35,7 @@ func (h *Hub) cachedCommit(r Ref) string {
 	if err != nil || commit == "." || !filepath.IsLocal(commit) || commit != filepath.Base(commit) {
 		return ""
 	}
-	return commit // or another name of a snapshot that someone made
+	return commit // any name will do: someone may have made a snapshot by hand
 }
 
 // keepCommit records what a revision is.
@@ -64,9 +64,9 @@ func (h *Hub) snapshotFiles(r Ref, commit string) []string {
 	return filesBelow(h.snapshotDir(r, commit), "", 8)
 }
 
-// filesBelow lists the files in a folder and in those within it, to a depth that
-// ends links in a circle. It follows links, as the files of a snapshot are, and as
-// folders that someone moved to another disk can be.
+// filesBelow lists the files in a folder and in the folders within it. It follows
+// links: the files of a snapshot are links, and a folder that someone moved to
+// another disk may be one. The depth bounds links in a circle.
 func filesBelow(dir, prefix string, depth int) (files []string) {
 	entries, _ := os.ReadDir(dir)
 	for _, e := range entries {
@@ -110,7 +110,8 @@ func (h *Hub) link(r Ref, commit, file, etag string) error {
 	return h.cacheError(err)
 }
 
-// relative is the way from a folder to a file, where links may lead to either's folder.
+// relative returns the path from dir to file. It resolves links first, because
+// .. in a linked folder is the parent of the folder that the link leads to.
 func relative(dir, file string) (string, error) {
 	dir, err := filepath.EvalSymlinks(dir)
 	if err != nil {

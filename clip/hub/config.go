@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// Config brings a model's configuration and tokenizer here, without its weights,
-// and returns their folder.
+// Config brings a model's configuration here, and its tokenizer where it has one,
+// but not its weights. It returns their folder.
 func (h *Hub) Config(ctx context.Context, r Ref) (string, error) {
 	file, err := h.snapshot(ctx, r, nil, choice{configFiles, func(files []string) (string, []string, error) {
 		configs := among(configFiles, files)

@@ -44,7 +44,7 @@ func (o *Options) fromEnvironment() error {
 	return err
 }
 
-// isTrue reads a switch as Python's library does.
+// isTrue reads a switch as huggingface_hub does.
 func isTrue(value string) bool {
 	return slices.Contains([]string{"1", "ON", "YES", "TRUE"}, strings.ToUpper(value))
 }

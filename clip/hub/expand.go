@@ -11,19 +11,20 @@ import (
 
 const onWindows = runtime.GOOS == "windows"
 
-// expand does with a path of the environment what Python's library does:
-// os.path.expanduser, and then os.path.expandvars.
+// expand expands a path of the environment as huggingface_hub does, by Python's
+// os.path.expanduser and then os.path.expandvars.
 func expand(path string) string { return expandVariables(expandUser(path), onWindows) }
 
-// The variables in a path (posixpath.py, ntpath.py). Windows has them also
-// between percent signs; two signs are one, and quoted text stays as it is.
+// The variables in a path (posixpath.py, ntpath.py). On Windows they may also lie
+// between percent signs. There a doubled $ or % stands for one, and text between
+// single quotes stays as it is.
 var (
 	posixVariables   = regexp.MustCompile(`\$(?:[0-9A-Za-z_]+|\{[^}]*\})`)
 	windowsVariables = regexp.MustCompile(`'[^']*'?|%(?:%|[^%]*%?)|\$(?:\$|[-0-9A-Za-z_]+|\{[^}]*\}?)`)
 )
 
 // expandVariables replaces the variables that are set. Others stay as they are
-// written, so that a path that holds a $ is still that path.
+// written, because a $ may be part of a folder's name.
 func expandVariables(path string, windows bool) string {
 	variables := posixVariables
 	if windows {
@@ -44,7 +45,8 @@ func expandVariables(path string, windows bool) string {
 	})
 }
 
-// isWhole tells a variable from quoted text and from one whose end is missing.
+// isWhole tells whether a match is a variable: not quoted text, and not one whose
+// closing sign is missing.
 func isWhole(s string) bool {
 	switch {
 	case s[0] == '%':

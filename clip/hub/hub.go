@@ -18,7 +18,8 @@ import (
 )
 
 // Errors are one line that names the repository or URL and what to do. They
-// match one of these, an error of the system, or the context's.
+// match one of these, weights.ErrNotWeights where a repository has several files
+// of weights, an error of the system, or the context's.
 var (
 	ErrRef      = errors.New("invalid hub id")
 	ErrNotFound = errors.New("not found on the hub")
@@ -34,7 +35,7 @@ const Prefix = "hf-hub:"
 // Ref names a state of a repository.
 type Ref struct {
 	Repo     string // org/name, or the name of one of the first ones, such as roberta-base
-	Revision string // branch, tag or commit; main when empty
+	Revision string // branch, tag or commit; ParseRef gives main where none is named
 }
 
 var (

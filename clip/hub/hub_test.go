@@ -350,5 +350,5 @@ func TestModelWithWeightsOfOtherNames(t *testing.T) {
 	s.Repos[repo]["other.pt"] = weightBytes
 	require.NoError(t, os.RemoveAll(h.CacheDir))
 	_, err := h.model(t)
-	oneLine(t, err, weights.ErrNotWeights, "hf-hub:org/model", "my.safetensors, other.pt", "--model FOLDER/my.safetensors")
+	oneLine(t, err, weights.ErrNotWeights, "hf-hub:org/model", "my.safetensors, other.pt: give one of them, by its address "+h.Endpoint+"/org/model/blob/main/FILE")
 }

@@ -57,7 +57,7 @@ func (h *Hub) Model(ctx context.Context, r Ref, file string, accept func(file st
 			if errors.Is(err, fs.ErrNotExist) {
 				return "", nil, fmt.Errorf("%w: %s %w", ErrNotFound, r, err)
 			} else if err != nil {
-				return "", nil, fmt.Errorf("%s %w, once it is downloaded", r, err)
+				return "", nil, fmt.Errorf("%s %w, by its address %s/%s/blob/%s/FILE", r, err, h.Endpoint, r.Repo, r.Revision)
 			}
 		}
 		wanted = among(slices.Concat(configFiles, besideFiles, tokenizerFiles), files)
@@ -97,7 +97,7 @@ func among(names, files []string) []string {
 
 // choice tells which files of a repository are wanted.
 type choice struct {
-	names []string // to ask for, besides those of tokenizers, where the hub lists nothing
+	names []string // to ask a server for that lists no files; it is asked for those of tokenizers anyway
 	pick  func(files []string) (main string, wanted []string, err error)
 }
 

@@ -248,7 +248,7 @@ func (b *bmp) readIndices(pix []uint8) error {
 }
 
 // readRLE unpacks run-length coded indices. Skipped pixels keep index 0, and
-// what goes beyond the last row is left out.
+// pixels beyond the last row are dropped.
 func (b *bmp) readRLE(pix []uint8) error {
 	r := &byteReader{data: b.file[min(b.offset, len(b.file)):]}
 	at, x := 0, 0 // next pixel in the order of the file, and its column
@@ -278,10 +278,10 @@ func (b *bmp) readRLE(pix []uint8) error {
 			at = min(at+right+up*b.w, len(pix))
 			x = at % b.w
 		default:
-			for i, packed := range r.take(v * b.bits / 8) {
-				for j := range 8 / b.bits {
-					put(b.rleIndex(packed, i*8/b.bits+j))
-				}
+			n = min(v, len(pix)-at)
+			packed := r.take(ceilDiv(n*b.bits, 8)) // a last half byte is padding; Pillow 9.4 loses the pixel before it
+			for i := range min(n, 8*len(packed)/b.bits) {
+				put(b.rleIndex(packed[i*b.bits/8], i))
 			}
 			x += v
 			if (len(b.file)-len(r.data))%2 != 0 {

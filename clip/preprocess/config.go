@@ -33,8 +33,8 @@ type Channels [3]float64
 
 // Config is open_clip's PreprocessCfg (open_clip/transform.py). Decoding JSON
 // into a zero Config starts from the defaults, into any other it overlays what
-// is there; null leaves a field as it is, and unknown keys are ignored, as open_clip
-// does (merge_preprocess_dict). UnknownKeys lists them.
+// is there. null leaves a field as it is, and unknown keys are ignored, as by
+// open_clip's merge_preprocess_dict; UnknownKeys lists them.
 type Config struct {
 	Size          Size     `json:"size"`          // default 224
 	Mode          string   `json:"mode"`          // "RGB", the only one
@@ -76,14 +76,15 @@ func (c *Config) UnmarshalJSON(data []byte) (err error) {
 	return nil
 }
 
-// UnknownKeys lists the keys of a preprocess_cfg that Config does not have,
-// sorted; none where it is no JSON object.
+// UnknownKeys returns the keys of a preprocess_cfg that Config does not have, in
+// ascending order. It returns none for what is no JSON object.
 func UnknownKeys(data []byte) []string {
 	_, unknown, _ := splitKeys(data)
 	return unknown
 }
 
-// splitKeys separates the keys that Config has, to the letter, from others.
+// splitKeys separates the keys that Config has from others. Unlike encoding/json it
+// tells upper case from lower.
 func splitKeys(data []byte) (known []byte, unknown []string, err error) {
 	var values map[string]json.RawMessage
 	if err := json.Unmarshal(data, &values); err != nil {

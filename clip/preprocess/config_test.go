@@ -33,8 +33,8 @@ func TestConfigFromJSON(t *testing.T) {
 	assert.Equal(t, c, again)
 }
 
-// TestUnknownKeysAreIgnored: as by open_clip's merge_preprocess_dict, which looks
-// at their letters.
+// Unknown keys are ignored, as by open_clip's merge_preprocess_dict, which tells
+// upper case from lower.
 func TestUnknownKeysAreIgnored(t *testing.T) {
 	text := []byte(`{"size": 7, "crop_pct": 0.9, "Mean": 0.1, "antialias": null, "fill_color": null}`)
 	var c Config

@@ -90,7 +90,7 @@ var formats = []format{
 	{"BigTIFF", "MM\x00+", decodeTIFF},
 }
 
-// known are formats that are recognised to be named, not read.
+// known are formats that are not read. Errors name them.
 var known = []format{
 	{name: "AVIF", magic: "????ftypavi"},
 	{name: "HEIC", magic: "????ftyphe"},
@@ -139,8 +139,8 @@ func sniff(head []byte) (format, error) {
 
 // Decode reads one image, whose format its first bytes tell. Images over the
 // limit are refused by what their header says. The error wraps
-// ErrUnsupportedFormat, ErrTooLarge, ErrCorrupt or r's own error; that of
-// a decoder that panics wraps none of them.
+// ErrUnsupportedFormat, ErrTooLarge, ErrCorrupt or r's own error. It wraps none
+// of them where a decoder panicked.
 func Decode(r io.Reader, opts ...Option) (*Image, error) {
 	o := options{maxPixels: DefaultMaxPixels}
 	for _, opt := range opts {
@@ -169,7 +169,7 @@ func Decode(r io.Reader, opts ...Option) (*Image, error) {
 	return img, nil
 }
 
-// guarded decodes data; a panic of the decoder is their error.
+// guarded decodes data. A panic of the decoder becomes an error.
 func (f format) guarded(data []byte, o options) (img *Image, err error) {
 	defer guard.Catch(&err)
 	return f.decode(data, o)

@@ -145,6 +145,43 @@ func TestStillWebPFillsItsCanvas(t *testing.T) {
 	assert.Equal(t, 70, img.Width())
 }
 
+// A still lossless WebP has alpha if its bit stream says so, whatever VP8X says.
+func TestWebPWithAWrongAlphaFlag(t *testing.T) {
+	extended := func(flags byte, name string) *Image {
+		still := readSample(t, "formats/"+name)
+		require.Equal(t, "VP8L", string(still[12:16]))
+		body := "WEBPVP8X\x0a\x00\x00\x00" + string(rune(flags)) + "\x00\x00\x00\x24\x00\x00\x15\x00\x00" + string(still[12:])
+		img, err := Decode(strings.NewReader("RIFF" + string(binary.LittleEndian.AppendUint32(nil, uint32(len(body)))) + body))
+		require.NoError(t, err)
+		return img
+	}
+	for _, name := range []string{"webp_lossless.webp", "webp_lossless_alpha.webp"} {
+		want, err := DecodeFile(filepath.Join(testdata, "formats", name))
+		require.NoError(t, err)
+		assert.Equal(t, want, extended(0, name))
+		assert.Equal(t, want, extended(0x10, name))
+	}
+}
+
+// A frame without pixels is corrupt, also where a canvas around it has some.
+func TestWebPFrameWithoutPixels(t *testing.T) {
+	lossy := readSample(t, "formats/webp_lossy.webp")
+	at := bytes.Index(lossy, []byte("VP8 "))
+	frame := "ANMF" + string(binary.LittleEndian.AppendUint32(nil, uint32(16+len(lossy)-at))) + strings.Repeat("\x00", 16)
+	body := "WEBPVP8X\x0a\x00\x00\x00\x02\x00\x00\x00\x60\x00\x00\x60\x00\x00" + frame
+	data := append(binary.LittleEndian.AppendUint32([]byte("RIFF"), uint32(len(body)+len(lossy)-at)), body...)
+	size := len(data) + 8 + 6 // of the frame, behind the chunk's head and the start code
+	data = append(data, lossy[at:]...)
+	_, err := Decode(bytes.NewReader(data))
+	require.NoError(t, err)
+	for side := range 2 {
+		bad := bytes.Clone(data)
+		copy(bad[size+2*side:], "\x00\x00")
+		_, err := Decode(bytes.NewReader(bad))
+		assert.ErrorIs(t, err, ErrCorrupt)
+	}
+}
+
 func TestDecodeFileRefusesWhatIsNoFile(t *testing.T) {
 	dir := t.TempDir()
 	for path, want := range map[string]error{

@@ -9,8 +9,8 @@
 // open_clip resizes in that mode and converts to RGB last: palette and bilevel
 // images are resized by nearest neighbour, colours are multiplied by alpha
 // while they are resized, and 16-bit gray saturates at 255. Where versions of
-// Pillow differ, 9.4 is followed; which PNG files are opened, and what disorder
-// in them is passed over, is as in 13.0.
+// Pillow differ, pixels are as in 9.4. Three things are as in 13.0: TIFF, BMP of
+// runs, and which damaged PNG files are refused.
 //
 // PNG, JPEG, GIF (first frame), WebP (first frame), BMP and TIFF are read, and
 // recognised by content. JPEG pixels are within 3 levels of libjpeg-turbo's

@@ -3,10 +3,9 @@ package preprocess
 import "errors"
 
 // Errors that callers may branch on. Every error of this package wraps one of
-// them, but for two kinds: what the system says of opening and reading a file,
-// and "internal error, please report it", which a decoder or transform that
-// panics gives. That one is a defect of this program and says nothing of the
-// file; no panic leaves this package.
+// them, but for two kinds. Errors of opening and reading a file are the system's.
+// "internal error, please report it" means that a decoder or transform panicked.
+// That is a defect of this program, not of the file. No panic leaves this package.
 var (
 	// ErrUnsupportedFormat: the bytes are no image in a format read here, or use
 	// a feature of the format that is not.

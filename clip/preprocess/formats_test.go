@@ -1,6 +1,7 @@
 package preprocess
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"image"
 	"image/color"
@@ -128,4 +129,23 @@ func TestTurned(t *testing.T) {
 		require.NoError(t, err)
 		assert.False(t, upright.Turned(), name)
 	}
+}
+
+// Runs of single pixels may have an odd number of them, and go beyond the image.
+func TestBMPRunsOfHalfBytes(t *testing.T) {
+	head := readSample(t, "formats/bmp_rle4.bmp")
+	head = head[:binary.LittleEndian.Uint32(head[10:])]
+	binary.LittleEndian.PutUint32(head[18:], 5)
+	binary.LittleEndian.PutUint32(head[22:], 2)
+	row := string(head) + "\x00\x05\x12\x34\x50\x00" + "\x00\x00" // five pixels, padding, end of line
+	for _, run := range []string{
+		"\x05\x67\x00\x01",     // five pixels of two colours, end
+		"\x00\x07\x67\x67\x60", // the image lacks the last two of seven pixels
+	} {
+		img, err := Decode(strings.NewReader(row + run))
+		require.NoError(t, err)
+		assert.Equal(t, []uint8{6, 7, 6, 7, 6, 1, 2, 3, 4, 5}, img.pix)
+	}
+	_, err := Decode(strings.NewReader(row + "\x00\x05\x67\x67"))
+	assert.ErrorIs(t, err, ErrCorrupt)
 }

@@ -27,7 +27,7 @@ type Image struct {
 	pix           []uint8        // [height, width, bands], all modes but I
 	wide          []int32        // [height, width], mode I
 	palette       *[256][3]uint8 // mode P
-	orientation   int            // EXIF's, or 0
+	orientation   int            // EXIF's, if it is not applied, or 0
 	err           error          // why FromImage could make no image
 }
 
@@ -219,7 +219,7 @@ func isGrayRamp(entries []uint8) bool {
 	return true
 }
 
-// rgbPalette makes a palette of RGB triples; a last one that is not whole is left out.
+// rgbPalette makes a palette of RGB triples. It ignores a last one that is cut short.
 func rgbPalette(entries []uint8) *[256][3]uint8 {
 	p := grayRamp()
 	for i := range min(256, len(entries)/3) {

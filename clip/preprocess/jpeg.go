@@ -54,8 +54,7 @@ func decodeJPEG(data []byte, o options) (*Image, error) {
 	default:
 		m = FromImage(src)
 	}
-	m = m.withEXIF(h.exif, o)
-	return m, nil
+	return m.withEXIF(h.exif, o), nil
 }
 
 // fromYCbCr converts planes of the JFIF colour space to RGB.
@@ -87,8 +86,8 @@ const (
 	markerCOM, markerTEM, markerFill = 0xfe, 0x01, 0xff
 )
 
-// jpegProcesses are those that are recognised to be named, by the marker of
-// their frame header or tables.
+// jpegProcesses are coding processes that are not read, by the marker of their
+// frame header or tables. Errors name them.
 var jpegProcesses = map[int]string{
 	0xc3: "lossless coding",
 	0xc5: "hierarchical coding", 0xc6: "hierarchical coding", 0xc7: "hierarchical coding",

@@ -2,29 +2,18 @@ package preprocess
 
 const tagOrientation = 0x0112
 
-// tiffTag returns the first value of an integer tag of the first directory of
-// EXIF or TIFF data, or otherwise.
-func tiffTag(data []byte, tag uint16, otherwise int) int {
+// withEXIF turns m upright by the orientation in EXIF data where o asks for it,
+// and otherwise notes the orientation in m, which is not shared yet.
+func (m *Image) withEXIF(data []byte, o options) *Image {
 	d, err := readIFD(data)
 	if err != nil {
-		return otherwise
+		return m
 	}
-	return d.int(tag, otherwise)
-}
-
-// upright returns m turned upright by the orientation in EXIF or TIFF data,
-// or m where there is none.
-func (m *Image) upright(data []byte) *Image {
-	return m.oriented(tiffTag(data, tagOrientation, 1))
-}
-
-// withEXIF turns m upright where o asks for it, and otherwise keeps how it is
-// stored. m is not shared yet.
-func (m *Image) withEXIF(data []byte, o options) *Image {
+	orientation := d.int(tagOrientation, 1)
 	if o.orient {
-		return m.upright(data)
+		return m.oriented(orientation)
 	}
-	m.orientation = tiffTag(data, tagOrientation, 1)
+	m.orientation = orientation
 	return m
 }
 

@@ -11,21 +11,22 @@ import (
 	"io"
 )
 
-// PNG is read as Pillow's PngImagePlugin and ZipDecode.c read it. They ask for
-// less order than the specification does: chunks may come before IHDR, IHDR may
-// come twice, and from the image data on no checksum of a chunk counts.
+// PNG is read as Pillow's PngImagePlugin and ZipDecode.c read it. They are less
+// strict than the specification: chunks may come before IHDR, IHDR may come twice,
+// and checksums of chunks do not count from the image data on.
 
-// pngFile is what the chunks that have been read say.
+// pngFile is a PNG of which some chunks have been read: what they say, and the rest.
 type pngFile struct {
 	rest          []byte // the file from the next chunk on
 	width, height int
 	layout        *pngLayout // nil before IHDR
-	unknown       error      // of an IHDR without a known layout
+	unknown       error      // why an IHDR gave no layout
 	interlaced    bool
-	palette       []uint8 // RGB entries
-	exif          []byte  // TIFF data
-	texts         int     // bytes of texts and profiles
-	apple         bool    // has the chunk of Apple's variant
+	palette       []uint8       // RGB entries
+	exif          []byte        // TIFF data
+	texts         int           // bytes of texts and profiles
+	unpacker      io.ReadCloser // of them, kept because making one takes longer than a short text
+	apple         bool          // has the chunk of Apple's variant
 
 	// An animation's number of frames, the part of the image that the next
 	// frame covers, and the number that the next fcTL or fdAT chunk must have.
@@ -66,16 +67,15 @@ func decodePNG(data []byte, o options) (*Image, error) {
 	if err := f.readTail(); err != nil {
 		return nil, damaged(err)
 	}
-	m = m.withEXIF(f.exif, o)
-	return m, nil
+	return m.withEXIF(f.exif, o), nil
 }
 
-// colours is the palette of mode P. Without PLTE all are black, as in Pillow 13.
+// colours returns the palette of mode P. Without PLTE all are black, as in Pillow 13.
 func (f *pngFile) colours() (*[256][3]uint8, error) {
 	n := len(f.palette) / 3
 	switch {
 	case f.palette != nil && !f.layout.is(modeP):
-		return nil, fmt.Errorf("%w: a palette, and a second IHDR without", ErrCorrupt)
+		return nil, fmt.Errorf("%w: it has a palette, and its second IHDR a colour type without one", ErrCorrupt)
 	case n > 256:
 		return nil, fmt.Errorf("%w: palette of %d colours", ErrCorrupt, n)
 	case f.palette != nil:
@@ -117,8 +117,8 @@ func parsePNG(data []byte) (*pngFile, error) {
 	}
 }
 
-// readTail reads what follows the image data. It changes no pixels, but Pillow
-// refuses a file for it.
+// readTail reads the chunks behind the image data. They change no pixels, but
+// Pillow refuses files where they are wrong.
 func (f *pngFile) readTail() error {
 	animated := f.frames > 1 || f.frames == 1 && f.frame == nil
 	for {
@@ -164,7 +164,7 @@ func (f *pngFile) body(size int) ([]byte, error) {
 // skipSum passes over the checksum of a chunk, which may be cut short.
 func (f *pngFile) skipSum() { f.rest = f.rest[min(4, len(f.rest)):] }
 
-// chunk reads one that holds no image data, or image data that are not needed.
+// chunk reads a chunk that holds no image data, or data that are not needed.
 func (f *pngFile) chunk(name string, body []byte) error {
 	if len(body) < pngLeast[name] {
 		return fmt.Errorf("%w: chunk %s of %d bytes", ErrCorrupt, name, len(body))
@@ -177,7 +177,7 @@ func (f *pngFile) chunk(name string, body []byte) error {
 			f.palette = body
 		}
 	case "tRNS":
-		// Transparency changes no mode, but it must be there.
+		// Its colour changes neither pixels nor mode, but Pillow wants it whole.
 		gray := f.layout.is(modeBilevel) || f.layout.is(modeL) || f.layout.is(modeI)
 		if gray && len(body) < 2 || f.layout.is(modeRGB) && len(body) < 6 {
 			return fmt.Errorf("%w: chunk tRNS of %d bytes", ErrCorrupt, len(body))
@@ -203,8 +203,9 @@ func (f *pngFile) chunk(name string, body []byte) error {
 	return nil
 }
 
-// header reads IHDR. A second one replaces the size; a layout and interlacing
-// that it does not have stay what they were. The compression method is not read.
+// header reads IHDR. A second one replaces the size, and the layout if it has a
+// known one; it can switch interlacing on, not off. Pillow does not look at the
+// compression method.
 func (f *pngFile) header(body []byte) error {
 	f.width, f.height = int(binary.BigEndian.Uint32(body)), int(binary.BigEndian.Uint32(body[4:]))
 	if l, ok := pngLayouts[[2]uint8{body[8], body[9]}]; ok {
@@ -219,7 +220,7 @@ func (f *pngFile) header(body []byte) error {
 	return nil
 }
 
-// text bounds a text or colour profile, of which nothing is kept.
+// text bounds the size of a text or colour profile. Nothing of it is kept.
 func (f *pngFile) text(name string, body []byte) error {
 	_, value, _ := bytes.Cut(body, []byte{0}) // after the key
 	size, packed := len(value), []byte(nil)
@@ -246,7 +247,7 @@ func (f *pngFile) text(name string, body []byte) error {
 		}
 	}
 	if packed != nil {
-		if size = unpackedSize(packed, maxPNGText); size > maxPNGText {
+		if size = f.unpackedSize(packed, maxPNGText); size > maxPNGText {
 			return fmt.Errorf("%w: chunk %s unpacks to over %d bytes", ErrTooLarge, name, maxPNGText)
 		}
 	}
@@ -256,19 +257,23 @@ func (f *pngFile) text(name string, body []byte) error {
 	return nil
 }
 
-// unpackedSize is the number of bytes that zlib data give, to limit + 1. Where
-// they are damaged they end.
-func unpackedSize(packed []byte, limit int64) int {
-	z, err := zlib.NewReader(bytes.NewReader(packed))
+// unpackedSize returns how many bytes zlib data unpack to, at most limit + 1. Data
+// end where they are damaged.
+func (f *pngFile) unpackedSize(packed []byte, limit int64) int {
+	var err error
+	if src := bytes.NewReader(packed); f.unpacker == nil {
+		f.unpacker, err = zlib.NewReader(src)
+	} else {
+		err = f.unpacker.(zlib.Resetter).Reset(src, nil)
+	}
 	if err != nil {
 		return 0
 	}
-	n, _ := io.Copy(io.Discard, io.LimitReader(z, limit+1))
+	n, _ := io.Copy(io.Discard, io.LimitReader(f.unpacker, limit+1))
 	return int(n)
 }
 
-// frameHeader reads fcTL, where the first frame of an animation covers a part
-// of the image.
+// frameHeader reads fcTL, which gives a frame of an animation its part of the image.
 func (f *pngFile) frameHeader(body []byte) error {
 	if err := f.inSequence("fcTL", body); err != nil {
 		return err

@@ -9,6 +9,8 @@ import (
 	"errors"
 	"hash/crc32"
 	"os"
+	"runtime"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -90,6 +92,22 @@ func TestPNGErrors(t *testing.T) {
 		}
 	}
 	assert.Empty(t, want)
+}
+
+// A hostile file of many short texts takes little memory and time for each.
+func TestPNGTextsShareADecompressor(t *testing.T) {
+	data := readSample(t, "formats/png_exif_5.png")
+	at := bytes.Index(data, []byte("IDAT")) - 4
+	body := "zTXt\x00\x00\x78\x9c\x4b" // no key, the method, the begin of zlib data
+	text := binary.BigEndian.AppendUint32([]byte("\x00\x00\x00\x05"+body), crc32.ChecksumIEEE([]byte(body)))
+	const texts = 10_000
+	data = slices.Concat(data[:at], bytes.Repeat(text, texts), data[at:])
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err := Decode(bytes.NewReader(data))
+	runtime.ReadMemStats(&after)
+	require.NoError(t, err)
+	assert.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(texts*1000))
 }
 
 // The orientation counts wherever its chunk is, and with the prefix of JPEG's too.

@@ -74,9 +74,9 @@ func (f *pngFile) readRows(m *Image, s *pngStream) (rows int, err error) {
 	return rows, err
 }
 
-// complete tells whether Pillow has so many rows after so many blocks. It asks
-// zlib for a row only while there are bytes to give: before the last of them is
-// given the last row must have begun.
+// complete tells whether Pillow has the first rows after so many blocks. Pillow
+// turns to the next row only while zlib has bytes left to read. So all but the last
+// byte of the blocks must give the first byte of the last row.
 func (f *pngFile) complete(rows, blocks int) bool {
 	all, last := 0, 0
 	for r := range f.rows() {
@@ -90,7 +90,7 @@ func (f *pngFile) complete(rows, blocks int) bool {
 	return f.inflated(blocks, 0, all) && (all == last || f.inflated(blocks, 1, all-last+1))
 }
 
-// inflated tells whether the first blocks without their last bytes give n bytes.
+// inflated tells whether the first blocks, short of their last bytes, give n bytes.
 func (f *pngFile) inflated(blocks, without, n int) bool {
 	z, err := zlib.NewReader(&pngStream{pngFile: *f, limit: blocks, without: without})
 	if err != nil {
@@ -107,16 +107,16 @@ const maxPNGBlock = 1 << 16
 // pngStream reads the contents of the data chunks, which end where another
 // chunk comes or the file is cut.
 type pngStream struct {
-	pngFile        // behind the chunk that is being read
-	chunk   []byte // what is left of it after the block
-	block   []byte // what is left to read
-	begun   bool
-	blocks  int // how many have been begun
-	whole   int // how many of them lie before the chunk
-	cut     bool
-	err     error // why no other block follows
-	limit   int   // ends the data after so many blocks,
-	without int   // and the last of them so many bytes short
+	pngFile        // the rest of which begins behind the current chunk
+	chunk   []byte // of the current chunk, what follows the current block
+	block   []byte // of the current block, what is not read yet
+	begun   bool   // there is a current chunk, whose checksum is next
+	blocks  int    // how many have been begun
+	whole   int    // how many of them lie before the current chunk
+	cut     bool   // the file ends within the current chunk
+	err     error  // why no other block follows
+	limit   int    // ends the data after so many blocks,
+	without int    // and the last of them so many bytes short
 }
 
 func (s *pngStream) ReadByte() (byte, error) {

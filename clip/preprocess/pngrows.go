@@ -53,8 +53,8 @@ var (
 	pngPasses  = []pngPass{{0, 0, 8, 8}, {4, 0, 8, 8}, {0, 4, 4, 8}, {2, 0, 4, 4}, {0, 2, 2, 4}, {1, 0, 2, 2}, {0, 1, 1, 2}}
 )
 
-// rows are those of the first frame, which Pillow moves to its place only where
-// it is not interlaced.
+// rows lists the rows of the first frame. Pillow puts an interlaced frame at the
+// top left, and others in their place.
 func (f *pngFile) rows() iter.Seq[pngRow] {
 	frame, passes := image.Rect(0, 0, f.width, f.height), pngOnePass
 	if f.frame != nil {

@@ -35,9 +35,13 @@ const (
 // tiles may be as small as a pixel and share their bytes.
 const maxTIFFChunks = 1 << 18
 
-// tiffFile is a TIFF whose first directory has been read. Its image is stored
-// in chunks, which are strips or tiles: those of a plane row by row, plane
-// after plane.
+// maxTIFFExpansion is how many times longer than its pixels a compressed chunk
+// can be, apart from what a short one begins with.
+const maxTIFFExpansion = 10
+
+// tiffFile is a TIFF whose first directory has been read. The image is stored in
+// chunks, which are strips or tiles. They go from left to right and from top to
+// bottom; the planes, where bands are apart, follow each other.
 type tiffFile struct {
 	*ifd
 	data        []byte
@@ -46,20 +50,20 @@ type tiffFile struct {
 	reversed    bool // FillOrder 2: the low bit of a byte is the first
 	tiffLayout
 	tiled          bool
-	chunkW, chunkH int    // of all chunks but, with strips, the last
+	chunkW, chunkH int    // pixels; the last strip may have fewer rows
 	across, down   int    // chunks
-	planes         int    // that are read, 1 where pixels are stored whole
+	planes         int    // that are read, 1 where pixels are whole
 	chunks         int    // across * down * planes
-	offsets, sizes uint16 // the tags with the place of chunks
+	offsets, sizes uint16 // the tags that place the chunks
 }
 
-// decodeTIFF reads the layouts that Pillow does, in its modes, but for those
-// that need a codec or a colour space that is not here: those are named.
-// Uncompressed pixels follow Pillow's own reader, all others libtiff, which it
-// calls: StripByteCounts, for example, mean nothing without compression.
+// decodeTIFF reads the layouts that Pillow reads, in Pillow's modes. It refuses
+// those that need a codec or a colour space that is not here, by name. Pillow
+// reads uncompressed pixels itself and calls libtiff for others; their rules
+// differ, and both are followed. Pillow, for example, ignores StripByteCounts.
 //
-// 12- and 16-bit gray, mode I;16 in Pillow, is mode I here, so that levels
-// above 255 saturate as they do in open_clip's convert("RGB").
+// 12- and 16-bit gray is mode I;16 in Pillow and mode I here, so that levels above
+// 255 saturate as they do in open_clip's convert("RGB").
 func decodeTIFF(data []byte, o options) (*Image, error) {
 	d, err := readIFD(data)
 	if err != nil {
@@ -141,17 +145,35 @@ func (f *tiffFile) findChunks(o options) error {
 	if stored < f.chunks || stored > f.chunks && f.chunks > 1 && f.compression == tiffUncompressed && f.stored == f.samples {
 		return fmt.Errorf("%w: %d strips or tiles of %d", ErrCorrupt, stored, f.chunks)
 	}
+	return f.checkChunks()
+}
+
+// checkChunks refuses chunks that are too short, and those that share so many
+// bytes that a small file would take hours to decode.
+func (f *tiffFile) checkChunks() error {
+	tables, total := len(f.entries[tagJPEGTables].values), 0
 	for i := range f.chunks {
-		if _, err := f.chunk(i); err != nil {
+		chunk, err := f.chunk(i)
+		if err != nil {
 			return err
 		}
+		total += len(chunk)
+		if f.compression == tiffJPEG {
+			total += tables // which each of them is decoded with
+		}
+	}
+	// Those that share nothing have no more bytes than the file, and tables less
+	// than 4 KB for each.
+	if unpacked := f.chunkH * f.rowBytes(f.chunkW); total > len(f.data)+f.chunks*(maxTIFFExpansion*unpacked+4096) {
+		return fmt.Errorf("%w: its strips or tiles share their bytes and have %d together", ErrTooLarge, total)
 	}
 	return nil
 }
 
-// chunk returns the bytes of chunk i. Without compression its size is that of
-// the pixels, and the last of several chunks for the whole image counts, as in
-// Pillow. As in libtiff, a strip that is the only one may lack its size.
+// chunk returns the bytes of chunk i. Without compression its size is that of its
+// pixels, and where there are several chunks for the whole image the last one
+// counts, as in Pillow. With compression a single strip may lack its size, as in
+// libtiff.
 func (f *tiffFile) chunk(i int) ([]byte, error) {
 	offset, size := f.value(f.offsets, i), f.value(f.sizes, i)
 	switch {
@@ -168,9 +190,9 @@ func (f *tiffFile) chunk(i int) ([]byte, error) {
 	if chunk == nil {
 		return nil, fmt.Errorf("%w: the file is truncated: a strip or tile of %d bytes at byte %d, the file has %d", ErrCorrupt, size, uint64(offset), len(f.data))
 	}
-	// No compression makes data longer than this. Many chunks may share bytes.
+	// Many chunks may reach to the end of the file.
 	rows := f.encodedRows(i)
-	chunk = chunk[:min(size, 10*rows*f.rowBytes(f.chunkW)+1<<16)]
+	chunk = chunk[:min(size, maxTIFFExpansion*rows*f.rowBytes(f.chunkW)+1<<16)]
 	return chunk, f.checkChunk(chunk, rows)
 }
 
@@ -181,8 +203,8 @@ func (f *tiffFile) place(i int) (x, y, cols, rows int) {
 	return x, y, min(f.chunkW, f.w-x), min(f.chunkH, f.h-y)
 }
 
-// encodedRows returns how many rows chunk i has: a tile has those below the
-// image too. Pillow's own reader does not ask for them.
+// encodedRows returns how many rows chunk i has. A tile also has those that lie
+// below the image; Pillow's own reader does not ask for them.
 func (f *tiffFile) encodedRows(i int) int {
 	if f.tiled && f.compression != tiffUncompressed {
 		return f.chunkH
@@ -218,7 +240,7 @@ func (f *tiffFile) readChunk(m *Image, i int, o options) error {
 }
 
 // palette returns the colours of mode P, of which Pillow keeps the high bytes.
-// Those that the file does not give are black.
+// Those that the file does not give are black, as in Pillow 13.
 func (f *tiffFile) palette() (*[256][3]uint8, error) {
 	n := f.count(tagColorMap) / 3
 	if n == 0 {

@@ -64,7 +64,7 @@ func (f *tiffFile) checkCodec() error {
 
 // checkChunk refuses a chunk that cannot hold its pixels.
 func (f *tiffFile) checkChunk(chunk []byte, rows int) error {
-	const maxLZW, maxPackBits = 4096, 64 // bytes for one: the longest string, and 128 of two
+	const maxPackBits = 64 // bytes for one: two give 128
 	n := rows * f.rowBytes(f.chunkW)
 	switch f.compression {
 	case tiffLZW:
@@ -91,8 +91,8 @@ func readFrom(r io.Reader) rowReader {
 	}
 }
 
-// readChecked is readFrom that fails when a wrong checksum comes right after a
-// row. One that is missing or after more rows than the image has is no matter.
+// readChecked is readFrom, but a wrong checksum right behind a row is an error.
+// libtiff minds neither a missing one nor one behind more rows than the image has.
 func readChecked(r io.Reader) rowReader {
 	buffered := bufio.NewReader(r)
 	next := readFrom(buffered)
@@ -138,9 +138,9 @@ func (f *tiffFile) decompressor(chunk []byte, i int, o options) (rowReader, erro
 	return readFrom(bytes.NewReader(chunk)), nil
 }
 
-// newTIFFLZW reads LZW, also as it was before TIFF 5.0: low bits first and
-// without the early change of the code length. A chunk starts with the code
-// 256, by which libtiff tells them apart.
+// newTIFFLZW reads LZW. Before TIFF 5.0 its low bits came first and its codes
+// became longer one code later. A chunk starts with code 256, whose bits tell the
+// two apart, as in libtiff.
 func newTIFFLZW(chunk []byte) io.Reader {
 	if len(chunk) > 1 && chunk[0] == 0 && chunk[1]&1 != 0 {
 		return stdlzw.NewReader(bytes.NewReader(chunk), stdlzw.LSB, 8)
@@ -148,8 +148,8 @@ func newTIFFLZW(chunk []byte) io.Reader {
 	return lzw.NewReader(bytes.NewReader(chunk), lzw.MSB, 8)
 }
 
-// predicted undoes the predictor in the rows of next. libtiff has it with LZW
-// and Deflate, and ignores it with any other compression.
+// predicted undoes the predictor in the rows of next. Only LZW and Deflate have
+// one: libtiff ignores the tag with other compressions.
 func (f *tiffFile) predicted(next rowReader) rowReader {
 	if f.predictor == tiffNoPredictor {
 		return next

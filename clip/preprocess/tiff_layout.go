@@ -1,6 +1,7 @@
 package preprocess
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -15,15 +16,15 @@ const (
 	tiffNoAlpha, tiffIgnored, tiffAssociated, tiffUnassociated = -1, 0, 1, 2 // the first of ExtraSamples
 )
 
-// tiffLayout is how pixels are stored and what becomes of them.
+// tiffLayout says how pixels are stored, and the mode that they are read in.
 type tiffLayout struct {
 	mode        string
 	photometric int
 	bits        int // of a sample
 	samples     int // of a pixel, with extra ones
-	stored      int // samples beside each other: all of a pixel, or one of a plane
+	stored      int // samples of a pixel that lie beside each other: all, or 1 where planes are apart
 	format      int
-	alpha       int
+	alpha       int // the meaning of the first extra sample
 	predictor   int
 }
 
@@ -77,7 +78,7 @@ func tiffPhotometricName(v int) string {
 }
 
 func unsupportedTIFF(format string, args ...any) error {
-	return fmt.Errorf("%w: "+format, append([]any{ErrUnsupportedFormat}, args...)...)
+	return fmt.Errorf("%w: %s", ErrUnsupportedFormat, fmt.Sprintf(format, args...))
 }
 
 // readLayout reads the tags about samples, and refuses what is not read here.
@@ -114,12 +115,7 @@ func (f *tiffFile) readLayout() error {
 	if planar == 2 && f.samples > 1 {
 		f.planes, f.stored = (&Image{mode: mode}).bands(), 1
 	}
-	for _, err := range []error{f.checkFormat(), f.checkPlanes(planar == 2), f.checkCodec()} {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return cmp.Or(f.checkFormat(), f.checkPlanes(planar == 2), f.checkCodec())
 }
 
 // maxTIFFSamples is the most samples of a pixel that Pillow reads.
@@ -158,7 +154,7 @@ func (f *tiffFile) readSamples(planar bool) error {
 	if colours+len(extra) != f.samples {
 		return unsupportedTIFF("%d samples a pixel of %s with extra samples %v", f.samples, tiffPhotometricName(f.photometric), extra)
 	}
-	// Of the samples after the first extra one no meaning is known.
+	// Extra samples after the first may be there, but must have no meaning.
 	if len(extra) > 1 && slices.ContainsFunc(extra[1:], func(e int) bool { return e != tiffIgnored }) {
 		return unsupportedTIFF("extra samples %v", extra)
 	}
@@ -199,7 +195,7 @@ func (f *tiffFile) checkPlanes(planar bool) error {
 		order = ", FillOrder 2"
 	}
 	plain := f.bits == 8 || f.mode == modeBilevel
-	guessed := f.mode == modeRGBA && f.count(tagExtraSamples) == 0 && f.count(tagStripOffsets) == 0 // tiles of whose stride Pillow is wrong
+	guessed := f.mode == modeRGBA && f.count(tagExtraSamples) == 0 && f.count(tagStripOffsets) == 0 // Pillow gets the stride of such tiles wrong
 	if !plain || guessed || f.reversed || f.photometric == tiffWhiteIsZero {
 		return unsupportedTIFF("uncompressed planar configuration of %d-bit %s%s", f.bits, tiffPhotometricName(f.photometric), order)
 	}

@@ -40,8 +40,7 @@ func decodeWebP(data []byte, o options) (*Image, error) {
 		}
 		m = canvas
 	}
-	m = m.withEXIF(bytes.TrimPrefix(f.exif, []byte("Exif\x00\x00")), o)
-	return m, nil
+	return m.withEXIF(bytes.TrimPrefix(f.exif, []byte("Exif\x00\x00")), o), nil
 }
 
 // webpFrame is the first frame of a WebP file.
@@ -106,18 +105,22 @@ func (f *webpFrame) keep(id string, body []byte) {
 	}
 }
 
-// readHeader reads the frame's size from its bit stream. Without VP8X the
-// canvas is the frame, and VP8L says whether it has alpha.
+// readHeader reads the frame's size from its bit stream. Without VP8X the canvas is
+// the frame. Of a still VP8L the bit stream says whether it has alpha, as in
+// libwebp's WebPGetFeatures; of other frames VP8X does.
 func (f *webpFrame) readHeader() error {
 	switch {
 	case f.codec == "VP8L" && len(f.bits) >= 5 && f.bits[0] == 0x2f:
 		v := binary.LittleEndian.Uint32(f.bits[1:])
 		f.w, f.h = int(v&0x3fff)+1, int(v>>14&0x3fff)+1
-		f.hasAlpha = f.hasAlpha || f.canvasW == 0 && v>>28&1 != 0
+		if !f.animated {
+			f.hasAlpha = v>>28&1 != 0
+		}
 	case f.codec == "VP8 " && len(f.bits) >= 10 && string(f.bits[3:6]) == "\x9d\x01\x2a":
 		f.w = int(binary.LittleEndian.Uint16(f.bits[6:]) & 0x3fff)
 		f.h = int(binary.LittleEndian.Uint16(f.bits[8:]) & 0x3fff)
-	default:
+	}
+	if f.w == 0 || f.h == 0 {
 		return fmt.Errorf("%w: bad %s header", ErrCorrupt, f.codec)
 	}
 	if f.canvasW == 0 {
@@ -140,7 +143,7 @@ func (f *webpFrame) checkData() error {
 
 func (f *webpFrame) decode() (image.Image, error) {
 	if f.codec == "VP8L" {
-		return vp8l.Decode(bytes.NewReader(f.bits)) // which webp.Decode would read through buffers
+		return vp8l.Decode(bytes.NewReader(f.bits)) // webp.Decode would read them through small buffers
 	}
 	return webp.Decode(bytes.NewReader(f.file()))
 }
@@ -163,8 +166,8 @@ func (f *webpFrame) file() []byte {
 	return chunk(nil, "RIFF", body)
 }
 
-// convert makes the frame an image of the file's mode, in src's memory where
-// that has the pixels as they are kept: they can be gigabytes.
+// convert makes the frame an image of the file's mode. A lossless frame stays in
+// src's memory, because it can have gigabytes.
 func (f *webpFrame) convert(src image.Image) *Image {
 	var m *Image
 	switch s := src.(type) {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
 	"strings"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/tokenizer/internal/sentencepiece"
@@ -205,6 +204,9 @@ func loadModel(file string, data []byte, s *specials) (*Tokenizer, error) {
 	t := &Tokenizer{coder: m, file: file}
 	switch s.class {
 	case "T5", "MT5":
+		if n := s.config.ExtraIDs; n != nil && *n > maxExtraIDs {
+			return nil, unusable(configFile, fmt.Errorf("extra_ids is %d, at most %d are supported", *n, maxExtraIDs))
+		}
 		if t, err = s.loadUnigram(file, m, s.t5Pieces); err != nil {
 			return nil, err
 		}
@@ -226,10 +228,12 @@ func loadModel(file string, data []byte, s *specials) (*Tokenizer, error) {
 	return nil, unusable(file, err)
 }
 
-// loadUnigram makes what transformers makes of a sentencepiece model for a class
-// that is a fast tokenizer there (models/t5/tokenization_t5.py and others). It is
-// not what sentencepiece itself computes: characters are never spelled in bytes,
-// whatever the model says, and names of special tokens in a text are these tokens.
+// loadUnigram makes a tokenizer of a sentencepiece model as transformers does for
+// the classes whose tokenizers are fast ones (models/t5/tokenization_t5.py and
+// others). layOut returns the class's own pieces and the id of the unknown one.
+// The ids differ from those of sentencepiece: a character without a piece is
+// unknown even where the model has byte fallback, and the name of a special token
+// within a text becomes that token.
 func (s *specials) loadUnigram(file string, m *sentencepiece.Model, layOut func(pieces []sentencepiece.Piece, unk int32) ([]sentencepiece.Piece, int32)) (*Tokenizer, error) {
 	pieces, unk, charsMap, ok := m.Unigram()
 	if !ok || len(pieces) < 3 {
@@ -261,16 +265,22 @@ func (s *specials) loadUnigram(file string, m *sentencepiece.Model, layOut func(
 	return s.fromParts(file, ids, parts)
 }
 
+// maxExtraIDs bounds the tokens for masked spans. T5 has 100.
+const maxExtraIDs = 10_000
+
 // t5Pieces appends the tokens that stand for masked spans, the last one first.
 func (s *specials) t5Pieces(pieces []sentencepiece.Piece, unk int32) ([]sentencepiece.Piece, int32) {
 	n := 100
 	if s.config.ExtraIDs != nil {
-		n = min(*s.config.ExtraIDs, 1000)
+		n = *s.config.ExtraIDs
+	}
+	has := map[string]bool{}
+	for _, p := range pieces {
+		has[p.Text] = true
 	}
 	for i := n - 1; i >= 0; i-- {
-		span := sentencepiece.Piece{Text: fmt.Sprintf("<extra_id_%d>", i), Control: true}
-		if !slices.ContainsFunc(pieces, func(p sentencepiece.Piece) bool { return p.Text == span.Text }) {
-			pieces = append(pieces, span)
+		if span := fmt.Sprintf("<extra_id_%d>", i); !has[span] {
+			pieces = append(pieces, sentencepiece.Piece{Text: span, Control: true})
 		}
 	}
 	return pieces, unk

@@ -190,13 +190,16 @@ func TestExtraIDs(t *testing.T) {
 		return tok
 	}
 	pieces := load(`{"extra_ids": 0}`).VocabSize()
-	for config, n := range map[string]int{`{}`: 100, `{"extra_ids": 3}`: 3, `{"extra_ids": -1}`: 0} {
+	for config, n := range map[string]int{`{}`: 100, `{"extra_ids": 3}`: 3, `{"extra_ids": 1234}`: 1234, `{"extra_ids": -1}`: 0} {
 		tok := load(config)
 		require.Equal(t, pieces+n, tok.VocabSize(), config)
 		if n > 0 {
 			assert.Equal(t, []int32{int32(pieces + n - 1)}, tok.Encode("<extra_id_0>"))
 		}
 	}
+	_, err := tokenizer.LoadHuggingFace(folder(map[string][]byte{"spiece.model": model, "tokenizer_config.json": []byte(`{"extra_ids": 1000000000}`)}), tokenizer.HuggingFace{Name: "t5"})
+	assert.ErrorIs(t, err, tokenizer.ErrVocabulary)
+	assert.ErrorContains(t, err, "tokenizer_config.json: extra_ids is 1000000000")
 }
 
 // TestClassTemplates checks that a class's own special tokens replace those of

@@ -128,9 +128,11 @@ func (e *TextError) Unwrap() error { return e.Err }
 // Tokenize returns one row of contextLength ids per text, for CLIP's own
 // tokenizer: start of text, the text's ids, end of text, zeros. Of a text that is
 // too long the first ids are kept, and the last one of its row is end of text;
-// [Tokenizer.Length] tells. A contextLength below 1 means [DefaultContextLength].
+// [Tokenizer.Length] tells which texts are. A contextLength below 1 means
+// [DefaultContextLength].
 //
-// Every text has a row. An error is a *[TextError] and means a defect here.
+// Every text can be tokenized, so that an error means a defect of this package.
+// It is a *[TextError] about the first text that has one.
 func (t *Tokenizer) Tokenize(texts []string, contextLength int) ([][]int32, error) {
 	if contextLength < 1 {
 		contextLength = DefaultContextLength
@@ -156,7 +158,7 @@ func (t *Tokenizer) Tokenize(texts []string, contextLength int) ([][]int32, erro
 }
 
 // Unpadded returns the rows of Tokenize without the padding at their ends (the
-// pad=False of open_clip's tokenizers).
+// pad=False of open_clip's tokenizers). Its errors are those of Tokenize.
 func (t *Tokenizer) Unpadded(texts []string, contextLength int) ([][]int32, error) {
 	if contextLength < 1 {
 		contextLength = DefaultContextLength
@@ -172,14 +174,15 @@ func (t *Tokenizer) Unpadded(texts []string, contextLength int) ([][]int32, erro
 	return rows, nil
 }
 
-// Length is how many ids the row of a text has before it is padded or cut: over
-// the context length, the text loses some.
+// Length returns how many ids the row of a text has, special tokens among them,
+// before it is padded or cut. Tokenize cuts a text whose Length is over the
+// context length. An error means a defect of this package.
 func (t *Tokenizer) Length(text string) (int, error) {
 	ids, err := t.encode(text)
 	return t.row.special() + len(ids), err
 }
 
-// encode is Encode with its panic as the error of the text.
+// encode is Encode, but a panic becomes an error.
 func (t *Tokenizer) encode(text string) (ids []int32, err error) {
 	defer guard.Catch(&err)
 	return t.Encode(text), nil

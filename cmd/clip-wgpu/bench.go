@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
-	"github.com/clip-wgpu/clip-wgpu/gpu"
 	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/clip-wgpu/clip-wgpu/internal/usage"
 	"github.com/spf13/cobra"
@@ -189,7 +188,7 @@ func (b *bench) upload(ctx context.Context, m clip.Model) error {
 	if err != nil {
 		return err
 	}
-	session, err := interruptible(ctx, func() (*gpu.Session, error) { return m.Device().Load(p, m.Store()) })
+	session, err := m.Device().LoadContext(ctx, p, m.Store())
 	if err != nil {
 		return err
 	}

@@ -27,6 +27,37 @@ type classifier struct {
 	slides            *slideshow // with show
 }
 
+const classifyHelp = `classify tells which of some labels fits each image best: it gives each label a
+probability and writes the most probable first. The probabilities of an image add
+up to 1. With models that have a logit bias (SigLIP) they do not: there each label
+is judged by itself.
+
+The embedded model knows emoji and icon drawings by their English names and has
+never seen a photograph. It needs no --template; models trained on captions do
+better with one such as "a photo of a {}". The features of several templates
+are averaged. A file of labels has one on each line. It is UTF-8, or UTF-16 that
+begins with a byte-order mark. Labels longer than the model's context are cut, as
+open_clip does; a note on stderr counts them.
+
+--format says how the answers are written:
+
+  table     a line for each image, for people; names that would break the line, or
+            are not UTF-8, are in Go's quotes
+  jsonl     {"image":..., "model":..., "results":[{"label":..., "probability":...}, ...]}
+            for each image, with "activation":"sigmoid" where the model has a logit
+            bias; --json means the same
+  csv, tsv  a heading, then columns image, label, probability for each label of an
+            image
+
+` + recordsHelp + `
+
+` + imageHelp + `
+
+When all images are done, --show opens a window with one image and its
+probabilities. Space and the right arrow show the next image, the left arrow the
+one before; escape closes the window. Only programs built with -tags glfw have
+--show.`
+
 func newClassifyCommand(g *globals) *cobra.Command {
 	var c classifier
 	var labels []string
@@ -34,33 +65,7 @@ func newClassifyCommand(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "classify IMAGE|DIR|-... --labels a,b,c|FILE",
 		Short: "Tell which of some labels fits each image best",
-		Long: `classify tells which of some labels fits each image best: the probabilities
-over the labels, most probable first. Of models with a logit bias (SigLIP) each
-label has a probability of its own.
-
-The embedded model knows emoji and icon drawings by their English names and has
-never seen a photograph. It needs no --template; models trained on captions do
-better with one such as "a photo of a {}". The features of several templates
-are averaged. A file of labels is UTF-8, or UTF-16 that begins with a byte-order
-mark. Labels longer than the model's context are cut, as open_clip does; a note
-on stderr counts them.
-
---format says how the answers are written:
-
-  table     a line an image, for people; names that would break it, or are not
-            UTF-8, are in Go's quotes
-  jsonl     {"image":..., "model":..., "results":[{"label":..., "probability":...}, ...]}
-            for each image, with "activation":"sigmoid" where the model has a logit
-            bias; --json means the same
-  csv, tsv  columns image, label, probability under a heading, a line for each label
-
-` + recordsHelp + `
-
-` + imageHelp + `
-
---show then opens a window with an image and its probabilities at a time: space
-or the right arrow for the next one, the left arrow for the one before, escape
-to end. Programs built with -tags glfw have it.`,
+		Long:  classifyHelp,
 		Example: `  clip-wgpu classify clip/emoji-clip/examples --labels clip/emoji-clip/examples/labels.txt
   clip-wgpu classify cat.jpg dog.jpg --model ./ViT-B-32 --labels cat,dog --template "a photo of a {}"`,
 		DisableFlagsInUseLine: true,
@@ -81,7 +86,7 @@ to end. Programs built with -tags glfw have it.`,
 	f.StringArrayVar(&c.templates, "template", nil, "`text` around a label, with {} for it; may be given several times")
 	f.Var(&top, "top", "labels to show of each image (default 3 in a table, else all)")
 	f.StringVar(&c.format, "format", "", "`format` of the answers: csv, jsonl, table (default) or tsv")
-	f.BoolVar(&c.show, "show", false, "then show the images in a window")
+	f.BoolVar(&c.show, "show", false, "show the images in a window when all are done")
 	c.search.addFlags(cmd)
 	return cmd
 }
@@ -116,7 +121,7 @@ func (c *classifier) command(cmd *cobra.Command, g *globals, args, labels []stri
 	}
 	return withModel(cmd, g, func(ctx context.Context, s *session) error {
 		c.session = s
-		c.answers = c.newAnswers(stdoutSink{ctx, cmd.OutOrStdout()}, images)
+		c.answers = c.newAnswers(cmd.OutOrStdout(), images)
 		if c.show {
 			c.slides = &slideshow{answerWriter: c.answers, options: c.search.options()}
 			c.answers = c.slides
@@ -181,7 +186,7 @@ func readLabels(ctx context.Context, value string, stdin io.Reader) ([]string, e
 var fileExtensions = append([]string{".txt", ".csv", ".tsv", ".json"}, imageExtensions...)
 
 func (c *classifier) run(ctx context.Context, images []input) error {
-	if err := c.countCut(); err != nil {
+	if err := c.countCut(ctx); err != nil {
 		return err
 	}
 	classes, err := interruptible(ctx, func() (clip.Tensor, error) {
@@ -218,19 +223,19 @@ func (c *classifier) run(ctx context.Context, images []input) error {
 }
 
 // countCut counts the labels, in their templates, that are too long.
-func (c *classifier) countCut() error {
+func (c *classifier) countCut(ctx context.Context) error {
 	t := c.model.Tokenizer()
 	prompts, err := clip.Prompts(c.labels, c.templates)
 	if err != nil || t == nil { // then ZeroShotClassifier says why
 		return err
 	}
-	for p := range tokenizeEach(t, c.model.Config().TextCfg.ContextLength, textInputs(prompts)) {
+	for p := range tokenizeEach(ctx, t, c.model.Config().TextCfg.ContextLength, textInputs(prompts)) {
 		if p.err != nil {
 			return fmt.Errorf("label %w", &inputError{p.id, p.err})
 		}
 		c.cut.count(p)
 	}
-	return nil
+	return ctx.Err()
 }
 
 // best returns the most probable labels first.

@@ -21,30 +21,33 @@ func newEmbedCommand(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "embed [IMAGE|DIR|-]... [--text TEXT]... [--text-file FILE]... -o FILE|-",
 		Short: "Write the unit feature vectors of images and texts to a file",
-		Long: `embed writes the unit feature vectors of images and texts to a file, a row
-each in the order given: images, then --text, then --text-file. The extension of
-the file's name says the format, or else --format:
+		Long: `embed writes the unit feature vectors of images and texts to a file, a row for
+each: first the images, then --text, then --text-file, in the order given. The
+extension of the file's name says the format, or --format where it says none:
 
   npy          a float32 matrix; FILE.npy.ids.jsonl has {"kind":..., "id":...}
                for each row
   jsonl        {"kind":..., "id":..., "embedding":[...]} for each row
-  csv, tsv     columns kind, id, e0, e1 ... under a heading
-  safetensors  the tensor "embeddings"; the metadata has the model and the ids
+  csv, tsv     a heading, then columns kind, id, e0, e1 ... for each row
+  safetensors  the float32 tensor "embeddings"; the metadata has the model and,
+               as JSON, the kind and id of each row
 
-An id is an image's path as given, or the text. The output appears when it is
-whole. After an interrupt it holds the rows that were finished.
+The kind is image or text, the id an image's path as given or the text itself.
+The file appears when it is whole. After an interrupt it holds the rows that were
+finished.
 
--o - is stdout, in jsonl unless --format says another: lines come as they are
-finished, npy and safetensors at the end. There npy is the matrix alone, its
-rows in the order of the inputs, and therefore refused with --skip-errors.
+-o - writes to stdout, in jsonl unless --format says another. Rows of csv, jsonl
+and tsv come as they are finished, npy and safetensors at the end. npy on stdout
+has no ids, only rows in the order of the inputs. With --skip-errors it is
+refused, since nobody could tell which rows are missing.
 
 ` + recordsHelp + `
 
 ` + imageHelp + `
 
-A file of texts has one on each line, also where it is empty. It is UTF-8, or
-UTF-16 that begins with a byte-order mark. Texts longer than the model's context
-are cut, as open_clip does; a note on stderr counts them.`,
+A file of texts has a text on each line; an empty line is an empty text. The file
+is UTF-8, or UTF-16 that begins with a byte-order mark. Texts longer than the
+model's context are cut, as open_clip does; a note on stderr counts them.`,
 		Example: `  clip-wgpu embed photos --model ./ViT-B-32 -o photos.npy
   find . -name '*.jpg' | clip-wgpu embed - --skip-errors -o all.safetensors
   clip-wgpu embed --text "a red apple" --text pizza -o - --format csv`,
@@ -86,7 +89,7 @@ func (e *embedding) command(cmd *cobra.Command, g *globals, args []string) error
 	}
 	// Made before the GPU works, to learn now that it cannot be written.
 	e.rows, err = newRowWriter(e.output, rowOptions{
-		e.format, g.force, cmp.Or(g.model, clip.Embedded), ids, cmd.OutOrStdout(), cmd.Context(),
+		e.format, g.force, cmp.Or(g.model, clip.Embedded), ids, cmd.OutOrStdout(),
 	})
 	if err != nil {
 		return err
@@ -213,7 +216,7 @@ func (e *embedding) emit(kind string) func(names []string, features clip.Tensor)
 	return func(names []string, features clip.Tensor) error {
 		dim := features.Shape[1]
 		for i, name := range names {
-			if err := e.rows.write(rowID{kind, name}, features.Data[i*dim:(i+1)*dim]); err != nil {
+			if err := e.rows.write(rowID{kind, rawText(name)}, features.Data[i*dim:(i+1)*dim]); err != nil {
 				return outputError(e.outputName(), err)
 			}
 			e.written++
@@ -225,7 +228,7 @@ func (e *embedding) emit(kind string) func(names []string, features clip.Tensor)
 func rowIDs(kind string, inputs []input) []rowID {
 	ids := make([]rowID, len(inputs))
 	for i, in := range inputs {
-		ids[i] = rowID{kind, in.id}
+		ids[i] = rowID{kind, rawText(in.id)}
 	}
 	return ids
 }

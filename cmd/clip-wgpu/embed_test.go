@@ -102,7 +102,7 @@ func TestEmbedFormatsAgree(t *testing.T) {
 	require.NoError(t, os.WriteFile(texts, []byte("rose\n\npizza <b>\n"), 0o666))
 	args := []string{"embed", example("rose"), "-", example("rocket"), "--text", "a, b", "--text-file", texts, "--batch", "2", "-o"}
 	want := []rowID{
-		{"image", example("rose")}, {"image", example("pizza")}, {"image", example("rocket")},
+		{"image", rawText(example("rose"))}, {"image", rawText(example("pizza"))}, {"image", rawText(example("rocket"))},
 		{"text", "a, b"}, {"text", "rose"}, {"text", ""}, {"text", "pizza <b>"},
 	}
 	var results []matrix
@@ -157,8 +157,8 @@ func TestEmbedSkipsBadImages(t *testing.T) {
 	assert.Contains(t, o.stderr, "1 of 100 inputs skipped")
 	m := readNPY(t, path)
 	require.Len(t, m.ids, 99)
-	assert.False(t, slices.Contains(m.ids, rowID{"image", filepath.Join(images, "42.png")}))
-	assert.Equal(t, rowID{"image", filepath.Join(images, "43.png")}, m.ids[42])
+	assert.False(t, slices.Contains(m.ids, rowID{"image", rawText(filepath.Join(images, "42.png"))}))
+	assert.Equal(t, rowID{"image", rawText(filepath.Join(images, "43.png"))}, m.ids[42])
 }
 
 func TestEmbedOutputsThatCannotBe(t *testing.T) {
@@ -193,7 +193,7 @@ func TestEmbedOutputsThatCannotBe(t *testing.T) {
 
 func TestTooManyIDsForSafetensors(t *testing.T) {
 	folder := t.TempDir()
-	ids := slices.Repeat([]rowID{{"text", strings.Repeat("x", 1<<20)}}, 50)
+	ids := slices.Repeat([]rowID{{"text", rawText(strings.Repeat("x", 1<<20))}}, 50)
 	_, err := newRowWriter(filepath.Join(folder, "x.safetensors"), rowOptions{ids: ids})
 	require.ErrorContains(t, err, "50 rows")
 	requireFiles(t, folder)
@@ -258,7 +258,7 @@ func TestEmbedToStdout(t *testing.T) {
 	temporary := t.TempDir()
 	t.Setenv("TMPDIR", temporary)
 	args := []string{"embed", example("rose"), example("pizza"), "--text", "a, b", "-o", "-"}
-	want := []rowID{{"image", example("rose")}, {"image", example("pizza")}, {"text", "a, b"}}
+	want := []rowID{{"image", rawText(example("rose"))}, {"image", rawText(example("pizza"))}, {"text", "a, b"}}
 	var rows [][][]float32
 	for _, format := range []string{"", "jsonl", "csv", "tsv", "safetensors", "npy"} {
 		with := args

@@ -26,7 +26,7 @@ var otherExtensions = map[string]string{
 	".tga": "TGA", ".xcf": "GIMP",
 }
 
-// countFormats is such as "2 HEIC, 1 AVIF (not supported)".
+// countFormats lists counts, the largest first, as "2 HEIC, 1 AVIF (not supported)".
 func countFormats(counts map[string]int) string {
 	names := slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
 		return cmp.Or(counts[b]-counts[a], strings.Compare(a, b))
@@ -48,7 +48,7 @@ func (c *console) noteLeftOut(counts map[string]int) {
 	}
 }
 
-// plural is such as "1 file" or "2 files".
+// plural returns "1 file" for one, "2 files" for two.
 func plural(n int, noun string) string {
 	if n == 1 {
 		return "1 " + noun

@@ -27,7 +27,7 @@ type imageSearch struct {
 	excludeDirs []string
 	orient      bool
 	mustExist   bool                     // the first error ends the search
-	hint        func(name string) string // what an argument may be that is no file
+	hint        func(name string) string // added to the error of an argument that is no file; may be nil
 
 	leftOut map[string]int // pictures that cannot be read, by the name of their format
 }
@@ -40,18 +40,19 @@ func (s *imageSearch) addFlags(cmd *cobra.Command) {
 }
 
 // imageHelp documents imageSearch's arguments and flags.
-const imageHelp = `Of a folder, the images in and below it are taken, sorted by name: files named
-*.bmp, .gif, .jpg (.jpeg, .jpe, .jfif), .png (.apng), .tif (.tiff) and .webp.
-Pictures of other formats there (HEIC, AVIF, raw ones ...) are counted on stderr.
-Links to folders are not followed. Hidden files and folders (.*, and what systems
-keep: @eaDir, #recycle, __MACOSX ...) are left out unless --include-hidden asks
-for them; so are folders that --exclude-dir names. What is an argument itself is
-always taken. - reads paths from stdin, a line each.
+const imageHelp = `A folder means the images in and below it, sorted by name: files named *.bmp, .gif,
+.jpg (.jpeg, .jpe, .jfif), .png (.apng), .tif (.tiff) and .webp. A note on stderr
+counts pictures of other formats in it (HEIC, AVIF, raw ...). Links to folders are
+not followed. Hidden files and folders are left out (.*, and those that systems
+keep: @eaDir, #recycle, __MACOSX ...); --include-hidden takes them. Folders that
+--exclude-dir names are left out, too. A file or folder that is an argument itself
+is always taken. The argument - reads paths from stdin, one on each line.
 
-An image that cannot be read ends the command; with --skip-errors it is listed
-on stderr, the others are done, and the exit code is 3. --orient turns images
-upright by their EXIF orientation. Without it they are taken as they are stored,
-as open_clip does, and a note on stderr counts those that are stored turned.`
+An image that cannot be read ends the command. With --skip-errors it is listed on
+stderr, the others are done, and the exit code is 3.
+
+Images are taken as they are stored, as open_clip does, and a note on stderr counts
+those that are stored turned. --orient turns them upright by their EXIF orientation.`
 
 // check refuses flags that make no sense.
 func (s *imageSearch) check(cmd *cobra.Command) error {

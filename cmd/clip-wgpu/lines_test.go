@@ -101,7 +101,7 @@ func TestTextsInOtherEncodings(t *testing.T) {
 		}
 		o := programWithInput(t, paths, "embed", "-", "-o", "-", "--format", "tsv")
 		o.requireDone(t)
-		assert.Equal(t, []rowID{{"image", example("rose")}, {"image", example("pizza")}}, matrixOf(t, readTSV(t, o.stdout)).ids)
+		assert.Equal(t, []rowID{{"image", rawText(example("rose"))}, {"image", rawText(example("pizza"))}}, matrixOf(t, readTSV(t, o.stdout)).ids)
 	}
 
 	latin := write("latin.txt", "pizza\nros\xe9\ncake\n")

@@ -27,7 +27,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root := newRootCommand()
 	root.SetArgs(append([]string{}, args...)) // nil would mean os.Args
 	root.SetIn(stdin)
-	root.SetOut(stdout)
+	root.SetOut(stdoutWriter{ctx, stdout})
 	root.SetErr(stderr)
 	return report(root.ExecuteContext(ctx), stderr)
 }

@@ -20,15 +20,19 @@ func newModelsCommand(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "models [NAME]",
 		Short: "List open_clip's models and which of them run here",
-		Long: `models lists the models that open_clip has by name: their family, number of
-parameters, image size, whether they run here or what is missing, and the tags
-of their published weights: --model NAME:TAG downloads and uses those. Models of
-images and text that run come first, then those that do not, then others.
---runs lists only the first, --family only those of one family, such as SigLIP.
+		Long: `models lists the models that open_clip has by name, a line for each: its family,
+number of parameters, image size in pixels, whether it runs here, the tags of its
+published weights, and what is missing if it does not run. Elsewhere, --model
+NAME:TAG downloads and uses the weights of a tag.
 
---coverage counts, by family, the models of images and text that run here.
-NAME --shapes lists the tensors of that model's state dict and nothing else, a
-line each: name and dimensions with blanks between, a scalar its name alone.`,
+Models of images and text that run come first, then those that do not run, then
+models of other kinds. --runs lists only models that run, --family only those of
+one family, such as SigLIP. --coverage counts the models of images and text that
+run, by family.
+
+NAME --shapes lists the tensors of that model's state dict and nothing else, one
+on each line: its name and dimensions, separated by blanks. A scalar has no
+dimensions.`,
 		Example: `  clip-wgpu models ViT-B-32
   clip-wgpu models --coverage`,
 		Args: func(cmd *cobra.Command, args []string) error {

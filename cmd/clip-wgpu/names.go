@@ -9,8 +9,8 @@ import (
 	"unicode/utf8"
 )
 
-// A file's name is bytes, which need not be UTF-8. No output makes two of them
-// alike: JSON has them as rawText, lines for people as shown, CSV and TSV as they are.
+// A file's name is bytes, which need not be UTF-8. Two names look different in every
+// output: JSON has them as rawText, lines for people as shown, CSV and TSV as they are.
 
 // rawText is a name or text in JSON, in the form of Python's os.fsdecode: a byte
 // 0xNN that is not UTF-8 is the lone surrogate \udcNN, which json.loads and
@@ -35,7 +35,7 @@ func (s rawText) MarshalJSON() ([]byte, error) {
 	return append(out, '"'), nil
 }
 
-// validPrefix is the length of what of s is UTF-8.
+// validPrefix is how many bytes at the beginning of s are UTF-8.
 func validPrefix(s string) int {
 	for i, r := range s {
 		if _, size := utf8.DecodeRuneInString(s[i:]); r == utf8.RuneError && size == 1 {

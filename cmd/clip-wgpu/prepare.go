@@ -20,19 +20,14 @@ type prepared struct {
 	cut    bool      // the text was too long for the model
 }
 
-// prepare has work fill in what in becomes. A panic of work is in's error.
-func prepare(in input, work func(p *prepared) error) prepared {
-	p := prepared{input: in}
+// prepare lets work make an input ready. A panic of work is the input's error.
+func prepare(in input, work func(p *prepared) error) (p prepared) {
+	p.input = in
 	if p.err == nil {
-		_, p.err = caught(func() (none struct{}, err error) { return none, work(&p) })
+		defer guard.Catch(&p.err)
+		p.err = work(&p)
 	}
 	return p
-}
-
-// caught is f with its panic as the error.
-func caught[T any](f func() (T, error)) (value T, err error) {
-	defer guard.Catch(&err)
-	return f()
 }
 
 // decodeAhead yields the images of inputs in order, while others, up to ahead
@@ -86,10 +81,11 @@ func decodeImage(p *prepared, t *preprocess.Transform, opts []preprocess.Option)
 }
 
 // tokenizeEach yields the token ids of inputs, rows of contextLength, in order.
-func tokenizeEach(t *tokenizer.Tokenizer, contextLength int, inputs []input) iter.Seq[prepared] {
+// It ends early when ctx is done.
+func tokenizeEach(ctx context.Context, t *tokenizer.Tokenizer, contextLength int, inputs []input) iter.Seq[prepared] {
 	return func(yield func(prepared) bool) {
 		for _, in := range inputs {
-			if !yield(prepare(in, func(p *prepared) error { return tokenizeText(p, t, contextLength) })) {
+			if ctx.Err() != nil || !yield(prepare(in, func(p *prepared) error { return tokenizeText(p, t, contextLength) })) {
 				return
 			}
 		}
@@ -107,7 +103,7 @@ var tokenizeText = func(p *prepared, t *tokenizer.Tokenizer, contextLength int) 
 	return err
 }
 
-// textError drops from the error of the only text its number.
+// textError takes the number of the text, of which there is one, off an error.
 func textError(err error) error {
 	var one *tokenizer.TextError
 	if errors.As(err, &one) {

@@ -38,7 +38,7 @@ func TestPanicsAreErrorsOfTheirInputs(t *testing.T) {
 
 	o := program(t, append(args, "--skip-errors")...)
 	assert.Equal(t, exitSkipped, o.code)
-	assert.Equal(t, []rowID{{"image", example("pizza")}, {"image", example("guitar")}, {"text", "a"}, {"text", "b"}}, decodeLines[rowID](t, o.stdout))
+	assert.Equal(t, []rowID{{"image", rawText(example("pizza"))}, {"image", rawText(example("guitar"))}, {"text", "a"}, {"text", "b"}}, decodeLines[rowID](t, o.stdout))
 	lines := strings.Split(strings.TrimSuffix(o.stderr, "\n"), "\n")
 	require.Len(t, lines, 3, o.stderr)
 	assert.Regexp(t, `^clip-wgpu: skipped: \S+rose\.png: internal error, please report it: planted; in a decoder \(prepare_test\.go:\d+\)$`, lines[0])

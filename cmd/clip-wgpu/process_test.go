@@ -9,7 +9,9 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -38,6 +40,18 @@ func process(t *testing.T, args ...string) (cmd *exec.Cmd, stderr *bytes.Buffer)
 // manyImages is a list of far more images than a test waits for.
 func manyImages() []string { return slices.Repeat([]string{example("pizza"), example("rose")}, 20000) }
 
+// waitForRows returns when rows have reached a file of that pattern.
+func waitForRows(t *testing.T, pattern string) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		files, _ := filepath.Glob(pattern)
+		return slices.ContainsFunc(files, func(f string) bool {
+			info, err := os.Stat(f)
+			return err == nil && info.Size() > 0
+		})
+	}, time.Minute, 10*time.Millisecond)
+}
+
 func TestInterruptKeepsFinishedRows(t *testing.T) {
 	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) { // the program inherits what ran the tests, such as nohup
@@ -49,15 +63,7 @@ func TestInterruptKeepsFinishedRows(t *testing.T) {
 		cmd, stderr := process(t, "embed", "-", "-o", path)
 		cmd.Stdin = strings.NewReader(strings.Join(manyImages(), "\n"))
 		require.NoError(t, cmd.Start())
-		require.Eventually(t, func() bool { // until rows have reached the file
-			files, _ := filepath.Glob(path + ".*.tmp")
-			for _, f := range files {
-				if info, err := os.Stat(f); err == nil && info.Size() > 0 {
-					return true
-				}
-			}
-			return false
-		}, time.Minute, 10*time.Millisecond)
+		waitForRows(t, path+".*.tmp")
 		start := time.Now()
 		require.NoError(t, cmd.Process.Signal(sig))
 		require.Error(t, cmd.Wait())
@@ -161,7 +167,8 @@ func TestEmbedToClosedStdoutIsQuiet(t *testing.T) {
 
 // A reader of stdout that does not read keeps nobody from interrupting.
 func TestInterruptWhileStdoutIsFull(t *testing.T) {
-	for _, args := range [][]string{{"embed", "-", "-o", "-"}, {"classify", "-", "--labels", "a,b"}} {
+	for _, args := range [][]string{{"embed", "-", "-o", "-"}, {"classify", "-", "--labels", "a,b"},
+		{"embed", "--text", "a", "-o", "-", "--format", "npy"}, {"tokenize", "a"}, {"models", "--json"}} {
 		cmd, stderr := process(t, args...)
 		cmd.Stdin = strings.NewReader(strings.Join(manyImages(), "\n"))
 		read, write, err := os.Pipe()
@@ -181,4 +188,26 @@ func TestInterruptWhileStdoutIsFull(t *testing.T) {
 		require.NoError(t, write.Close())
 		require.NoError(t, read.Close())
 	}
+}
+
+// Formats that wait for the last row give stdout what is finished by an interrupt.
+func TestInterruptKeepsRowsForStdout(t *testing.T) {
+	folder := t.TempDir()
+	cmd, stderr := process(t, "embed", "-", "-o", "-", "--format", "npy")
+	cmd.Env = append(cmd.Env, "TMPDIR="+folder)
+	cmd.Stdin = strings.NewReader(strings.Join(manyImages(), "\n"))
+	var stdout bytes.Buffer
+	cmd.Stdout = &stdout
+	require.NoError(t, cmd.Start())
+	waitForRows(t, filepath.Join(folder, "*", "rows.*.tmp"))
+	require.NoError(t, cmd.Process.Signal(os.Interrupt))
+	require.Error(t, cmd.Wait())
+	assert.Equal(t, exitInterrupted, cmd.ProcessState.ExitCode(), stderr)
+	rows := regexp.MustCompile(`^clip-wgpu: interrupted: (\d+) of 40000 rows are in stdout\n$`).FindStringSubmatch(stderr.String())
+	require.NotNil(t, rows, stderr)
+	n, err := strconv.Atoi(rows[1])
+	require.NoError(t, err)
+	assert.Contains(t, stdout.String(), "'shape': ("+rows[1]+", 128)")
+	assert.Equal(t, npyHeaderBytes+4*128*n, stdout.Len())
+	requireFiles(t, folder)
 }

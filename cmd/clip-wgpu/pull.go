@@ -13,15 +13,21 @@ func newPullCommand(g *globals) *cobra.Command {
 	return &cobra.Command{
 		Use:   "pull MODEL",
 		Short: "Download a model from the Hugging Face hub",
-		Long: `pull downloads a model, where it is not here yet, and prints the folder that it
-lies in. MODEL is as for --model: hf-hub:ORG/NAME or ORG/NAME, with @REVISION
-where another than main is meant; the address of the model's page on the hub, or
-of a file of weights there; or NAME:TAG, see clip-wgpu models.
+		Long: `pull downloads a model, unless it is here already, and prints the folder with its
+files. MODEL is one of
 
-The folder is in the cache that Python's huggingface_hub uses, too. As there,
-HF_HOME or HF_HUB_CACHE say where it is, HF_TOKEN opens private and gated
-models, HF_ENDPOINT names a mirror, and with HF_HUB_OFFLINE=1 nothing is
-downloaded. A download that was stopped goes on where it was.`,
+  NAME:TAG         open_clip's name of a model and of its weights, as clip-wgpu
+                   models lists them
+  hf-hub:ORG/NAME  a model on the hub; @REVISION after it means another revision
+                   than main, and hf-hub: may be missing where no folder ORG is
+                   here
+  https://...      the address of the model's page on the hub, or of a file of
+                   weights there
+
+The folder is in the cache of Python's huggingface_hub, and the environment means
+the same as there: HF_HOME or HF_HUB_CACHE say where the cache is, HF_TOKEN opens
+private and gated models, HF_ENDPOINT names a mirror, and with HF_HUB_OFFLINE=1
+nothing is downloaded. A download that was stopped goes on where it stopped.`,
 		Example: `  clip-wgpu pull ViT-B-32:laion2b_s34b_b79k
   clip-wgpu pull openai/clip-vit-base-patch32
   clip-wgpu pull https://huggingface.co/timm/vit_base_patch32_clip_224.openai`,
@@ -38,14 +44,14 @@ downloaded. A download that was stopped goes on where it was.`,
 			})
 			g.console().clear()
 			if err != nil {
-				return err
+				return loadHint(args[0], err)
 			}
 			if path == "" || path == clip.Embedded {
 				return fmt.Errorf("%s is part of this program, there is nothing to download", clip.Embedded)
 			}
 			info, err := os.Stat(path)
 			if err != nil {
-				return loadHint(args[0], err)
+				return err
 			}
 			folder := path
 			if !info.IsDir() {

@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// recordsHelp documents recordWriters.
-const recordsHelp = `CSV quotes fields as RFC 4180 says; its lines end in LF. TSV writes \t, \n, \r and
-\\ in fields for tab, line feed, carriage return and backslash. Names of files
-that are not UTF-8 keep their bytes in both. In JSON such a byte 0xNN is \udcNN,
-as Python's os.fsdecode has it and os.fsencode turns it back.`
+// recordsHelp documents recordWriters and rawText.
+const recordsHelp = `CSV quotes fields as RFC 4180 says, and its lines end in LF. TSV writes a tab, line
+feed, carriage return or backslash in a field as \t, \n, \r or \\. In both, names
+of files that are not UTF-8 keep their bytes. JSON writes such a byte 0xNN as
+\udcNN, as Python's os.fsdecode does; os.fsencode turns it back.`
 
 // recordWriter writes records in one call of w.
 type recordWriter func(w io.Writer, records ...[]string) error

@@ -46,7 +46,7 @@ func matrixOf(t *testing.T, records [][]string) (m matrix) {
 	require.Equal(t, []string{"kind", "id", "e0", "e1"}, records[0][:4])
 	for _, fields := range records[1:] {
 		require.Len(t, fields, len(records[0]))
-		m.ids = append(m.ids, rowID{fields[0], fields[1]})
+		m.ids = append(m.ids, rowID{fields[0], rawText(fields[1])})
 		row := make([]float32, len(fields)-2)
 		for i, f := range fields[2:] {
 			v, err := strconv.ParseFloat(f, 32)

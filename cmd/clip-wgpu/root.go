@@ -22,8 +22,8 @@ drawings by their English names, and has never seen a photograph. --model takes
   a file of weights: safetensors, PyTorch's .pt, .pth and .bin, OpenAI's archives
   and .npz; --config says which model it is where nothing beside it does;
   NAME:TAG, open_clip's name of a model and of its weights (clip-wgpu models);
-  hf-hub:ORG/NAME, a model on the Hugging Face hub; also ORG/NAME alone where no
-  folder ORG is here, and the address of the model's page.
+  hf-hub:ORG/NAME, a model on the Hugging Face hub, or the address of its page;
+  hf-hub: may be missing where no folder ORG is here.
 
 The last two are downloaded once, see clip-wgpu pull --help.
 
@@ -79,7 +79,7 @@ func newRootCommand() *cobra.Command {
 	f.Var(&g.maxMemory, "max-gpu-mem", "most GPU memory to use, such as 512M or 2G (default: no limit)")
 	f.Var(&g.weights, "weights", "how the device stores weights: f32, f16, bf16 or q8")
 	f.BoolVar(&g.force, "force", false, "replace files that exist")
-	f.BoolVar(&g.skipErrors, "skip-errors", false, "list inputs that cannot be read on stderr and go on; exit code 3")
+	f.BoolVar(&g.skipErrors, "skip-errors", false, "list inputs that cannot be read on stderr and do the others; the exit code is 3")
 	f.BoolVar(&g.json, "json", false, "write JSON lines")
 	f.BoolVar(&g.quiet, "quiet", false, "write results and errors only")
 	root.Version = version()

@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -17,17 +16,9 @@ import (
 
 // rowID says what a row of features belongs to.
 type rowID struct {
-	Kind string `json:"kind"` // image or text
-	ID   string `json:"id"`   // the path as given, or the text
+	Kind string  `json:"kind"` // image or text
+	ID   rawText `json:"id"`   // the path as given, or the text
 }
-
-// jsonID is a rowID in JSON.
-type jsonID struct {
-	Kind string  `json:"kind"`
-	ID   rawText `json:"id"`
-}
-
-func (id rowID) json() jsonID { return jsonID{id.Kind, rawText(id.ID)} }
 
 // rowWriter stores one vector after the other; commit makes the file appear
 // with what it has, discard drops it (and does nothing after commit).
@@ -38,7 +29,7 @@ type rowWriter interface {
 }
 
 // rowFormats are the formats by the extension of their files' names. Those that
-// stream write a row when it is there.
+// stream write every row as soon as it is known.
 var rowFormats = map[string]struct {
 	open    func(path string, o rowOptions) (rowWriter, error)
 	streams bool
@@ -54,9 +45,8 @@ type rowOptions struct {
 	format string // "" where the file's name says it
 	force  bool
 	model  string
-	ids    []rowID         // of all rows that may come
-	stdout io.Writer       // for the path "-"
-	ctx    context.Context // ends a write to stdout that nobody reads
+	ids    []rowID   // of all rows that may come
+	stdout io.Writer // for the path "-"
 }
 
 // formatOf is the format that a file's name says, or "".
@@ -86,7 +76,7 @@ type lineRows struct {
 func newLineRows(writeRow func(io.Writer, bool, rowID, []float32) error) func(string, rowOptions) (rowWriter, error) {
 	return func(path string, o rowOptions) (rowWriter, error) {
 		if path == stdoutPath {
-			return &lineRows{sink: stdoutSink{o.ctx, o.stdout}, writeRow: writeRow}, nil
+			return &lineRows{sink: stdoutSink{o.stdout}, writeRow: writeRow}, nil
 		}
 		f, err := createPending(path, o.force)
 		return &lineRows{sink: f, writeRow: writeRow}, err
@@ -101,9 +91,9 @@ func (r *lineRows) write(id rowID, vector []float32) error {
 // writeJSONRow writes {"kind":..., "id":..., "embedding":[...]}.
 func writeJSONRow(w io.Writer, _ bool, id rowID, vector []float32) error {
 	return newJSONLines(w).Encode(struct {
-		jsonID
+		rowID
 		Embedding []float32 `json:"embedding"`
-	}{id.json(), vector})
+	}{id, vector})
 }
 
 func writeCSVRow(w io.Writer, first bool, id rowID, vector []float32) error {
@@ -116,7 +106,7 @@ func writeTSVRow(w io.Writer, first bool, id rowID, vector []float32) error {
 
 // writeFields writes kind, id and a column for each element, under a heading.
 func writeFields(w io.Writer, write recordWriter, first bool, id rowID, vector []float32) error {
-	heading, fields := []string{"kind", "id"}, []string{id.Kind, id.ID}
+	heading, fields := []string{"kind", "id"}, []string{id.Kind, string(id.ID)}
 	for i, v := range vector {
 		heading = append(heading, "e"+strconv.Itoa(i))
 		fields = append(fields, strconv.FormatFloat(float64(v), 'g', -1, 32))
@@ -156,7 +146,7 @@ func newNPYRows(path string, o rowOptions) (rowWriter, error) {
 
 func (r *npyRows) write(id rowID, vector []float32) error {
 	r.rows, r.dim = r.rows+1, len(vector)
-	if err := newJSONLines(r.ids).Encode(id.json()); err != nil {
+	if err := newJSONLines(r.ids).Encode(id); err != nil {
 		return err
 	}
 	_, err := r.data.Write(appendF32(nil, vector))
@@ -204,7 +194,7 @@ func appendF32(b []byte, vector []float32) []byte {
 type tensorRows struct {
 	spool   *pendingFile
 	options rowOptions
-	ids     []jsonID
+	ids     []rowID
 	dim     int
 }
 
@@ -224,7 +214,7 @@ func newTensorRows(path string, o rowOptions) (rowWriter, error) {
 }
 
 func (r *tensorRows) write(id rowID, vector []float32) error {
-	r.ids = append(r.ids, id.json())
+	r.ids = append(r.ids, id)
 	r.dim = len(vector)
 	_, err := r.spool.Write(appendF32(nil, vector))
 	return err

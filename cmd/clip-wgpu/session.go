@@ -12,6 +12,7 @@ import (
 	"github.com/clip-wgpu/clip-wgpu/clip"
 	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
 	"github.com/clip-wgpu/clip-wgpu/internal/await"
+	"github.com/clip-wgpu/clip-wgpu/internal/guard"
 	"github.com/spf13/cobra"
 )
 
@@ -53,7 +54,7 @@ func withModel(cmd *cobra.Command, g *globals, work func(ctx context.Context, s 
 	return err
 }
 
-// loadHint explains --model to who names something that is not there.
+// loadHint says in plain words that the model's folder or file is not there.
 func loadHint(source string, err error) error {
 	var path *fs.PathError
 	if errors.As(err, &path) && path.Path == source && errors.Is(err, fs.ErrNotExist) {
@@ -62,10 +63,13 @@ func loadHint(source string, err error) error {
 	return err
 }
 
-// interruptible returns what f returns, or at once ctx's error: a driver that
-// compiles a kernel does not stop for a context, but the program can leave it behind.
+// interruptible returns what f returns, or ctx's error as soon as ctx ends. A
+// driver that compiles a kernel hears no context; the program leaves it behind.
 func interruptible[T any](ctx context.Context, f func() (T, error)) (T, error) {
-	return await.Do(ctx, func() (T, error) { return caught(f) }, nil) // nobody else could catch a panic of that goroutine
+	return await.Do(ctx, func() (value T, err error) {
+		defer guard.Catch(&err) // nobody else could catch a panic of this goroutine
+		return f()
+	}, nil)
 }
 
 // skip lists an input that cannot be read; without --skip-errors it ends the work.
@@ -92,7 +96,8 @@ func (s *session) result(total int) error {
 	return &exitError{exitSkipped, fmt.Sprintf("%d of %d inputs skipped", s.skipped, total)}
 }
 
-// noteOddities tells at the end what a user may not expect of the results.
+// noteOddities notes, at the end, what a user may not expect: files left out, images
+// stored turned, texts cut.
 func (s *session) noteOddities(leftOut map[string]int) {
 	s.noteLeftOut(leftOut)
 	if s.turned > 0 {
@@ -126,7 +131,7 @@ func (s *session) encodeTexts(ctx context.Context, texts []input, emit func(text
 		_, err := s.model.EncodeTexts(ctx, []string{texts[0].id})
 		return err // which says why there is no tokenizer
 	}
-	ready := tokenizeEach(t, s.model.Config().TextCfg.ContextLength, texts)
+	ready := tokenizeEach(ctx, t, s.model.Config().TextCfg.ContextLength, texts)
 	return s.encode(ctx, "text", len(texts), ready, emit, func(batch []prepared) (clip.Tensor, error) {
 		rows := make([][]int32, len(batch))
 		for i := range batch {
@@ -191,9 +196,9 @@ func (s *session) encode(ctx context.Context, kind string, total int, inputs ite
 	return flush()
 }
 
-// skipNotFinite skips the inputs of a batch whose features [n, embed_dim], as err
-// says, hold NaN. It returns the others and their features, and counts those
-// that are all zeros.
+// skipNotFinite skips the inputs of a batch whose features [n, embed_dim] hold NaN
+// or infinities, as err says. It returns the other inputs with their features, and
+// counts those that are all zeros.
 func (s *session) skipNotFinite(batch []prepared, features clip.Tensor, err error) ([]prepared, clip.Tensor, error) {
 	var odd *clip.NotFiniteError
 	if err != nil && !errors.As(err, &odd) {

@@ -12,6 +12,17 @@ import (
 // stdoutPath is the output that means stdout.
 const stdoutPath = "-"
 
+// stdoutWriter is what all commands write to. Its Write also returns when ctx ends,
+// since the reader of a pipe may have stopped reading.
+type stdoutWriter struct {
+	ctx context.Context
+	w   io.Writer
+}
+
+func (s stdoutWriter) Write(p []byte) (int, error) {
+	return interruptible(s.ctx, func() (int, error) { return s.w.Write(p) })
+}
+
 // sink is where rows of text go: a pendingFile or stdout.
 type sink interface {
 	io.Writer
@@ -19,22 +30,14 @@ type sink interface {
 	discard()
 }
 
-// stdoutSink writes at once. What is written cannot be taken back.
-type stdoutSink struct {
-	ctx context.Context
-	w   io.Writer
-}
-
-// Write also returns when ctx is done, since a pipe may have a reader that waits.
-func (s stdoutSink) Write(p []byte) (int, error) {
-	return interruptible(s.ctx, func() (int, error) { return s.w.Write(p) })
-}
+// stdoutSink writes at once. Nothing takes back what is written.
+type stdoutSink struct{ io.Writer }
 
 func (stdoutSink) commit() error { return nil }
 func (stdoutSink) discard()      {}
 
-// spooledRows are rows for stdout in a format that begins with what is known at
-// the end. They wait in a file.
+// spooledRows are rows for stdout in a format whose beginning tells how many
+// there are. They wait in a file.
 type spooledRows struct {
 	rowWriter
 	stdout       io.Writer
@@ -63,7 +66,11 @@ func (r *spooledRows) commit() error {
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(r.stdout, f)
+	w := r.stdout
+	if out, ok := w.(stdoutWriter); ok && out.ctx.Err() != nil {
+		w = out.w // finished rows still go out after an interrupt; a second one kills
+	}
+	_, err = io.Copy(w, f)
 	return cmp.Or(err, f.Close())
 }
 

@@ -15,15 +15,16 @@ func newTokenizeCommand(g *globals) *cobra.Command {
 	return &cobra.Command{
 		Use:   "tokenize TEXT...",
 		Short: "Show the token ids of texts",
-		Long: `tokenize shows the token ids that the model's text tower reads for each text:
-start of text, the text's tokens, end of text. A text that is too long for the
-model is cut, and a note on stderr counts those. --json writes
-{"text":..., "ids":[...], "tokens":[...]} for each text, the ids with the padding
-up to the model's context length.
+		Long: `tokenize shows the tokens that the model's text tower reads of each text: their
+ids, and the text that each stands for, with the special tokens at start and end.
+Texts longer than the model's context are cut; a note on stderr counts them.
 
-It needs no GPU and no weights: --model may be a folder without them, or
-open_clip's name of a model alone. Of a model on the hub, the config and the
-tokenizer are downloaded.`,
+--json writes {"text":..., "ids":[...], "tokens":[...]} for each text. There the
+ids include the padding up to the model's context length, the tokens do not.
+
+tokenize needs no GPU and no weights: --model may be a folder without weights, or
+open_clip's name of a model without a tag. Of a model on the Hugging Face hub it
+downloads the config and the tokenizer only.`,
 		Example: `  clip-wgpu tokenize "a photo of a cat"
   clip-wgpu tokenize --model ViT-B-16-SigLIP "a photo of a cat"`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -45,7 +46,7 @@ func tokenize(ctx context.Context, g *globals, w io.Writer, texts []string) erro
 		return loadHint(g.model, err)
 	}
 	s := session{console: g.console(), skipErrors: g.skipErrors}
-	for p := range tokenizeEach(t, contextLength, textInputs(texts)) {
+	for p := range tokenizeEach(ctx, t, contextLength, textInputs(texts)) {
 		if p.err != nil {
 			if err := s.skip(p); err != nil {
 				return err
@@ -56,6 +57,9 @@ func tokenize(ctx context.Context, g *globals, w io.Writer, texts []string) erro
 		if err := writeTokens(w, t, p, g.json); err != nil {
 			return err
 		}
+	}
+	if err := ctx.Err(); err != nil {
+		return err
 	}
 	s.noteCut(s.cut)
 	return s.result(len(texts))

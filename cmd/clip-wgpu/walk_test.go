@@ -66,7 +66,7 @@ func TestFoldersThatCannotBeReadAreSkipped(t *testing.T) {
 	assert.Equal(t, exitSkipped, o.code)
 	var ids []string
 	for _, id := range decodeLines[rowID](t, o.stdout) {
-		ids = append(ids, id.ID)
+		ids = append(ids, string(id.ID))
 	}
 	assert.Equal(t, []string{"a.png", "z.png"}, relative(folder, ids))
 	assert.Regexp(t, `^clip-wgpu: skipped: .+x: .*name too long\nclip-wgpu: 1 of 3 inputs skipped\n$`, o.stderr)
@@ -130,7 +130,7 @@ func TestExcludedFolders(t *testing.T) {
 	o.requireDone(t)
 	var ids []string
 	for _, id := range decodeLines[rowID](t, o.stdout) {
-		ids = append(ids, id.ID)
+		ids = append(ids, string(id.ID))
 	}
 	assert.Equal(t, []string{"a.png", "b/thumbs.png", "b/thumbs2/a.png"}, relative(folder, ids))
 	assert.Len(t, found(t, imageSearch{excludeDirs: []string{"thumbs"}}, filepath.Join(folder, "thumbs")), 1, "an argument is taken")

@@ -1,12 +1,11 @@
-// Package await lets a caller leave work that looks at no context: a driver that
-// compiles a kernel, memory that is freed once a run has ended.
+// Package await lets a caller leave when its context ends: from work that hears no
+// context, such as a driver that compiles a kernel, and from the wait for a lock.
 package await
 
 import "context"
 
-// Do returns what f returns, or ctx's error as soon as ctx ends. In that case f
-// goes on in its goroutine, and drop, unless nil, gets what it returns without
-// an error.
+// Do returns what f returns, or ctx's error as soon as ctx ends. Then f goes on in
+// its own goroutine; if it succeeds, drop (unless nil) gets its value.
 func Do[T any](ctx context.Context, f func() (T, error), drop func(T)) (T, error) {
 	type result struct {
 		value T

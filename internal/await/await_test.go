@@ -31,3 +31,20 @@ func TestDoIsLeft(t *testing.T) {
 		assert.Equal(t, 7, dropped)
 	})
 }
+
+func TestLock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := NewLock()
+		assert.NoError(t, l.Acquire(t.Context()))
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() {
+			synctest.Wait() // until Acquire waits
+			cancel()
+		}()
+		assert.ErrorIs(t, l.Acquire(ctx), context.Canceled)
+		l.Unlock()
+		assert.ErrorIs(t, l.Acquire(ctx), context.Canceled, "an open lock is not taken for a context that has ended")
+		l.Lock()
+		l.Unlock()
+	})
+}

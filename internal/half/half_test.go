@@ -105,3 +105,13 @@ func TestHalfExtremes(t *testing.T) {
 		assert.Equal(t, c.bf16, F32ToBF16(c.in), "bf16 of %v", c.in)
 	}
 }
+
+func TestOverflowIsTheLeastThatRoundsToInfinity(t *testing.T) {
+	for i, least := range []float32{OverflowF16, OverflowBF16} {
+		f := halfFormats[i]
+		below := math.Nextafter32(least, 0)
+		assert.True(t, math.IsInf(float64(f.decode(f.encode(least))), 1), f.name)
+		assert.False(t, math.IsInf(float64(f.decode(f.encode(below))), 0), f.name)
+		assert.True(t, math.IsInf(float64(f.decode(f.encode(-least))), -1), f.name)
+	}
+}

@@ -236,7 +236,7 @@ READ = {
     "fax_g3_no_eol": tiff(WHITE_IS_ZERO, 1, compression=G3, encode=without_end_of_line),
     "fax_g4": tiff(WHITE_IS_ZERO, 1, compression=G4, rows=5),
     "fax_g4_fill": tiff(BLACK_IS_ZERO, 1, compression=G4, fill=2),
-    # JPEG, which is within 3 levels.
+    # JPEG, which is within a level.
     "jpeg_ycbcr": jpeg("YCbCr"),
     "jpeg_ycbcr_tiles": tiff(YCBCR, 8, 3, compression=JPEG, tile=(16, 16), tags={530: [2, 2]}, encode=lambda rows: jfif(rows, 16)),
     "jpeg_jfif_gray": tiff(WHITE_IS_ZERO, 8, compression=JPEG, rows=8, encode=lambda rows: jfif(rows, W)),

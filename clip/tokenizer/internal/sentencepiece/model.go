@@ -127,8 +127,8 @@ type Piece struct {
 	User    bool // user defined, kept whole
 }
 
-// Unigram returns what other programs make their own tokenizers of: the pieces by
-// id, which of them is the unknown one, and the character map that normalizes
+// Unigram returns the parts that another program's tokenizer can be made of: the
+// pieces by id, the id of the unknown one, and the character map that normalizes
 // text. ok is false for a BPE model.
 func (m *Model) Unigram() (pieces []Piece, unk int32, charsMap []byte, ok bool) {
 	s := m.spec
