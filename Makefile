@@ -37,4 +37,4 @@ program: build
 	./clip-wgpu program $(MODEL)
 
 profile: build
-	./clip-wgpu profile $(MODEL) --force --svg profile.svg
+	./clip-wgpu profile $(MODEL) --force --pprof profile.pb.gz

@@ -6,6 +6,7 @@ require (
 	github.com/clipperhouse/uax29/v2 v2.7.0
 	github.com/dlclark/regexp2 v1.12.0
 	github.com/go-gl/glfw/v3.3/glfw v0.0.0-20260823155953-d41da22a9587
+	github.com/google/pprof v0.0.0-20261105003125-4bf881d7fb0b
 	github.com/rajveermalviya/go-webgpu/wgpu v0.17.1
 	github.com/spf13/cobra v1.10.2
 	github.com/stretchr/testify v1.12.1

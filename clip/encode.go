@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"image"
-	"slices"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
 	"github.com/clip-wgpu/clip-wgpu/clip/tokenizer"
@@ -178,95 +177,6 @@ func (e *engine) tokenize(ctx context.Context, texts []string) ([][]int32, error
 		rows = append(rows, more...)
 	}
 	return rows, nil
-}
-
-func (e *engine) Similarity(ctx context.Context, imageFeatures, textFeatures Tensor) (Tensor, error) {
-	width := e.cfg.EmbedDim
-	if err := checkFeatures("image features", imageFeatures, width, 3); err != nil {
-		return Tensor{}, err
-	}
-	if err := checkFeatures("text features", textFeatures, width, 2); err != nil {
-		return Tensor{}, err
-	}
-	images, texts := imageFeatures.Shape[0], textFeatures.Shape[0]
-	tokens := imageFeatures.Shape[1 : len(imageFeatures.Shape)-1]
-	shape := func(n, last int) []int { return slices.Concat([]int{n}, tokens, []int{last}) }
-	if images == 0 || texts == 0 {
-		return Tensor{Shape: shape(images, texts)}, nil
-	}
-	item := len(imageFeatures.Data) / images
-	outs, err := e.run(ctx, images, task{
-		key: fmt.Sprintf("logits of %d texts, tokens %v", texts, tokens),
-		build: func(g *graph.Graph, batch int) []graph.Tensor {
-			x := g.Input("image_features", shape(batch, width), graph.F32)
-			y := g.Input("text_features", graph.Shape{texts, width}, graph.F32)
-			rows := x.Shape().Elems() / width
-			return []graph.Tensor{g.Reshape(e.logits(g, g.Reshape(x, rows, width), y), shape(batch, texts)...)}
-		},
-		feed: func(lo, hi int) map[string]any {
-			return map[string]any{
-				"image_features": imageFeatures.Data[lo*item : hi*item],
-				"text_features":  textFeatures.Data,
-			}
-		},
-	})
-	if err != nil {
-		return Tensor{}, err
-	}
-	return outs[0], e.finiteLogits(outs[0], imageFeatures, textFeatures)
-}
-
-// checkFeatures wants features [n, width] or, with up to three axes, [n, tokens,
-// width] of a tower that does not pool.
-func checkFeatures(name string, t Tensor, width, axes int) error {
-	last := len(t.Shape) - 1
-	if last < 1 || last >= axes || t.Shape[last] != width || last == 2 && (t.Shape[1] < 1 || t.Shape[1] > max(len(t.Data), 1)) {
-		want := fmt.Sprintf("[n %d]", width)
-		if axes == 3 {
-			want += fmt.Sprintf(" or [n tokens %d]", width)
-		}
-		return fmt.Errorf("%w: logits need %s of shape %s, have %v", ErrInput, name, want, t.Shape)
-	}
-	return checkRows(name, t, graph.Shape(t.Shape[1:]).Elems())
-}
-
-// logits is get_logits of open_clip's model.py after the encoders.
-func (e *engine) logits(g *graph.Graph, image, text graph.Tensor) graph.Tensor {
-	scale := ops.Map(g, g.Reshape(g.Param(e.LogitScaleParam), 1), ops.Exp)
-	y := ops.MatMul(g, ops.MulBroadcast(g, image, scale, 1), text, false, true)
-	if e.LogitBiasParam != nil {
-		y = ops.AddBroadcast(g, y, g.Reshape(g.Param(e.LogitBiasParam), 1), 1)
-	}
-	return y
-}
-
-func (e *engine) GetLogits(ctx context.Context, images Tensor, texts [][]int32) (imageLogits, textLogits Tensor, err error) {
-	x, err := e.EncodeImage(ctx, images, true)
-	if err != nil {
-		return Tensor{}, Tensor{}, err
-	}
-	y, err := e.EncodeText(ctx, texts, true)
-	if err != nil {
-		return Tensor{}, Tensor{}, err
-	}
-	if imageLogits, err = e.Similarity(ctx, x, y); err != nil {
-		return Tensor{}, Tensor{}, err
-	}
-	return imageLogits, transpose(imageLogits), nil
-}
-
-// transpose reverses the axes, as torch's T does.
-func transpose(t Tensor) Tensor {
-	n, m := t.Shape[0], t.Shape[len(t.Shape)-1]
-	shape := slices.Clone(t.Shape)
-	slices.Reverse(shape)
-	y := Tensor{shape, make([]float32, len(t.Data))}
-	tokens := graph.Shape(shape[1 : len(shape)-1]).Elems()
-	for i, v := range t.Data {
-		item, token, j := i/(tokens*m), i/m%tokens, i%m
-		y.Data[(j*tokens+token)*n+item] = v
-	}
-	return y
 }
 
 // Output is what open_clip's forward returns, as a tuple or a dict.

@@ -100,23 +100,33 @@ func TestOptionsCombine(t *testing.T) {
 	assert.Equal(t, 4*3*8+5*64+6*3*3, built)
 }
 
-// The programs of the embedded model as the listing that "clip-wgpu program"
-// prints: what a change does to the plan shows in review. Run the test with
-// -update to accept it.
-func TestListingsOfTheEmbeddedModel(t *testing.T) {
+// The programs of the embedded model, and of one recording of each family, as the
+// listing that "clip-wgpu program" prints: what a change does to the plan shows in
+// review. Run the test with -update to accept it.
+func TestListings(t *testing.T) {
 	c, err := openCheckpoint(Embedded, newOptions(nil))
 	require.NoError(t, err)
-	m, _, err := build(c.config)
-	require.NoError(t, err)
-	image, text, err := m.Programs(1)
-	require.NoError(t, err)
-	for name, p := range map[string]*graph.Program{"image": image, "text": text} {
-		file := filepath.Join("testdata", "emoji-clip-"+name+".golden")
-		if *update {
-			require.NoError(t, os.WriteFile(file, []byte(p.String()), 0o644))
+	configs := map[string]Config{Embedded: c.config}
+	for _, f := range families {
+		if f.recorded != "" {
+			data, err := os.ReadFile(filepath.Join(oracle, f.recorded, "config.json"))
+			require.NoError(t, err)
+			configs[f.recorded] = parse(t, data)
 		}
-		want, err := os.ReadFile(file)
+	}
+	for name, config := range configs {
+		m, _, err := build(config)
 		require.NoError(t, err)
-		assert.Equal(t, string(want), p.String(), "%s; run go test ./clip -update if the change is meant", file)
+		image, text, err := m.Programs(1)
+		require.NoError(t, err)
+		for tower, p := range map[string]*graph.Program{"image": image, "text": text} {
+			file := filepath.Join("testdata", name+"-"+tower+".golden")
+			if *update {
+				require.NoError(t, os.WriteFile(file, []byte(p.String()), 0o644))
+			}
+			want, err := os.ReadFile(file)
+			require.NoError(t, err)
+			assert.Equal(t, string(want), p.String(), "%s; run go test ./clip -update if the change is meant", file)
+		}
 	}
 }

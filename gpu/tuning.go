@@ -3,13 +3,13 @@ package gpu
 import (
 	"crypto/sha256"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 
+	"github.com/clip-wgpu/clip-wgpu/internal/atomicfile"
 	"github.com/clip-wgpu/clip-wgpu/internal/smallfile"
 	"github.com/clip-wgpu/clip-wgpu/shaders"
 )
@@ -96,18 +96,15 @@ func (t *Tuning) Save() (path string, err error) {
 	if err != nil {
 		return "", err
 	}
-	temp, err := createTemp(filepath.Dir(path))
+	f, err := createTuning(path)
 	if err != nil {
 		return "", err
 	}
-	_, err = temp.Write(append(data, '\n'))
-	if err = errors.Join(err, temp.Close()); err == nil {
-		err = os.Rename(temp.Name(), path)
+	defer f.Discard()
+	if _, err := f.Write(append(data, '\n')); err != nil {
+		return "", err
 	}
-	if err != nil {
-		return "", errors.Join(err, os.Remove(temp.Name()))
-	}
-	return path, nil
+	return path, f.Commit()
 }
 
 // CanSaveTuning tells before long measurements why Save would fail.
@@ -116,18 +113,19 @@ func CanSaveTuning() error {
 	if err != nil {
 		return err
 	}
-	temp, err := createTemp(folder)
+	f, err := createTuning(filepath.Join(folder, "tuning"))
 	if err != nil {
 		return err
 	}
-	return errors.Join(temp.Close(), os.Remove(temp.Name()))
+	f.Discard()
+	return nil
 }
 
-func createTemp(folder string) (*os.File, error) {
-	if err := os.MkdirAll(folder, 0o755); err != nil {
+func createTuning(path string) (*atomicfile.File, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, err
 	}
-	return os.CreateTemp(folder, "tuning-*.tmp")
+	return atomicfile.Create(path, true)
 }
 
 func tuningFolder() (string, error) {

@@ -153,12 +153,13 @@ func (b *builder) launch(n *Node, l Launch) error {
 		return fmt.Errorf("takes %d params and %d storage bindings, got %d and %d",
 			len(k.Params), len(k.Bindings)-min(1, len(k.Params)), len(l.Params), len(l.Args))
 	}
-	if l.Groups <= 0 || l.Groups > fold*65535 {
-		return fmt.Errorf("%d workgroups", l.Groups)
+	groups := k.Groups(max(1, l.Batch), l.Rows, max(1, l.Cols))
+	if groups <= 0 || groups > fold*65535 {
+		return fmt.Errorf("%s: %d workgroups", k.Name, groups)
 	}
-	s := Step{Scope: n.Scope, Op: n.Op.Name, Class: n.class, Kernel: k, Params: l.Params, Groups: [2]uint32{uint32(l.Groups), 1}, FLOPs: l.FLOPs}
-	if l.Groups > fold {
-		s.Groups = [2]uint32{fold, uint32(Ceil(l.Groups, fold))}
+	s := Step{Scope: n.Scope, Op: n.Op.Name, Class: n.class, Kernel: k, Params: l.Params, Groups: [2]uint32{uint32(groups), 1}, FLOPs: l.FLOPs}
+	if groups > fold {
+		s.Groups = [2]uint32{fold, uint32(Ceil(groups, fold))}
 	}
 	operands := make([]piece, len(l.Args))
 	var touches []touch

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"github.com/clip-wgpu/clip-wgpu/shaders"
 )
 
 // The operations that the tape itself needs: its leaves, the relabelling
@@ -31,10 +33,10 @@ var assignOp = &Op{
 	Lower: func(n *Node) []Launch {
 		if dst := n.Attr.(*State); dst.Packed() {
 			count := dst.Shape.Elems()
-			return []Launch{{Kernel: "pack", Params: append([]uint32{uint32(count)}, dst.Places()...), Args: []Arg{In(0), Out(0)}, Groups: Ceil(count, 64)}}
+			return []Launch{{Kernel: shaders.Variant{File: "pack"}, Params: append([]uint32{uint32(count)}, dst.Places()...), Args: []Arg{In(0), Out(0)}, Rows: count}}
 		}
 		return n.PerChunk(n.Out[0], func(c Chunk) Launch {
-			return Launch{Kernel: "copy", Params: []uint32{uint32(c.Elems)}, Args: []Arg{In(0), Out(0)}, Groups: Ceil(c.Elems, 64)}
+			return Launch{Kernel: shaders.Variant{File: "copy"}, Params: []uint32{uint32(c.Elems)}, Args: []Arg{In(0), Out(0)}, Rows: c.Elems}
 		})
 	},
 	Ref: func(_ *Node, in, out [][]float64) { copy(out[0], in[0]) },
@@ -72,7 +74,7 @@ var fillOp = &Op{
 	Lower: func(n *Node) []Launch {
 		value := math.Float32bits(float32(n.Attr.(fillAttr).value))
 		return n.PerChunk(n.Out[0], func(c Chunk) Launch {
-			return Launch{Kernel: "fill", Params: []uint32{uint32(c.Elems), value}, Args: []Arg{Out(0)}, Groups: Ceil(c.Elems, 64)}
+			return Launch{Kernel: shaders.Variant{File: "fill"}, Params: []uint32{uint32(c.Elems), value}, Args: []Arg{Out(0)}, Rows: c.Elems}
 		})
 	},
 	VJP: func(*Graph, *Node, []Tensor) []Tensor { return nil },
@@ -106,10 +108,10 @@ var addOp = &Op{
 		return n.PerChunk(n.Out[0], func(c Chunk) Launch {
 			count := uint32(c.Elems)
 			return Launch{
-				Kernel: "binary OP=0u",
+				Kernel: shaders.Variant{File: "binary", Consts: shaders.Consts{"OP": 0}},
 				Params: []uint32{count, count, 1},
 				Args:   []Arg{In(0), In(1), Out(0)},
-				Groups: Ceil(c.Elems, 64),
+				Rows:   c.Elems,
 			}
 		})
 	},

@@ -57,7 +57,7 @@ func (f *fuser) add(n *Node) {
 		n = f.replace(n, &Node{Op: n.Op, In: in, Out: n.Out, Attr: n.Attr, Scope: n.Scope})
 	}
 	for _, t := range in {
-		if t.Valid() && f.readers[t] == 1 && t.node.Op.Fuse != nil && f.movable(t.node) {
+		if !n.g.Unfused && t.Valid() && f.readers[t] == 1 && t.node.Op.Fuse != nil && f.movable(t.node) {
 			if fused := t.node.Op.Fuse(t.node, n); fused != nil {
 				f.nodes = slices.DeleteFunc(f.nodes, func(m *Node) bool { return m == t.node })
 				n = f.replace(n, fused)

@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/clip-wgpu/clip-wgpu/shaders"
 )
 
 // DType is the element type of a tensor on the device.
@@ -105,23 +107,21 @@ type Node struct {
 	g     *Graph
 	id    int // place in the tape
 	used  []bool
-	class string // of the last Variant asked for
+	class string // of the last Choose
 }
 
 // Used reports, while lowering, whether anything reads output i; a kernel whose
 // output is not read need not be launched.
 func (n *Node) Used(i int) bool { return n.used[i] }
 
-// Variant chooses one of several kernels that compute the same, for a class of
-// problems: what Graph.Variants says, or else the first.
-func (n *Node) Variant(class string, candidates ...string) string {
+// Choose picks one of several ways to compute the same, for a class of problems:
+// what Graph.Variants says, or else the first. It returns the index.
+func (n *Node) Choose(class string, ways ...string) int {
 	n.class = class
-	if n.g != nil && n.g.Variants != nil {
-		if v := n.g.Variants(class, candidates); slices.Contains(candidates, v) {
-			return v
-		}
+	if n.g == nil || n.g.Variants == nil {
+		return 0
 	}
-	return candidates[0]
+	return max(0, slices.Index(ways, n.g.Variants(class, ways)))
 }
 
 // Software reports Graph.Software: ops put other candidates first.
@@ -150,13 +150,15 @@ type Op struct {
 	Ref func(n *Node, in, out [][]float64)
 }
 
-// Launch is one kernel dispatch as an op asks for it.
+// Launch is one kernel dispatch as an op asks for it. It makes Batch results
+// [Rows, Cols], of which each workgroup takes the kernel's tile; a Batch or Cols
+// of 0 is 1.
 type Launch struct {
-	Kernel string   // shaders.Load's variant: file and constants
-	Params []uint32 // the fields of the kernel's Params, floats by math.Float32bits
-	Args   []Arg    // what each storage binding is, in binding order
-	Groups int      // workgroups, one-dimensional; folded where they pass the limit
-	FLOPs  int64    // twice the multiplications of a matrix product, 0 for other kernels
+	Kernel            shaders.Variant
+	Params            []uint32 // the fields of the kernel's Params, floats by math.Float32bits
+	Args              []Arg    // what each storage binding is, in binding order
+	Batch, Rows, Cols int
+	FLOPs             int64 // twice the multiplications of a matrix product, 0 for other kernels
 
 	chunk Chunk // of the tensors that have several, see PerChunk
 }
@@ -227,6 +229,9 @@ type Graph struct {
 	// Training makes layers act as torch's do after train() instead of eval(): batch
 	// norms normalise by the batch and update their running statistics.
 	Training bool
+	// Unfused gives every op kernels of its own, so that a test can compare what
+	// fused ones compute.
+	Unfused bool
 	// MaxBinding replaces the constant of this name unless it is zero, so that a
 	// test can cut small tensors into chunks.
 	MaxBinding int64

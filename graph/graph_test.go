@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/clip-wgpu/clip-wgpu/shaders"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -149,7 +150,7 @@ func recomputeBound(p *Program) (bound int64) {
 var pairOp = &Op{
 	Name: "pair",
 	Lower: func(n *Node) []Launch {
-		return []Launch{{Kernel: "fill", Params: []uint32{1, 0}, Args: []Arg{Out(0)}, Groups: 1}}
+		return []Launch{{Kernel: shaders.Variant{File: "fill"}, Params: []uint32{1, 0}, Args: []Arg{Out(0)}, Rows: 1}}
 	},
 }
 
@@ -279,7 +280,7 @@ func TestListing(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, `1 steps, 1 activation buffers of 256 bytes, 0 states
 i0 = x f32[4]
-   0 binary OP=0u                                 i0 i0 a0                        1×1  tower.add
+   0 binary OP=0                                  i0 i0 a0                        1×1  tower.add
 output 0 = a0 f32[4]
 `, p.String())
 }

@@ -17,7 +17,7 @@ var addPrefixOp = &graph.Op{
 	},
 	Lower: func(n *graph.Node) []graph.Launch {
 		args := []graph.Arg{graph.In(0), graph.In(1), graph.Out(0)}
-		return []graph.Launch{elementwise("add_prefix", n.Out[0].Shape.Elems(), args, uint32(n.In[1].Shape().Elems()))}
+		return []graph.Launch{elementwise(kernel("add_prefix"), n.Out[0].Shape.Elems(), args, uint32(n.In[1].Shape().Elems()))}
 	},
 	VJP: func(g *graph.Graph, n *graph.Node, dy []graph.Tensor) []graph.Tensor {
 		x, b := n.In[0].Shape().Elems(), n.In[1].Shape().Elems()

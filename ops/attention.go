@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/shaders"
 )
 
 // AttentionConfig holds what the shapes of Attention's inputs do not say.
@@ -71,7 +72,7 @@ var attentionOp = &graph.Op{
 		if n.Software() {
 			slices.Reverse(candidates)
 		}
-		if !n.Used(1) && (tooLong || n.Variant(class, candidates...) == "one pass") {
+		if !n.Used(1) && (tooLong || candidates[n.Choose(class, candidates...)] == "one pass") {
 			return []graph.Launch{onePass(n, s)}
 		}
 		return threePasses(n, s)
@@ -106,17 +107,14 @@ func threePasses(n *graph.Node, s attentionDims) []graph.Launch {
 	return []graph.Launch{
 		scores.launch(q, k, graph.None(), graph.Out(1)),
 		{
-			Kernel: "softmax",
+			Kernel: kernel("softmax"),
 			Params: []uint32{uint32(rows), uint32(s.lk), flag(true), flag(c.Causal), uint32(s.lq), uint32(s.h), uint32(s.maskRows(n))},
 			Args:   []graph.Arg{graph.None(), graph.In(3), graph.Out(1)},
-			Groups: rows,
+			Rows:   rows,
 		},
 		values.launch(graph.Out(1), v, graph.None(), graph.Out(0)),
 	}
 }
-
-// onePassRows is how many queries one workgroup of attention.wgsl takes.
-const onePassRows = 32
 
 // onePass stores no probabilities.
 func onePass(n *graph.Node, s attentionDims) graph.Launch {
@@ -127,10 +125,11 @@ func onePass(n *graph.Node, s attentionDims) graph.Launch {
 	}
 	q, k, v := s.parts(graph.In)
 	return graph.Launch{
-		Kernel: fmt.Sprintf("attention QUADS=%du", graph.Ceil(max(s.d, s.dv), 4)),
+		Kernel: shaders.Variant{File: "attention", Consts: shaders.Consts{"QUADS": graph.Ceil(max(s.d, s.dv), 4)}},
 		Params: append(params, bits(c.Scale), flag(c.Causal), uint32(s.maskRows(n))),
 		Args:   []graph.Arg{q, k, v, graph.In(3), graph.Out(0)},
-		Groups: s.b * s.h * graph.Ceil(s.lq, onePassRows),
+		Batch:  s.b * s.h,
+		Rows:   s.lq,
 		FLOPs:  2 * int64(s.b*s.h) * int64(s.lq) * int64(s.lk) * int64(s.d+s.dv),
 	}
 }

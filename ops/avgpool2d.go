@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/shaders"
 )
 
 // avgPool2DOp's attribute is the side of its windows.
@@ -21,7 +22,7 @@ var avgPool2DOp = &graph.Op{
 		return []graph.Spec{{Shape: graph.Shape{s[0], s[1] / side, s[2] / side, s[3]}}}, nil
 	},
 	Lower: func(n *graph.Node) []graph.Launch {
-		return []graph.Launch{poolLaunch("avgpool2d", n.Out[0].Shape.Elems(), n.In[0].Shape(), n.Attr.(int))}
+		return []graph.Launch{poolLaunch(kernel("avgpool2d"), n.Out[0].Shape.Elems(), n.In[0].Shape(), n.Attr.(int))}
 	},
 	VJP: func(g *graph.Graph, n *graph.Node, dy []graph.Tensor) []graph.Tensor {
 		return g.Apply(avgPool2DGradOp, poolGradAttr{n.In[0].Shape(), n.Attr.(int)}, dy[0])
@@ -32,8 +33,8 @@ var avgPool2DOp = &graph.Op{
 	},
 }
 
-func poolLaunch(kernel string, count int, x graph.Shape, side int) graph.Launch {
-	return elementwise(kernel, count, []graph.Arg{graph.In(0), graph.Out(0)}, uint32(x[1]), uint32(x[2]), uint32(x[3]), uint32(side))
+func poolLaunch(k shaders.Variant, count int, x graph.Shape, side int) graph.Launch {
+	return elementwise(k, count, []graph.Arg{graph.In(0), graph.Out(0)}, uint32(x[1]), uint32(x[2]), uint32(x[3]), uint32(side))
 }
 
 // eachPooled calls f with every place in x that lies in a window and the place
@@ -61,7 +62,7 @@ var avgPool2DGradOp = &graph.Op{
 	Infer: func(n *graph.Node) ([]graph.Spec, error) { return []graph.Spec{{Shape: n.Attr.(poolGradAttr).x}}, nil },
 	Lower: func(n *graph.Node) []graph.Launch {
 		attr := n.Attr.(poolGradAttr)
-		return []graph.Launch{poolLaunch("avgpool2d_grad", attr.x.Elems(), attr.x, attr.side)}
+		return []graph.Launch{poolLaunch(kernel("avgpool2d_grad"), attr.x.Elems(), attr.x, attr.side)}
 	},
 	Ref: func(n *graph.Node, in, out [][]float64) {
 		attr := n.Attr.(poolGradAttr)

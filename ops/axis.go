@@ -41,7 +41,7 @@ type slice struct {
 type place struct{ at, outer int }
 
 func (s slice) launch(x, y graph.Arg) graph.Launch {
-	return elementwise("copy_slice", s.outer*s.length*s.inner, []graph.Arg{x, y},
+	return elementwise(kernel("copy_slice"), s.outer*s.length*s.inner, []graph.Arg{x, y},
 		uint32(s.length), uint32(s.inner),
 		uint32(s.x.at), uint32(s.x.outer), uint32(s.xStep),
 		uint32(s.y.at), uint32(s.y.outer))

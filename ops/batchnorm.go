@@ -27,7 +27,7 @@ var batchNormOp = &graph.Op{
 	},
 	Lower: func(n *graph.Node) []graph.Launch {
 		args := []graph.Arg{graph.In(0), graph.In(1), graph.In(2), graph.In(3), graph.In(4), graph.Out(0)}
-		return []graph.Launch{elementwise("batchnorm", n.Out[0].Shape.Elems(), args, uint32(n.In[0].Dim(-1)), bits(n.Attr.(float64)))}
+		return []graph.Launch{elementwise(kernel("batchnorm"), n.Out[0].Shape.Elems(), args, uint32(n.In[0].Dim(-1)), bits(n.Attr.(float64)))}
 	},
 	VJP: func(g *graph.Graph, n *graph.Node, dy []graph.Tensor) []graph.Tensor {
 		w, mean, variance := n.In[1], n.In[3], n.In[4]
@@ -49,7 +49,7 @@ var batchNormOp = &graph.Op{
 
 // batchNormFold makes y [2, cols] of a normalization's other inputs: it is x·y[1] + y[0].
 func batchNormFold(cols int, eps float64, w, b, mean, variance, y graph.Arg) graph.Launch {
-	return elementwise("batchnorm_fold", cols, []graph.Arg{w, b, mean, variance, y}, bits(eps))
+	return elementwise(kernel("batchnorm_fold"), cols, []graph.Arg{w, b, mean, variance, y}, bits(eps))
 }
 
 // batchNormGradOp takes x, weight, mean, variance and dy to dx and each row's
@@ -59,7 +59,7 @@ var batchNormGradOp = &graph.Op{
 	Infer: func(n *graph.Node) ([]graph.Spec, error) { return []graph.Spec{n.In[0].Spec(), n.In[0].Spec()}, nil },
 	Lower: func(n *graph.Node) []graph.Launch {
 		args := []graph.Arg{graph.In(0), graph.In(1), graph.In(2), graph.In(3), graph.In(4), graph.Out(0), graph.Out(1)}
-		return []graph.Launch{elementwise("batchnorm_grad", n.Out[0].Shape.Elems(), args, uint32(n.In[0].Dim(-1)), bits(n.Attr.(float64)))}
+		return []graph.Launch{elementwise(kernel("batchnorm_grad"), n.Out[0].Shape.Elems(), args, uint32(n.In[0].Dim(-1)), bits(n.Attr.(float64)))}
 	},
 	Ref: func(n *graph.Node, in, out [][]float64) {
 		x, w, mean, variance, dy := in[0], in[1], in[2], in[3], in[4]
@@ -78,7 +78,7 @@ var batchNormVarianceGradOp = &graph.Op{
 	Infer: sameF32,
 	Lower: func(n *graph.Node) []graph.Launch {
 		args := []graph.Arg{graph.In(0), graph.In(1), graph.In(2), graph.Out(0)}
-		return []graph.Launch{elementwise("batchnorm_variance_grad", n.Out[0].Shape.Elems(), args, bits(n.Attr.(float64)))}
+		return []graph.Launch{elementwise(kernel("batchnorm_variance_grad"), n.Out[0].Shape.Elems(), args, bits(n.Attr.(float64)))}
 	},
 	Ref: func(n *graph.Node, in, out [][]float64) {
 		for c := range out[0] {

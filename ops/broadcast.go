@@ -4,12 +4,13 @@ import (
 	"fmt"
 
 	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/shaders"
 )
 
 var addBroadcastOp = &graph.Op{
 	Name:  "add_broadcast",
 	Infer: inferBroadcast,
-	Lower: func(n *graph.Node) []graph.Launch { return lowerBroadcast(n, "binary OP=0u") },
+	Lower: func(n *graph.Node) []graph.Launch { return lowerBroadcast(n, addKernel) },
 	VJP: func(g *graph.Graph, n *graph.Node, dy []graph.Tensor) []graph.Tensor {
 		return []graph.Tensor{dy[0], sumBroadcast(g, dy[0], n.In[1].Shape(), n.Attr.(int))}
 	},
@@ -23,7 +24,7 @@ var addBroadcastOp = &graph.Op{
 var mulBroadcastOp = &graph.Op{
 	Name:  "mul_broadcast",
 	Infer: inferBroadcast,
-	Lower: func(n *graph.Node) []graph.Launch { return lowerBroadcast(n, "binary OP=2u") },
+	Lower: func(n *graph.Node) []graph.Launch { return lowerBroadcast(n, multiplyKernel) },
 	VJP: func(g *graph.Graph, n *graph.Node, dy []graph.Tensor) []graph.Tensor {
 		return []graph.Tensor{
 			g.Apply(n.Op, n.Attr, dy[0], n.In[1])[0],
@@ -48,7 +49,7 @@ func inferBroadcast(n *graph.Node) ([]graph.Spec, error) {
 	return []graph.Spec{x.Spec()}, nil
 }
 
-func lowerBroadcast(n *graph.Node, kernel string) []graph.Launch {
+func lowerBroadcast(n *graph.Node, kernel shaders.Variant) []graph.Launch {
 	args := []graph.Arg{graph.In(0), graph.In(1), graph.Out(0)}
 	return []graph.Launch{elementwise(kernel, n.Out[0].Shape.Elems(), args, uint32(n.In[1].Shape().Elems()), uint32(n.Attr.(int)))}
 }

@@ -25,7 +25,7 @@ var clampOp = &graph.Op{
 	},
 	Lower: func(n *graph.Node) []graph.Launch {
 		args := []graph.Arg{graph.In(0), graph.Out(0)}
-		return []graph.Launch{elementwise("clamp", n.Out[0].Shape.Elems(), args, n.Attr.(bounds).params()...)}
+		return []graph.Launch{elementwise(kernel("clamp"), n.Out[0].Shape.Elems(), args, n.Attr.(bounds).params()...)}
 	},
 	VJP: func(g *graph.Graph, n *graph.Node, dy []graph.Tensor) []graph.Tensor {
 		return g.Apply(clampGradOp, n.Attr, n.In[0], dy[0])
@@ -44,7 +44,7 @@ var clampGradOp = &graph.Op{
 	Infer: sameF32,
 	Lower: func(n *graph.Node) []graph.Launch {
 		args := []graph.Arg{graph.In(0), graph.In(1), graph.Out(0)}
-		return []graph.Launch{elementwise("clamp_grad", n.Out[0].Shape.Elems(), args, n.Attr.(bounds).params()...)}
+		return []graph.Launch{elementwise(kernel("clamp_grad"), n.Out[0].Shape.Elems(), args, n.Attr.(bounds).params()...)}
 	},
 	Ref: func(n *graph.Node, in, out [][]float64) {
 		b := n.Attr.(bounds)

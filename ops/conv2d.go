@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/shaders"
 )
 
 // window is what a convolution sees of an image: the sides of its kernel, the
@@ -32,7 +33,7 @@ var unfoldOp = &graph.Op{
 	},
 	Lower: func(n *graph.Node) []graph.Launch {
 		k := n.Attr.(window)
-		return []graph.Launch{k.launch("unfold", n.Out[0].Shape.Elems()/(k.h*k.w), n.In[0].Shape())}
+		return []graph.Launch{k.launch(kernel("unfold"), n.Out[0].Shape.Elems()/(k.h*k.w), n.In[0].Shape())}
 	},
 	VJP: func(g *graph.Graph, n *graph.Node, dy []graph.Tensor) []graph.Tensor {
 		return g.Apply(unfoldGradOp, unfoldGradAttr{n.In[0].Shape(), n.Attr.(window)}, dy[0])
@@ -42,7 +43,7 @@ var unfoldOp = &graph.Op{
 	},
 }
 
-func (k window) launch(kernel string, count int, x graph.Shape) graph.Launch {
+func (k window) launch(kernel shaders.Variant, count int, x graph.Shape) graph.Launch {
 	rows, cols := k.over(x[1], x[2])
 	return elementwise(kernel, count, []graph.Arg{graph.In(0), graph.Out(0)},
 		uint32(x[1]), uint32(x[2]), uint32(x[3]), uint32(rows), uint32(cols),
@@ -79,7 +80,7 @@ var unfoldGradOp = &graph.Op{
 	},
 	Lower: func(n *graph.Node) []graph.Launch {
 		attr := n.Attr.(unfoldGradAttr)
-		return []graph.Launch{attr.k.launch("unfold_grad", attr.x.Elems(), attr.x)}
+		return []graph.Launch{attr.k.launch(kernel("unfold_grad"), attr.x.Elems(), attr.x)}
 	},
 	Ref: func(n *graph.Node, in, out [][]float64) {
 		attr := n.Attr.(unfoldGradAttr)

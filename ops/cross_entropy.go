@@ -24,10 +24,10 @@ var crossEntropyOp = &graph.Op{
 	Lower: func(n *graph.Node) []graph.Launch {
 		rows, cols := rowsOf(n.In[0].Shape())
 		return []graph.Launch{{
-			Kernel: "cross_entropy",
+			Kernel: kernel("cross_entropy"),
 			Params: []uint32{uint32(rows), uint32(cols)},
 			Args:   []graph.Arg{graph.In(0), graph.In(1), graph.Out(0), graph.Out(1), graph.Out(2)},
-			Groups: rows,
+			Rows:   rows,
 		}}
 	},
 	VJP: func(g *graph.Graph, n *graph.Node, dy []graph.Tensor) []graph.Tensor {
@@ -59,7 +59,7 @@ var crossEntropyGradOp = &graph.Op{
 	Lower: func(n *graph.Node) []graph.Launch {
 		rows, cols := rowsOf(n.In[0].Shape())
 		args := []graph.Arg{graph.In(0), graph.In(1), graph.In(2), graph.In(3), graph.In(4), graph.Out(0)}
-		return []graph.Launch{elementwise("cross_entropy_grad", rows*cols, args, uint32(cols))}
+		return []graph.Launch{elementwise(kernel("cross_entropy_grad"), rows*cols, args, uint32(cols))}
 	},
 	Ref: func(n *graph.Node, in, out [][]float64) {
 		_, cols := rowsOf(n.In[0].Shape())

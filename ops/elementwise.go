@@ -5,18 +5,57 @@ import (
 	"slices"
 
 	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/shaders"
 )
 
 // elementwise is a launch of a kernel that makes count elements, one each
 // invocation; its first parameter is count.
-func elementwise(kernel string, count int, args []graph.Arg, params ...uint32) graph.Launch {
+func elementwise(kernel shaders.Variant, count int, args []graph.Arg, params ...uint32) graph.Launch {
 	return graph.Launch{
 		Kernel: kernel,
 		Params: append([]uint32{uint32(count)}, params...),
 		Args:   args,
-		Groups: graph.Ceil(count, 64),
+		Rows:   count,
 	}
 }
+
+// kernel is the Variant of a file with its own constants.
+func kernel(file string) shaders.Variant { return shaders.Variant{File: file} }
+
+// tile is how many rows and columns one workgroup of a kernel makes: 1 of a
+// kernel that cannot be read, which Build reports.
+func tile(v shaders.Variant) [2]int {
+	k, err := shaders.Load(v)
+	if err != nil {
+		return [2]int{1, 1}
+	}
+	return k.Tile
+}
+
+// tuned are the variants that a file's tune lines ask for. One that cannot be
+// read has none but itself, which Build reports.
+func tuned(file string) []shaders.Variant {
+	all, err := shaders.Tuned(file)
+	if err != nil {
+		return []shaders.Variant{kernel(file)}
+	}
+	return all
+}
+
+// chooseKernel picks one of several kernels that compute the same.
+func chooseKernel(n *graph.Node, class string, candidates []shaders.Variant) shaders.Variant {
+	names := make([]string, len(candidates))
+	for i, c := range candidates {
+		names[i] = c.String()
+	}
+	return candidates[n.Choose(class, names...)]
+}
+
+// The kernel binary by its operator.
+var (
+	addKernel      = shaders.Variant{File: "binary", Consts: shaders.Consts{"OP": 0}}
+	multiplyKernel = shaders.Variant{File: "binary", Consts: shaders.Consts{"OP": 2}}
+)
 
 // sameF32 wants every input present, in f32 and of one shape, which it gives to
 // the output.
@@ -61,7 +100,7 @@ var mulOp = &graph.Op{
 	Lower: func(n *graph.Node) []graph.Launch {
 		count := n.Out[0].Shape.Elems()
 		args := []graph.Arg{graph.In(0), graph.In(1), graph.Out(0)}
-		return []graph.Launch{elementwise("binary OP=2u", count, args, uint32(count), 1)}
+		return []graph.Launch{elementwise(multiplyKernel, count, args, uint32(count), 1)}
 	},
 	VJP: func(g *graph.Graph, n *graph.Node, dy []graph.Tensor) []graph.Tensor {
 		return []graph.Tensor{
@@ -84,7 +123,7 @@ var scaleOp = &graph.Op{
 	Infer: sameF32,
 	Lower: func(n *graph.Node) []graph.Launch {
 		args := []graph.Arg{graph.In(0), graph.Out(0)}
-		return []graph.Launch{elementwise("scale", n.Out[0].Shape.Elems(), args, bits(n.Attr.(float64)))}
+		return []graph.Launch{elementwise(kernel("scale"), n.Out[0].Shape.Elems(), args, bits(n.Attr.(float64)))}
 	},
 	VJP: func(g *graph.Graph, n *graph.Node, dy []graph.Tensor) []graph.Tensor {
 		return []graph.Tensor{g.Apply(n.Op, n.Attr, dy[0])[0]}

@@ -20,7 +20,7 @@ var gatherOp = &graph.Op{
 		count, table := n.Out[0].Shape.Elems(), n.In[0].Spec()
 		args := []graph.Arg{graph.In(0), graph.In(1), graph.Out(0)}
 		return n.PerChunk(table, func(c graph.Chunk) graph.Launch {
-			return elementwise("gather", count, args, tableParams(table.Shape, c)...)
+			return elementwise(kernel("gather"), count, args, tableParams(table.Shape, c)...)
 		})
 	},
 	VJP: func(g *graph.Graph, n *graph.Node, dy []graph.Tensor) []graph.Tensor {
@@ -56,16 +56,16 @@ var gatherGradOp = &graph.Op{
 	Lower: func(n *graph.Node) []graph.Launch {
 		ids, dy, table := n.In[0].Shape().Elems(), n.In[1].Shape().Elems(), n.Out[0]
 		launches := n.PerChunk(table, func(c graph.Chunk) graph.Launch {
-			return elementwise("fill", c.Elems, []graph.Arg{graph.Out(0)}, bits(0))
+			return elementwise(kernel("fill"), c.Elems, []graph.Arg{graph.Out(0)}, bits(0))
 		})
 		pairs, other := graph.Out(1), graph.Out(2)
-		launches = append(launches, elementwise("gather_sort", ids, []graph.Arg{graph.In(0), pairs}, uint32(table.Shape[0])))
-		for run := sortedBlock; run < ids; run *= 2 {
-			launches = append(launches, elementwise("gather_merge", ids, []graph.Arg{pairs, other}, uint32(run)))
+		launches = append(launches, elementwise(kernel("gather_sort"), ids, []graph.Arg{graph.In(0), pairs}, uint32(table.Shape[0])))
+		for run := tile(kernel("gather_sort"))[0]; run < ids; run *= 2 {
+			launches = append(launches, elementwise(kernel("gather_merge"), ids, []graph.Arg{pairs, other}, uint32(run)))
 			pairs, other = other, pairs
 		}
 		return append(launches, n.PerChunk(table, func(c graph.Chunk) graph.Launch {
-			return elementwise("gather_grad", dy, []graph.Arg{pairs, graph.In(1), graph.Out(0)}, tableParams(table.Shape, c)...)
+			return elementwise(kernel("gather_grad"), dy, []graph.Arg{pairs, graph.In(1), graph.Out(0)}, tableParams(table.Shape, c)...)
 		})...)
 	},
 	Ref: func(n *graph.Node, in, out [][]float64) {
@@ -75,9 +75,6 @@ var gatherGradOp = &graph.Op{
 		}
 	},
 }
-
-// sortedBlock is WG of gather_sort.
-const sortedBlock = 64
 
 // Gather records the rows of table [rows, width] that ids [...], i32, name:
 // [..., width] (torch.nn.functional.embedding). Callers keep ids in [0, rows);

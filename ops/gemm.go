@@ -47,9 +47,6 @@ func headMaps(heads, rows, cols int) strides {
 	return strides{batch: heads * rows * cols, head: rows * cols, row: cols, col: 1}
 }
 
-// tileRows and tileCols are what one workgroup of matmul.wgsl makes.
-const tileRows, tileCols = 8, 128
-
 func (p gemm) launch(a, b, bias, c graph.Arg) graph.Launch {
 	groups := p.batches * p.heads
 	params := []uint32{uint32(p.m), uint32(p.n), uint32(p.k), uint32(groups), uint32(p.heads)}
@@ -57,10 +54,12 @@ func (p gemm) launch(a, b, bias, c graph.Arg) graph.Launch {
 		params = append(params, uint32(s.base), uint32(s.batch), uint32(s.head), uint32(s.row), uint32(s.col))
 	}
 	return graph.Launch{
-		Kernel: "matmul",
+		Kernel: kernel("matmul"),
 		Params: append(params, bits(p.alpha), flag(p.hasBias)),
 		Args:   []graph.Arg{a, b, bias, c},
-		Groups: groups * graph.Ceil(p.m, tileRows) * graph.Ceil(p.n, tileCols),
+		Batch:  groups,
+		Rows:   p.m,
+		Cols:   p.n,
 		FLOPs:  2 * int64(groups) * int64(p.m) * int64(p.n) * int64(p.k),
 	}
 }

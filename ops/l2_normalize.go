@@ -17,10 +17,10 @@ var l2NormalizeOp = &graph.Op{
 	Lower: func(n *graph.Node) []graph.Launch {
 		rows, cols := rowsOf(n.In[0].Shape())
 		return []graph.Launch{{
-			Kernel: "l2_normalize",
+			Kernel: kernel("l2_normalize"),
 			Params: []uint32{uint32(rows), uint32(cols), bits(n.Attr.(float64))},
 			Args:   []graph.Arg{graph.In(0), graph.Out(0), graph.Out(1)},
-			Groups: rows,
+			Rows:   rows,
 		}}
 	},
 	VJP: func(g *graph.Graph, n *graph.Node, dy []graph.Tensor) []graph.Tensor {
@@ -51,10 +51,10 @@ var l2NormalizeGradOp = &graph.Op{
 	Lower: func(n *graph.Node) []graph.Launch {
 		rows, cols := rowsOf(n.In[0].Shape())
 		return []graph.Launch{{
-			Kernel: "l2_normalize_grad",
+			Kernel: kernel("l2_normalize_grad"),
 			Params: []uint32{uint32(rows), uint32(cols), bits(n.Attr.(float64))},
 			Args:   []graph.Arg{graph.In(0), graph.In(1), graph.In(2), graph.Out(0)},
-			Groups: rows,
+			Rows:   rows,
 		}}
 	},
 	Ref: func(n *graph.Node, in, out [][]float64) {

@@ -30,15 +30,15 @@ var layerNormOp = &graph.Op{
 	},
 	Lower: func(n *graph.Node) []graph.Launch {
 		rows, cols := rowsOf(n.In[0].Shape())
-		candidates := []string{"layernorm", "layernorm WG=128"} // few invocations a row, or a GPU that waits less
+		candidates := tuned("layernorm") // few invocations a row, or a GPU that waits less
 		if !n.Software() && cols >= 256 {
 			slices.Reverse(candidates)
 		}
 		return []graph.Launch{{
-			Kernel: n.Variant(fmt.Sprintf("layernorm %d×%d", powerOfTwo(rows), cols), candidates...),
+			Kernel: chooseKernel(n, fmt.Sprintf("layernorm %d×%d", powerOfTwo(rows), cols), candidates),
 			Params: []uint32{uint32(rows), uint32(cols), bits(n.Attr.(float64)), flag(n.In[1].Valid()), flag(n.In[2].Valid())},
 			Args:   []graph.Arg{graph.In(0), graph.In(1), graph.In(2), graph.Out(0), graph.Out(1), graph.Out(2)},
-			Groups: rows,
+			Rows:   rows,
 		}}
 	},
 	VJP: func(g *graph.Graph, n *graph.Node, dy []graph.Tensor) []graph.Tensor {
@@ -95,10 +95,10 @@ var layerNormGradOp = &graph.Op{
 			dw = graph.Out(1)
 		}
 		return []graph.Launch{{
-			Kernel: "layernorm_grad",
+			Kernel: kernel("layernorm_grad"),
 			Params: []uint32{uint32(rows), uint32(cols), flag(n.In[1].Valid())},
 			Args:   []graph.Arg{graph.In(0), graph.In(1), graph.In(2), graph.In(3), graph.In(4), graph.Out(0), dw},
-			Groups: rows,
+			Rows:   rows,
 		}}
 	},
 	Ref: func(n *graph.Node, in, out [][]float64) {

@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/shaders"
 )
 
 // Function is what Map applies to each element. The values are those of F in
@@ -73,6 +74,11 @@ func (f Function) String() string {
 	return functions[f].name
 }
 
+// kernel is a file with f as its constant F.
+func (f Function) kernel(file string) shaders.Variant {
+	return shaders.Variant{File: file, Consts: shaders.Consts{"F": int(f)}}
+}
+
 var mapOp = &graph.Op{
 	Name: "map",
 	Infer: func(n *graph.Node) ([]graph.Spec, error) {
@@ -82,8 +88,7 @@ var mapOp = &graph.Op{
 		return sameF32(n)
 	},
 	Lower: func(n *graph.Node) []graph.Launch {
-		kernel := fmt.Sprintf("unary F=%du", n.Attr.(Function))
-		return []graph.Launch{elementwise(kernel, n.Out[0].Shape.Elems(), []graph.Arg{graph.In(0), graph.Out(0)})}
+		return []graph.Launch{elementwise(n.Attr.(Function).kernel("unary"), n.Out[0].Shape.Elems(), []graph.Arg{graph.In(0), graph.Out(0)})}
 	},
 	VJP: func(g *graph.Graph, n *graph.Node, dy []graph.Tensor) []graph.Tensor {
 		return g.Apply(mapGradOp, n.Attr, n.In[0], dy[0])
@@ -100,8 +105,7 @@ var mapGradOp = &graph.Op{
 	Name:  "map_grad",
 	Infer: sameF32,
 	Lower: func(n *graph.Node) []graph.Launch {
-		kernel := fmt.Sprintf("unary_grad F=%du", n.Attr.(Function))
-		return []graph.Launch{elementwise(kernel, n.Out[0].Shape.Elems(), []graph.Arg{graph.In(0), graph.In(1), graph.Out(0)})}
+		return []graph.Launch{elementwise(n.Attr.(Function).kernel("unary_grad"), n.Out[0].Shape.Elems(), []graph.Arg{graph.In(0), graph.In(1), graph.Out(0)})}
 	},
 	Ref: func(n *graph.Node, in, out [][]float64) {
 		for i, x := range in[0] {

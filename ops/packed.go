@@ -2,10 +2,10 @@ package ops
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/shaders"
 )
 
 // packedLinear is one product with a packed weight W [N, K], made by one of
@@ -20,36 +20,29 @@ type packedLinear struct {
 	backward bool
 }
 
-// linearTiles are the kernels: the rows and the groups of four columns of y that
-// one workgroup makes.
-var linearTiles = map[string]struct{ rows, groups int }{
-	"linear_step":          {10, 16},
-	"linear_step GROUPS=4": {10, 32},
-	"linear_split ROWS=1":  {1, 8},
-	"linear_split ROWS=4":  {4, 8},
-	"linear_split ROWS=8":  {8, 8},
-	"linear_tile":          {64, 16},
-}
+// linearKernels are those that make y, all with the same parameters.
+var linearKernels = slices.Concat(tuned("linear_split"), tuned("linear_step"), tuned("linear_tile"))
 
-// candidates are the kernels, first the one to take unmeasured: what is fastest
-// on Mesa's software driver or, on GPUs, what was on an NVIDIA H200. The tiles of
+// candidates are linearKernels, first the one to take unmeasured: what is fastest
+// on Mesa's software driver or, on GPUs, what was on an NVIDIA H200. Tiles of
 // fewer than 192 workgroups leave most of that idle.
-func (p packedLinear) candidates(software bool) []string {
-	first := "linear_step"
-	tile := linearTiles["linear_tile"]
+func (p packedLinear) candidates(software bool) []shaders.Variant {
+	first, large := "linear_step GROUPS=2", tile(kernel("linear_tile"))
 	switch {
 	case software && p.m > 4:
 	case p.m <= 2, !software && p.m <= 8:
 		first = "linear_split ROWS=1"
 	case p.m <= 64:
 		first = "linear_split ROWS=4"
-	case graph.Ceil(p.m, tile.rows)*graph.Ceil(p.n, 4*tile.groups) < 192:
+	case graph.Ceil(p.m, large[0])*graph.Ceil(p.n, large[1]) < 192:
 		first = "linear_split ROWS=8"
 	default:
 		first = "linear_tile"
 	}
-	all := slices.Sorted(maps.Keys(linearTiles))
-	return append([]string{first}, slices.DeleteFunc(all, func(name string) bool { return name == first })...)
+	all := slices.Clone(linearKernels)
+	at := slices.IndexFunc(all, func(v shaders.Variant) bool { return v.String() == first })
+	all[0], all[at] = all[at], all[0]
+	return all
 }
 
 // class names problems that one kernel suits: m counts to the next power of two.
@@ -80,30 +73,29 @@ func (p packedLinear) launches(node *graph.Node, bias graph.Arg, biasRows, resid
 		x = graph.Out(1)
 		rows := slice{outer: p.m, length: p.k, inner: 1, x: place{0, p.k}, xStep: 1, y: place{0, 4 * inner}}
 		launches = append(launches,
-			elementwise("fill", p.m*inner*4, []graph.Arg{x}, bits(0)),
+			elementwise(kernel("fill"), p.m*inner*4, []graph.Arg{x}, bits(0)),
 			rows.launch(graph.In(0), x))
 	}
 	residual := graph.None()
 	if residualRows > 0 {
 		residual = graph.In(3)
 	}
-	name := node.Variant(p.class(), p.candidates(node.Software())...)
-	tile := linearTiles[name]
-	kernel := fmt.Sprintf("%s weight=%v ACT=%d BACKWARD=%t", name, p.w.Layout, p.act, p.backward)
+	consts := shaders.Consts{"weight": p.w.Layout, "ACT": int(p.act), "BACKWARD": p.backward}
 	if p.after {
-		kernel += " AFTER=true"
+		consts["AFTER"] = true
 	}
 	rowsOfW, _ := p.w.Matrix()
 	return append(launches, graph.Launch{
-		Kernel: kernel,
+		Kernel: chooseKernel(node, p.class(), p.candidates(node.Software())).With(consts),
 		Params: []uint32{
 			uint32(p.m), uint32(p.n), uint32(inner),
 			uint32(graph.Ceil(rowsOfW, 4)), uint32(p.w.Depth()), uint32(p.first / 4),
 			uint32(biasRows), uint32(residualRows),
 		},
-		Args:   []graph.Arg{x, graph.In(1), bias, residual, graph.Out(0)},
-		Groups: graph.Ceil(p.m, tile.rows) * graph.Ceil(graph.Ceil(p.n, 4), tile.groups),
-		FLOPs:  2 * int64(p.m) * int64(p.n) * int64(p.k),
+		Args:  []graph.Arg{x, graph.In(1), bias, residual, graph.Out(0)},
+		Rows:  p.m,
+		Cols:  p.n,
+		FLOPs: 2 * int64(p.m) * int64(p.n) * int64(p.k),
 	})
 }
 

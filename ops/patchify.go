@@ -25,7 +25,7 @@ var patchifyOp = &graph.Op{
 	},
 	Lower: func(n *graph.Node) []graph.Launch {
 		params := patchParams(n.In[0].Shape(), n.Attr.(patchSize))
-		return []graph.Launch{elementwise("patchify", n.Out[0].Shape.Elems(), []graph.Arg{graph.In(0), graph.Out(0)}, params...)}
+		return []graph.Launch{elementwise(kernel("patchify"), n.Out[0].Shape.Elems(), []graph.Arg{graph.In(0), graph.Out(0)}, params...)}
 	},
 	VJP: func(g *graph.Graph, n *graph.Node, dy []graph.Tensor) []graph.Tensor {
 		return g.Apply(patchifyGradOp, patchifyGradAttr{n.In[0].Shape(), n.Attr.(patchSize)}, dy[0])
@@ -69,7 +69,7 @@ var patchifyGradOp = &graph.Op{
 	Lower: func(n *graph.Node) []graph.Launch {
 		attr := n.Attr.(patchifyGradAttr)
 		args := []graph.Arg{graph.In(0), graph.Out(0)}
-		return []graph.Launch{elementwise("patchify_grad", attr.image.Elems(), args, patchParams(attr.image, attr.patch)...)}
+		return []graph.Launch{elementwise(kernel("patchify_grad"), attr.image.Elems(), args, patchParams(attr.image, attr.patch)...)}
 	},
 	Ref: func(n *graph.Node, in, out [][]float64) {
 		attr := n.Attr.(patchifyGradAttr)

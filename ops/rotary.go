@@ -32,7 +32,7 @@ var rotaryOp = &graph.Op{
 	Lower: func(n *graph.Node) []graph.Launch {
 		x, attr := n.In[0].Shape(), n.Attr.(rotaryAttr)
 		args := []graph.Arg{graph.In(0), graph.In(1), graph.Out(0)}
-		return []graph.Launch{elementwise("rotary", x.Elems()/2, args,
+		return []graph.Launch{elementwise(kernel("rotary"), x.Elems()/2, args,
 			uint32(x[2]), uint32(attr.turned), uint32(n.In[1].Dim(1)), uint32(x[1]), bits(attr.sign()))}
 	},
 	VJP: func(g *graph.Graph, n *graph.Node, dy []graph.Tensor) []graph.Tensor {

@@ -19,10 +19,10 @@ var softmaxOp = &graph.Op{
 	Lower: func(n *graph.Node) []graph.Launch {
 		rows, cols := rowsOf(n.In[0].Shape())
 		return []graph.Launch{{
-			Kernel: "softmax",
+			Kernel: kernel("softmax"),
 			Params: []uint32{uint32(rows), uint32(cols), flag(false), flag(false), uint32(rows), 1, 0},
 			Args:   []graph.Arg{graph.In(0), graph.None(), graph.Out(0)},
-			Groups: rows,
+			Rows:   rows,
 		}}
 	},
 	VJP: func(g *graph.Graph, n *graph.Node, dy []graph.Tensor) []graph.Tensor {
@@ -62,10 +62,10 @@ var softmaxGradOp = &graph.Op{
 // softmaxGrad takes an absent dy to be in dx already.
 func softmaxGrad(rows, cols int, y, dy, dx graph.Arg) graph.Launch {
 	return graph.Launch{
-		Kernel: "softmax_grad",
+		Kernel: kernel("softmax_grad"),
 		Params: []uint32{uint32(rows), uint32(cols), flag(dy == graph.None())},
 		Args:   []graph.Arg{y, dy, dx},
-		Groups: rows,
+		Rows:   rows,
 	}
 }
 

@@ -56,7 +56,7 @@ func lowerSumAxis(n *graph.Node) []graph.Launch {
 	attr := n.Attr.(sumAttr)
 	outer, length, inner := around(n.In[0].Shape(), attr.axis)
 	pass := func(length, chunks int, scale float64, x, y graph.Arg) graph.Launch {
-		return elementwise("sum_axis", outer*chunks*inner, []graph.Arg{x, y},
+		return elementwise(kernel("sum_axis"), outer*chunks*inner, []graph.Arg{x, y},
 			uint32(length), uint32(inner), uint32(chunks), bits(scale))
 	}
 	scale := 1.0

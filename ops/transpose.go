@@ -21,7 +21,7 @@ var transposeOp = &graph.Op{
 	},
 	Lower: func(n *graph.Node) []graph.Launch {
 		x := n.In[0]
-		return []graph.Launch{elementwise("transpose", x.Shape().Elems(), []graph.Arg{graph.In(0), graph.Out(0)}, uint32(x.Dim(-2)), uint32(x.Dim(-1)))}
+		return []graph.Launch{elementwise(kernel("transpose"), x.Shape().Elems(), []graph.Arg{graph.In(0), graph.Out(0)}, uint32(x.Dim(-2)), uint32(x.Dim(-1)))}
 	},
 	VJP: func(g *graph.Graph, n *graph.Node, dy []graph.Tensor) []graph.Tensor {
 		return g.Apply(n.Op, nil, dy[0])

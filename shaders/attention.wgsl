@@ -30,6 +30,7 @@ const LOWEST = -3.4028234e38;
 var<workgroup> part_k: array<vec4<f32>, KEYS * QUADS>;  // [key][vec4 of its head], zeros behind d
 var<workgroup> part_v: array<vec4<f32>, KEYS * QUADS>;
 
+//!tile WG
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let tiles = (p.lq + WG - 1u) / WG;

@@ -13,6 +13,7 @@ const WG = 64u;
 const OP = 0u;  // 0 add, 1 subtract, 2 multiply
 const_assert OP < 3u;
 
+//!tile WG
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let i = group_index(wg) * WG + lane;

@@ -10,6 +10,7 @@ struct Params { n: u32, len: u32, inner: u32, x_at: u32, x_outer: u32, x_step: u
 
 const WG = 64u;
 
+//!tile WG
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let i = group_index(wg) * WG + lane;

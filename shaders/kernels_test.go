@@ -28,6 +28,7 @@ func TestKernels(t *testing.T) {
 			for _, v := range variants(t, name) {
 				k, err := Load(v)
 				require.NoError(t, err)
+				assert.Positive(t, k.Tile[0], "%s says what a workgroup makes: //!tile", k.Name)
 				checkLimits(t, k)
 			}
 		})
@@ -49,44 +50,40 @@ func checkLimits(t *testing.T, k *Kernel) {
 	assert.LessOrEqual(t, k.Shared, 16<<10, "%s: bytes of workgroup memory", k.Name)
 }
 
-var (
-	tunable  = regexp.MustCompile(`^const (\w+).*//!tune (.+)$`)
-	switches = regexp.MustCompile(`^const (\w+)[ :bool]* = (true|false);`)
-)
+var switches = regexp.MustCompile(`^const (\w+)[ :bool]* = (true|false);`)
 
 // variants are a kernel with every tuning value, each way of its switches, in every weight format.
-func variants(t *testing.T, name string) []string {
-	src, err := files.ReadFile(name + ".wgsl")
+func variants(t *testing.T, name string) []Variant {
+	all, err := Tuned(name)
 	require.NoError(t, err)
-	lines, err := splice(files, name, string(src), "")
-	require.NoError(t, err)
-	all := []string{name}
-	cross := func(key string, values ...string) {
-		var crossed []string
-		for _, variant := range all {
-			for _, v := range values {
-				crossed = append(crossed, variant+" "+key+"="+v)
+	cross := func(key string, values ...any) {
+		var crossed []Variant
+		for _, v := range all {
+			for _, value := range values {
+				crossed = append(crossed, v.With(Consts{key: value}))
 			}
 		}
 		all = crossed
 	}
+	src, err := files.ReadFile(name + ".wgsl")
+	require.NoError(t, err)
+	lines, err := splice(files, name, string(src), "")
+	require.NoError(t, err)
 	weighs := false
 	for _, l := range lines {
-		if m := tunable.FindStringSubmatch(l.text); m != nil {
-			cross(m[1], strings.Fields(m[2])...)
-		}
 		if m := switches.FindStringSubmatch(l.text); m != nil {
-			cross(m[1], "false", "true")
+			cross(m[1], false, true)
 		}
 		weighs = weighs || l.file == "lib/weight_f32.wgsl"
 	}
 	if weighs {
 		formats, err := fs.Glob(files, "lib/weight_*.wgsl")
 		require.NoError(t, err)
+		values := make([]any, len(formats))
 		for i, f := range formats {
-			formats[i] = strings.TrimSuffix(strings.TrimPrefix(f, "lib/weight_"), ".wgsl")
+			values[i] = strings.TrimSuffix(strings.TrimPrefix(f, "lib/weight_"), ".wgsl")
 		}
-		cross("weight", formats...)
+		cross("weight", values...)
 	}
 	return all
 }
@@ -115,18 +112,24 @@ func TestTranslate(t *testing.T) {
 	}
 }
 
-// nagaPath finds naga 0.13, the version inside wgpu-native 0.17, by the
-// environment variable NAGA or in PATH; the test is skipped where there is none.
+// nagaPath finds naga 0.13, the version inside wgpu-native 0.17. The environment
+// variable NAGA names it, as CI does, and then it must be there; without it the
+// test takes naga from PATH, and is skipped where there is none.
 func nagaPath(t *testing.T) string {
-	naga := os.Getenv("NAGA")
-	if naga == "" {
+	naga, required := os.LookupEnv("NAGA")
+	if !required {
 		naga = "naga"
 	}
 	version, err := exec.Command(naga, "--version").Output()
-	if err != nil || !strings.Contains(string(version), "0.13.") {
-		t.Skipf("%s is not naga 0.13: `cargo install naga-cli@0.13.0` and name it in NAGA", naga)
+	if err == nil && strings.Contains(string(version), "0.13.") {
+		return naga
 	}
-	return naga
+	const install = "%q is not naga 0.13: `cargo install naga-cli@0.13.0` and name it in NAGA"
+	if required {
+		t.Fatalf(install, naga)
+	}
+	t.Skipf(install, naga)
+	return ""
 }
 
 func translate(t *testing.T, naga string, k *Kernel) {

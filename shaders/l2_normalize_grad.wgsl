@@ -11,6 +11,7 @@ struct Params { rows: u32, cols: u32, eps: f32 }
 
 const WG = 32u;
 
+//!tile 1
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let row = group_index(wg);

@@ -22,6 +22,7 @@ fn weighted(row: u32, j: u32) -> f32 {
     return dy[row * p.cols + j];
 }
 
+//!tile 1
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let row = group_index(wg);

@@ -18,6 +18,7 @@ const BACKWARD = false;
 
 var<workgroup> partial: array<vec4<f32>, SLICES * ROWS * GROUPS>;
 
+//!tile ROWS 4*GROUPS
 @compute @workgroup_size(GROUPS * SLICES)
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let tiles_m = (p.m + ROWS - 1u) / ROWS;

@@ -19,6 +19,7 @@ const AFTER = false;  // f comes after the residual
 const PARTS = 4u / STEP;  // of a block
 const BACKWARD = false;
 
+//!tile ROWS 4*GROUPS*WG
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     // Neighbouring workgroups share their columns of W.

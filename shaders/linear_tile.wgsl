@@ -23,6 +23,7 @@ const BACKWARD = false;
 var<workgroup> part_x: array<array<array<vec4<f32>, DEPTH>, LANES>, ROWS>;  // [row / LANES][row % LANES][group]
 var<workgroup> part_w: array<array<array<vec4<f32>, SIDE>, 4>, DEPTH>;      // [group][number in it][column]
 
+//!tile TILE 4*SIDE
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let tiles_m = (p.m + TILE - 1u) / TILE;

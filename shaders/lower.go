@@ -19,6 +19,9 @@ var (
 	arrayType   = regexp.MustCompile(`\barray\s*<`)
 )
 
+// tileMark starts the line that says what a workgroup makes.
+const tileMark = "//!tile "
+
 // constDecl is a scalar const line at module scope, evaluated when first asked for: WGSL lets a use come before it.
 type constDecl struct {
 	at        int // index of its line
@@ -35,8 +38,9 @@ type lowering struct {
 }
 
 // lower evaluates constants, const_asserts, workgroup sizes and array lengths, after replacing the values in overrides.
-// It writes out the loops that are to be unrolled, and keeps every other line at its place.
-func lower(name string, lines []line, overrides map[string]string) ([]line, error) {
+// It writes out the loops that are to be unrolled, puts numbers into the tile line, and keeps every other line at its
+// place.
+func lower(name string, lines []line, overrides Consts) ([]line, error) {
 	l := &lowering{lines: lines, consts: map[string]*constDecl{}}
 	if err := l.collect(); err != nil {
 		return nil, err
@@ -46,6 +50,14 @@ func lower(name string, lines []line, overrides map[string]string) ([]line, erro
 	}
 	out := slices.Clone(lines)
 	for i, ln := range lines {
+		if tile, ok := strings.CutPrefix(ln.text, tileMark); ok {
+			numbers, err := l.tile(tile)
+			if err != nil {
+				return nil, ln.errorf("%s: %w", strings.TrimSpace(tileMark), err)
+			}
+			out[i].text = tileMark + numbers
+			continue
+		}
 		code := ln.code()
 		text, err := l.line(code)
 		if err != nil {
@@ -83,7 +95,7 @@ func (l *lowering) collect() error {
 }
 
 // override notes the values that replace those of the kernel's own const lines.
-func (l *lowering) override(file string, values map[string]string) error {
+func (l *lowering) override(file string, values Consts) error {
 	own := func(name string) bool { c := l.consts[name]; return c != nil && l.lines[c.at].file == file }
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		if name == "weight" {
@@ -99,7 +111,7 @@ func (l *lowering) override(file string, values map[string]string) error {
 			slices.Sort(have)
 			return fmt.Errorf("%s: no scalar const %s to replace, it has %v", file, name, have)
 		}
-		l.consts[name].override = values[name]
+		l.consts[name].override = fmt.Sprint(values[name])
 	}
 	return nil
 }
@@ -195,6 +207,22 @@ func (l *lowering) arrays(code string) (string, error) {
 		code = code[:at[1]] + parts[0] + ", " + n + code[end:]
 	}
 	return code, nil
+}
+
+// tile evaluates one or two sizes with a blank between.
+func (l *lowering) tile(sizes string) (string, error) {
+	numbers := strings.Fields(sizes)
+	if len(numbers) < 1 || len(numbers) > 2 {
+		return "", fmt.Errorf("want one size or two, each without blanks")
+	}
+	for i, expr := range numbers {
+		n, err := l.count(expr)
+		if err != nil {
+			return "", err
+		}
+		numbers[i] = n
+	}
+	return strings.Join(numbers, " "), nil
 }
 
 // count evaluates a positive integer.

@@ -22,6 +22,7 @@ struct Params {
 const WG = 32u;
 const ROWS = 8u;
 
+//!tile ROWS 4*WG
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     // Neighbouring workgroups share their columns of b.

@@ -9,6 +9,7 @@ struct Params { n: u32, channels: u32, height: u32, width: u32, patch_h: u32, pa
 
 const WG = 64u;
 
+//!tile WG
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let i = group_index(wg) * WG + lane;

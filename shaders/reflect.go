@@ -39,7 +39,7 @@ func reflect(name string, lines []line) (*Kernel, error) {
 	r := &reflection{lines: lines, code: code.String()}
 	r.types = declaredTypes(r.code)
 	k := &Kernel{Name: name, Source: source.String()}
-	for _, step := range []func(*Kernel) error{r.bindings, r.entry, r.shared} {
+	for _, step := range []func(*Kernel) error{r.bindings, r.entry, r.shared, r.tile} {
 		if err := step(k); err != nil {
 			return nil, err
 		}
@@ -155,6 +155,28 @@ func (r *reflection) shared(k *Kernel) error {
 			return r.errorf(d[0], "%s: %w", r.code[d[2]:d[3]], err)
 		}
 		k.Shared += roundUp(size, 16)
+	}
+	return nil
+}
+
+// tile reads the line that lowering has put numbers into.
+func (r *reflection) tile(k *Kernel) error {
+	for _, ln := range r.lines {
+		sizes, ok := strings.CutPrefix(ln.text, tileMark)
+		if !ok {
+			continue
+		}
+		if k.Tile != [2]int{} {
+			return ln.errorf("a second %sline", tileMark)
+		}
+		k.Tile = [2]int{1, 1}
+		for i, n := range strings.Fields(sizes) {
+			size, err := strconv.Atoi(n)
+			if err != nil {
+				return ln.errorf("%w", err)
+			}
+			k.Tile[i] = size
+		}
 	}
 	return nil
 }

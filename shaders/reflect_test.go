@@ -72,7 +72,8 @@ func TestLayout(t *testing.T) {
 }
 
 func TestLoad(t *testing.T) {
-	k, err := Load("binary OP=2")
+	multiply := Variant{"binary", Consts{"OP": 2}}
+	k, err := Load(multiply)
 	require.NoError(t, err)
 	assert.Equal(t, "binary OP=2", k.Name)
 	assert.Contains(t, k.Source, "const OP: u32 = 2u;")
@@ -81,25 +82,73 @@ func TestLoad(t *testing.T) {
 	var wait sync.WaitGroup
 	for range 8 {
 		wait.Go(func() {
-			same, err := Load("binary OP=2")
+			same, err := Load(multiply)
 			assert.NoError(t, err)
 			assert.Same(t, k, same)
 		})
 	}
 	wait.Wait()
 
-	for variant, want := range map[string]string{
-		"":                 "empty",
-		"missing":          "no kernel missing.wgsl",
-		"lib/fold":         "no kernel lib/fold.wgsl",
-		"../x":             "no kernel",
-		"binary OP":        `"OP" is not NAME=VALUE`,
-		"binary OP=":       `"OP=" is not NAME=VALUE`,
-		"binary OP=1 OP=2": "OP is given twice",
-		"binary OP=9":      "const_assert fails",
-		"binary ADD=9":     "binary.wgsl: no scalar const ADD to replace, it has [OP WG]",
+	for _, c := range []struct {
+		file   string
+		consts Consts
+		want   string
+	}{
+		{"", nil, "no kernel .wgsl"},
+		{"missing", nil, "no kernel missing.wgsl"},
+		{"lib/fold", nil, "no kernel lib/fold.wgsl"},
+		{"../x", nil, "no kernel"},
+		{"binary", Consts{"OP": 9}, "const_assert fails"},
+		{"binary", Consts{"OP": 1.5}, "const OP"},
+		{"binary", Consts{"OP": "x"}, "const OP"},
+		{"binary", Consts{"ADD": 9}, "binary.wgsl: no scalar const ADD to replace, it has [OP WG]"},
+		{"binary", Consts{"weight": "f16"}, "does not say //!use weight"},
+		{"linear_tile", Consts{"weight": 3}, "no file lib/weight_3.wgsl"},
 	} {
-		_, err := Load(variant)
-		assert.ErrorContains(t, err, want, variant)
+		_, err := Load(Variant{c.file, c.consts})
+		assert.ErrorContains(t, err, c.want, "%s %v", c.file, c.consts)
+	}
+}
+
+func TestVariant(t *testing.T) {
+	v := Variant{"linear_split", Consts{"ROWS": 8}}
+	w := v.With(Consts{"weight": "f16", "ACT": 3, "AFTER": true})
+	assert.Equal(t, "linear_split ROWS=8", v.String(), "With copies")
+	assert.Equal(t, "linear_split ACT=3 AFTER=true ROWS=8 weight=f16", w.String())
+
+	var names []string
+	for _, file := range []string{"linear_split", "linear_step", "linear_tile"} {
+		all, err := Tuned(file)
+		require.NoError(t, err)
+		for _, v := range all {
+			names = append(names, v.String())
+		}
+	}
+	assert.Equal(t, []string{"linear_split ROWS=1", "linear_split ROWS=4", "linear_split ROWS=8",
+		"linear_step GROUPS=2", "linear_step GROUPS=4", "linear_tile"}, names)
+	_, err := Tuned("missing")
+	assert.Error(t, err)
+}
+
+func TestTile(t *testing.T) {
+	k, err := Load(Variant{"linear_step", Consts{"GROUPS": 4}})
+	require.NoError(t, err)
+	assert.Equal(t, [2]int{10, 128}, k.Tile)
+	assert.Equal(t, 2*3*4, k.Groups(2, 21, 385))
+	k, err = Load(Variant{File: "fill"})
+	require.NoError(t, err)
+	assert.Equal(t, [2]int{64, 1}, k.Tile)
+	assert.Equal(t, 3, k.Groups(1, 129, 1))
+
+	const main = "@compute @workgroup_size(1)\nfn main() {}\n"
+	for line, want := range map[string]string{
+		"//!tile 0":            "0 is not a positive integer",
+		"//!tile 1 2 3":        "want one size or two",
+		"//!tile ":             "want one size or two",
+		"//!tile N":            "N is not a scalar const",
+		"//!tile 1\n//!tile 2": "a second //!tile",
+	} {
+		_, err := parse("bad", line+"\n"+main, nil)
+		assert.ErrorContains(t, err, want, line)
 	}
 }

@@ -1,8 +1,10 @@
 // Package shaders holds every compute kernel as one readable WGSL file and turns a file into what a device takes:
 // it splices shared functions, replaces and evaluates constants, and reflects bindings, workgroup and memory from the text.
 //
-// A kernel is spec-style WGSL with three additions, comments to any other reader:
+// A kernel is spec-style WGSL with four additions, comments to any other reader:
 //
+//	//!tile ROWS 4*WG says, before main, how many rows and columns of its result one workgroup makes; where the result
+//	                 is a list, how many elements
 //	//!use NAME       appends lib/NAME.wgsl, once; `//!use weight` appends lib/weight_FORMAT.wgsl
 //	//!tune 16 32 64  after a const line lists the values worth trying for it
 //	//!unroll         after `for (var i = 0u; i < COUNT; i++) {` writes the loop out, its body COUNT times
@@ -26,12 +28,19 @@ var files embed.FS
 
 // Kernel is one compute shader, ready for a device. Kernels are shared: do not modify them.
 type Kernel struct {
-	Name      string    // the variant that Load was given
+	Name      string    // the Variant as text
 	Source    string    // WGSL that naga 0.13 takes; line numbers are those of the file, spliced lines follow
 	Bindings  []Binding // of group 0; the index is the binding number
 	Params    []string  // "u32", "i32" or "f32": the uniform struct's fields in order; nil without one
 	Workgroup [3]uint32 // invocations in x, y, z
+	Tile      [2]int    // rows and columns of its result that one workgroup makes
 	Shared    int       // bytes of workgroup memory, each variable rounded up to 16 as WebGPU counts them
+}
+
+// Groups is how many workgroups make batch results [rows, cols].
+func (k *Kernel) Groups(batch, rows, cols int) int {
+	ceil := func(n, size int) int { return (n + size - 1) / size }
+	return batch * ceil(rows, k.Tile[0]) * ceil(cols, k.Tile[1])
 }
 
 // Binding is one buffer that a kernel takes.
@@ -56,33 +65,27 @@ var cache = struct {
 	kernels map[string]*Kernel
 }{kernels: map[string]*Kernel{}}
 
-// Load returns the kernel that variant names: a file and its constants, such as "matmul" or "matmul HAS_BIAS=true TILE=4".
-// The blank-separated NAME=VALUE pairs replace the values of that file's const lines and keep their types;
-// weight=f16 chooses the format of `//!use weight`, which is f32 otherwise.
-// Results are cached and shared. Load is safe for concurrent use.
-func Load(variant string) (*Kernel, error) {
+// Load returns a kernel. Results are cached and shared. Load is safe for concurrent use.
+func Load(v Variant) (*Kernel, error) {
+	name := v.String()
 	cache.Lock()
 	defer cache.Unlock()
-	if k := cache.kernels[variant]; k != nil {
+	if k := cache.kernels[name]; k != nil {
 		return k, nil
 	}
-	name, consts, err := splitVariant(variant)
-	if err != nil {
-		return nil, fmt.Errorf("shaders: variant %q: %w", variant, err)
+	if !slices.Contains(Files(), v.File) {
+		return nil, fmt.Errorf("shaders: no kernel %s.wgsl", v.File)
 	}
-	if !slices.Contains(Files(), name) {
-		return nil, fmt.Errorf("shaders: variant %q: no kernel %s.wgsl", variant, name)
-	}
-	src, err := files.ReadFile(name + ".wgsl")
+	src, err := files.ReadFile(v.File + ".wgsl")
 	if err != nil {
 		return nil, fmt.Errorf("shaders: %w", err)
 	}
-	k, err := parse(name, string(src), consts)
+	k, err := parse(v.File, string(src), v.Consts)
 	if err != nil {
 		return nil, fmt.Errorf("shaders: %w", err)
 	}
-	k.Name = variant
-	cache.kernels[variant] = k
+	k.Name = name
+	cache.kernels[name] = k
 	return k, nil
 }
 
@@ -99,28 +102,13 @@ func Files() []string {
 	return names
 }
 
-func splitVariant(variant string) (name string, consts map[string]string, err error) {
-	words := strings.Fields(variant)
-	if len(words) == 0 {
-		return "", nil, fmt.Errorf("empty, want a kernel's name and NAME=VALUE pairs")
-	}
-	consts = map[string]string{}
-	for _, w := range words[1:] {
-		k, v, ok := strings.Cut(w, "=")
-		if !ok || k == "" || v == "" {
-			return "", nil, fmt.Errorf("%q is not NAME=VALUE", w)
-		}
-		if _, twice := consts[k]; twice {
-			return "", nil, fmt.Errorf("%s is given twice", k)
-		}
-		consts[k] = v
-	}
-	return words[0], consts, nil
-}
-
 // parse makes a kernel of the text of name.wgsl and the values that replace its constants.
-func parse(name, src string, consts map[string]string) (*Kernel, error) {
-	lines, err := splice(files, name, src, consts["weight"])
+func parse(name, src string, consts Consts) (*Kernel, error) {
+	weight := ""
+	if format, ok := consts["weight"]; ok {
+		weight = fmt.Sprint(format)
+	}
+	lines, err := splice(files, name, src, weight)
 	if err != nil {
 		return nil, err
 	}

@@ -32,6 +32,7 @@ fn score(row: u32, j: u32) -> f32 {
     return select(v, LOWEST, v <= LOWEST);  // not max, which would lose a NaN
 }
 
+//!tile 1
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let row = group_index(wg);

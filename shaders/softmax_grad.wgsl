@@ -17,6 +17,7 @@ fn flow(i: u32) -> f32 {
     return dy[i];
 }
 
+//!tile 1
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let row = group_index(wg);

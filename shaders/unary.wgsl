@@ -11,6 +11,7 @@ const WG = 64u;
 const F = 0u;  // as in lib/function.wgsl
 const_assert F < 9u;
 
+//!tile WG
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let i = group_index(wg) * WG + lane;

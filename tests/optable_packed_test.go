@@ -18,7 +18,7 @@ import (
 var packedLayouts = []graph.Layout{graph.PackedF32, graph.PackedF16, graph.PackedBF16, graph.PackedQ8}
 
 var linearVariants = []string{
-	"linear_step", "linear_step GROUPS=4", "linear_split ROWS=1", "linear_split ROWS=4", "linear_split ROWS=8", "linear_tile",
+	"linear_step GROUPS=2", "linear_step GROUPS=4", "linear_split ROWS=1", "linear_split ROWS=4", "linear_split ROWS=8", "linear_tile",
 }
 
 // tolScaled is tolDot where the device scales the weights after the sum: two roundings more.

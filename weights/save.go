@@ -3,16 +3,14 @@ package weights
 import (
 	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/clip-wgpu/clip-wgpu/internal/atomicfile"
 )
 
 // Record is one tensor to save. Its values are asked for in ascending pieces
@@ -43,36 +41,27 @@ type SaveOptions struct {
 // are stored by dtype, the widest first, then by name, as the reference
 // implementation does, with data that starts at a multiple of 8.
 //
-// The file appears whole or not at all: it is written beside its place,
-// synced and renamed; a replaced file is whole until then. An error of a
-// record's reader is returned as it is, wrapped.
+// The file appears whole or not at all, and one that is replaced is whole until
+// then. An error of a record's reader is returned as it is, wrapped.
 func Save(path string, records []Record, o SaveOptions) error {
 	header, sorted, err := layout(records, o.Metadata)
 	if err != nil {
 		return at(path, err)
 	}
-	if err := mayWrite(path, o); err != nil {
-		return err
+	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
+		return at(path, fail(ErrNotWeights, "", "is %s, cannot be replaced by a file", describe(info.Mode())))
 	}
-	temp, err := createBeside(path)
+	f, err := atomicfile.Create(path, !o.NoReplace)
 	if err != nil {
-		return err
+		return osError(path, err)
 	}
-	defer os.Remove(temp.Name()) // has nothing left to do after the rename
-	defer temp.Close()
-	if err := writeAll(temp, header, sorted); err != nil {
+	defer f.Discard()
+	if err := writeAll(f, header, sorted); err != nil {
 		return fmt.Errorf("save %s: %w", oneLine(path), err)
 	}
-	if err := errors.Join(temp.Sync(), temp.Close()); err != nil {
+	if err := f.Commit(); err != nil {
 		return osError(path, err)
 	}
-	if err := mayWrite(path, o); err != nil {
-		return err
-	}
-	if err := os.Rename(temp.Name(), path); err != nil {
-		return osError(path, err)
-	}
-	syncFolder(filepath.Dir(path))
 	return nil
 }
 
@@ -186,46 +175,4 @@ func inPieces[T any](w io.Writer, n int, read func(dst []T, off int) error, enco
 		}
 	}
 	return nil
-}
-
-// mayWrite refuses to replace what is no regular file: renaming onto
-// /dev/null would remove it.
-func mayWrite(path string, o SaveOptions) error {
-	info, err := os.Stat(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil:
-		return osError(path, err)
-	case !info.Mode().IsRegular():
-		return at(path, fail(ErrNotWeights, "", "is %s, cannot be replaced by a file", describe(info.Mode())))
-	case o.NoReplace:
-		return at(path, fail(fs.ErrExist, "", "exists already"))
-	}
-	return nil
-}
-
-// createBeside creates a new file in path's folder, with the permissions that
-// the process gives to new files, unlike os.CreateTemp.
-func createBeside(path string) (*os.File, error) {
-	for {
-		name := fmt.Sprintf("%s.%08x.tmp", path, rand.Uint32())
-		f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
-		if errors.Is(err, fs.ErrExist) {
-			continue
-		}
-		if err != nil {
-			return nil, osError(path, err)
-		}
-		return f, nil
-	}
-}
-
-// syncFolder makes a rename durable where folders can be synced. The new
-// file is in place in any case, so there is nothing to report.
-func syncFolder(path string) {
-	if folder, err := os.Open(path); err == nil {
-		folder.Sync()
-		folder.Close()
-	}
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/clip-wgpu/clip-wgpu/internal/atomicfile"
 	"github.com/clip-wgpu/clip-wgpu/internal/smallfile"
 )
 
@@ -47,19 +48,15 @@ func (h *Hub) keepCommit(r Ref, commit string) error {
 	if err := h.makeDir(filepath.Dir(path)); err != nil {
 		return err
 	}
-	temp, err := os.CreateTemp(filepath.Dir(path), ".ref-*")
+	f, err := atomicfile.Create(path, true)
 	if err != nil {
 		return h.cacheError(err)
 	}
-	_, err = temp.WriteString(commit)
-	if err = errors.Join(err, temp.Chmod(0o644), temp.Close()); err == nil {
-		err = os.Rename(temp.Name(), path)
-	}
-	if err != nil {
-		os.Remove(temp.Name())
+	defer f.Discard()
+	if _, err := f.WriteString(commit); err != nil {
 		return h.cacheError(err)
 	}
-	return nil
+	return h.cacheError(f.Commit())
 }
 
 // snapshotFiles lists the files of a snapshot that are there, by their path in

@@ -217,7 +217,7 @@ func (e *embedding) emit(kind string) func(names []string, features clip.Tensor)
 		dim := features.Shape[1]
 		for i, name := range names {
 			if err := e.rows.write(rowID{kind, rawText(name)}, features.Data[i*dim:(i+1)*dim]); err != nil {
-				return fmt.Errorf("output %s: %w", e.outputName(), cause(err))
+				return outputError(e.outputName(), err)
 			}
 			e.written++
 		}

@@ -5,36 +5,42 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
+
+	"github.com/clip-wgpu/clip-wgpu/internal/atomicfile"
 )
 
-// pendingFile is written beside its place and put there when it is whole.
+// pendingFile is an output that appears when it is whole.
 type pendingFile struct {
 	*bufio.Writer
-	path  string
-	force bool
-	temp  *os.File
+	file *atomicfile.File
+	path string
 }
 
 // createPending makes sure that path can be written, and only with force where
 // there is a file.
 func createPending(path string, force bool) (*pendingFile, error) {
-	if err := mayCreate(path, force); err != nil {
-		return nil, err
-	}
 	folder := filepath.Dir(path)
 	if info, err := os.Stat(folder); err != nil || !info.IsDir() {
 		return nil, fmt.Errorf("output %s: there is no folder %s", path, folder)
 	}
-	// Unlike os.CreateTemp, with the permissions that new files get here.
-	name := fmt.Sprintf("%s.%08x.tmp", path, rand.Uint32())
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
-	if err != nil {
+	f, err := atomicfile.Create(path, force)
+	switch {
+	case errors.Is(err, fs.ErrExist), errors.Is(err, atomicfile.ErrNotRegular):
+		return nil, outputError(path, err)
+	case err != nil:
 		return nil, fmt.Errorf("output %s: cannot write in folder %s: %w", path, folder, cause(err))
 	}
-	return &pendingFile{bufio.NewWriterSize(f, 1<<16), path, force, f}, nil
+	return &pendingFile{bufio.NewWriterSize(f, 1<<16), f, path}, nil
+}
+
+// outputError is the error of an output.
+func outputError(path string, err error) error {
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("output %s: %w (--force replaces it)", path, fs.ErrExist)
+	}
+	return fmt.Errorf("output %s: %w", path, cause(err))
 }
 
 // cause drops the name of a temporary file from an error.
@@ -50,45 +56,18 @@ func cause(err error) error {
 	return err
 }
 
-// mayCreate tells why path cannot become a new file.
-func mayCreate(path string, force bool) error {
-	switch info, err := os.Lstat(path); {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil:
-		return err
-	case !info.Mode().IsRegular():
-		return fmt.Errorf("output %s: is not a regular file and cannot be replaced", path)
-	case !force:
-		return fmt.Errorf("output %s: %w (--force replaces it)", path, fs.ErrExist)
-	}
-	return nil
-}
-
 // commit makes the file appear.
 func (p *pendingFile) commit() error {
-	defer p.discard()
 	err := p.Flush()
 	if err == nil {
-		err = p.temp.Sync()
-	}
-	if err == nil {
-		err = p.temp.Close()
+		err = p.file.Commit()
 	}
 	if err != nil {
-		return fmt.Errorf("output %s: %w", p.path, cause(err))
-	}
-	if err := mayCreate(p.path, p.force); err != nil {
-		return err
-	}
-	if err := os.Rename(p.temp.Name(), p.path); err != nil {
-		return fmt.Errorf("output %s: %w", p.path, cause(err))
+		p.discard()
+		return outputError(p.path, err)
 	}
 	return nil
 }
 
 // discard removes what was written, unless commit has moved it to its place.
-func (p *pendingFile) discard() {
-	p.temp.Close()
-	os.Remove(p.temp.Name())
-}
+func (p *pendingFile) discard() { p.file.Discard() }

@@ -19,18 +19,21 @@ import (
 
 const profileHelp = `profile tells where the GPU's time goes when a tower encodes a batch (--batch,
 default 1): a table by kernel and one by layer, the same layers of all blocks
-together; with --json a line for every dispatch, and with --svg a picture. Of
---runs runs each dispatch's median counts.
+together; with --json a line for every dispatch, and with --pprof a file for
+viewers of Google's pprof. Of --runs runs each dispatch's median counts.
 
 The times are the GPU's own where it has timestamps. Every dispatch is measured
 by itself, many times over where it is short, so that all together take somewhat
 longer than in a normal run.
 
+go tool pprof -http=: FILE shows the file as a flame graph, with equal blocks
+together; -tagroot=block takes them apart.
+
 MODEL is ` + modelHelp + `.`
 
 type profile struct {
 	tower     string
-	svg       string
+	pprof     string
 	top, runs count
 }
 
@@ -40,27 +43,27 @@ func newProfileCommand(g *globals) *cobra.Command {
 		Use:     "profile [MODEL]",
 		Short:   "Show where the GPU's time goes",
 		Long:    profileHelp,
-		Example: "  clip-wgpu profile ViT-B-32 --tower text --svg text.svg",
+		Example: "  clip-wgpu profile ViT-B-32 --tower text --pprof text.pb.gz",
 		Args: func(cmd *cobra.Command, args []string) error {
 			return cmp.Or(oneModelArg(cmd, args), checkTower(cmd, p.tower))
 		},
 		RunE: func(cmd *cobra.Command, args []string) error { return p.command(cmd, g, g.oneModel(args)) },
 	}
 	addTowerFlag(cmd, &p.tower)
-	cmd.Flags().StringVar(&p.svg, "svg", "", "draw a picture into this `file`")
+	cmd.Flags().StringVar(&p.pprof, "pprof", "", "write a profile for pprof into this `file`")
 	cmd.Flags().Var(&p.top, "top", "rows of each table")
 	cmd.Flags().Var(&p.runs, "runs", "runs to measure")
 	return cmd
 }
 
 func (p *profile) command(cmd *cobra.Command, g *globals, source string) error {
-	var picture *pendingFile
-	if p.svg != "" {
+	var file *pendingFile
+	if p.pprof != "" {
 		var err error
-		if picture, err = createPending(p.svg, g.force); err != nil {
+		if file, err = createPending(p.pprof, g.force); err != nil {
 			return err
 		}
-		defer picture.discard()
+		defer file.discard()
 	}
 	console := newConsole(cmd.ErrOrStderr(), g.quiet)
 	console.expectResult()
@@ -85,11 +88,11 @@ func (p *profile) command(cmd *cobra.Command, g *globals, source string) error {
 		console.note("%s has no timestamps: each time is that of a submission, which is 0.1 ms or more for the shortest", info.Name)
 	}
 	title := fmt.Sprintf("%s, %s tower, batch %d, %s weights on %s", modelName(source), p.tower, batch, g.weights.String(), info.Name)
-	if picture != nil {
-		if err := writeFlame(picture, title, steps); err != nil {
+	if file != nil {
+		if err := writePprof(file, title, steps); err != nil {
 			return err
 		}
-		if err := picture.commit(); err != nil {
+		if err := file.commit(); err != nil {
 			return err
 		}
 	}

@@ -1,35 +1,39 @@
 package main
 
 import (
-	"encoding/xml"
-	"errors"
+	"bytes"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	pprof "github.com/google/pprof/profile"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
 func TestProfile(t *testing.T) {
 	for _, tower := range towers {
-		path := filepath.Join(t.TempDir(), "flame.svg")
-		o := program(t, "profile", "--tower", tower, "--batch", "2", "--runs", "2", "--top", "3", "--svg", path, "--quiet")
+		path := filepath.Join(t.TempDir(), "profile.pb.gz")
+		o := program(t, "profile", "--tower", tower, "--batch", "2", "--runs", "2", "--top", "3", "--pprof", path, "--quiet")
 		o.requireDone(t)
-		for _, want := range []string{"emoji-clip, " + tower + " tower, batch 2, f32 weights", "GFLOP/s", "\nkernel ", "\nlayer ", "resblocks.*.", "all others"} {
+		title := "emoji-clip, " + tower + " tower, batch 2, f32 weights"
+		for _, want := range []string{title, "GFLOP/s", "\nkernel ", "\nlayer ", "resblocks.*.", "all others"} {
 			assert.Contains(t, o.stdout, want)
 		}
-		picture, err := os.ReadFile(path)
+		file, err := os.Open(path)
 		require.NoError(t, err)
-		texts := xmlTexts(t, string(picture))
-		for _, want := range []string{"transformer", "In the order of execution", "By kernel"} {
-			assert.True(t, strings.Contains(strings.Join(texts, "\n"), want), want)
-		}
-		program(t, "profile", "--svg", path).requireFailure(t, exitFailure, path, "--force")
+		p, err := pprof.Parse(file)
+		require.NoError(t, err)
+		require.NoError(t, file.Close())
+		assert.Contains(t, p.Comments[0], title)
+		listing := program(t, "program", "--tower", tower, "--batch", "2").stdout
+		assert.Equal(t, strings.Fields(listing)[0], strconv.Itoa(len(p.Sample)), "a sample for each step")
+		program(t, "profile", "--pprof", path).requireFailure(t, exitFailure, path, "--force")
 	}
 }
 
@@ -55,22 +59,6 @@ func TestProfileJSON(t *testing.T) {
 	assert.Positive(t, flops)
 }
 
-// xmlTexts are the texts of a document, which must be well formed.
-func xmlTexts(t *testing.T, document string) (texts []string) {
-	t.Helper()
-	d := xml.NewDecoder(strings.NewReader(document))
-	for {
-		token, err := d.Token()
-		if errors.Is(err, io.EOF) {
-			return texts
-		}
-		require.NoError(t, err)
-		if text, ok := token.(xml.CharData); ok {
-			texts = append(texts, string(text))
-		}
-	}
-}
-
 // made are two blocks of two layers and an unnamed step.
 func made() steps {
 	return steps{
@@ -82,36 +70,31 @@ func made() steps {
 	}
 }
 
-func TestFlames(t *testing.T) {
-	var outline func(f *frame) string
-	outline = func(f *frame) string {
-		var parts []string
-		for _, c := range f.children {
-			parts = append(parts, outline(c))
+func TestWritePprof(t *testing.T) {
+	var b bytes.Buffer
+	require.NoError(t, writePprof(&b, `model "<&>"`, made()))
+	p, err := pprof.ParseData(b.Bytes())
+	require.NoError(t, err)
+	assert.Equal(t, []string{`model "<&>"`}, p.Comments)
+	stacks := map[string]time.Duration{}
+	for _, s := range p.Sample {
+		var stack []string
+		for _, l := range s.Location {
+			stack = append(stack, l.Line[0].Function.Name)
 		}
-		text := f.name + " " + f.duration.String()
-		if len(parts) > 0 {
-			text += " (" + strings.Join(parts, ", ") + ")"
-		}
-		return text
+		slices.Reverse(stack)
+		stacks[strings.Join(append(stack, s.Label["block"]...), ";")] += time.Duration(s.Value[2])
 	}
-	assert.Equal(t, "all 10ms (tower 9ms (0 3ms (a 2ms (linear 2ms), b 1ms (norm 1ms)), 1 6ms (a 4ms (linear 4ms), b 2ms (norm 2ms))), unit & last 1ms)",
-		outline(flames(made())))
-	assert.Equal(t, "all 10ms (tower 9ms (a 6ms (linear 6ms), b 3ms (norm 3ms)), unit & last 1ms)",
-		outline(flames(made()).blocksTogether()))
-	twice := steps{{"x.0", "sum", "k", 0, 1}, {"x.0", "norm", "n", 0, 2}, {"x.0", "sum", "k", 0, 4}, {"x.1", "sum", "k", 0, 8}, {"x.1", "norm", "n", 0, 16}, {"x.1", "sum", "k", 0, 32}}
-	assert.Equal(t, "all 63ns (x 63ns (sum 9ns, norm 18ns, sum 36ns))", outline(flames(twice).blocksTogether()), "the second sums apart from the first")
-	assert.Equal(t, "all.x 63ns (sum 9ns, norm 18ns, sum 36ns)", outline(flames(twice).blocksTogether().folded()))
-}
-
-func TestFlameEscapes(t *testing.T) {
-	var b strings.Builder
-	require.NoError(t, writeFlame(&b, `model "<&>"`, made()))
-	texts := strings.Join(xmlTexts(t, b.String()), "\n")
-	for _, want := range []string{`model "<&>"`, "10.0 ms in 5 dispatches, 0.4 GFLOP/s", "tower.0.a.linear: 2.000 ms, 20.0 %, linear <1>", "unit & last"} {
-		assert.Contains(t, texts, want)
-	}
-	require.NoError(t, writeFlame(io.Discard, "nothing", nil))
+	assert.Equal(t, map[string]time.Duration{
+		"tower.*;a;linear;linear <1>;0": 2 * time.Millisecond,
+		"tower.*;b;norm;norm;0":         time.Millisecond,
+		"tower.*;a;linear;linear <1>;1": 4 * time.Millisecond,
+		"tower.*;b;norm;norm;1":         2 * time.Millisecond,
+		"unit & last;norm":              time.Millisecond,
+	}, stacks)
+	assert.Equal(t, []int64{1, 2e6, 2e6}, p.Sample[0].Value)
+	assert.EqualValues(t, 10*time.Millisecond, p.DurationNanos)
+	require.NoError(t, writePprof(io.Discard, "nothing", nil))
 }
 
 func TestStepTables(t *testing.T) {
@@ -129,11 +112,4 @@ tower.*.a.linear      6.000   60.0      2      0.7
 tower.*.b.norm        3.000   30.0      2
 all others            1.000   10.0      1
 `, b.String())
-}
-
-func TestFitted(t *testing.T) {
-	assert.Equal(t, "attn 12.0 %", fitted("attn 12.0 %", "attn", 200))
-	assert.Equal(t, "attn", fitted("attn 12.0 %", "attn", 30))
-	assert.Equal(t, "resb…", fitted("resblocks 1 %", "resblocks", 5*charWidth))
-	assert.Empty(t, fitted("resblocks", "resblocks", 3*charWidth))
 }

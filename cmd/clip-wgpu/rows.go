@@ -155,10 +155,10 @@ func (r *npyRows) write(id rowID, vector []float32) error {
 
 func (r *npyRows) commit() error {
 	if err := r.data.Flush(); err != nil {
-		return fmt.Errorf("output %s: %w", r.data.path, cause(err))
+		return outputError(r.data.path, err)
 	}
-	if _, err := r.data.temp.WriteAt(npyHeader(r.rows, r.dim), 0); err != nil {
-		return fmt.Errorf("output %s: %w", r.data.path, cause(err))
+	if _, err := r.data.file.WriteAt(npyHeader(r.rows, r.dim), 0); err != nil {
+		return outputError(r.data.path, err)
 	}
 	if err := r.ids.commit(); err != nil {
 		return err
@@ -223,7 +223,7 @@ func (r *tensorRows) write(id rowID, vector []float32) error {
 func (r *tensorRows) commit() error {
 	defer r.spool.discard()
 	if err := r.spool.Flush(); err != nil {
-		return fmt.Errorf("output %s: %w", r.spool.path, cause(err))
+		return outputError(r.spool.path, err)
 	}
 	ids, err := json.Marshal(r.ids)
 	if err != nil {
@@ -240,7 +240,7 @@ func (r *tensorRows) commit() error {
 // read fills dst with the spooled values from index off on.
 func (r *tensorRows) read(dst []float32, off int) error {
 	raw := make([]byte, 4*len(dst))
-	if _, err := r.spool.temp.ReadAt(raw, 4*int64(off)); err != nil {
+	if _, err := r.spool.file.ReadAt(raw, 4*int64(off)); err != nil {
 		return cause(err)
 	}
 	for i := range dst {

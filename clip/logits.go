@@ -1,0 +1,129 @@
+package clip
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/ops"
+)
+
+// maxTexts bounds the texts that one program makes logits of, so that any number
+// of labels fits the device.
+const maxTexts = 4096
+
+// Similarity runs programs for 1, 2, 4 … texts, filled up with zeros, so that
+// another number of labels seldom compiles another program.
+func (e *engine) Similarity(ctx context.Context, imageFeatures, textFeatures Tensor) (Tensor, error) {
+	width := e.cfg.EmbedDim
+	if err := checkFeatures("image features", imageFeatures, width, 3); err != nil {
+		return Tensor{}, err
+	}
+	if err := checkFeatures("text features", textFeatures, width, 2); err != nil {
+		return Tensor{}, err
+	}
+	texts := textFeatures.Shape[0]
+	logits := Tensor{Shape: slices.Clone(imageFeatures.Shape)}
+	logits.Shape[len(logits.Shape)-1] = texts
+	if logits.Data = make([]float32, graph.Shape(logits.Shape).Elems()); len(logits.Data) == 0 {
+		return logits, nil
+	}
+	for lo := 0; lo < texts; lo += maxTexts {
+		hi := min(lo+maxTexts, texts)
+		part, err := e.partOfLogits(ctx, imageFeatures, textFeatures.Data[lo*width:hi*width])
+		if err != nil {
+			return Tensor{}, err
+		}
+		columns := part.Shape[len(part.Shape)-1]
+		for row := range len(part.Data) / columns {
+			copy(logits.Data[row*texts+lo:row*texts+hi], part.Data[row*columns:])
+		}
+	}
+	return logits, e.finiteLogits(logits, imageFeatures, textFeatures)
+}
+
+// partOfLogits are the logits of up to maxTexts texts, and of zeros up to the
+// next power of two.
+func (e *engine) partOfLogits(ctx context.Context, imageFeatures Tensor, textFeatures []float32) (Tensor, error) {
+	width := e.cfg.EmbedDim
+	columns := 1
+	for columns*width < len(textFeatures) {
+		columns *= 2
+	}
+	textFeatures = append(slices.Clip(textFeatures), make([]float32, columns*width-len(textFeatures))...)
+	images := imageFeatures.Shape[0]
+	item := len(imageFeatures.Data) / images
+	tokens := imageFeatures.Shape[1 : len(imageFeatures.Shape)-1]
+	outs, err := e.run(ctx, images, task{
+		key: fmt.Sprintf("logits of %d texts, tokens %v", columns, tokens),
+		build: func(g *graph.Graph, batch int) []graph.Tensor {
+			x := g.Input("image_features", graph.Shape{batch * item / width, width}, graph.F32)
+			y := g.Input("text_features", graph.Shape{columns, width}, graph.F32)
+			return []graph.Tensor{g.Reshape(e.logits(g, x, y), slices.Concat([]int{batch}, tokens, []int{columns})...)}
+		},
+		feed: func(lo, hi int) map[string]any {
+			return map[string]any{
+				"image_features": imageFeatures.Data[lo*item : hi*item],
+				"text_features":  textFeatures,
+			}
+		},
+	})
+	if err != nil {
+		return Tensor{}, err
+	}
+	return outs[0], nil
+}
+
+// checkFeatures wants features [n, width] or, with up to three axes, [n, tokens,
+// width] of a tower that does not pool.
+func checkFeatures(name string, t Tensor, width, axes int) error {
+	last := len(t.Shape) - 1
+	if last < 1 || last >= axes || t.Shape[last] != width || last == 2 && (t.Shape[1] < 1 || t.Shape[1] > max(len(t.Data), 1)) {
+		want := fmt.Sprintf("[n %d]", width)
+		if axes == 3 {
+			want += fmt.Sprintf(" or [n tokens %d]", width)
+		}
+		return fmt.Errorf("%w: logits need %s of shape %s, have %v", ErrInput, name, want, t.Shape)
+	}
+	return checkRows(name, t, graph.Shape(t.Shape[1:]).Elems())
+}
+
+// logits is get_logits of open_clip's model.py after the encoders.
+func (e *engine) logits(g *graph.Graph, image, text graph.Tensor) graph.Tensor {
+	scale := ops.Map(g, g.Reshape(g.Param(e.LogitScaleParam), 1), ops.Exp)
+	y := ops.MatMul(g, ops.MulBroadcast(g, image, scale, 1), text, false, true)
+	if e.LogitBiasParam != nil {
+		y = ops.AddBroadcast(g, y, g.Reshape(g.Param(e.LogitBiasParam), 1), 1)
+	}
+	return y
+}
+
+func (e *engine) GetLogits(ctx context.Context, images Tensor, texts [][]int32) (imageLogits, textLogits Tensor, err error) {
+	x, err := e.EncodeImage(ctx, images, true)
+	if err != nil {
+		return Tensor{}, Tensor{}, err
+	}
+	y, err := e.EncodeText(ctx, texts, true)
+	if err != nil {
+		return Tensor{}, Tensor{}, err
+	}
+	if imageLogits, err = e.Similarity(ctx, x, y); err != nil {
+		return Tensor{}, Tensor{}, err
+	}
+	return imageLogits, transpose(imageLogits), nil
+}
+
+// transpose reverses the axes, as torch's T does.
+func transpose(t Tensor) Tensor {
+	n, m := t.Shape[0], t.Shape[len(t.Shape)-1]
+	shape := slices.Clone(t.Shape)
+	slices.Reverse(shape)
+	y := Tensor{shape, make([]float32, len(t.Data))}
+	tokens := graph.Shape(shape[1 : len(shape)-1]).Elems()
+	for i, v := range t.Data {
+		item, token, j := i/(tokens*m), i/m%tokens, i%m
+		y.Data[(j*tokens+token)*n+item] = v
+	}
+	return y
+}
