@@ -48,6 +48,9 @@ func (h *Hub) keepCommit(r Ref, commit string) error {
 	if err := h.makeDir(filepath.Dir(path)); err != nil {
 		return err
 	}
+	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
+		os.Remove(path) // the cache is ours: a link or pipe makes way, and where it cannot Create says so
+	}
 	f, err := atomicfile.Create(path, true)
 	if err != nil {
 		return h.cacheError(err)
