@@ -11,8 +11,8 @@ import (
 
 // Indices chooses transformer blocks. Nil takes all.
 type Indices interface {
-	// take returns, in ascending order and without duplicates, which of n blocks.
-	take(n int) ([]int, error)
+	// indices returns, in ascending order and without duplicates, which of n blocks.
+	indices(n int) ([]int, error)
 }
 
 // LastN takes the last N blocks, N between 1 and their number.
@@ -22,14 +22,14 @@ type LastN int
 // back in the model's order, each once.
 type Blocks []int
 
-func (l LastN) take(n int) ([]int, error) {
+func (l LastN) indices(n int) ([]int, error) {
 	if l <= 0 || int(l) > n {
 		return nil, fmt.Errorf("%w: last-n (%d) is out of range (1 to %d)", ErrInput, int(l), n)
 	}
 	return rangeOf(n-int(l), n), nil
 }
 
-func (b Blocks) take(n int) ([]int, error) {
+func (b Blocks) indices(n int) ([]int, error) {
 	if len(b) == 0 {
 		return nil, fmt.Errorf("%w: the list of blocks is empty", ErrInput)
 	}
@@ -139,7 +139,7 @@ func selection(i Indices, n int, stopEarly bool) (taken []int, depth int, err er
 	if i == nil {
 		i = LastN(n)
 	}
-	taken, err = i.take(n)
+	taken, err = i.indices(n)
 	if err != nil || !stopEarly {
 		return taken, n, err
 	}

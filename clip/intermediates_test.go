@@ -18,7 +18,7 @@ func TestIndices(t *testing.T) {
 		{Blocks{-3}, []int{0}},
 		{Blocks{2, 0, 2, -1}, []int{0, 2}},
 	} {
-		got, err := c.in.take(3)
+		got, err := c.in.indices(3)
 		require.NoError(t, err)
 		assert.Equal(t, c.want, got, "%v", c.in)
 	}
@@ -33,7 +33,7 @@ func TestIndices(t *testing.T) {
 		{Blocks{-4}, "feature index -4"},
 		{Blocks{}, "empty"},
 	} {
-		_, err := c.in.take(3)
+		_, err := c.in.indices(3)
 		assert.ErrorIs(t, err, ErrInput)
 		assert.ErrorContains(t, err, c.want)
 	}

@@ -42,7 +42,7 @@ func (c *core) newBuffer(what string, size int64, usage wgpu.BufferUsage) (*buff
 	if err != nil {
 		return nil, err
 	}
-	if err := c.faults.take(); err != nil { // out of memory: the buffer is there, but invalid
+	if err := c.faults.pop(); err != nil { // out of memory: the buffer is there, but invalid
 		b.Release()
 		return nil, fmt.Errorf("%w (%d bytes for %s)", err, size, what)
 	}
@@ -196,7 +196,7 @@ func (c *core) stage(e *wgpu.CommandEncoder, reads []transfer) (size int64, err 
 		copyBuffer(e, t.src.Buffer, t.offset, c.staging.Buffer, size, n)
 		size += aligned(n)
 	}
-	return size, c.faults.take()
+	return size, c.faults.pop()
 }
 
 // arrived takes what was staged, now mapped. It is the only way back from the

@@ -87,7 +87,7 @@ func (c *core) call(ctx context.Context, f func() error) error {
 		return c.lost
 	}
 	err := f()
-	if fault := c.faults.take(); err == nil {
+	if fault := c.faults.pop(); err == nil {
 		err = fault
 	}
 	return plain(err)
@@ -242,7 +242,7 @@ func (c *core) finish() error {
 	if err == nil && s.read {
 		err = c.arrived()
 	}
-	if fault := c.faults.take(); err == nil {
+	if fault := c.faults.pop(); err == nil {
 		err = fault
 	}
 	return err
@@ -263,21 +263,22 @@ func (c *core) acquire(ctx context.Context) error {
 	if err := c.run.Acquire(ctx); err != nil {
 		return err
 	}
-	if err := c.clear(ctx); err != nil {
+	if err := c.finishEarlierRuns(ctx); err != nil {
 		c.release()
 		return err
 	}
 	return nil
 }
 
-// settle is acquire that only a lost device keeps from having nothing in flight.
-func (c *core) settle() {
+// acquireIdle takes run and waits until nothing is in flight, however long that
+// takes. Only on a lost device is something left, whose memory is never freed.
+func (c *core) acquireIdle() {
 	c.run.Lock()
-	_ = c.clear(context.Background()) // what is lost is never freed
+	_ = c.finishEarlierRuns(context.Background())
 }
 
-// clear drains, without giving this run the errors of the one before.
-func (c *core) clear(ctx context.Context) error {
+// finishEarlierRuns drains, and drops the errors of runs that were cancelled.
+func (c *core) finishEarlierRuns(ctx context.Context) error {
 	for len(c.inflight) > 0 {
 		if err := c.drain(ctx); err != nil && (ctx.Err() != nil || errors.Is(err, ErrLost)) {
 			return err

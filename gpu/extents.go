@@ -56,8 +56,9 @@ func (m extents) at(offset int64) (extent, int64) {
 	return m[len(m)-1], offset
 }
 
-// cut says which bytes of buffers those of data, from offset on, stand for.
-func (m extents) cut(offset int64, data []byte) []transfer {
+// transfers are the parts of data, which begins at a byte offset of the State, with
+// the buffers that hold them.
+func (m extents) transfers(offset int64, data []byte) []transfer {
 	var parts []transfer
 	for len(data) > 0 {
 		e, at := m.at(offset)
@@ -70,7 +71,7 @@ func (m extents) cut(offset int64, data []byte) []transfer {
 
 // fill is write for a State.
 func (u *uploader) fill(ctx context.Context, m extents, offset int64, data []byte) error {
-	for _, part := range m.cut(offset, data) {
+	for _, part := range m.transfers(offset, data) {
 		if err := u.write(ctx, part.src, part.offset, part.dst); err != nil {
 			return err
 		}

@@ -22,7 +22,7 @@ func TestExtents(t *testing.T) {
 		{156, []transfer{{a, 156, data}}},
 		{200, []transfer{{a, 200, data[:56]}, {b, 0, data[56:]}}},
 	} {
-		assert.Equal(t, c.want, m.cut(c.offset, data), "at %d", c.offset)
+		assert.Equal(t, c.want, m.transfers(c.offset, data), "at %d", c.offset)
 	}
 	e, offset := m.at(256)
 	assert.Same(t, b, e.buffer)

@@ -149,8 +149,8 @@ func watch(d *wgpu.Device) fault {
 	return f
 }
 
-// take returns the first error since the last take.
-func (f fault) take() error {
+// pop returns the first error since the last pop.
+func (f fault) pop() error {
 	if !f.c.set {
 		return nil
 	}

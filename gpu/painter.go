@@ -144,7 +144,7 @@ func (p *painter) fill(pic *picture, img *image.RGBA) (err error) {
 	}
 	pic.size = bytes
 	p.core.used += bytes
-	if err := p.core.faults.take(); err != nil { // out of memory: the texture is there, but invalid
+	if err := p.core.faults.pop(); err != nil { // out of memory: the texture is there, but invalid
 		return err
 	}
 	if pic.view, err = pic.texture.CreateView(nil); err != nil {

@@ -118,7 +118,7 @@ func (c *core) compile(p *pipeline, k *shaders.Kernel) (err error) {
 	if err != nil {
 		return err
 	}
-	return c.faults.take()
+	return c.faults.pop()
 }
 
 func bindingType(a shaders.Access) wgpu.BufferBindingType {

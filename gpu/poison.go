@@ -51,7 +51,7 @@ func (s *Session) guards(i int) []transfer {
 	first := len(st.Kernel.Bindings) - len(st.Slots)
 	for j, slot := range st.Slots {
 		if st.Kernel.Bindings[first+j].Access == shaders.ReadWrite && s.guarded(slot) > 0 {
-			b, offset := s.place(slot)
+			b, offset := s.locate(slot)
 			guards = append(guards, transfer{b, offset + slot.Bytes, make([]byte, guardBytes)})
 		}
 	}

@@ -128,7 +128,7 @@ type submitter func(ctx context.Context, lo, hi int, reads []transfer) error
 // end of ctx counts any more once a State is being written.
 func (s *Session) replay(ctx context.Context, submit submitter, reads []transfer) error {
 	for lo, hi := 0, 0; lo < len(s.steps); lo = hi {
-		hi = s.cut(lo)
+		hi = s.submissionEnd(lo)
 		var first []transfer
 		if hi == len(s.steps) {
 			first, reads = batch(reads)
@@ -146,9 +146,9 @@ func (s *Session) replay(ctx context.Context, submit submitter, reads []transfer
 	return s.core.readback(ctx, reads)
 }
 
-// cut ends the submission that starts with step lo. A step that never ran goes
+// submissionEnd ends the submission that starts with step lo. A step that never ran goes
 // alone: nothing is known of it, and a kernel's first dispatch also compiles it.
-func (s *Session) cut(lo int) int {
+func (s *Session) submissionEnd(lo int) int {
 	hi, cost := lo+1, s.steps[lo].cost
 	if cost == 0 || s.core.options.Check {
 		return hi
@@ -205,7 +205,7 @@ func (s *Session) reads(outputs [][]float32) []transfer {
 		}
 		data := bytesOf(dst)
 		for _, slot := range s.program.Outputs[i].Slots {
-			b, offset := s.place(slot)
+			b, offset := s.locate(slot)
 			ts = append(ts, transfer{b, offset, data[:slot.Bytes]})
 			data = data[slot.Bytes:]
 		}

@@ -157,7 +157,7 @@ func (s *Session) prepare(i int) error {
 		write := st.Kernel.Bindings[first+j].Access == shaders.ReadWrite
 		switch {
 		case slot.Space != graph.SpaceNone:
-			b, offset := s.place(slot)
+			b, offset := s.locate(slot)
 			*e = wgpu.BindGroupEntry{Buffer: b.Buffer, Offset: uint64(offset), Size: uint64(slot.Bytes + s.guarded(slot))}
 		case write:
 			*e = wgpu.BindGroupEntry{Buffer: s.core.unwritten.Buffer, Offset: absent, Size: absentBytes}
@@ -178,8 +178,8 @@ func (s *Session) prepare(i int) error {
 	return nil
 }
 
-// place is where a slot lies.
-func (s *Session) place(slot graph.Slot) (b *buffer, offset int64) {
+// locate finds the buffer that holds a slot, and where in it.
+func (s *Session) locate(slot graph.Slot) (b *buffer, offset int64) {
 	switch slot.Space {
 	case graph.SpaceInput:
 		return s.memory[len(s.program.Arena)+slot.Index], slot.Offset
@@ -196,7 +196,7 @@ func (s *Session) Close() error {
 	if s == nil {
 		return nil
 	}
-	s.core.settle()
+	s.core.acquireIdle()
 	defer s.core.release()
 	s.core.calls.Lock()
 	defer s.core.calls.Unlock()

@@ -228,16 +228,16 @@ func TestSubmissionsAreShort(t *testing.T) {
 	d := open(t, Options{})
 	n := rounds(t, d, 200*time.Millisecond)
 	s := load(t, d, repeated(handmade(slow, 64, 1, n), 10), nil)
-	require.Equal(t, 1, s.cut(0), "a step that nobody has timed goes alone")
+	require.Equal(t, 1, s.submissionEnd(0), "a step that nobody has timed goes alone")
 	for range 3 {
 		require.NoError(t, s.Run(t.Context(), IO{}))
 	}
 	var cost time.Duration
-	for _, st := range s.steps[1:s.cut(0)] {
+	for _, st := range s.steps[1:s.submissionEnd(0)] {
 		cost += st.cost
 	}
 	assert.LessOrEqual(t, cost, maxSubmission)
-	assert.Less(t, s.cut(0), len(s.steps))
+	assert.Less(t, s.submissionEnd(0), len(s.steps))
 }
 
 func TestMemoryStaysFlat(t *testing.T) {

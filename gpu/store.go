@@ -66,7 +66,7 @@ func (s *Store) Close() error {
 	if s == nil || s.core == nil {
 		return nil
 	}
-	s.core.settle()
+	s.core.acquireIdle()
 	defer s.core.release()
 	s.core.calls.Lock()
 	defer s.core.calls.Unlock()
@@ -175,11 +175,11 @@ func (s *Store) Read(ctx context.Context, st *graph.State, dst []float32) error 
 	}
 	if st.Packed() {
 		read := func(words []uint32, offset int64) error {
-			return s.core.readback(ctx, m.cut(offset, bytesOf(words)))
+			return s.core.readback(ctx, m.transfers(offset, bytesOf(words)))
 		}
 		return st.Unpack(read, func(offset int, values []float32) error { copy(dst[offset:], values); return nil })
 	}
-	return s.core.readback(ctx, m.cut(0, bytesOf(dst)))
+	return s.core.readback(ctx, m.transfers(0, bytesOf(dst)))
 }
 
 // add gives st, which is new, memory of zeros.

@@ -59,7 +59,7 @@ func (s *Session) allocateStates(fresh []int) (err error) {
 
 // discard frees States that were not all filled.
 func (s *Session) discard(fresh []int) {
-	s.core.settle()
+	s.core.acquireIdle()
 	defer s.core.release()
 	s.core.calls.Lock()
 	defer s.core.calls.Unlock()

@@ -121,21 +121,21 @@ func (s *State) Trainable() error {
 	return nil
 }
 
-// stretch is what streams from a Source at a time: whole panels, with their first
+// panelRun is what streams from a Source at a time: whole panels, with their first
 // row of W, how many rows, and their place in words.
-type stretch struct{ row, rows, at, words int }
+type panelRun struct{ row, rows, at, words int }
 
-// stretchRows is how many rows of W a stretch has, but for the last.
-const stretchRows = 8 * 4 * PanelBlocks
+// panelRunRows is how many rows of W a panelRun has, but for the last.
+const panelRunRows = 8 * 4 * PanelBlocks
 
-func (s *State) stretches() []stretch {
+func (s *State) panelRuns() []panelRun {
 	n, _ := s.Matrix()
-	var all []stretch
+	var all []panelRun
 	at := 0
-	for row := 0; row < n; row += stretchRows {
-		rows := min(stretchRows, n-row)
+	for row := 0; row < n; row += panelRunRows {
+		rows := min(panelRunRows, n-row)
 		words := s.words(rows)
-		all = append(all, stretch{row, rows, at, words})
+		all = append(all, panelRun{row, rows, at, words})
 		at += words
 	}
 	return all
@@ -151,8 +151,8 @@ func (s *State) Pack(read func(dst []float32, offset int) error, write func(offs
 	_, k := s.Matrix()
 	m := scratches.Get().(*scratch)
 	defer scratches.Put(m)
-	for _, p := range s.stretches() {
-		m.values, m.words = room(m.values, p.rows*k), room(m.words, p.words)
+	for _, p := range s.panelRuns() {
+		m.values, m.words = resized(m.values, p.rows*k), resized(m.words, p.words)
 		if err := s.move(p, m.values, read); err != nil {
 			return err
 		}
@@ -187,8 +187,8 @@ func (s *State) Unpack(read func(words []uint32, offset int64) error, write func
 	_, k := s.Matrix()
 	var values []float32
 	var words []uint32
-	for _, p := range s.stretches() {
-		values, words = room(values, p.rows*k), room(words, p.words)
+	for _, p := range s.panelRuns() {
+		values, words = resized(values, p.rows*k), resized(words, p.words)
 		if err := read(words, 4*int64(p.at)); err != nil {
 			return err
 		}
@@ -201,7 +201,7 @@ func (s *State) Unpack(read func(words []uint32, offset int64) error, write func
 	return nil
 }
 
-// scratch is what a stretch is packed in, reused: a model has hundreds of weights,
+// scratch is what a panelRun is packed in, reused: a model has hundreds of weights,
 // and clearing new memory for each shows in the time it takes to load.
 type scratch struct {
 	values []float32
@@ -210,17 +210,17 @@ type scratch struct {
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
 
-// room is a slice of length n, in the memory of s where that is enough.
-func room[T any](s []T, n int) []T {
+// resized is a slice of length n, in the memory of s where that is enough.
+func resized[T any](s []T, n int) []T {
 	if cap(s) < n {
 		return make([]T, n)
 	}
 	return s[:n]
 }
 
-// move hands the parts of a stretch's values to f with their offsets in the whole:
+// move hands the parts of a panelRun's values to f with their offsets in the whole:
 // rows of W in one piece, or k columns of rows.
-func (s *State) move(p stretch, values []float32, f func(part []float32, offset int) error) error {
+func (s *State) move(p panelRun, values []float32, f func(part []float32, offset int) error) error {
 	n, k := s.Matrix()
 	if !s.Transposed {
 		return f(values, p.row*k)
@@ -233,7 +233,7 @@ func (s *State) move(p stretch, values []float32, f func(part []float32, offset 
 	return nil
 }
 
-// panel is a panel's values, as they lie among those of its stretch, and its words.
+// panel is a panel's values, as they lie among those of its panelRun, and its words.
 type panel struct {
 	rows       int       // of W
 	values     []float32 // from its first on
@@ -241,7 +241,7 @@ type panel struct {
 	words      []uint32
 }
 
-func (s *State) eachPanel(p stretch, values []float32, words []uint32, f func(panel)) {
+func (s *State) eachPanel(p panelRun, values []float32, words []uint32, f func(panel)) {
 	_, width := s.Matrix()
 	byRow, byK := width, 1
 	if s.Transposed {

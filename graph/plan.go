@@ -60,7 +60,7 @@ func (p *planner) plan() (bound int64, err error) {
 	}
 	for c, load := range p.load {
 		bound += slices.Max(load)
-		p.place(c)
+		p.assignOffsets(c)
 	}
 	return bound, p.check()
 }
@@ -110,9 +110,9 @@ func (p *planner) forbidden(i int) map[int]bool {
 	return colors
 }
 
-// place finds offsets within a colour: the largest first, each at the lowest
+// assignOffsets finds offsets within a colour: the largest first, each at the lowest
 // offset that is free all its life (Pisarchyk & Lee, 2020).
-func (p *planner) place(color int) {
+func (p *planner) assignOffsets(color int) {
 	var order []int
 	for i, a := range p.activations {
 		if a.color == color {

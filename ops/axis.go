@@ -29,30 +29,30 @@ func around(s graph.Shape, axis int) (outer, length, inner int) {
 }
 
 // slice is one launch of copy_slice.wgsl: outer times length runs of inner
-// elements, from their places in one tensor to those in another. A place is
-// where the first run lies, in elements, and how far apart the outer ones are;
-// xStep is between the runs of x, those of y adjoin.
+// elements, from x to y. Of each tensor, runs say where the first one lies, and how
+// far apart the outer ones are, in elements. xStep is between the inner runs of x;
+// those of y adjoin.
 type slice struct {
 	outer, length, inner int
-	x, y                 place
+	x, y                 runs
 	xStep                int
 }
 
-type place struct{ at, outer int }
+type runs struct{ first, step int }
 
 func (s slice) launch(x, y graph.Arg) graph.Launch {
 	return elementwise(kernel("copy_slice"), s.outer*s.length*s.inner, []graph.Arg{x, y},
 		uint32(s.length), uint32(s.inner),
-		uint32(s.x.at), uint32(s.x.outer), uint32(s.xStep),
-		uint32(s.y.at), uint32(s.y.outer))
+		uint32(s.x.first), uint32(s.x.step), uint32(s.xStep),
+		uint32(s.y.first), uint32(s.y.step))
 }
 
 // ref is what the launch does.
 func (s slice) ref(x, y []float64) {
 	for o := range s.outer {
 		for l := range s.length {
-			from := s.x.at + o*s.x.outer + l*s.xStep
-			copy(y[s.y.at+o*s.y.outer+l*s.inner:][:s.inner], x[from:from+s.inner])
+			from := s.x.first + o*s.x.step + l*s.xStep
+			copy(y[s.y.first+o*s.y.step+l*s.inner:][:s.inner], x[from:from+s.inner])
 		}
 	}
 }

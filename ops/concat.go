@@ -66,8 +66,8 @@ func shares(whole graph.Shape, axis int, parts []graph.Shape) []slice {
 		_, size, _ := around(p, axis)
 		all = append(all, slice{
 			outer: outer, length: size, inner: inner,
-			x: place{0, size * inner}, xStep: inner,
-			y: place{at, length * inner},
+			x: runs{0, size * inner}, xStep: inner,
+			y: runs{at, length * inner},
 		})
 		at += size * inner
 	}

@@ -71,7 +71,7 @@ func (p packedLinear) launches(node *graph.Node, bias graph.Arg, biasRows, resid
 	var launches []graph.Launch
 	if p.k%4 != 0 {
 		x = graph.Out(1)
-		rows := slice{outer: p.m, length: p.k, inner: 1, x: place{0, p.k}, xStep: 1, y: place{0, 4 * inner}}
+		rows := slice{outer: p.m, length: p.k, inner: 1, x: runs{0, p.k}, xStep: 1, y: runs{0, 4 * inner}}
 		launches = append(launches,
 			elementwise(kernel("fill"), p.m*inner*4, []graph.Arg{x}, bits(0)),
 			rows.launch(graph.In(0), x))

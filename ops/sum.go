@@ -109,7 +109,7 @@ var expandOp = &graph.Op{
 
 func expandSlice(n *graph.Node) slice {
 	outer, count, inner := around(n.Out[0].Shape, n.Attr.(expandAttr).axis)
-	return slice{outer: outer, length: count, inner: inner, x: place{0, inner}, xStep: 0, y: place{0, count * inner}}
+	return slice{outer: outer, length: count, inner: inner, x: runs{0, inner}, xStep: 0, y: runs{0, count * inner}}
 }
 
 // Expand records a new leading axis of n copies of x.

@@ -59,7 +59,7 @@ func (p *pickle) load() (any, error) {
 	clear(p.memo)
 	for {
 		p.op = p.pos
-		code, err := p.take(1)
+		code, err := p.next(1)
 		if err != nil {
 			return nil, err
 		}
@@ -76,8 +76,8 @@ func (p *pickle) load() (any, error) {
 	}
 }
 
-// take is the next n bytes.
-func (p *pickle) take(n int) ([]byte, error) {
+// next is the next n bytes.
+func (p *pickle) next(n int) ([]byte, error) {
 	if n > len(p.raw)-p.pos {
 		return nil, fail(ErrTruncated, "", "cut short: the pickle's opcode at byte %d wants %d bytes more, %d are left", p.op, n, len(p.raw)-p.pos)
 	}
@@ -87,7 +87,7 @@ func (p *pickle) take(n int) ([]byte, error) {
 
 // number reads an unsigned little-endian integer of 1, 2 or 4 bytes.
 func (p *pickle) number(bytes int) (uint32, error) {
-	raw, err := p.take(bytes)
+	raw, err := p.next(bytes)
 	var v uint32
 	for i, b := range raw {
 		v |= uint32(b) << (8 * i)
@@ -213,7 +213,7 @@ func (p *pickle) string(lengthBytes int) error {
 	if err != nil {
 		return err
 	}
-	raw, err := p.take(int(n))
+	raw, err := p.next(int(n))
 	if err != nil {
 		return err
 	}
@@ -239,7 +239,7 @@ func (p *pickle) long() error {
 	if err != nil {
 		return err
 	}
-	raw, err := p.take(int(n))
+	raw, err := p.next(int(n))
 	if err != nil {
 		return err
 	}
@@ -257,7 +257,7 @@ func (p *pickle) long() error {
 }
 
 func (p *pickle) float() error {
-	raw, err := p.take(8)
+	raw, err := p.next(8)
 	if err != nil {
 		return err
 	}
@@ -367,6 +367,6 @@ func (p *pickle) line() (string, error) {
 	if n < 0 {
 		return "", fail(ErrTruncated, "", "cut short: the pickle's opcode at byte %d has a name without an end", p.op)
 	}
-	raw, err := p.take(n + 1)
+	raw, err := p.next(n + 1)
 	return string(raw[:n]), err
 }

@@ -166,7 +166,7 @@ func (h *Hub) download(ctx context.Context, r Ref, attempts int, accept func(str
 		return "", err
 	}
 	fixed := Ref{r.Repo, commit}
-	file, err := h.gather(fixed, main, wanted, func(f string) error { return h.place(ctx, fixed, f) }, accept)
+	file, err := h.gather(fixed, main, wanted, func(f string) error { return h.putInSnapshot(ctx, fixed, f) }, accept)
 	if err != nil || commitPattern.MatchString(r.Revision) {
 		return file, err
 	}
@@ -202,8 +202,8 @@ func (h *Hub) gather(r Ref, main string, wanted []string, place, accept func(str
 	return local(main), nil
 }
 
-// place makes a file of a commit appear in its snapshot.
-func (h *Hub) place(ctx context.Context, r Ref, file string) error {
+// putInSnapshot makes a file of a commit appear in its snapshot.
+func (h *Hub) putInSnapshot(ctx context.Context, r Ref, file string) error {
 	if isRegular(filepath.Join(h.snapshotDir(r, r.Revision), filepath.FromSlash(file))) {
 		return nil
 	}

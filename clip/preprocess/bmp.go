@@ -76,7 +76,7 @@ func (b *bmp) stride() int { return (b.w*b.bits + 31) / 32 * 4 }
 
 func parseBMP(data []byte) (*bmp, error) {
 	r := &byteReader{data: data}
-	head := r.take(bmpFileHeader + 4)
+	head := r.next(bmpFileHeader + 4)
 	if r.failed {
 		return nil, r.err()
 	}
@@ -84,7 +84,7 @@ func parseBMP(data []byte) (*bmp, error) {
 	if !slices.Contains([]int{12, 40, 52, 56, 64, 108, 124}, size) {
 		return nil, fmt.Errorf("%w: header of %d bytes", ErrUnsupportedFormat, size)
 	}
-	info := r.take(size - 4)
+	info := r.next(size - 4)
 	if r.failed {
 		return nil, r.err()
 	}
@@ -136,7 +136,7 @@ func (b *bmp) setLayout(compression int, info []byte, r *byteReader) error {
 	}
 	masks := info[min(36, len(info)):]
 	if len(masks) < 12 {
-		masks = r.take(12)
+		masks = r.next(12)
 	}
 	if masks == nil {
 		return r.err()
@@ -165,7 +165,7 @@ func (b *bmp) readPalette(r *byteReader, headerSize, colors int) {
 	if b.offset == bmpFileHeader+headerSize {
 		b.offset += 4 * colors
 	}
-	b.entries = r.take(min(colors, 1<<16) * b.step)
+	b.entries = r.next(min(colors, 1<<16) * b.step)
 }
 
 // row returns the bytes of the i-th stored row and its place in the image.
@@ -279,13 +279,13 @@ func (b *bmp) readRLE(pix []uint8) error {
 			x = at % b.w
 		default:
 			n = min(v, len(pix)-at)
-			packed := r.take(ceilDiv(n*b.bits, 8)) // a last half byte is padding; Pillow 9.4 loses the pixel before it
+			packed := r.next(ceilDiv(n*b.bits, 8)) // a last half byte is padding; Pillow 9.4 loses the pixel before it
 			for i := range min(n, 8*len(packed)/b.bits) {
 				put(b.rleIndex(packed[i*b.bits/8], i))
 			}
 			x += v
 			if (len(b.file)-len(r.data))%2 != 0 {
-				r.take(1)
+				r.next(1)
 			}
 		}
 	}

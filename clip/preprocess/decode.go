@@ -224,8 +224,8 @@ type byteReader struct {
 	failed bool
 }
 
-// take returns the next n bytes, or nil.
-func (r *byteReader) take(n int) []byte {
+// next returns the next n bytes, or nil.
+func (r *byteReader) next(n int) []byte {
 	if r.failed || n < 0 || n > len(r.data) {
 		r.failed = true
 		return nil
@@ -236,21 +236,21 @@ func (r *byteReader) take(n int) []byte {
 }
 
 func (r *byteReader) u8() int {
-	if b := r.take(1); b != nil {
+	if b := r.next(1); b != nil {
 		return int(b[0])
 	}
 	return 0
 }
 
 func (r *byteReader) u16le() int {
-	if b := r.take(2); b != nil {
+	if b := r.next(2); b != nil {
 		return int(b[0]) | int(b[1])<<8
 	}
 	return 0
 }
 
 func (r *byteReader) u16be() int {
-	if b := r.take(2); b != nil {
+	if b := r.next(2); b != nil {
 		return int(b[0])<<8 | int(b[1])
 	}
 	return 0

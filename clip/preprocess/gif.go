@@ -14,7 +14,7 @@ func decodeGIF(data []byte, o options) (*Image, error) {
 	r := &byteReader{data: data[6:]} // past the signature
 	w, h := r.u16le(), r.u16le()
 	flags := r.u8()
-	r.take(2) // background, aspect ratio
+	r.next(2) // background, aspect ratio
 	global := gifPalette(r, flags)
 	transparent := 0
 	for !r.failed {
@@ -53,11 +53,11 @@ func gifPalette(r *byteReader, flags int) []uint8 {
 	if flags&0x80 == 0 {
 		return nil
 	}
-	return r.take(3 << (flags&7 + 1))
+	return r.next(3 << (flags&7 + 1))
 }
 
 // gifBlock reads one sub-block; the empty one ends a sequence.
-func gifBlock(r *byteReader) []uint8 { return r.take(r.u8()) }
+func gifBlock(r *byteReader) []uint8 { return r.next(r.u8()) }
 
 type gifFrame struct {
 	x, y, w, h int

@@ -128,7 +128,7 @@ func parseJPEG(data []byte) (*jpegHeader, error) {
 			return h, nil
 		}
 		size := r.u16be()
-		body := r.take(size - 2)
+		body := r.next(size - 2)
 		if r.failed {
 			return nil, r.err()
 		}

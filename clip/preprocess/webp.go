@@ -85,11 +85,11 @@ func parseWebP(data []byte) (*webpFrame, error) {
 
 // webpChunk reads a RIFF chunk; odd ones are padded.
 func webpChunk(r *byteReader) (id string, body []byte) {
-	head := r.take(8)
+	head := r.next(8)
 	size := int(binary.LittleEndian.Uint32(head[4:]))
-	body = r.take(size)
+	body = r.next(size)
 	if size%2 == 1 && len(r.data) > 0 {
-		r.take(1)
+		r.next(1)
 	}
 	return string(head[:4]), body
 }
