@@ -120,6 +120,9 @@ func (c *testCase) loadWith(ctx context.Context, use func(name string) bool) (cl
 	}
 	// The folder itself, where no other is named, so that every layout is found.
 	source := c.path(c.meta.ModelFrom)
+	if c.meta.ModelFrom == "" && !slices.ContainsFunc(weights.UsualNames(), c.has) {
+		return nil, fmt.Errorf("%s: %w: no weights beside the recording's other tensors", source, fs.ErrNotExist)
+	}
 	extra := maps.Clone(c.meta.ExtraTensors)
 	maps.DeleteFunc(extra, func(name, _ string) bool { return !use(name) })
 	if len(extra) == 0 {
