@@ -144,7 +144,7 @@ func (b *builder) state(s *State) Slot {
 const fold = 32768
 
 func (b *builder) launch(n *Node, l Launch) error {
-	k, err := shaders.Load(l.Kernel)
+	k, err := l.Kernel.Load()
 	if err != nil {
 		return err
 	}

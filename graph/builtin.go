@@ -108,7 +108,7 @@ var addOp = &Op{
 		return n.PerChunk(n.Out[0], func(c Chunk) Launch {
 			count := uint32(c.Elems)
 			return Launch{
-				Kernel: shaders.Variant{File: "binary", Consts: shaders.Consts{"OP": 0}},
+				Kernel: shaders.Variant{File: "binary", Consts: map[string]any{"OP": 0}},
 				Params: []uint32{count, count, 1},
 				Args:   []Arg{In(0), In(1), Out(0)},
 				Rows:   c.Elems,

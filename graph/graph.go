@@ -229,9 +229,7 @@ type Graph struct {
 	// Training makes layers act as torch's do after train() instead of eval(): batch
 	// norms normalise by the batch and update their running statistics.
 	Training bool
-	// Unfused gives every op kernels of its own, so that a test can compare what
-	// fused ones compute.
-	Unfused bool
+	Unfused  bool // gives every op kernels of its own, for tests of fused ones
 	// MaxBinding replaces the constant of this name unless it is zero, so that a
 	// test can cut small tensors into chunks.
 	MaxBinding int64

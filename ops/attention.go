@@ -125,7 +125,7 @@ func onePass(n *graph.Node, s attentionDims) graph.Launch {
 	}
 	q, k, v := s.parts(graph.In)
 	return graph.Launch{
-		Kernel: shaders.Variant{File: "attention", Consts: shaders.Consts{"QUADS": graph.Ceil(max(s.d, s.dv), 4)}},
+		Kernel: shaders.Variant{File: "attention", Consts: map[string]any{"QUADS": graph.Ceil(max(s.d, s.dv), 4)}},
 		Params: append(params, bits(c.Scale), flag(c.Causal), uint32(s.maskRows(n))),
 		Args:   []graph.Arg{q, k, v, graph.In(3), graph.Out(0)},
 		Batch:  s.b * s.h,

@@ -25,7 +25,7 @@ func kernel(file string) shaders.Variant { return shaders.Variant{File: file} }
 // tile is how many rows and columns one workgroup of a kernel makes: 1 of a
 // kernel that cannot be read, which Build reports.
 func tile(v shaders.Variant) [2]int {
-	k, err := shaders.Load(v)
+	k, err := v.Load()
 	if err != nil {
 		return [2]int{1, 1}
 	}
@@ -35,7 +35,7 @@ func tile(v shaders.Variant) [2]int {
 // tuned are the variants that a file's tune lines ask for. One that cannot be
 // read has none but itself, which Build reports.
 func tuned(file string) []shaders.Variant {
-	all, err := shaders.Tuned(file)
+	all, err := kernel(file).Tuned()
 	if err != nil {
 		return []shaders.Variant{kernel(file)}
 	}
@@ -53,8 +53,8 @@ func chooseKernel(n *graph.Node, class string, candidates []shaders.Variant) sha
 
 // The kernel binary by its operator.
 var (
-	addKernel      = shaders.Variant{File: "binary", Consts: shaders.Consts{"OP": 0}}
-	multiplyKernel = shaders.Variant{File: "binary", Consts: shaders.Consts{"OP": 2}}
+	addKernel      = shaders.Variant{File: "binary", Consts: map[string]any{"OP": 0}}
+	multiplyKernel = shaders.Variant{File: "binary", Consts: map[string]any{"OP": 2}}
 )
 
 // sameF32 wants every input present, in f32 and of one shape, which it gives to

@@ -76,7 +76,7 @@ func (f Function) String() string {
 
 // kernel is a file with f as its constant F.
 func (f Function) kernel(file string) shaders.Variant {
-	return shaders.Variant{File: file, Consts: shaders.Consts{"F": int(f)}}
+	return shaders.Variant{File: file, Consts: map[string]any{"F": int(f)}}
 }
 
 var mapOp = &graph.Op{

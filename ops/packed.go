@@ -80,7 +80,7 @@ func (p packedLinear) launches(node *graph.Node, bias graph.Arg, biasRows, resid
 	if residualRows > 0 {
 		residual = graph.In(3)
 	}
-	consts := shaders.Consts{"weight": p.w.Layout, "ACT": int(p.act), "BACKWARD": p.backward}
+	consts := map[string]any{"weight": p.w.Layout, "ACT": int(p.act), "BACKWARD": p.backward}
 	if p.after {
 		consts["AFTER"] = true
 	}

@@ -26,7 +26,7 @@ func TestKernels(t *testing.T) {
 			assert.LessOrEqual(t, len(lines), 150, "lines")
 
 			for _, v := range variants(t, name) {
-				k, err := Load(v)
+				k, err := v.Load()
 				require.NoError(t, err)
 				assert.Positive(t, k.Tile[0], "%s says what a workgroup makes: //!tile", k.Name)
 				checkLimits(t, k)
@@ -54,13 +54,13 @@ var switches = regexp.MustCompile(`^const (\w+)[ :bool]* = (true|false);`)
 
 // variants are a kernel with every tuning value, each way of its switches, in every weight format.
 func variants(t *testing.T, name string) []Variant {
-	all, err := Tuned(name)
+	all, err := Variant{File: name}.Tuned()
 	require.NoError(t, err)
 	cross := func(key string, values ...any) {
 		var crossed []Variant
 		for _, v := range all {
 			for _, value := range values {
-				crossed = append(crossed, v.With(Consts{key: value}))
+				crossed = append(crossed, v.With(map[string]any{key: value}))
 			}
 		}
 		all = crossed
@@ -94,7 +94,7 @@ func TestTranslate(t *testing.T) {
 	for _, name := range Files() {
 		t.Run(name, func(t *testing.T) {
 			for _, v := range variants(t, name) {
-				k, err := Load(v)
+				k, err := v.Load()
 				require.NoError(t, err)
 				translate(t, naga, k)
 			}

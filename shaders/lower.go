@@ -40,7 +40,7 @@ type lowering struct {
 // lower evaluates constants, const_asserts, workgroup sizes and array lengths, after replacing the values in overrides.
 // It writes out the loops that are to be unrolled, puts numbers into the tile line, and keeps every other line at its
 // place.
-func lower(name string, lines []line, overrides Consts) ([]line, error) {
+func lower(name string, lines []line, overrides map[string]any) ([]line, error) {
 	l := &lowering{lines: lines, consts: map[string]*constDecl{}}
 	if err := l.collect(); err != nil {
 		return nil, err
@@ -95,7 +95,7 @@ func (l *lowering) collect() error {
 }
 
 // override notes the values that replace those of the kernel's own const lines.
-func (l *lowering) override(file string, values Consts) error {
+func (l *lowering) override(file string, values map[string]any) error {
 	own := func(name string) bool { c := l.consts[name]; return c != nil && l.lines[c.at].file == file }
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		if name == "weight" {

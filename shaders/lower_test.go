@@ -114,7 +114,7 @@ func TestLower(t *testing.T) {
 		assert.Equal(t, want, got[n-1], "line %d", n)
 	}
 
-	k, err = parse("tiled", tiled, Consts{"N": 8, "HAS_BIAS": true, "EPS": 1})
+	k, err = parse("tiled", tiled, map[string]any{"N": 8, "HAS_BIAS": true, "EPS": 1})
 	require.NoError(t, err)
 	assert.Contains(t, k.Source, "const NN: u32 = 64u;")
 	assert.Contains(t, k.Source, "const HAS_BIAS: bool = true;")
@@ -162,7 +162,7 @@ func TestLowerErrors(t *testing.T) {
 		"weight=none": "does not say //!use weight",
 	} {
 		name, value, _ := strings.Cut(variant, "=")
-		_, err := parse("tiled", tiled, Consts{name: value})
+		_, err := parse("tiled", tiled, map[string]any{name: value})
 		assert.ErrorContains(t, err, want, variant)
 	}
 }
@@ -227,6 +227,6 @@ func TestSplicedLines(t *testing.T) {
 	lines := append(split("k.wgsl", "const A = 1u;"), split("lib/l.wgsl", "// l\nconst B = A + 1.5;")...)
 	_, err := lower("k", lines, nil)
 	assert.ErrorContains(t, err, "lib/l.wgsl:2: const B")
-	_, err = lower("k", lines, Consts{"B": 1})
+	_, err = lower("k", lines, map[string]any{"B": 1})
 	assert.ErrorContains(t, err, "k.wgsl: no scalar const B to replace, it has [A]")
 }

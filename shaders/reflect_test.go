@@ -72,8 +72,8 @@ func TestLayout(t *testing.T) {
 }
 
 func TestLoad(t *testing.T) {
-	multiply := Variant{"binary", Consts{"OP": 2}}
-	k, err := Load(multiply)
+	multiply := Variant{"binary", map[string]any{"OP": 2}}
+	k, err := multiply.Load()
 	require.NoError(t, err)
 	assert.Equal(t, "binary OP=2", k.Name)
 	assert.Contains(t, k.Source, "const OP: u32 = 2u;")
@@ -82,7 +82,7 @@ func TestLoad(t *testing.T) {
 	var wait sync.WaitGroup
 	for range 8 {
 		wait.Go(func() {
-			same, err := Load(multiply)
+			same, err := multiply.Load()
 			assert.NoError(t, err)
 			assert.Same(t, k, same)
 		})
@@ -91,34 +91,34 @@ func TestLoad(t *testing.T) {
 
 	for _, c := range []struct {
 		file   string
-		consts Consts
+		consts map[string]any
 		want   string
 	}{
 		{"", nil, "no kernel .wgsl"},
 		{"missing", nil, "no kernel missing.wgsl"},
 		{"lib/fold", nil, "no kernel lib/fold.wgsl"},
 		{"../x", nil, "no kernel"},
-		{"binary", Consts{"OP": 9}, "const_assert fails"},
-		{"binary", Consts{"OP": 1.5}, "const OP"},
-		{"binary", Consts{"OP": "x"}, "const OP"},
-		{"binary", Consts{"ADD": 9}, "binary.wgsl: no scalar const ADD to replace, it has [OP WG]"},
-		{"binary", Consts{"weight": "f16"}, "does not say //!use weight"},
-		{"linear_tile", Consts{"weight": 3}, "no file lib/weight_3.wgsl"},
+		{"binary", map[string]any{"OP": 9}, "const_assert fails"},
+		{"binary", map[string]any{"OP": 1.5}, "const OP"},
+		{"binary", map[string]any{"OP": "x"}, "const OP"},
+		{"binary", map[string]any{"ADD": 9}, "binary.wgsl: no scalar const ADD to replace, it has [OP WG]"},
+		{"binary", map[string]any{"weight": "f16"}, "does not say //!use weight"},
+		{"linear_tile", map[string]any{"weight": 3}, "no file lib/weight_3.wgsl"},
 	} {
-		_, err := Load(Variant{c.file, c.consts})
+		_, err := Variant{c.file, c.consts}.Load()
 		assert.ErrorContains(t, err, c.want, "%s %v", c.file, c.consts)
 	}
 }
 
 func TestVariant(t *testing.T) {
-	v := Variant{"linear_split", Consts{"ROWS": 8}}
-	w := v.With(Consts{"weight": "f16", "ACT": 3, "AFTER": true})
+	v := Variant{"linear_split", map[string]any{"ROWS": 8}}
+	w := v.With(map[string]any{"weight": "f16", "ACT": 3, "AFTER": true})
 	assert.Equal(t, "linear_split ROWS=8", v.String(), "With copies")
 	assert.Equal(t, "linear_split ACT=3 AFTER=true ROWS=8 weight=f16", w.String())
 
 	var names []string
 	for _, file := range []string{"linear_split", "linear_step", "linear_tile"} {
-		all, err := Tuned(file)
+		all, err := Variant{File: file}.Tuned()
 		require.NoError(t, err)
 		for _, v := range all {
 			names = append(names, v.String())
@@ -126,16 +126,16 @@ func TestVariant(t *testing.T) {
 	}
 	assert.Equal(t, []string{"linear_split ROWS=1", "linear_split ROWS=4", "linear_split ROWS=8",
 		"linear_step GROUPS=2", "linear_step GROUPS=4", "linear_tile"}, names)
-	_, err := Tuned("missing")
+	_, err := Variant{File: "missing"}.Tuned()
 	assert.Error(t, err)
 }
 
 func TestTile(t *testing.T) {
-	k, err := Load(Variant{"linear_step", Consts{"GROUPS": 4}})
+	k, err := Variant{"linear_step", map[string]any{"GROUPS": 4}}.Load()
 	require.NoError(t, err)
 	assert.Equal(t, [2]int{10, 128}, k.Tile)
 	assert.Equal(t, 2*3*4, k.Groups(2, 21, 385))
-	k, err = Load(Variant{File: "fill"})
+	k, err = Variant{File: "fill"}.Load()
 	require.NoError(t, err)
 	assert.Equal(t, [2]int{64, 1}, k.Tile)
 	assert.Equal(t, 3, k.Groups(1, 129, 1))

@@ -65,8 +65,8 @@ var cache = struct {
 	kernels map[string]*Kernel
 }{kernels: map[string]*Kernel{}}
 
-// Load returns a kernel. Results are cached and shared. Load is safe for concurrent use.
-func Load(v Variant) (*Kernel, error) {
+// Load returns the kernel. Results are cached and shared. Load is safe for concurrent use.
+func (v Variant) Load() (*Kernel, error) {
 	name := v.String()
 	cache.Lock()
 	defer cache.Unlock()
@@ -103,7 +103,7 @@ func Files() []string {
 }
 
 // parse makes a kernel of the text of name.wgsl and the values that replace its constants.
-func parse(name, src string, consts Consts) (*Kernel, error) {
+func parse(name, src string, consts map[string]any) (*Kernel, error) {
 	weight := ""
 	if format, ok := consts["weight"]; ok {
 		weight = fmt.Sprint(format)

@@ -9,15 +9,12 @@ import (
 	"strings"
 )
 
-// Variant is a kernel file and the values that replace those of its constants.
+// Variant is a kernel file and the values that replace those of its constants, by their names: int, bool or float64,
+// which keep the types of the const lines. What "weight" prints is the format of `//!use weight`, f32 where it is absent.
 type Variant struct {
 	File   string
-	Consts Consts
+	Consts map[string]any
 }
-
-// Consts are values by the names of const lines: int, bool or float64, which keep the lines' types. What "weight" prints
-// is the format of `//!use weight`, f32 where it is absent.
-type Consts map[string]any
 
 // String spells the file and the constants in the order of their names, such as "linear_split ACT=0 ROWS=4 weight=f16".
 func (v Variant) String() string {
@@ -30,8 +27,8 @@ func (v Variant) String() string {
 }
 
 // With is v with more constants.
-func (v Variant) With(more Consts) Variant {
-	all := Consts{}
+func (v Variant) With(more map[string]any) Variant {
+	all := map[string]any{}
 	maps.Copy(all, v.Consts)
 	maps.Copy(all, more)
 	return Variant{v.File, all}
@@ -39,15 +36,15 @@ func (v Variant) With(more Consts) Variant {
 
 var tuneLine = regexp.MustCompile(`^const (\w+)\b.*//!tune (.+)$`)
 
-// Tuned lists the variants of a file that its tune lines ask for: every value of each, crossed; the file alone where it
-// has no such line.
-func Tuned(file string) ([]Variant, error) {
-	src, err := files.ReadFile(file + ".wgsl")
+// Tuned lists v with the values that the tune lines of its file ask for: every value of each, crossed; v alone where
+// there is no such line.
+func (v Variant) Tuned() ([]Variant, error) {
+	src, err := files.ReadFile(v.File + ".wgsl")
 	if err != nil {
 		return nil, fmt.Errorf("shaders: %w", err)
 	}
-	all := []Variant{{File: file}}
-	for _, ln := range split(file+".wgsl", string(src)) {
+	all := []Variant{v}
+	for _, ln := range split(v.File+".wgsl", string(src)) {
 		m := tuneLine.FindStringSubmatch(ln.text)
 		if m == nil {
 			continue
@@ -59,7 +56,7 @@ func Tuned(file string) ([]Variant, error) {
 				if err != nil {
 					return nil, ln.errorf("//!tune: %w", err)
 				}
-				crossed = append(crossed, v.With(Consts{m[1]: n}))
+				crossed = append(crossed, v.With(map[string]any{m[1]: n}))
 			}
 		}
 		all = crossed
