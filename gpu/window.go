@@ -209,11 +209,17 @@ func (w *window) draw(ctx context.Context) error {
 	if view == nil || err != nil {
 		return err
 	}
-	defer w.core.call(context.Background(), func() error { // what is lost is never freed
-		view.Release()
+	defer w.core.releaseAlone(view)
+	return w.present(ctx, picture, view)
+}
+
+// releaseAlone releases an object of the library while nobody else calls it. What
+// is lost is never freed.
+func (c *core) releaseAlone(object interface{ Release() }) {
+	_ = c.call(context.Background(), func() error {
+		object.Release()
 		return nil
 	})
-	return w.present(ctx, picture, view)
 }
 
 // next returns the texture that the screen shows next, or none when the window

@@ -221,3 +221,20 @@ func TestNoDisplay(t *testing.T) {
 		})
 	}
 }
+
+type releaseFunc func()
+
+func (f releaseFunc) Release() { f() }
+
+// The library's calls on one device exclude each other, the release of what was
+// drawn on included; on a lost device there is none.
+func TestReleasesAreAlone(t *testing.T) {
+	c := open(t, Options{}).core
+	alone, released := false, 0
+	view := releaseFunc(func() { alone, released = len(c.calls) == cap(c.calls), released+1 })
+	c.releaseAlone(view)
+	assert.True(t, alone, "the lock of calls is held")
+	_ = c.lose(errors.New("a test"))
+	c.releaseAlone(view)
+	assert.Equal(t, 1, released)
+}
