@@ -138,11 +138,11 @@ func sniff(head []byte) (format, error) {
 }
 
 // Decode reads one image, whose format its first bytes tell. Images over the
-// limit are refused by what their header says. So are files whose size does not
-// bound the time or the memory that they take: progressive JPEGs of very many
-// scans, or of over 1 GiB of coefficients, which are kept until the last scan (89
-// megapixels without chroma subsampling), and TIFFs whose strips or tiles share
-// more bytes than blank ones do. The error wraps ErrUnsupportedFormat,
+// limit are refused by what their header says. Three kinds of small file could
+// take minutes or gigabytes and are refused, too: progressive JPEGs of very many
+// scans; progressive JPEGs of over 1 GiB of coefficients, all of which are kept
+// until the last scan (89 megapixels without chroma subsampling); and TIFFs whose
+// strips or tiles share more bytes than blank ones do. The error wraps ErrUnsupportedFormat,
 // ErrTooLarge, ErrCorrupt or r's own error. It wraps none of them where a decoder
 // panicked.
 func Decode(r io.Reader, opts ...Option) (*Image, error) {

@@ -9,8 +9,8 @@ import (
 
 // writePprof writes steps as a gzipped profile of Google's pprof: a sample for
 // each dispatch, whose stack is its kernel, its op and the modules around it.
-// Modules that differ by a number only, as a transformer's blocks, have one name
-// with a * for it, and the number as the label "block", so that viewers add them up.
+// Viewers add up what has one name. The blocks of a transformer therefore share a
+// name, with a * in the place of their number, which is the label "block".
 func writePprof(w io.Writer, title string, all steps) error {
 	p := &pprof.Profile{
 		SampleType: []*pprof.ValueType{

@@ -31,8 +31,8 @@ func (e *PanicError) Unwrap() error {
 //	func Decode(data []byte) (img *Image, err error) {
 //		defer guard.Catch(&err)
 //
-// It sees the panics of that goroutine only, and neither exhausted memory nor a
-// stack overflow, which no Go program survives: decoders bound both themselves.
+// It sees panics of its own goroutine only. No Go program survives exhausted
+// memory or a stack overflow, so decoders bound both themselves.
 func Catch(err *error) {
 	if value := recover(); value != nil {
 		*err = &PanicError{value, panicPlace()}
