@@ -11,15 +11,16 @@ import (
 	"math/rand/v2"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/clip-wgpu/clip-wgpu/clip/config"
 )
 
 // A ViT-B/16 with random weights, as before training.
 func ExampleNew() {
 	ctx := context.Background()
-	cfg := clip.Config{
+	cfg := config.Config{
 		EmbedDim:  512,
-		VisionCfg: clip.DefaultVisionConfig(), // 12 layers, width 768, patches of 16, images of 224
-		TextCfg:   clip.DefaultTextConfig(),   // context 77, vocabulary 49,408, width 512, 8 heads, 12 layers
+		VisionCfg: config.DefaultVisionConfig(), // 12 layers, width 768, patches of 16, images of 224
+		TextCfg:   config.DefaultTextConfig(),   // context 77, vocabulary 49,408, width 512, 8 heads, 12 layers
 	}
 	model, err := clip.New(cfg, 42)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"os"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/clip-wgpu/clip-wgpu/clip/checkpoint"
 	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
 )
 
@@ -68,7 +69,7 @@ func Example() {
 // of pictures.
 func ExampleZeroShotClassifier() {
 	ctx := context.Background()
-	model, err := clip.Load(ctx, clip.Embedded)
+	model, err := clip.Load(ctx, checkpoint.Embedded)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/clip-wgpu/clip-wgpu/clip/internal/engine"
+	"github.com/clip-wgpu/clip-wgpu/clip/towers"
 	"github.com/clip-wgpu/clip-wgpu/graph"
-	"github.com/clip-wgpu/clip-wgpu/ops"
 )
 
 // Indices chooses transformer blocks. Nil takes all.
@@ -84,7 +85,9 @@ type Intermediates struct {
 	LogitScale, LogitBias    *float32
 }
 
-func (e *engine) ForwardIntermediates(ctx context.Context, images *Tensor, texts [][]int32, o IntermediatesOptions) (*Intermediates, error) {
+// ForwardIntermediates also returns the outputs of the towers' blocks. An empty
+// batch is an error.
+func (m *Model) ForwardIntermediates(ctx context.Context, images *Tensor, texts [][]int32, o IntermediatesOptions) (*Intermediates, error) {
 	if o.IntermediatesOnly {
 		o.NoNormalize, o.OutputLogits = true, false
 	}
@@ -96,17 +99,17 @@ func (e *engine) ForwardIntermediates(ctx context.Context, images *Tensor, texts
 	}
 	out := &Intermediates{}
 	if images != nil {
-		if err := e.imageIntermediates(ctx, *images, o, out); err != nil {
+		if err := m.imageIntermediates(ctx, *images, o, out); err != nil {
 			return nil, err
 		}
 	}
 	if texts != nil {
-		if err := e.textIntermediates(ctx, texts, o, out); err != nil {
+		if err := m.textIntermediates(ctx, texts, o, out); err != nil {
 			return nil, err
 		}
 	}
 	if o.OutputLogits {
-		logits, err := e.Similarity(ctx, *out.ImageFeatures, *out.TextFeatures)
+		logits, err := m.Similarity(ctx, *out.ImageFeatures, *out.TextFeatures)
 		if err != nil {
 			return nil, err
 		}
@@ -114,9 +117,9 @@ func (e *engine) ForwardIntermediates(ctx context.Context, images *Tensor, texts
 		out.ImageLogits, out.TextLogits = &logits, &t
 	}
 	if o.OutputLogitScaleBias {
-		scale := e.LogitScale()
+		scale := m.LogitScale()
 		out.LogitScale = &scale
-		if b, ok := e.LogitBias(); ok {
+		if b, ok := m.LogitBias(); ok {
 			out.LogitBias = &b
 		}
 	}
@@ -146,7 +149,7 @@ func selection(i Indices, n int, stopEarly bool) (taken []int, depth int, err er
 	return taken, taken[len(taken)-1] + 1, nil
 }
 
-func (e *engine) imageIntermediates(ctx context.Context, images Tensor, o IntermediatesOptions, out *Intermediates) error {
+func (m *Model) imageIntermediates(ctx context.Context, images Tensor, o IntermediatesOptions, out *Intermediates) error {
 	format := o.ImageOutputFmt
 	if format == "" {
 		format = "NCHW"
@@ -154,102 +157,119 @@ func (e *engine) imageIntermediates(ctx context.Context, images Tensor, o Interm
 	if format != "NCHW" && format != "NLC" {
 		return fmt.Errorf("%w: image output format %q must be one of NCHW or NLC", ErrInput, format)
 	}
-	o, err := e.visual.intermediatesOptions(o)
-	if err = firstError(err, e.checkImages(images)); err != nil {
-		return err
-	}
-	taken, depth, err := selection(o.ImageIndices, e.visual.depth(), o.StopEarly)
+	tower := m.towers.Visual
+	bo, err := tower.BlockOptions(towers.BlockOptions{StopEarly: o.StopEarly, Normalize: o.NormalizeIntermediates, Format: o.ImageOutputFmt})
 	if err != nil {
 		return err
 	}
-	outs, err := e.run(ctx, images.Shape[0], task{
-		key: fmt.Sprintf("image blocks %v of %d norm=%t only=%t unit=%t", taken, depth, o.NormalizeIntermediates, o.IntermediatesOnly, !o.NoNormalize),
-		build: func(g *graph.Graph, batch int) []graph.Tensor {
-			defer g.Scope("visual")()
-			all, head := e.visual.blocks(g, e.imageInput(g, batch), depth, o)
-			var spatial, rest []graph.Tensor
-			if !o.IntermediatesOnly {
-				rest = append(rest, unit(g, head(), !o.NoNormalize))
-			}
-			for _, i := range taken {
-				spatial = append(spatial, all[i].spatial)
-				if all[i].prefix.Valid() {
-					rest = append(rest, all[i].prefix)
-				}
-			}
-			return append(spatial, rest...)
-		},
-		feed: e.feedImages(images),
-	})
+	items, err := tower.Images(images.Shape, images.Data)
 	if err != nil {
 		return err
 	}
-	out.ImageIntermediates, outs = outs[:len(taken)], outs[len(taken):]
-	for i, t := range out.ImageIntermediates {
+	blocks, features, err := m.blocks(ctx, "image", towers.ImageScope, tower, items, o.ImageIndices, bo, o)
+	if err != nil {
+		return err
+	}
+	for _, b := range blocks {
 		if format == "NCHW" {
-			out.ImageIntermediates[i] = channelsFirst(t)
+			b.tokens = channelsFirst(b.tokens)
 		} else {
-			out.ImageIntermediates[i].Shape = []int{t.Shape[0], t.Shape[1] * t.Shape[2], t.Shape[3]}
+			b.tokens.Shape = []int{b.tokens.Shape[0], b.tokens.Shape[1] * b.tokens.Shape[2], b.tokens.Shape[3]}
+		}
+		out.ImageIntermediates = append(out.ImageIntermediates, b.tokens)
+		if o.ImageOutputExtraTokens && b.special != nil {
+			out.ImageIntermediatesPrefix = append(out.ImageIntermediatesPrefix, *b.special)
 		}
 	}
-	if !o.IntermediatesOnly {
-		out.ImageFeatures, outs = &outs[0], outs[1:]
-		if err := e.finiteImages(*out.ImageFeatures, images); err != nil {
-			return err
-		}
-	}
-	if o.ImageOutputExtraTokens && len(outs) > 0 {
-		out.ImageIntermediatesPrefix = outs
+	if out.ImageFeatures = features; features != nil {
+		return m.finiteImages(*features, images)
 	}
 	return nil
 }
 
-func (e *engine) textIntermediates(ctx context.Context, texts [][]int32, o IntermediatesOptions, out *Intermediates) error {
-	if f := o.TextOutputFmt; e.cfg.CustomText && f != "" && f != "NLC" {
+func (m *Model) textIntermediates(ctx context.Context, texts [][]int32, o IntermediatesOptions, out *Intermediates) error {
+	custom := m.Config().CustomText
+	if f := o.TextOutputFmt; custom && f != "" && f != "NLC" {
 		return fmt.Errorf("%w: text output format %q must be NLC", ErrInput, f)
 	}
-	taken, depth, err := selection(o.TextIndices, len(e.text.Transformer.Resblocks), o.StopEarly && e.cfg.CustomText)
-	if err = firstError(err, e.checkTexts(texts)); err != nil {
-		return err
-	}
-	length, cls := len(texts[0]), e.text.ClsEmb != nil
-	outs, err := e.run(ctx, len(texts), task{
-		key: fmt.Sprintf("text blocks %v of %d length=%d norm=%t only=%t unit=%t", taken, depth, length, o.NormalizeIntermediates, o.IntermediatesOnly, !o.NoNormalize),
-		build: func(g *graph.Graph, batch int) []graph.Tensor {
-			defer g.Scope(e.textScope())()
-			in := e.text.inputs(g, batch, length)
-			all := e.text.blocks(g, in, depth)
-			var sequence, suffix []graph.Tensor
-			for _, i := range taken {
-				x := all[i]
-				if o.NormalizeIntermediates {
-					x = e.text.LnFinal.Forward(g, x)
-				}
-				if cls {
-					s := ops.Split(g, x, 1, length, 1)
-					x, suffix = s[0], append(suffix, s[1])
-				}
-				sequence = append(sequence, x)
-			}
-			if o.IntermediatesOnly {
-				return append(sequence, suffix...)
-			}
-			return append(append(sequence, suffix...), unit(g, e.text.head(g, in, all), !o.NoNormalize))
-		},
-		feed: e.feedTexts(texts),
-	})
+	bo := towers.BlockOptions{StopEarly: o.StopEarly && custom, Normalize: o.NormalizeIntermediates}
+	items, err := m.towers.Texts(texts)
 	if err != nil {
 		return err
 	}
-	out.TextIntermediates = outs[:len(taken)]
-	if cls && o.TextOutputExtraTokens {
-		out.TextIntermediatesSuffix = outs[len(taken) : 2*len(taken)]
+	blocks, features, err := m.blocks(ctx, "text", m.towers.TextScope(), m.towers.Text, items, o.TextIndices, bo, o)
+	if err != nil {
+		return err
 	}
-	if !o.IntermediatesOnly {
-		out.TextFeatures = &outs[len(outs)-1]
-		return e.finiteTexts(*out.TextFeatures)
+	for _, b := range blocks {
+		out.TextIntermediates = append(out.TextIntermediates, b.tokens)
+		if o.TextOutputExtraTokens && b.special != nil {
+			out.TextIntermediatesSuffix = append(out.TextIntermediatesSuffix, *b.special)
+		}
+	}
+	if out.TextFeatures = features; features != nil {
+		return m.finiteTexts(*features)
 	}
 	return nil
+}
+
+// block is the output of one block, as towers.Block.
+type block struct {
+	tokens  Tensor
+	special *Tensor
+}
+
+// blocks runs a tower and returns the outputs of the chosen blocks and, unless only
+// these are wanted, the features.
+func (m *Model) blocks(ctx context.Context, kind, scope string, tower towers.Tower, items towers.Batch, chosen Indices, bo towers.BlockOptions, o IntermediatesOptions) ([]block, *Tensor, error) {
+	taken, depth, err := selection(chosen, tower.Depth(), bo.StopEarly)
+	if err != nil {
+		return nil, nil, err
+	}
+	tokens := func(i int) string { return fmt.Sprintf("block %d", i) }
+	special := func(i int) string { return fmt.Sprintf("special tokens of block %d", i) }
+	outs, err := m.engine.Run(ctx, items.Items, engine.Task{
+		Key: fmt.Sprintf("%s length=%d blocks %v of %d norm=%t only=%t unit=%t", kind, items.Length, taken, depth, bo.Normalize, o.IntermediatesOnly, !o.NoNormalize),
+		Record: func(g *graph.Graph, batch int) map[string]graph.Tensor {
+			defer g.Scope(scope)()
+			r := tower.Record(g, batch, items.Length, depth)
+			outs := map[string]graph.Tensor{}
+			for _, i := range taken {
+				b := r.Block(i, bo.Normalize)
+				outs[tokens(i)] = b.Tokens
+				if b.Special.Valid() {
+					outs[special(i)] = b.Special
+				}
+			}
+			if o.IntermediatesOnly {
+				return outs
+			}
+			x := r.Outputs()[towers.Features]
+			if !o.NoNormalize {
+				x = towers.Unit(g, x)
+			}
+			outs[towers.Features] = x
+			return outs
+		},
+		Feed: items.Feed,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	var blocks []block
+	for _, i := range taken {
+		b := block{tokens: Tensor(outs[tokens(i)])}
+		if x, ok := outs[special(i)]; ok {
+			t := Tensor(x)
+			b.special = &t
+		}
+		blocks = append(blocks, b)
+	}
+	if x, ok := outs[towers.Features]; ok {
+		t := Tensor(x)
+		return blocks, &t, nil
+	}
+	return blocks, nil, nil
 }
 
 // channelsFirst turns [n, height, width, channels] into [n, channels, height, width].
@@ -272,28 +292,26 @@ func channelsFirst(t Tensor) Tensor {
 // "visual.conv1", are [n, channels, height, width]. Names of a tower whose input
 // is absent, and of modules that the model lacks, are errors, and so is an
 // empty batch.
-func (e *engine) Trace(ctx context.Context, images *Tensor, texts [][]int32, modules ...string) (map[string]Tensor, error) {
+func (m *Model) Trace(ctx context.Context, images *Tensor, texts [][]int32, modules ...string) (map[string]Tensor, error) {
 	if err := notEmpty(images, texts); err != nil {
 		return nil, err
 	}
 	found := map[string]Tensor{}
 	if images != nil {
-		if err := e.checkImages(*images); err != nil {
-			return nil, err
+		b, err := m.towers.Visual.Images(images.Shape, images.Data)
+		if err == nil {
+			err = m.trace(ctx, "image", b, m.towers.RecordImages, modules, found)
 		}
-		tower := func(g *graph.Graph, batch int) { e.imageTower(g, batch) }
-		if err := e.trace(ctx, "image", images.Shape[0], tower, e.feedImages(*images), modules, found); err != nil {
+		if err != nil {
 			return nil, err
 		}
 	}
 	if texts != nil {
-		if err := e.checkTexts(texts); err != nil {
-			return nil, err
+		b, err := m.towers.Texts(texts)
+		if err == nil {
+			err = m.trace(ctx, "text", b, m.towers.RecordTexts, modules, found)
 		}
-		length := len(texts[0])
-		tower := func(g *graph.Graph, batch int) { e.textTower(g, e.text.inputs(g, batch, length)) }
-		kind := fmt.Sprintf("text length=%d", length)
-		if err := e.trace(ctx, kind, len(texts), tower, e.feedTexts(texts), modules, found); err != nil {
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -305,33 +323,35 @@ func (e *engine) Trace(ctx context.Context, images *Tensor, texts [][]int32, mod
 	return found, nil
 }
 
-func (e *engine) trace(ctx context.Context, kind string, n int, tower func(*graph.Graph, int), feed func(lo, hi int) map[string]any, modules []string, found map[string]Tensor) error {
+// trace adds to found what a tower's modules compute.
+func (m *Model) trace(ctx context.Context, tower string, b towers.Batch, record recorder, modules []string, found map[string]Tensor) error {
 	probe := graph.New()
-	tower(probe, 1)
+	record(probe, 1, b.Length)
 	names := slices.DeleteFunc(slices.Clone(modules), func(name string) bool { _, ok := probe.Tapped(name); return !ok })
 	if len(names) == 0 {
 		return probe.Err()
 	}
-	outs, err := e.run(ctx, n, task{
-		key: fmt.Sprintf("%s trace %q", kind, names),
-		build: func(g *graph.Graph, batch int) []graph.Tensor {
-			tower(g, batch)
-			taps := make([]graph.Tensor, len(names))
-			for i, name := range names {
-				taps[i], _ = g.Tapped(name)
+	outs, err := m.engine.Run(ctx, b.Items, engine.Task{
+		Key: fmt.Sprintf("%s length=%d trace %q", tower, b.Length, names),
+		Record: func(g *graph.Graph, batch int) map[string]graph.Tensor {
+			record(g, batch, b.Length)
+			taps := map[string]graph.Tensor{}
+			for _, name := range names {
+				taps[name], _ = g.Tapped(name)
 			}
 			return taps
 		},
-		feed: feed,
+		Feed: b.Feed,
 	})
 	if err != nil {
 		return err
 	}
-	for i, t := range outs {
+	for name, x := range outs {
+		t := Tensor(x)
 		if len(t.Shape) == 4 { // feature maps are channels-last on the device
 			t = channelsFirst(t)
 		}
-		found[names[i]] = t
+		found[name] = t
 	}
 	return nil
 }

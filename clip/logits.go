@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/clip-wgpu/clip-wgpu/clip/internal/check"
+	"github.com/clip-wgpu/clip-wgpu/clip/internal/engine"
 	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/clip-wgpu/clip-wgpu/ops"
 )
@@ -13,10 +15,11 @@ import (
 // of labels fits the device.
 const maxTexts = 4096
 
-// Similarity runs programs for 1, 2, 4 … texts, filled up with zeros, so that
+// Similarity returns the logits of unit features [n, embed_dim] or [n, tokens,
+// embed_dim] and [m, embed_dim]: [n, m] or [n, tokens, m]. It runs programs for 1, 2, 4 … texts, filled up with zeros, so that
 // another number of labels seldom compiles another program.
-func (e *engine) Similarity(ctx context.Context, imageFeatures, textFeatures Tensor) (Tensor, error) {
-	width := e.cfg.EmbedDim
+func (m *Model) Similarity(ctx context.Context, imageFeatures, textFeatures Tensor) (Tensor, error) {
+	width := m.Config().EmbedDim
 	if err := checkFeatures("image features", imageFeatures, width, 3); err != nil {
 		return Tensor{}, err
 	}
@@ -31,7 +34,7 @@ func (e *engine) Similarity(ctx context.Context, imageFeatures, textFeatures Ten
 	}
 	for lo := 0; lo < texts; lo += maxTexts {
 		hi := min(lo+maxTexts, texts)
-		part, err := e.partOfLogits(ctx, imageFeatures, textFeatures.Data[lo*width:hi*width])
+		part, err := m.partOfLogits(ctx, imageFeatures, textFeatures.Data[lo*width:hi*width])
 		if err != nil {
 			return Tensor{}, err
 		}
@@ -40,13 +43,13 @@ func (e *engine) Similarity(ctx context.Context, imageFeatures, textFeatures Ten
 			copy(logits.Data[row*texts+lo:row*texts+hi], part.Data[row*columns:])
 		}
 	}
-	return logits, e.finiteLogits(logits, imageFeatures, textFeatures)
+	return logits, m.finiteLogits(logits, imageFeatures, textFeatures)
 }
 
 // partOfLogits are the logits of up to maxTexts texts, and of zeros up to the
 // next power of two.
-func (e *engine) partOfLogits(ctx context.Context, imageFeatures Tensor, textFeatures []float32) (Tensor, error) {
-	width := e.cfg.EmbedDim
+func (m *Model) partOfLogits(ctx context.Context, imageFeatures Tensor, textFeatures []float32) (Tensor, error) {
+	width := m.Config().EmbedDim
 	columns := 1
 	for columns*width < len(textFeatures) {
 		columns *= 2
@@ -55,14 +58,15 @@ func (e *engine) partOfLogits(ctx context.Context, imageFeatures Tensor, textFea
 	images := imageFeatures.Shape[0]
 	item := len(imageFeatures.Data) / images
 	tokens := imageFeatures.Shape[1 : len(imageFeatures.Shape)-1]
-	outs, err := e.run(ctx, images, task{
-		key: fmt.Sprintf("logits of %d texts, tokens %v", columns, tokens),
-		build: func(g *graph.Graph, batch int) []graph.Tensor {
+	outs, err := m.engine.Run(ctx, images, engine.Task{
+		Key: fmt.Sprintf("logits of %d texts, tokens %v", columns, tokens),
+		Record: func(g *graph.Graph, batch int) map[string]graph.Tensor {
 			x := g.Input("image_features", graph.Shape{batch * item / width, width}, graph.F32)
 			y := g.Input("text_features", graph.Shape{columns, width}, graph.F32)
-			return []graph.Tensor{g.Reshape(e.logits(g, x, y), slices.Concat([]int{batch}, tokens, []int{columns})...)}
+			logits := g.Reshape(m.logits(g, x, y), slices.Concat([]int{batch}, tokens, []int{columns})...)
+			return map[string]graph.Tensor{"logits": logits}
 		},
-		feed: func(lo, hi int) map[string]any {
+		Feed: func(lo, hi int) map[string]any {
 			return map[string]any{
 				"image_features": imageFeatures.Data[lo*item : hi*item],
 				"text_features":  textFeatures,
@@ -72,7 +76,7 @@ func (e *engine) partOfLogits(ctx context.Context, imageFeatures Tensor, textFea
 	if err != nil {
 		return Tensor{}, err
 	}
-	return outs[0], nil
+	return Tensor(outs["logits"]), nil
 }
 
 // checkFeatures wants features [n, width] or, with up to three axes, [n, tokens,
@@ -86,29 +90,32 @@ func checkFeatures(name string, t Tensor, width, axes int) error {
 		}
 		return fmt.Errorf("%w: logits need %s of shape %s, have %v", ErrInput, name, want, t.Shape)
 	}
-	return checkRows(name, t, graph.Shape(t.Shape[1:]).Elems())
+	return check.Rows(name, t.Shape, len(t.Data), graph.Shape(t.Shape[1:]).Elems())
 }
 
 // logits is get_logits of open_clip's model.py after the encoders.
-func (e *engine) logits(g *graph.Graph, image, text graph.Tensor) graph.Tensor {
-	scale := ops.Map(g, g.Reshape(g.Param(e.LogitScaleParam), 1), ops.Exp)
+func (m *Model) logits(g *graph.Graph, image, text graph.Tensor) graph.Tensor {
+	scale := ops.Map(g, g.Reshape(g.Param(m.towers.LogitScale), 1), ops.Exp)
 	y := ops.MatMul(g, ops.MulBroadcast(g, image, scale, 1), text, false, true)
-	if e.LogitBiasParam != nil {
-		y = ops.AddBroadcast(g, y, g.Reshape(g.Param(e.LogitBiasParam), 1), 1)
+	if m.towers.LogitBias != nil {
+		y = ops.AddBroadcast(g, y, g.Reshape(g.Param(m.towers.LogitBias), 1), 1)
 	}
 	return y
 }
 
-func (e *engine) GetLogits(ctx context.Context, images Tensor, texts [][]int32) (imageLogits, textLogits Tensor, err error) {
-	x, err := e.EncodeImage(ctx, images, true)
+// GetLogits returns scaled similarities [images, texts], or [images, tokens, texts]
+// where the image tower does not pool, and the same with its axes reversed. A text
+// tower that does not pool has none.
+func (m *Model) GetLogits(ctx context.Context, images Tensor, texts [][]int32) (imageLogits, textLogits Tensor, err error) {
+	x, err := m.EncodeImage(ctx, images, true)
 	if err != nil {
 		return Tensor{}, Tensor{}, err
 	}
-	y, err := e.EncodeText(ctx, texts, true)
+	y, err := m.EncodeText(ctx, texts, true)
 	if err != nil {
 		return Tensor{}, Tensor{}, err
 	}
-	if imageLogits, err = e.Similarity(ctx, x, y); err != nil {
+	if imageLogits, err = m.Similarity(ctx, x, y); err != nil {
 		return Tensor{}, Tensor{}, err
 	}
 	return imageLogits, transpose(imageLogits), nil
@@ -116,13 +123,13 @@ func (e *engine) GetLogits(ctx context.Context, images Tensor, texts [][]int32) 
 
 // transpose reverses the axes, as torch's T does.
 func transpose(t Tensor) Tensor {
-	n, m := t.Shape[0], t.Shape[len(t.Shape)-1]
+	n, last := t.Shape[0], t.Shape[len(t.Shape)-1]
 	shape := slices.Clone(t.Shape)
 	slices.Reverse(shape)
 	y := Tensor{shape, make([]float32, len(t.Data))}
 	tokens := graph.Shape(shape[1 : len(shape)-1]).Elems()
 	for i, v := range t.Data {
-		item, token, j := i/(tokens*m), i/m%tokens, i%m
+		item, token, j := i/(tokens*last), i/last%tokens, i%last
 		y.Data[(j*tokens+token)*n+item] = v
 	}
 	return y

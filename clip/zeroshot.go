@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/tokenizer"
+	"github.com/clip-wgpu/clip-wgpu/clip/towers"
 )
 
 // ZeroShotClassifier returns the text features of classes, [classes,
@@ -15,7 +16,7 @@ import (
 // made a unit vector again (build_zero_shot_classifier of open_clip's
 // zero_shot_classifier.py, transposed). A template holds "{}" for the class
 // name; none means the names alone.
-func ZeroShotClassifier(ctx context.Context, m Model, classes, templates []string) (Tensor, error) {
+func ZeroShotClassifier(ctx context.Context, m *Model, classes, templates []string) (Tensor, error) {
 	texts, err := Prompts(classes, templates)
 	if err != nil {
 		return Tensor{}, err
@@ -76,7 +77,7 @@ func meanUnit(dst, rows []float32) {
 	for _, v := range sum {
 		norm += v * v
 	}
-	norm = max(math.Sqrt(norm), normalizeEps)
+	norm = max(math.Sqrt(norm), towers.NormalizeEps)
 	for i := range dst {
 		dst[i] = float32(sum[i] / norm)
 	}
@@ -84,7 +85,7 @@ func meanUnit(dst, rows []float32) {
 
 // Probabilities turns logits [images, labels] into probabilities in place: a
 // softmax over the labels, or, for models with a logit bias, a sigmoid each.
-func Probabilities(m Model, logits Tensor) {
+func Probabilities(m *Model, logits Tensor) {
 	_, sigmoid := m.LogitBias()
 	n := logits.Shape[len(logits.Shape)-1]
 	for lo := 0; lo < len(logits.Data); lo += n {

@@ -19,7 +19,7 @@ func TestChoose(t *testing.T) {
 		"": 2, "0": 0, "3": 3, " 1": 1, "01": 1, "+1": 1,
 		"rtx": 2, "NVIDIA RTX 3060": 3, "nvidia rtx 3060 ti": 2, "intel": 1, "LLVM": 0, "RTX 3060 T": 2, "i": 2, "uhd ": 1,
 	} {
-		got, err := choose(infos, want)
+		got, err := Choose(infos, want)
 		assert.NoError(t, err, want)
 		assert.Equal(t, index, got, "%q", want)
 	}
@@ -29,7 +29,7 @@ func TestChoose(t *testing.T) {
 		"99999999999999999999": "99999999999999999999", "1e999": "1e999",
 		" ": `" "`, "\t": `"\t"`, "voodoo": `"voodoo"`,
 	} {
-		_, err := choose(infos, want)
+		_, err := Choose(infos, want)
 		assert.EqualError(t, err, "no adapter "+shown+", "+list, want)
 	}
 }

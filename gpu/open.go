@@ -128,7 +128,7 @@ func Open(o Options) (*Device, error) {
 	for i, a := range list {
 		infos[i] = describe(i, a)
 	}
-	chosen, err := choose(infos, o.Adapter)
+	chosen, err := Choose(infos, o.Adapter)
 	for i, a := range list {
 		if err != nil || i != chosen {
 			a.Release()
@@ -155,10 +155,10 @@ func Open(o Options) (*Device, error) {
 	return &Device{core: c}, nil
 }
 
-// choose finds the adapter that want means, as Options.Adapter says. An adapter
-// with just that name comes before those whose names contain it: "RTX 4060" is not
-// an "RTX 4060 Ti".
-func choose(infos []Info, want string) (int, error) {
+// Choose returns the index of the adapter that want means, as Options.Adapter says. An
+// adapter with just that name comes before those whose names contain it: "RTX 4060" is
+// not an "RTX 4060 Ti". An error lists what there is.
+func Choose(infos []Info, want string) (int, error) {
 	named := func(fits func(name string) bool) int {
 		best := -1
 		for i, info := range infos {

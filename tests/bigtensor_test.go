@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/clip-wgpu/clip-wgpu/clip/config"
 	"github.com/clip-wgpu/clip-wgpu/gpu"
 	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/clip-wgpu/clip-wgpu/layers"
@@ -154,17 +155,17 @@ func (w wideTable) ReadF32(dst []float32, offset int) error {
 }
 
 // wideModels have token tables beyond what one kernel binds.
-var wideModels = map[string]func() clip.Config{
-	"a vocabulary of 60000": func() clip.Config {
-		c := clip.Config{EmbedDim: 64, VisionCfg: clip.DefaultVisionConfig(), TextCfg: clip.DefaultTextConfig()}
+var wideModels = map[string]func() config.Config{
+	"a vocabulary of 60000": func() config.Config {
+		c := config.Config{EmbedDim: 64, VisionCfg: config.DefaultVisionConfig(), TextCfg: config.DefaultTextConfig()}
 		c.VisionCfg.Layers, c.VisionCfg.Width, c.VisionCfg.HeadWidth, c.VisionCfg.ImageSize, c.VisionCfg.PatchSize =
-			clip.Layers{1}, 32, 16, clip.Size{16, 16}, clip.Size{8, 8}
+			config.Layers{1}, 32, 16, config.Size{16, 16}, config.Size{8, 8}
 		c.TextCfg.ContextLength, c.TextCfg.VocabSize, c.TextCfg.Width, c.TextCfg.Heads, c.TextCfg.Layers = 8, 60000, 768, 12, 1
 		return c
 	},
-	"ViT-L-14 of one layer": func() clip.Config {
-		c := clip.Config{EmbedDim: 768, VisionCfg: clip.DefaultVisionConfig(), TextCfg: clip.DefaultTextConfig()}
-		c.VisionCfg.Layers, c.VisionCfg.Width, c.VisionCfg.PatchSize = clip.Layers{1}, 1024, clip.Size{14, 14}
+	"ViT-L-14 of one layer": func() config.Config {
+		c := config.Config{EmbedDim: 768, VisionCfg: config.DefaultVisionConfig(), TextCfg: config.DefaultTextConfig()}
+		c.VisionCfg.Layers, c.VisionCfg.Width, c.VisionCfg.PatchSize = config.Layers{1}, 1024, config.Size{14, 14}
 		c.TextCfg.Width, c.TextCfg.Heads, c.TextCfg.Layers = 768, 12, 1
 		return c
 	},
@@ -172,12 +173,12 @@ var wideModels = map[string]func() clip.Config{
 
 // openWide makes a model and one that has only the rows of its table that ids
 // name, in order, but is otherwise the same.
-func openWide(t *testing.T, c clip.Config, ids []int32) (wide, narrow clip.Model) {
+func openWide(t *testing.T, c config.Config, ids []int32) (wide, narrow *clip.Model) {
 	t.Helper()
 	dev, err := gpu.Open(gpu.Options{DefaultLimits: true})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, dev.Close()) })
-	open := func(c clip.Config) (clip.Model, map[string]*graph.Param) {
+	open := func(c config.Config) (*clip.Model, map[string]*graph.Param) {
 		m, err := clip.New(c, 1, clip.WithDevice(dev))
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, m.Close()) })
@@ -194,7 +195,7 @@ func openWide(t *testing.T, c clip.Config, ids []int32) (wide, narrow clip.Model
 }
 
 // wideTexts are two texts as rows of ids, and as rows of places in ids.
-func wideTexts(c clip.Config, ids []int32) (wide, narrow [][]int32) {
+func wideTexts(c config.Config, ids []int32) (wide, narrow [][]int32) {
 	for text := range 2 {
 		var w, n []int32
 		for i := range c.TextCfg.ContextLength {
@@ -206,7 +207,7 @@ func wideTexts(c clip.Config, ids []int32) (wide, narrow [][]int32) {
 	return wide, narrow
 }
 
-func images(c clip.Config, n int) clip.Tensor {
+func images(c config.Config, n int) clip.Tensor {
 	size := c.VisionCfg.ImageSize
 	x := clip.Tensor{Shape: []int{n, 3, size[0], size[1]}, Data: make([]float32, n*3*size[0]*size[1])}
 	for i := range x.Data {
@@ -252,7 +253,7 @@ func TestWideTablesAreTrained(t *testing.T) {
 	ids := []int32{0, 2, 43647, 43648, 43649, 59999}
 	wide, narrow := openWide(t, c, ids)
 	wideRows, narrowRows := wideTexts(c, ids)
-	table := func(m clip.Model, rows [][]int32) (loss float64, after []float32) {
+	table := func(m *clip.Model, rows [][]int32) (loss float64, after []float32) {
 		trainer, err := train.New(m, train.DefaultConfig())
 		require.NoError(t, err)
 		defer trainer.Close()

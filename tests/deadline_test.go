@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/clip-wgpu/clip-wgpu/clip/models"
 	"github.com/clip-wgpu/clip-wgpu/gpu"
 	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/clip-wgpu/clip-wgpu/train"
@@ -27,7 +28,7 @@ const busyConfig = `{"embed_dim": 32, "custom_text": true, "vision_cfg": {"layer
 // late by the time of a batch: four seconds and more.
 func TestDeadlinesOnABusyModel(t *testing.T) {
 	const deadline, late, lasting = 50 * time.Millisecond, 2 * time.Second, 8 * time.Second
-	cfg, _, err := clip.ParseConfig([]byte(busyConfig))
+	cfg, _, err := models.Parse([]byte(busyConfig))
 	require.NoError(t, err)
 	dev, err := gpu.Open(gpu.Options{DefaultLimits: true})
 	require.NoError(t, err)
@@ -85,7 +86,7 @@ func TestDeadlinesOnABusyModel(t *testing.T) {
 }
 
 // deadlineCalls are calls by name, the i-th of a kind for another program each.
-func deadlineCalls(m clip.Model, trainer *train.Trainer) map[string]func(ctx context.Context, i int) error {
+func deadlineCalls(m *clip.Model, trainer *train.Trainer) map[string]func(ctx context.Context, i int) error {
 	size := func(i int) int { return 1 + i%32 }
 	images := func(n int) clip.Tensor {
 		return clip.Tensor{Shape: []int{n, 3, 224, 224}, Data: make([]float32, n*3*224*224)}

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/clip-wgpu/clip-wgpu/clip/models"
 	"github.com/clip-wgpu/clip-wgpu/gpu"
 	"github.com/clip-wgpu/clip-wgpu/graph"
 )
@@ -23,7 +24,7 @@ func TestFusedTowersEqualUnfusedOnes(t *testing.T) {
 			folder := filepath.Join("testdata", "oracle", name)
 			data, err := os.ReadFile(filepath.Join(folder, "config.json"))
 			require.NoError(t, err)
-			cfg, _, err := clip.ParseConfig(data)
+			cfg, _, err := models.Parse(data)
 			require.NoError(t, err)
 			m, err := clip.Load(t.Context(), filepath.Join(folder, "model.safetensors"), clip.WithConfig(cfg), clip.WithDevice(dev))
 			require.NoError(t, err)
@@ -40,7 +41,7 @@ func TestFusedTowersEqualUnfusedOnes(t *testing.T) {
 
 // runTowers returns the unit features of two images and two texts, and how many
 // steps make them.
-func runTowers(t *testing.T, m clip.Model, unfused bool) (features [][]float32, steps int) {
+func runTowers(t *testing.T, m *clip.Model, unfused bool) (features [][]float32, steps int) {
 	t.Helper()
 	cfg := m.Config()
 	size := cfg.VisionCfg.ImageSize

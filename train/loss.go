@@ -77,12 +77,12 @@ func (l Loss) labels(n int) any {
 
 // model is what training needs of a model's parameters.
 type model struct {
-	clip.Model
+	*clip.Model
 	trainable   []*graph.Param
 	scale, bias *graph.Param // logit_scale and logit_bias
 }
 
-func newModel(m clip.Model) (*model, error) {
+func newModel(m *clip.Model) (*model, error) {
 	x := &model{Model: m}
 	for name, p := range m.Parameters() {
 		if !p.Frozen && !p.Buffer {

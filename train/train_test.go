@@ -13,6 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/clip-wgpu/clip-wgpu/clip/config"
+	"github.com/clip-wgpu/clip-wgpu/clip/models"
 	"github.com/clip-wgpu/clip-wgpu/gpu"
 	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/clip-wgpu/clip-wgpu/weights"
@@ -23,11 +25,11 @@ const recordings = "../tests/testdata/oracle"
 // The whole of train_vit runs through clip-wgpu verify; here is what it does
 // not ask.
 
-func open(t *testing.T) clip.Model {
+func open(t *testing.T) *clip.Model {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join(recordings, "train_vit/config.json"))
 	require.NoError(t, err)
-	cfg, _, err := clip.ParseConfig(data)
+	cfg, _, err := models.Parse(data)
 	require.NoError(t, err)
 	m, err := clip.Load(t.Context(), filepath.Join(recordings, "vit_openai_tiny/model.safetensors"),
 		clip.WithConfig(cfg), clip.WithGPU(gpu.Options{DefaultLimits: true}))
@@ -54,7 +56,7 @@ func pairs(n int) (clip.Tensor, [][]int32) {
 	return images, texts
 }
 
-func parameters(t *testing.T, m clip.Model) map[string][]float32 {
+func parameters(t *testing.T, m *clip.Model) map[string][]float32 {
 	t.Helper()
 	all := map[string][]float32{}
 	for name, p := range m.Parameters() {
@@ -180,7 +182,7 @@ func TestBadInputs(t *testing.T) {
 func TestTrainingATimmTower(t *testing.T) {
 	data, err := os.ReadFile(filepath.Join(recordings, "pe_core/config.json"))
 	require.NoError(t, err)
-	cfg, _, err := clip.ParseConfig(data)
+	cfg, _, err := models.Parse(data)
 	require.NoError(t, err)
 	m, err := clip.New(cfg, 1, clip.WithGPU(gpu.Options{DefaultLimits: true}))
 	require.NoError(t, err)
@@ -215,14 +217,14 @@ func TestTrainingRefusesDropout(t *testing.T) {
 		`"patch_dropout": 0.5`: "vision_cfg.patch_dropout", `"timm_drop_path": 0.1`: "vision_cfg.timm_drop_path",
 		`"timm_model_kwargs": {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 1, "num_heads": 2, "proj_drop_rate": 0.1}`: "vision_cfg.timm_model_kwargs.proj_drop_rate",
 	} {
-		cfg, _, err := clip.ParseConfig([]byte(`{"embed_dim": 20, "text_cfg": {"context_length": 8, "vocab_size": 90, "width": 24, "heads": 2, "layers": 1},
+		cfg, _, err := models.Parse([]byte(`{"embed_dim": 20, "text_cfg": {"context_length": 8, "vocab_size": 90, "width": 24, "heads": 2, "layers": 1},
 			"vision_cfg": {"image_size": 32, "timm_model_name": "vit_tiny_patch16_224",
 				"timm_model_kwargs": {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 1, "num_heads": 2}, ` + member + `}}`))
 		require.NoError(t, err)
 		m, err := clip.New(cfg, 1, clip.WithGPU(gpu.Options{DefaultLimits: true}))
 		require.NoError(t, err)
 		_, err = New(m, DefaultConfig())
-		require.ErrorIs(t, err, clip.ErrUnsupported)
+		require.ErrorIs(t, err, config.ErrUnsupported)
 		assert.ErrorContains(t, err, name)
 		require.NoError(t, m.Close())
 	}

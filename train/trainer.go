@@ -5,10 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"strings"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/clip-wgpu/clip-wgpu/clip/config"
+	"github.com/clip-wgpu/clip-wgpu/clip/towers"
 	"github.com/clip-wgpu/clip-wgpu/gpu"
 	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/clip-wgpu/clip-wgpu/internal/await"
@@ -58,11 +59,11 @@ type program struct {
 }
 
 // New returns a trainer that has made no step. A model whose config asks for
-// dropout of any kind, which nothing here does, gives clip.ErrUnsupported.
-func New(m clip.Model, c Config) (*Trainer, error) {
-	config := m.Config()
-	if d := config.Dropouts(); len(d) > 0 {
-		return nil, fmt.Errorf("training with %s is %w; set it to 0", strings.Join(d, ", "), clip.ErrUnsupported)
+// dropout of any kind, which nothing here does, gives config.ErrUnsupported.
+func New(m *clip.Model, c Config) (*Trainer, error) {
+	cfg := m.Config()
+	if d := towers.Dropouts(&cfg); len(d) > 0 {
+		return nil, fmt.Errorf("training with %s is %w; set it to 0", strings.Join(d, ", "), config.ErrUnsupported)
 	}
 	x, err := newModel(m)
 	if err != nil {
@@ -86,16 +87,7 @@ func New(m clip.Model, c Config) (*Trainer, error) {
 
 // decays tells whether AdamW decays p: open_clip_train's rule excludes vectors,
 // scalars and what the no_weight_decay of a model or a tower names.
-func decays(p *graph.Param) bool {
-	name := p.Name
-	for _, tower := range []string{"visual.", "text."} {
-		name = strings.TrimPrefix(name, tower)
-	}
-	return len(p.Shape) > 1 && !slices.Contains(undecayed, name)
-}
-
-// undecayed are the towers' own names of embeddings, not those of modules within.
-var undecayed = []string{"positional_embedding", "class_embedding", "cls_emb", "trunk.pos_embed", "trunk.cls_token", "trunk.reg_token"}
+func decays(p *graph.Param) bool { return len(p.Shape) > 1 && !p.NoDecay }
 
 // Step makes one update from pairs of images [n, 3, height, width] and texts,
 // and returns the loss before it. If ctx ends before the update is on its way,

@@ -11,6 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/clip-wgpu/clip-wgpu/clip/config"
+	"github.com/clip-wgpu/clip-wgpu/clip/models"
 	"github.com/clip-wgpu/clip-wgpu/gpu"
 )
 
@@ -29,11 +31,11 @@ func TestStepAfterClose(t *testing.T) {
 	assert.NoError(t, err)
 }
 
-func openResNet(t *testing.T) clip.Model {
+func openResNet(t *testing.T) *clip.Model {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join(recordings, "train_resnet/config.json"))
 	require.NoError(t, err)
-	cfg, _, err := clip.ParseConfig(data)
+	cfg, _, err := models.Parse(data)
 	require.NoError(t, err)
 	m, err := clip.Load(t.Context(), filepath.Join(recordings, "train_resnet"), clip.WithConfig(cfg), clip.WithGPU(gpu.Options{DefaultLimits: true}))
 	require.NoError(t, err)
@@ -60,7 +62,7 @@ func TestDecayOfResNetFollowsOpenCLIPTrain(t *testing.T) {
 	}
 	require.NoError(t, json.Unmarshal(data, &want))
 	m := openResNet(t)
-	clip.FreezeBatchNorm(m)
+	m.FreezeBatchNorm()
 	x, err := newModel(m)
 	require.NoError(t, err)
 	var decayed, not []string
@@ -113,7 +115,7 @@ func TestRunningStatistics(t *testing.T) {
 	}
 	assert.Equal(t, float32(2), before["visual.bn1.num_batches_tracked"][0])
 
-	clip.FreezeBatchNorm(m)
+	m.FreezeBatchNorm()
 	before = buffers()
 	assert.Len(t, before, 4*22)
 	grads, _, err := Gradients(t.Context(), m, ClipLoss, TrainMode, images, texts)
@@ -126,7 +128,7 @@ func TestRunningStatistics(t *testing.T) {
 func TestBatchNormOfOneValue(t *testing.T) {
 	m := openResNet(t)
 	cfg := m.Config()
-	cfg.VisionCfg.ImageSize = clip.Size{32, 32}
+	cfg.VisionCfg.ImageSize = config.Size{32, 32}
 	small, err := clip.New(cfg, 1, clip.WithDevice(m.Device()))
 	require.NoError(t, err)
 	defer small.Close()

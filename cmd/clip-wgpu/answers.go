@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/clip-wgpu/clip-wgpu/clip/checkpoint"
 )
 
 type answer struct {
@@ -38,7 +39,7 @@ type jsonAnswers struct {
 	model, activation string
 }
 
-func newJSONAnswers(w io.Writer, m clip.Model) *jsonAnswers {
+func newJSONAnswers(w io.Writer, m *clip.Model) *jsonAnswers {
 	a := &jsonAnswers{Encoder: newJSONLines(w), model: m.Name()}
 	if _, sigmoid := m.LogitBias(); sigmoid {
 		a.activation = "sigmoid"
@@ -89,9 +90,9 @@ type table struct {
 	imageWidth, answerWidth int
 }
 
-func newTable(w io.Writer, m clip.Model, images []input, labels []string) *table {
+func newTable(w io.Writer, m *clip.Model, images []input, labels []string) *table {
 	heading := "model: " + m.Name()
-	if m.Name() == clip.Embedded {
+	if m.Name() == checkpoint.Embedded {
 		heading += " (knows emoji and icon drawings, has never seen a photograph)"
 	}
 	if _, sigmoid := m.LogitBias(); sigmoid {

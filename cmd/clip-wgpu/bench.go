@@ -141,7 +141,7 @@ type subject struct {
 
 // open loads a model for each storage of weights, and runs every batch once.
 func (b *bench) open(ctx context.Context, g *globals) (subjects []*subject, closeAll func() error, err error) {
-	var models []clip.Model
+	var models []*clip.Model
 	closeAll = func() error {
 		var errs []error
 		for _, m := range models {
@@ -150,7 +150,7 @@ func (b *bench) open(ctx context.Context, g *globals) (subjects []*subject, clos
 		return errors.Join(errs...)
 	}
 	for _, weights := range b.weights {
-		var m clip.Model
+		var m *clip.Model
 		var load time.Duration
 		before := usage.Anonymous()
 		for _, batch := range b.batches {
@@ -183,7 +183,7 @@ func (b *bench) open(ctx context.Context, g *globals) (subjects []*subject, clos
 }
 
 // upload brings the weights of b's tower to the device.
-func (b *bench) upload(ctx context.Context, m clip.Model) error {
+func (b *bench) upload(ctx context.Context, m *clip.Model) error {
 	p, err := towerProgram(m, b.tower, 1)
 	if err != nil {
 		return err
@@ -196,7 +196,7 @@ func (b *bench) upload(ctx context.Context, m clip.Model) error {
 }
 
 // subject encodes a batch for the first time.
-func (b *bench) subject(ctx context.Context, m clip.Model, batch int) (*subject, error) {
+func (b *bench) subject(ctx context.Context, m *clip.Model, batch int) (*subject, error) {
 	p, err := towerProgram(m, b.tower, batch)
 	parts := 1
 	for size := (*graph.SizeError)(nil); errors.As(err, &size) && parts < batch; { // as encoding splits it
@@ -219,7 +219,7 @@ func (b *bench) subject(ctx context.Context, m clip.Model, batch int) (*subject,
 }
 
 // encoder returns a function that encodes a batch of made-up inputs.
-func (b *bench) encoder(ctx context.Context, m clip.Model, batch int) func() error {
+func (b *bench) encoder(ctx context.Context, m *clip.Model, batch int) func() error {
 	var encode func() (clip.Tensor, error)
 	if b.tower == imageTower {
 		images := noise(m, batch)

@@ -14,6 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/clip-wgpu/clip-wgpu/clip/checkpoint"
+	"github.com/clip-wgpu/clip-wgpu/clip/models"
 	"github.com/clip-wgpu/clip-wgpu/internal/hubtest"
 	"github.com/clip-wgpu/clip-wgpu/internal/torchtest"
 	"github.com/clip-wgpu/clip-wgpu/weights"
@@ -37,7 +39,7 @@ const hfProcessor = `{"do_resize": true, "size": {"shortest_edge": 32}, "do_cent
 // smallModel writes random weights, exact in float16, as an open_clip folder.
 func smallModel(t *testing.T) (folder string, file *weights.File) {
 	t.Helper()
-	c, _, err := clip.ParseConfig([]byte(smallConfig))
+	c, _, err := models.Parse([]byte(smallConfig))
 	require.NoError(t, err)
 	m, err := clip.New(c, 1)
 	require.NoError(t, err)
@@ -245,15 +247,15 @@ func TestConvertKeepsConfigAndWeights(t *testing.T) {
 	parent := t.TempDir()
 	for dtype, tolerance := range map[string]float64{"f32": 0, "f16": 1e-3, "bf16": 8e-3} {
 		folder := filepath.Join(parent, dtype)
-		program(t, "convert", clip.Embedded, "-o", folder, "--dtype", dtype).requireDone(t)
+		program(t, "convert", checkpoint.Embedded, "-o", folder, "--dtype", dtype).requireDone(t)
 		data, err := os.ReadFile(filepath.Join(folder, "open_clip_config.json"))
 		require.NoError(t, err)
 		var got, want struct{ ModelCfg, PreprocessCfg json.RawMessage }
 		original, err := os.ReadFile("../../clip/emoji-clip/open_clip_config.json")
 		require.NoError(t, err)
-		c, pp, err := clip.ParseConfig(data)
+		c, pp, err := models.Parse(data)
 		require.NoError(t, err)
-		oc, opp, err := clip.ParseConfig(original)
+		oc, opp, err := models.Parse(original)
 		require.NoError(t, err)
 		assert.Equal(t, oc, c)
 		require.NoError(t, json.Unmarshal(pp, &got.PreprocessCfg))
@@ -286,15 +288,15 @@ func TestConvertKeepsConfigAndWeights(t *testing.T) {
 func TestConvertRefusals(t *testing.T) {
 	parent := t.TempDir()
 	folder := filepath.Join(parent, "m")
-	program(t, "convert", clip.Embedded).requireFailure(t, exitUsage, "-o FOLDER")
+	program(t, "convert", checkpoint.Embedded).requireFailure(t, exitUsage, "-o FOLDER")
 	program(t, "convert", "-o", folder).requireFailure(t, exitUsage, "one MODEL")
-	program(t, "convert", clip.Embedded, "-o", folder, "--dtype", "q8").requireFailure(t, exitUsage, "--dtype", "bf16")
-	program(t, "convert", clip.Embedded, "-o", filepath.Join(parent, "no", "m")).requireFailure(t, exitFailure, filepath.Join(parent, "no"))
+	program(t, "convert", checkpoint.Embedded, "-o", folder, "--dtype", "q8").requireFailure(t, exitUsage, "--dtype", "bf16")
+	program(t, "convert", checkpoint.Embedded, "-o", filepath.Join(parent, "no", "m")).requireFailure(t, exitFailure, filepath.Join(parent, "no"))
 	program(t, "convert", filepath.Join(parent, "none"), "-o", folder).requireFailure(t, exitFailure, "none")
-	program(t, "convert", clip.Embedded, "-o", folder).requireDone(t)
+	program(t, "convert", checkpoint.Embedded, "-o", folder).requireDone(t)
 	before, err := os.Stat(filepath.Join(folder, "open_clip_model.safetensors"))
 	require.NoError(t, err)
-	program(t, "convert", clip.Embedded, "-o", folder, "--dtype", "f16").requireFailure(t, exitFailure, folder, "--force")
+	program(t, "convert", checkpoint.Embedded, "-o", folder, "--dtype", "f16").requireFailure(t, exitFailure, folder, "--force")
 	after, err := os.Stat(filepath.Join(folder, "open_clip_model.safetensors"))
 	require.NoError(t, err)
 	assert.Equal(t, before.ModTime(), after.ModTime())
@@ -303,7 +305,7 @@ func TestConvertRefusals(t *testing.T) {
 	require.NoError(t, err)
 	assert.Less(t, after.Size(), before.Size())
 	require.NoError(t, os.WriteFile(filepath.Join(folder, "notes"), nil, 0o666))
-	program(t, "convert", clip.Embedded, "-o", folder, "--force").requireFailure(t, exitFailure, "notes")
+	program(t, "convert", checkpoint.Embedded, "-o", folder, "--force").requireFailure(t, exitFailure, "notes")
 
 	large := editWeights(t, "ln_final.bias", func(x []float32) { x[3] = -1e5 })
 	program(t, "convert", large, "-o", filepath.Join(parent, "large"), "--dtype", "f16").requireFailure(t, exitFailure, "ln_final.bias", "element 3", "-100000", "bf16")

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 
-	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/clip-wgpu/clip-wgpu/clip/checkpoint"
 	"github.com/clip-wgpu/clip-wgpu/weights"
 	"github.com/spf13/cobra"
 )
@@ -37,7 +37,7 @@ large the model is. --force replaces a folder that holds nothing but a model.`,
 			if output == "" {
 				return usageErrorf(cmd, "no output given: -o FOLDER")
 			}
-			warnings, err := clip.Convert(cmd.Context(), args[0], output, weights.DType(dtype), g.force, g.options(1)...)
+			warnings, err := checkpoint.Convert(cmd.Context(), args[0], output, checkpoint.SaveOptions{DType: weights.DType(dtype), Replace: g.force}, g.checkpoint())
 			g.console().clear()
 			if errors.Is(err, fs.ErrExist) {
 				return fmt.Errorf("%w (--force replaces it)", err)

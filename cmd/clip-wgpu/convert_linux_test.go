@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/clip-wgpu/clip-wgpu/clip/models"
 	"github.com/clip-wgpu/clip-wgpu/weights"
 )
 
@@ -23,9 +23,9 @@ func bigModel(t *testing.T, vocab string) string {
 	folder := t.TempDir()
 	config := strings.Replace(smallConfig, "3014", vocab, 1)
 	require.NoError(t, os.WriteFile(filepath.Join(folder, "open_clip_config.json"), []byte(config), 0o666))
-	c, _, err := clip.ParseConfig([]byte(config))
+	c, _, err := models.Parse([]byte(config))
 	require.NoError(t, err)
-	shapes, err := clip.Shapes(c)
+	shapes, err := models.Shapes(c)
 	require.NoError(t, err)
 	var records []weights.Record
 	zeros := func(dst []float32, _ int) error { clear(dst); return nil }

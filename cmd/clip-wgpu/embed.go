@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/clip-wgpu/clip-wgpu/clip/checkpoint"
 	"github.com/spf13/cobra"
 )
 
@@ -89,7 +90,7 @@ func (e *embedding) command(cmd *cobra.Command, g *globals, args []string) error
 	}
 	// Made before the GPU works, to learn now that it cannot be written.
 	e.rows, err = newRowWriter(e.output, rowOptions{
-		e.format, g.force, cmp.Or(g.model, clip.Embedded), ids, cmd.OutOrStdout(),
+		e.format, g.force, cmp.Or(g.model, checkpoint.Embedded), ids, cmd.OutOrStdout(),
 	})
 	if err != nil {
 		return err

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/clip-wgpu/clip-wgpu/clip/checkpoint"
 	"github.com/clip-wgpu/clip-wgpu/weights"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -316,7 +317,7 @@ func TestTextsAndFilesAreNotMixedUp(t *testing.T) {
 
 // NaN that only some inputs meet costs these their rows.
 func TestNaNSkipsItsInputs(t *testing.T) {
-	m, err := clip.Load(t.Context(), clip.Embedded)
+	m, err := clip.Load(t.Context(), checkpoint.Embedded)
 	require.NoError(t, err)
 	defer m.Close()
 	pizza := m.Tokenizer().Encode("pizza")[0]

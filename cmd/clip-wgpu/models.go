@@ -10,7 +10,8 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/clip-wgpu/clip-wgpu/clip/config"
+	"github.com/clip-wgpu/clip-wgpu/clip/models"
 	"github.com/spf13/cobra"
 )
 
@@ -74,16 +75,19 @@ dimensions.`,
 }
 
 // listModels returns the named model, or those that the filters leave of all.
-func listModels(names []string, runs bool, family string) ([]clip.ModelInfo, error) {
+func listModels(names []string, runs bool, family string) ([]models.Info, error) {
 	if len(names) > 0 {
-		m, err := clip.ModelByName(names[0])
-		return []clip.ModelInfo{m}, err
+		m, err := models.Find(names[0])
+		if err != nil {
+			return nil, err
+		}
+		return []models.Info{m.Info()}, nil
 	}
-	list, err := clip.Models()
+	list, err := models.List()
 	if err != nil {
 		return nil, err
 	}
-	inFamily := func(m clip.ModelInfo) bool { return family == "" || strings.EqualFold(m.Family, family) }
+	inFamily := func(m models.Info) bool { return family == "" || strings.EqualFold(m.Family, family) }
 	if !slices.ContainsFunc(list, inFamily) {
 		names := map[string]bool{}
 		for _, m := range list {
@@ -91,8 +95,8 @@ func listModels(names []string, runs bool, family string) ([]clip.ModelInfo, err
 		}
 		return nil, fmt.Errorf("no family %q of models, there are %s", family, strings.Join(slices.Sorted(maps.Keys(names)), ", "))
 	}
-	list = slices.DeleteFunc(list, func(m clip.ModelInfo) bool { return runs && !m.Supported || !inFamily(m) })
-	rank := func(m clip.ModelInfo) int {
+	list = slices.DeleteFunc(list, func(m models.Info) bool { return runs && !m.Supported || !inFamily(m) })
+	rank := func(m models.Info) int {
 		switch {
 		case !m.ImageText:
 			return 2
@@ -101,16 +105,16 @@ func listModels(names []string, runs bool, family string) ([]clip.ModelInfo, err
 		}
 		return 0
 	}
-	slices.SortStableFunc(list, func(a, b clip.ModelInfo) int { return rank(a) - rank(b) })
+	slices.SortStableFunc(list, func(a, b models.Info) int { return rank(a) - rank(b) })
 	return list, nil
 }
 
 func writeShapes(w io.Writer, name string) error {
-	config, err := clip.ModelConfig(name)
+	config, err := models.Config(name)
 	if err != nil {
 		return err
 	}
-	list, err := clip.Shapes(config)
+	list, err := models.Shapes(config)
 	if err != nil {
 		return err
 	}
@@ -125,7 +129,7 @@ func writeShapes(w io.Writer, name string) error {
 	return b.Flush()
 }
 
-func writeModelLines(w io.Writer, list []clip.ModelInfo) error {
+func writeModelLines(w io.Writer, list []models.Info) error {
 	lines := newJSONLines(w)
 	for _, m := range list {
 		if err := lines.Encode(m); err != nil {
@@ -135,7 +139,7 @@ func writeModelLines(w io.Writer, list []clip.ModelInfo) error {
 	return nil
 }
 
-func writeModels(w io.Writer, list []clip.ModelInfo) error {
+func writeModels(w io.Writer, list []models.Info) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "NAME\tFAMILY\tPARAMETERS\tIMAGE\tRUNS\tTAGS AND WHAT IS MISSING")
 	for _, m := range list {
@@ -157,7 +161,7 @@ func writeModels(w io.Writer, list []clip.ModelInfo) error {
 	return t.Flush()
 }
 
-func imageSize(s clip.Size) string {
+func imageSize(s config.Size) string {
 	if s[0] == s[1] {
 		return strconv.Itoa(s[0])
 	}
@@ -171,7 +175,7 @@ type coverage struct {
 	Models    int    `json:"models"`
 }
 
-func writeCoverage(w io.Writer, list []clip.ModelInfo, asJSON bool) error {
+func writeCoverage(w io.Writer, list []models.Info, asJSON bool) error {
 	counts := map[string]*coverage{}
 	total := coverage{Family: "all"}
 	for _, m := range list {
@@ -189,7 +193,7 @@ func writeCoverage(w io.Writer, list []clip.ModelInfo, asJSON bool) error {
 		}
 	}
 	var rows []coverage
-	for _, family := range clip.Families() {
+	for _, family := range models.Families() {
 		if c := counts[family]; c != nil {
 			rows = append(rows, *c)
 		}

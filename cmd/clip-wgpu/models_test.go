@@ -4,10 +4,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/clip-wgpu/clip-wgpu/clip/models"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-
-	"github.com/clip-wgpu/clip-wgpu/clip"
 )
 
 func TestModels(t *testing.T) {
@@ -32,7 +31,7 @@ func TestModels(t *testing.T) {
 
 	o = program(t, "models", "vit-b/32", "--json")
 	o.requireDone(t)
-	one := decodeLines[clip.ModelInfo](t, o.stdout)
+	one := decodeLines[models.Info](t, o.stdout)
 	require.Len(t, one, 1)
 	assert.Equal(t, "ViT-B-32", one[0].Name)
 	assert.True(t, one[0].Supported)
@@ -87,7 +86,7 @@ func TestModelsThatRunComeFirst(t *testing.T) {
 
 	o = program(t, "models", "--runs", "--family", "siglip", "--json")
 	o.requireDone(t)
-	list := decodeLines[clip.ModelInfo](t, o.stdout)
+	list := decodeLines[models.Info](t, o.stdout)
 	assert.NotEmpty(t, list)
 	for _, m := range list {
 		assert.Equal(t, "SigLIP", m.Family)

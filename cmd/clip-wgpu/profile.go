@@ -103,7 +103,7 @@ func (p *profile) command(cmd *cobra.Command, g *globals, source string) error {
 }
 
 // measure runs the tower and returns the median of each step.
-func (p *profile) measure(ctx context.Context, m clip.Model, batch int) (steps, error) {
+func (p *profile) measure(ctx context.Context, m *clip.Model, batch int) (steps, error) {
 	program, err := towerProgram(m, p.tower, batch)
 	if err != nil {
 		return nil, err

@@ -2,15 +2,18 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"io"
 
+	"github.com/clip-wgpu/clip-wgpu/clip/checkpoint"
+	"github.com/clip-wgpu/clip-wgpu/gpu"
 	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/spf13/cobra"
 )
 
 func newProgramCommand(g *globals) *cobra.Command {
-	var tower string
+	var tower, limits string
 	cmd := &cobra.Command{
 		Use:   "program [MODEL]",
 		Short: "List the GPU dispatches that a tower consists of",
@@ -19,18 +22,16 @@ dispatch with its buffers, kernel, workgroups and layer. --json writes
 {"step":..., "scope":..., "op":..., "kernel":..., "buffers":[...], "groups":[x, y]}
 for each dispatch.
 
+--limits needs no GPU and no driver: "default" lists what a device with WebGPU's
+default limits would replay, FILE what a device would that "devices --json" wrote
+there, on this machine or another. --device chooses among several.
+
 MODEL is ` + modelHelp + `.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			return cmp.Or(oneModelArg(cmd, args), checkTower(cmd, tower))
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			batch := g.batch.or(1)
-			m, err := openAny(cmd.Context(), g.oneModel(args), g.options(batch))
-			if err != nil {
-				return err
-			}
-			defer m.Close()
-			p, err := towerProgram(m, tower, batch)
+			p, err := g.program(cmd.Context(), g.oneModel(args), tower, limits)
 			if err != nil {
 				return err
 			}
@@ -42,7 +43,46 @@ MODEL is ` + modelHelp + `.`,
 		},
 	}
 	addTowerFlag(cmd, &tower)
+	cmd.Flags().StringVar(&limits, "limits", "", `"default", or a `+"`file`"+` that devices --json wrote (default: those of the device)`)
 	return cmd
+}
+
+// program lowers a tower for the device or, where limits are given, for one that has them.
+func (g *globals) program(ctx context.Context, source, tower, limits string) (*graph.Program, error) {
+	batch := g.batch.or(1)
+	if limits == "" {
+		m, err := openAny(ctx, source, g.options(batch))
+		if err != nil {
+			return nil, err
+		}
+		defer m.Close()
+		return towerProgram(m, tower, batch)
+	}
+	info, err := readLimits(limits, string(g.device))
+	if err != nil {
+		return nil, err
+	}
+	c, err := openAnyAtRest(ctx, source, g.checkpoint())
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	if err := c.Model.Cast(string(g.weights)); err != nil {
+		return nil, err
+	}
+	return towerProgram(atRest{c, info}, tower, batch)
+}
+
+// atRest lowers a checkpoint for a device that need not be there.
+type atRest struct {
+	*checkpoint.Checkpoint
+	info gpu.Info
+}
+
+func (a atRest) Programs(batch int) (image, text *graph.Program, err error) {
+	return a.Model.Programs(batch, func(g *graph.Graph) {
+		g.Software, g.MaxBinding = a.info.Software(), a.info.MaxBindingBytes
+	})
 }
 
 func writeDispatches(w io.Writer, p *graph.Program) error {

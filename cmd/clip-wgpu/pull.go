@@ -5,7 +5,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/clip-wgpu/clip-wgpu/clip/checkpoint"
 	"github.com/spf13/cobra"
 )
 
@@ -40,14 +40,14 @@ nothing is downloaded. A download that was stopped goes on where it stopped.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
 			path, err := interruptible(ctx, func() (string, error) {
-				return clip.Fetch(ctx, args[0], clip.WithProgress(g.downloading))
+				return checkpoint.Fetch(ctx, args[0], checkpoint.Options{Progress: g.downloading})
 			})
 			g.console().clear()
 			if err != nil {
 				return loadHint(args[0], err)
 			}
-			if path == "" || path == clip.Embedded {
-				return fmt.Errorf("%s is part of this program, there is nothing to download", clip.Embedded)
+			if path == "" || path == checkpoint.Embedded {
+				return fmt.Errorf("%s is part of this program, there is nothing to download", checkpoint.Embedded)
 			}
 			info, err := os.Stat(path)
 			if err != nil {

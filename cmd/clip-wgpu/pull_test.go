@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/clip-wgpu/clip-wgpu/clip/checkpoint"
 	"github.com/clip-wgpu/clip-wgpu/internal/hubtest"
 )
 
@@ -47,7 +47,7 @@ func TestPull(t *testing.T) {
 func TestPullRefusals(t *testing.T) {
 	s, _ := emojiHub(t)
 	program(t, "pull").requireFailure(t, exitUsage, "one MODEL")
-	program(t, "pull", clip.Embedded).requireFailure(t, exitFailure, "nothing to download")
+	program(t, "pull", checkpoint.Embedded).requireFailure(t, exitFailure, "nothing to download")
 	program(t, "pull", "no-model").requireFailure(t, exitFailure, "no-model")
 	program(t, "pull", "ViT-B-32:openay").requireFailure(t, exitFailure, "ViT-B-32:openay", "openai")
 	program(t, "pull", "hf-hub:org/none").requireFailure(t, exitFailure, "hf-hub:org/none", "404")
@@ -64,7 +64,7 @@ func TestClassifyWithAModelOfTheHub(t *testing.T) {
 	for _, model := range []string{"hf-hub:org/emoji", filepath.Join(cache, "models--org--emoji", "snapshots", hubtest.Commit)} {
 		o := program(t, append(args, "--model", model)...)
 		o.requireDone(t)
-		assert.Equal(t, strings.Replace(want.stdout, `"`+clip.Embedded+`"`, `"`+model+`"`, 1), o.stdout)
+		assert.Equal(t, strings.Replace(want.stdout, `"`+checkpoint.Embedded+`"`, `"`+model+`"`, 1), o.stdout)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/clip-wgpu/clip-wgpu/clip/checkpoint"
 	"github.com/clip-wgpu/clip-wgpu/gpu"
 	"github.com/spf13/cobra"
 )
@@ -72,7 +73,7 @@ func newRootCommand() *cobra.Command {
 	}
 	g.console = sync.OnceValue(func() *console { return newConsole(root.ErrOrStderr(), g.quiet) })
 	f := root.PersistentFlags()
-	f.StringVar(&g.model, "model", "", "model `folder`, file of weights, NAME:TAG or hf-hub:ORG/NAME (default: the embedded "+clip.Embedded+")")
+	f.StringVar(&g.model, "model", "", "model `folder`, file of weights, NAME:TAG or hf-hub:ORG/NAME (default: the embedded "+checkpoint.Embedded+")")
 	f.StringVar(&g.config, "config", "", "config of weights without one: a `file`, or open_clip's name of a model, such as ViT-B-32")
 	f.Var(&g.device, "device", "GPU by `index` or part of its name, of several the best; see clip-wgpu devices (default: the best)")
 	f.Var(&g.batch, "batch", "inputs that go to the GPU at once (default 16)")
@@ -202,8 +203,12 @@ func (g *globals) gpu() gpu.Options {
 	return gpu.Options{Adapter: string(g.device), MaxMemory: int64(g.maxMemory)}
 }
 
+// checkpoint are the flags as options of checkpoint.Open.
+func (g *globals) checkpoint() checkpoint.Options {
+	return checkpoint.Options{ConfigFrom: g.config, Progress: g.downloading}
+}
+
 // options are the flags as options of clip.Load and clip.New.
 func (g *globals) options(batch int) []clip.Option {
-	return []clip.Option{clip.WithConfigFrom(g.config), clip.WithGPU(g.gpu()), clip.WithMaxBatch(batch), clip.WithCastDType(clip.CastDType(g.weights)),
-		clip.WithProgress(g.downloading)}
+	return []clip.Option{clip.With(g.checkpoint()), clip.WithGPU(g.gpu()), clip.WithMaxBatch(batch), clip.WithCastDType(clip.CastDType(g.weights))}
 }

@@ -19,7 +19,7 @@ import (
 // session is one command at work: its model, and how it meets its inputs.
 type session struct {
 	*console
-	model      clip.Model
+	model      *clip.Model
 	batch      int
 	skipErrors bool
 	skipped    int
@@ -40,7 +40,7 @@ func withModel(cmd *cobra.Command, g *globals, work func(ctx context.Context, s 
 	defer s.clear()
 	defer s.settled()
 	var err error
-	s.model, err = interruptible(ctx, func() (clip.Model, error) { return clip.Load(ctx, g.model, g.options(s.batch)...) })
+	s.model, err = interruptible(ctx, func() (*clip.Model, error) { return clip.Load(ctx, g.model, g.options(s.batch)...) })
 	if err != nil {
 		return loadHint(g.model, err)
 	}

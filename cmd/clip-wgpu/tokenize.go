@@ -6,7 +6,7 @@ import (
 	"io"
 	"strings"
 
-	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/clip-wgpu/clip-wgpu/clip/checkpoint"
 	"github.com/clip-wgpu/clip-wgpu/clip/tokenizer"
 	"github.com/spf13/cobra"
 )
@@ -39,9 +39,8 @@ downloads the config and the tokenizer only.`,
 func tokenize(ctx context.Context, g *globals, w io.Writer, texts []string) error {
 	var contextLength int
 	var warnings []string
-	options := append(g.options(1), clip.WithWarn(func(text string) { warnings = append(warnings, text) }))
 	t, err := interruptible(ctx, func() (t *tokenizer.Tokenizer, err error) {
-		t, contextLength, err = clip.LoadTokenizer(ctx, g.model, options...)
+		t, contextLength, warnings, err = checkpoint.LoadTokenizer(ctx, g.model, g.checkpoint())
 		return t, err
 	})
 	if err != nil {

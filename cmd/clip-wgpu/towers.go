@@ -11,6 +11,9 @@ import (
 	"strings"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/clip-wgpu/clip-wgpu/clip/checkpoint"
+	"github.com/clip-wgpu/clip-wgpu/clip/config"
+	"github.com/clip-wgpu/clip-wgpu/clip/models"
 	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/spf13/cobra"
 )
@@ -36,27 +39,54 @@ func checkTower(cmd *cobra.Command, tower string) error {
 }
 
 // modelHelp says what openAny takes.
-const modelHelp = `a folder, a file of weights, ` + clip.Embedded + ` (default), NAME:TAG or
+const modelHelp = `a folder, a file of weights, ` + checkpoint.Embedded + ` (default), NAME:TAG or
 hf-hub:ORG/NAME, or open_clip's name of an architecture, such as ViT-B-32, which
 gets random weights`
 
 // openAny opens a model, or one with random weights by the name of its
 // architecture where no file has that name.
-func openAny(ctx context.Context, source string, opts []clip.Option) (clip.Model, error) {
-	return interruptible(ctx, func() (clip.Model, error) {
-		_, err := os.Stat(source)
-		if source == "" || source == clip.Embedded || strings.Contains(source, ":") || !errors.Is(err, fs.ErrNotExist) {
-			return clip.Load(ctx, source, opts...)
+func openAny(ctx context.Context, source string, opts []clip.Option) (*clip.Model, error) {
+	return interruptible(ctx, func() (*clip.Model, error) {
+		config, named, err := architecture(source)
+		switch {
+		case err != nil:
+			return nil, err
+		case named:
+			return clip.New(config, 0, opts...)
 		}
-		config, err := clip.ModelConfig(source)
-		if errors.Is(err, clip.ErrUnknownModel) && strings.Contains(source, "/") { // ORG/NAME on the hub
-			return clip.Load(ctx, source, opts...)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("model %s: no such folder or file, and %w", source, err)
-		}
-		return clip.New(config, 0, opts...)
+		return clip.Load(ctx, source, opts...)
 	})
+}
+
+// openAnyAtRest is openAny without a device.
+func openAnyAtRest(ctx context.Context, source string, o checkpoint.Options) (*checkpoint.Checkpoint, error) {
+	return interruptible(ctx, func() (*checkpoint.Checkpoint, error) {
+		config, named, err := architecture(source)
+		switch {
+		case err != nil:
+			return nil, err
+		case named:
+			return checkpoint.New(config, 0, o)
+		}
+		return checkpoint.Open(ctx, source, o)
+	})
+}
+
+// architecture is the config of the model that open_clip has under a name; named is
+// false where the source is, or can be, one of weights.
+func architecture(source string) (c config.Config, named bool, err error) {
+	_, err = os.Stat(source)
+	if source == "" || source == checkpoint.Embedded || strings.Contains(source, ":") || !errors.Is(err, fs.ErrNotExist) {
+		return c, false, nil
+	}
+	c, err = models.Config(source)
+	if errors.Is(err, models.ErrUnknown) && strings.Contains(source, "/") { // ORG/NAME on the hub
+		return c, false, nil
+	}
+	if err != nil {
+		return c, false, fmt.Errorf("model %s: no such folder or file, and %w", source, err)
+	}
+	return c, true, nil
 }
 
 // oneModel is the model that a command's argument or, failing that, --model names.
@@ -78,13 +108,18 @@ func oneModelArg(cmd *cobra.Command, args []string) error {
 // modelName is source as results name it.
 func modelName(source string) string {
 	if source == "" {
-		return clip.Embedded
+		return checkpoint.Embedded
 	}
 	return source
 }
 
+// lowered is a model whose towers can be lowered to programs.
+type lowered interface {
+	Programs(batch int) (image, text *graph.Program, err error)
+}
+
 // towerProgram is what the device replays for a batch.
-func towerProgram(m clip.Model, tower string, batch int) (*graph.Program, error) {
+func towerProgram(m lowered, tower string, batch int) (*graph.Program, error) {
 	p, text, err := m.Programs(batch)
 	if tower == textTower {
 		p = text
@@ -98,7 +133,7 @@ func towerProgram(m clip.Model, tower string, batch int) (*graph.Program, error)
 // made-up inputs
 
 // noise is a batch of preprocessed images of random pixels.
-func noise(m clip.Model, batch int) clip.Tensor {
+func noise(m *clip.Model, batch int) clip.Tensor {
 	size := m.Config().VisionCfg.ImageSize
 	x := clip.Tensor{Shape: []int{batch, 3, size[0], size[1]}, Data: make([]float32, batch*3*size[0]*size[1])}
 	r := rand.New(rand.NewPCG(1, 2))
@@ -110,7 +145,7 @@ func noise(m clip.Model, batch int) clip.Tensor {
 
 // captions are the tokens of a batch of short texts or, where the model has
 // no tokenizer that can be used, rows of low token ids with the highest at the end.
-func captions(m clip.Model, batch int) [][]int32 {
+func captions(m *clip.Model, batch int) [][]int32 {
 	c := m.Config().TextCfg
 	texts, rows := make([]string, batch), make([][]int32, batch)
 	for i := range batch {

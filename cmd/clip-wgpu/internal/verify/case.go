@@ -13,6 +13,8 @@ import (
 	"slices"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/clip-wgpu/clip-wgpu/clip/config"
+	"github.com/clip-wgpu/clip-wgpu/clip/models"
 	"github.com/clip-wgpu/clip-wgpu/internal/smallfile"
 	"github.com/clip-wgpu/clip-wgpu/weights"
 )
@@ -89,7 +91,7 @@ func (c *testCase) decode(name string, dst any) error {
 func (c *testCase) open(name string) (*weights.File, error) { return weights.Open(c.path(name)) }
 
 // config is the case's config.json, nil where the weights have their own.
-func (c *testCase) config() (*clip.Config, error) {
+func (c *testCase) config() (*config.Config, error) {
 	data, err := smallfile.Read(c.path("config.json"), maxJSON)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -97,7 +99,7 @@ func (c *testCase) config() (*clip.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg, _, err := clip.ParseConfig(data)
+	cfg, _, err := models.Parse(data)
 	if err != nil {
 		return nil, fmt.Errorf("config.json: %w", err)
 	}
@@ -108,12 +110,12 @@ func (c *testCase) config() (*clip.Config, error) {
 }
 
 // load opens the case's model with all of its extra tensors.
-func (c *testCase) load(ctx context.Context) (clip.Model, error) {
+func (c *testCase) load(ctx context.Context) (*clip.Model, error) {
 	return c.loadWith(ctx, func(string) bool { return true })
 }
 
 // loadWith opens the case's model with those of its extra tensors that use takes.
-func (c *testCase) loadWith(ctx context.Context, use func(name string) bool) (clip.Model, error) {
+func (c *testCase) loadWith(ctx context.Context, use func(name string) bool) (*clip.Model, error) {
 	cfg, err := c.config()
 	if err != nil {
 		return nil, err
@@ -144,7 +146,7 @@ func (c *testCase) loadWith(ctx context.Context, use func(name string) bool) (cl
 	return c.loadFrom(ctx, merged, cfg)
 }
 
-func (c *testCase) loadFrom(ctx context.Context, source string, cfg *clip.Config) (clip.Model, error) {
+func (c *testCase) loadFrom(ctx context.Context, source string, cfg *config.Config) (*clip.Model, error) {
 	device, err := c.openDevice()
 	if err != nil {
 		return nil, err

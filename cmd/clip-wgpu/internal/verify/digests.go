@@ -41,7 +41,7 @@ type gradients struct {
 const relativeTolerance = 2e-5
 
 // compareDigests makes a row for the loss and one for each parameter.
-func (c *testCase) compareDigests(ctx context.Context, m clip.Model, in inputs) error {
+func (c *testCase) compareDigests(ctx context.Context, m *clip.Model, in inputs) error {
 	var want gradients
 	if err := c.decode("grads.json", &want); err != nil {
 		return err

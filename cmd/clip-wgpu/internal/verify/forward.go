@@ -115,7 +115,7 @@ var errUnknown = errors.New("unknown output")
 
 // forward computes the tensors of outputs.safetensors by name.
 type forward struct {
-	m clip.Model
+	m *clip.Model
 	inputs
 	classes, templates []string // of a zero-shot classifier
 
@@ -160,7 +160,7 @@ func lookup(from map[string]clip.Tensor, name string) (clip.Tensor, error) {
 }
 
 // logitScalar has the shape of the model's logit parameters.
-func logitScalar(m clip.Model, v float32) clip.Tensor {
+func logitScalar(m *clip.Model, v float32) clip.Tensor {
 	shape := []int{}
 	if m.Config().NonscalarLogitScale {
 		shape = []int{1}
@@ -231,7 +231,7 @@ func (f *forward) trace(ctx context.Context, names []string) (err error) {
 }
 
 // traceModules leaves out the modules that the model does not know.
-func traceModules(ctx context.Context, m clip.Model, in inputs, modules []string) (map[string]clip.Tensor, error) {
+func traceModules(ctx context.Context, m *clip.Model, in inputs, modules []string) (map[string]clip.Tensor, error) {
 	if len(modules) == 0 {
 		return nil, nil
 	}

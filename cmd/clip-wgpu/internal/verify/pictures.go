@@ -77,7 +77,7 @@ func findFile(dir, stem string) (string, error) {
 
 // prepare preprocesses pictures and tokenizes labels, and compares both with
 // inputs.safetensors, which also stands in for those that there are none of.
-func (c *testCase) prepare(m clip.Model, prefix string, files, labels []string) (inputs, error) {
+func (c *testCase) prepare(m *clip.Model, prefix string, files, labels []string) (inputs, error) {
 	var want inputs
 	if c.has("inputs.safetensors") {
 		var err error
@@ -110,7 +110,7 @@ func (c *testCase) prepare(m clip.Model, prefix string, files, labels []string) 
 }
 
 // pixels preprocesses files for a model.
-func pixels(m clip.Model, files []string) (clip.Tensor, error) {
+func pixels(m *clip.Model, files []string) (clip.Tensor, error) {
 	size := m.Config().VisionCfg.ImageSize
 	images := clip.Tensor{Shape: []int{len(files), 3, size[0], size[1]}}
 	for _, file := range files {

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/clip-wgpu/clip-wgpu/clip/config"
+	"github.com/clip-wgpu/clip-wgpu/clip/posembed"
 )
 
 // verifyPosEmbedResize compares resized position embeddings. outputs.safetensors
@@ -64,12 +66,12 @@ func verifyPosEmbedResize(ctx context.Context, c *testCase) error {
 func resizePosEmbed(old clip.Tensor, size string) (clip.Tensor, error) {
 	width := old.Shape[1]
 	var data []float32
-	var grid clip.Size
+	var grid config.Size
 	var length int
 	if n, _ := fmt.Sscanf(size, "%dx%d", &grid[0], &grid[1]); n == 2 && min(grid[0], grid[1]) > 0 {
-		data = clip.ResizePosEmbed(old.Data, width, grid)
+		data = posembed.Resize(old.Data, width, grid)
 	} else if n, _ := fmt.Sscanf(size, "%d", &length); n == 1 && length > 0 {
-		data = clip.ResizeTextPosEmbed(old.Data, width, length)
+		data = posembed.ResizeText(old.Data, width, length)
 	} else {
 		return clip.Tensor{}, fmt.Errorf("size %q, want HxW or N", size)
 	}

@@ -155,10 +155,10 @@ func (t *training) gradients(ctx context.Context, s setting) (map[string]clip.Te
 }
 
 // model opens a fresh model; extra parameters but the logit bias are always in it.
-func (t *training) model(ctx context.Context, s setting) (clip.Model, error) {
+func (t *training) model(ctx context.Context, s setting) (*clip.Model, error) {
 	m, err := t.loadWith(ctx, func(name string) bool { return s.bias || name != "logit_bias" })
 	if err == nil && s.norms == "frozen" {
-		clip.FreezeBatchNorm(m)
+		m.FreezeBatchNorm()
 	}
 	return m, err
 }

@@ -83,7 +83,7 @@ func notBuilt(_ context.Context, c *testCase) error {
 
 // Run verifies the case in folder dir. Rows that were made before an error come
 // back with it. Errors match ErrCannotRun, ctx.Err() where that is the cause,
-// and clip.ErrUnsupported where the case's model is not supported.
+// and config.ErrUnsupported where the case's model is not supported.
 func (v *Verifier) Run(ctx context.Context, dir string) ([]Row, error) {
 	c, err := openCase(v, dir)
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/clip-wgpu/clip-wgpu/clip/config"
 	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
 	"github.com/clip-wgpu/clip-wgpu/gpu"
 	"github.com/clip-wgpu/clip-wgpu/weights"
@@ -245,7 +246,7 @@ func TestCannotRun(t *testing.T) {
 	writeJSON(t, filepath.Join(unsupported, "config.json"), cfg)
 	_, err := v.Run(t.Context(), unsupported)
 	assert.ErrorIs(t, err, ErrCannotRun)
-	assert.ErrorIs(t, err, clip.ErrUnsupported)
+	assert.ErrorIs(t, err, config.ErrUnsupported)
 	assert.ErrorContains(t, err, "timm_model_name")
 
 	damaged := copyCase(t, "containers")

@@ -1,0 +1,259 @@
+// Package checkpoint opens models at rest: it finds the weights, the configuration,
+// the tokenizer and the preprocessing of a source, in a folder, a file or on the
+// Hugging Face hub, and writes them in open_clip's layout. It needs no device.
+package checkpoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/clip-wgpu/clip-wgpu/clip/config"
+	emojiclip "github.com/clip-wgpu/clip-wgpu/clip/emoji-clip"
+	"github.com/clip-wgpu/clip-wgpu/clip/internal/finite"
+	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
+	"github.com/clip-wgpu/clip-wgpu/clip/tokenizer"
+	"github.com/clip-wgpu/clip-wgpu/clip/towers"
+	"github.com/clip-wgpu/clip-wgpu/layers"
+	"github.com/clip-wgpu/clip-wgpu/weights"
+)
+
+// Embedded is the source, and the name, of the model within the program: it
+// knows emoji and icon drawings by their English names and has never seen a
+// photograph.
+const Embedded = "emoji-clip"
+
+// Options change what Open finds. The zero value changes nothing.
+type Options struct {
+	// Config is the model configuration that a lone file of weights lacks.
+	Config *config.Config
+	// ConfigFrom gives it by name: a file that config.Parse takes, whose
+	// preprocess_cfg counts too, or open_clip's name of a model. It replaces Config
+	// and what lies beside the weights.
+	ConfigFrom string
+	// ImageSize changes the image size (open_clip's force_image_size), and the
+	// position embedding with it. Zero: the config's.
+	ImageSize config.Size
+	// ContextLength changes the text length (open_clip's force_context_length). 0: the config's.
+	ContextLength int
+	// Progress is told, while a file of a model is downloaded, how many of its
+	// bytes are there. It should return soon.
+	Progress func(file string, done, total int64)
+}
+
+// Resize applies the sizes that replace the config's.
+func (o *Options) Resize(c *config.Config) {
+	if o.ImageSize != (config.Size{}) {
+		towers.Resize(c, o.ImageSize)
+	}
+	if o.ContextLength != 0 {
+		c.TextCfg.ContextLength = o.ContextLength
+	}
+}
+
+// Checkpoint is a model at rest.
+type Checkpoint struct {
+	Name      string                // which model it is: Embedded or the source
+	Model     *towers.Model         // the tensors are the sources of its parameters
+	Transform *preprocess.Transform // from pictures to the image tower's input
+	Tokenizer *tokenizer.Tokenizer  // nil where the config names one that is not supported
+	// Warnings list what is odd about the weights, such as NaN, and what was
+	// assumed because nothing beside them says it, such as the preprocessing.
+	Warnings []string
+	// NotFinite are the tensors with NaN or infinities, once Inspect has read them.
+	NotFinite finite.Exceptions
+
+	file   *weights.File  // nil with random weights
+	src    weights.Source // the tensors as they are bound
+	dir    fs.FS          // of the files of the tokenizer; nil where there are none
+	folder string         // dir as errors name it
+}
+
+// Open opens the model at a source:
+//
+//   - "" or Embedded, the embedded model;
+//   - a folder in open_clip's layout (open_clip_config.json, weights and the
+//     files of its tokenizer where that is not CLIP's own), also as local-dir:PATH;
+//   - a folder of Hugging Face's CLIPModel or SiglipModel (config.json, weights
+//     and preprocessor_config.json);
+//   - a file of weights, of any kind that weights.Open takes, with a config beside
+//     it or in Options; OpenAI's archives need none;
+//   - hf-hub:ORG/NAME or hf-hub:ORG/NAME@REVISION, on the Hugging Face hub. The
+//     prefix may be missing where there is no folder ORG. The address of the
+//     model's page, or of a file of weights there, means the same;
+//   - NAME:TAG, open_clip's name of a model and of its published weights.
+//
+// The last two are downloaded into the hub's cache, where they are not yet;
+// package hub tells how. Weights that do not fit the config are an error that
+// names the tensors. The caller closes the checkpoint.
+func Open(ctx context.Context, source string, o Options) (*Checkpoint, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	from, err := o.find(ctx, source)
+	if err != nil {
+		return nil, err
+	}
+	f, err := openFiles(from.path, &o)
+	if err != nil {
+		return nil, err
+	}
+	c, err := f.checkpoint(from)
+	if err != nil {
+		return nil, errors.Join(err, f.file.Close())
+	}
+	return c, nil
+}
+
+// New returns a model with open_clip's random initialisation from seed.
+func New(c config.Config, seed uint64, o Options) (*Checkpoint, error) {
+	o.Resize(&c)
+	m, err := towers.Build(c)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range m.Parameters() {
+		layers.Seed(p, seed)
+	}
+	pp := preprocess.DefaultConfig()
+	pp.Size = preprocess.Size(c.VisionCfg.ImageSize)
+	transform, err := preprocess.New(pp)
+	if err != nil {
+		return nil, err
+	}
+	tokens, err := c.TextCfg.Tokenizer(nil)
+	if err != nil {
+		return nil, err
+	}
+	name := fmt.Sprintf("random weights, seed %d", seed)
+	return &Checkpoint{Name: name, Model: m, Transform: transform, Tokenizer: tokens, Warnings: m.Warnings}, nil
+}
+
+// Close frees the file of the weights. Close of nil does nothing.
+func (c *Checkpoint) Close() error {
+	if c == nil {
+		return nil
+	}
+	return c.file.Close()
+}
+
+// files are those of a model.
+type files struct {
+	name      string
+	dir       fs.FS
+	stored    config.Config // of the weights
+	config    config.Config // of the model, which may have other sizes
+	transform *preprocess.Transform
+	file      *weights.File
+	src       weights.Source // file's tensors under open_clip's names
+	layout    weights.Layout // that they were in
+	warnings  []string
+	assumed   string // of the preprocessing
+}
+
+// checkpoint makes a model of files.
+func (c *files) checkpoint(from origin) (*Checkpoint, error) {
+	if err := c.comesFrom(from); err != nil {
+		return nil, err
+	}
+	m, err := towers.Build(c.config)
+	if err != nil {
+		return nil, err
+	}
+	src, err := m.Bind(c.src, &c.stored)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.file.Path(), err)
+	}
+	beside, err := c.tokenizer()
+	if err != nil {
+		return nil, err
+	}
+	tokens, err := c.config.TextCfg.Tokenizer(beside)
+	if err != nil {
+		return nil, err
+	}
+	warnings := append(m.Warnings, c.warnings...)
+	if c.assumed != "" {
+		warnings = append(warnings, c.assumed)
+	}
+	return &Checkpoint{
+		Name: c.name, Model: m, Transform: c.transform, Tokenizer: tokens, Warnings: warnings,
+		file: c.file, src: src, dir: c.dir, folder: c.folder(),
+	}, nil
+}
+
+func openFiles(source string, o *Options) (*files, error) {
+	c := &files{name: source}
+	err := c.locate(source)
+	if err != nil {
+		return nil, err
+	}
+	if c.src, c.layout, err = weights.Canonical(c.file); err == nil {
+		err = c.readConfig(o)
+	}
+	if err == nil {
+		return c, nil
+	}
+	return nil, errors.Join(err, c.file.Close())
+}
+
+// locate opens the weights and finds the folder of the files beside them.
+func (c *files) locate(source string) (err error) {
+	if source == "" || source == Embedded {
+		c.name = Embedded
+		c.dir = emojiclip.Files
+		data, err := fs.ReadFile(c.dir, "open_clip_model.safetensors")
+		if err != nil {
+			return err
+		}
+		c.file, err = weights.Parse(Embedded, data)
+		return err
+	}
+	if c.file, err = weights.Open(source); err != nil {
+		return err
+	}
+	folder := source
+	if info, err := os.Stat(source); err == nil && !info.IsDir() {
+		folder = filepath.Dir(source)
+	}
+	c.dir = os.DirFS(folder)
+	return nil
+}
+
+func (c *files) folder() string {
+	if info, err := os.Stat(c.name); err == nil && !info.IsDir() {
+		return filepath.Dir(c.name)
+	}
+	return c.name
+}
+
+// tokenizer is the one beside the weights, or nil.
+func (c *files) tokenizer() (*tokenizer.Tokenizer, error) {
+	text := &c.config.TextCfg
+	var t *tokenizer.Tokenizer
+	var err error
+	switch name := text.TokenizerName(); {
+	case name == "":
+		t, err = tokenizer.Load(c.dir)
+	case text.TokenizerType != "":
+		return nil, nil
+	default:
+		var o tokenizer.HuggingFace
+		if o, _, err = text.HuggingFaceTokenizer(); err == nil {
+			t, err = tokenizer.LoadHuggingFace(c.dir, o)
+		}
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err == nil {
+		err = t.Fits(text.VocabSize)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.folder(), err)
+	}
+	return t, nil
+}

@@ -1,0 +1,65 @@
+package checkpoint
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math"
+
+	"github.com/clip-wgpu/clip-wgpu/clip/internal/finite"
+	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/weights"
+)
+
+// Inspect reads all weights. It remembers the tensors that hold NaN or infinities,
+// and stores in float32 a tensor that does not fit the layout of its parameter.
+// Warnings tell of both.
+func (c *Checkpoint) Inspect(ctx context.Context) error {
+	params := maps.Collect(c.Model.Parameters())
+	var wide []string
+	for _, name := range c.src.Names() {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		t, _ := c.src.Tensor(name)
+		var layout graph.Layout
+		if p := params[name]; p != nil {
+			layout = p.Layout
+		}
+		i, v, err := unfit(t, layout) // of F64, beyond float32 is Inf
+		if err == nil && i >= 0 && finite.Is(v) {
+			wide = append(wide, fmt.Sprintf("%s (element %d is %v)", name, i, v))
+			params[name].Layout = graph.PackedF32
+			i, _, err = t.FirstBeyond(float32(math.Inf(1)))
+		}
+		if err != nil {
+			return err
+		}
+		if i >= 0 {
+			exact, err := t.Exact(i)
+			if err != nil {
+				return err
+			}
+			c.NotFinite = append(c.NotFinite, finite.Exception{Tensor: name, Element: i, Value: exact})
+		}
+	}
+	if len(wide) > 0 {
+		c.Warnings = append(c.Warnings, "stored in f32, as fewer bits cannot hold it: tensor "+finite.FirstFew(wide))
+	}
+	c.Warnings = append(c.Warnings, c.NotFinite.Warnings()...)
+	return nil
+}
+
+// unfit returns the first element of t that a layout rounds to infinity. Where
+// all elements are too small for its digits, that is the first one but zeros. The
+// index is -1 where t fits; NaN and infinities do not.
+func unfit(t weights.Tensor, l graph.Layout) (index int, value float32, err error) {
+	index, value, err = t.FirstBeyond(l.Overflow())
+	if err != nil || index >= 0 || l.Underflow() == 0 {
+		return index, value, err
+	}
+	if large, _, err := t.FirstBeyond(l.Underflow()); err != nil || large >= 0 {
+		return -1, 0, err
+	}
+	return t.FirstBeyond(math.SmallestNonzeroFloat32)
+}

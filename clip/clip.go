@@ -1,0 +1,202 @@
+// Package clip is open_clip's CLIP class in Go, computed by WebGPU.
+//
+// Load opens a model folder, a file of weights or the embedded model; New
+// makes one with random weights. A Model encodes images and texts, and compares
+// them; it is safe for concurrent use. A call returns soon after its context has
+// ended, whatever other calls keep the device busy.
+//
+// Package checkpoint opens the same models without a device, package models knows
+// their names, package config their configurations.
+package clip
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"math"
+	"sync/atomic"
+
+	"github.com/clip-wgpu/clip-wgpu/clip/checkpoint"
+	"github.com/clip-wgpu/clip-wgpu/clip/config"
+	"github.com/clip-wgpu/clip-wgpu/clip/internal/check"
+	"github.com/clip-wgpu/clip-wgpu/clip/internal/engine"
+	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
+	"github.com/clip-wgpu/clip-wgpu/clip/tokenizer"
+	"github.com/clip-wgpu/clip-wgpu/clip/towers"
+	"github.com/clip-wgpu/clip-wgpu/gpu"
+	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/weights"
+)
+
+// ErrInput is matched by errors about arguments that do not fit the model.
+var ErrInput = check.ErrInput
+
+// Tensor is a shape and its elements in row-major order.
+type Tensor struct {
+	Shape []int
+	Data  []float32
+}
+
+// Model is open_clip's CLIP or, where its config has custom_text, CustomTextCLIP,
+// which takes text rows shorter than the context, too.
+type Model struct {
+	towers *towers.Model
+	source *checkpoint.Checkpoint // kept open while weights stream
+	engine *engine.Engine
+	logit  atomic.Pointer[logitConstants]
+}
+
+// Load opens a model at a source that checkpoint.Open takes and puts it on a device.
+// NaN and infinities among its weights are a warning.
+func Load(ctx context.Context, source string, opts ...Option) (*Model, error) {
+	o := newOptions(opts)
+	c, err := checkpoint.Open(ctx, source, o.checkpoint)
+	if err != nil {
+		return nil, err
+	}
+	return open(c, o, func() error { return c.Inspect(ctx) })
+}
+
+// New returns a model with open_clip's random initialisation from seed.
+func New(cfg config.Config, seed uint64, opts ...Option) (*Model, error) {
+	o := newOptions(opts)
+	c, err := checkpoint.New(cfg, seed, o.checkpoint)
+	if err != nil {
+		return nil, err
+	}
+	return open(c, o, func() error { return nil })
+}
+
+// open puts a model on a device. inspect reads its weights when it is known how they
+// are stored. An error closes c.
+func open(c *checkpoint.Checkpoint, o *options, inspect func() error) (*Model, error) {
+	m := &Model{towers: c.Model, source: c}
+	err := c.Model.Cast(string(o.castDType))
+	if err == nil {
+		err = inspect()
+	}
+	if err == nil {
+		err = m.readLogitConstants(func(p *graph.Param, v []float32) error { return p.Source.ReadF32(v, 0) })
+	}
+	if err == nil {
+		m.engine, err = o.engine()
+	}
+	if err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return m, nil
+}
+
+// Close frees the model's memory on the device; running calls end first. From then
+// on what needs the device gives gpu.ErrClosed. A second Close, or Close of nil, does
+// nothing.
+func (m *Model) Close() error {
+	if m == nil {
+		return nil
+	}
+	closed, err := m.engine.Close()
+	if !closed {
+		return nil
+	}
+	return errors.Join(err, m.source.Close())
+}
+
+// SaveOptions say how Save writes a model.
+type SaveOptions struct {
+	DType   weights.DType // F32, F16 or BF16, rounded to nearest
+	Replace bool          // replaces a folder that holds nothing else than a model
+}
+
+// Save writes the model, with its parameters as they are on the device now, to a new
+// folder in open_clip's layout, as checkpoint.Save does. What is stored in fewer bits
+// there is written as it is stored. The warnings tell of NaN and infinities.
+func (m *Model) Save(ctx context.Context, folder string, o SaveOptions) (warnings []string, err error) {
+	return m.source.Save(ctx, folder, checkpoint.SaveOptions{
+		DType: o.DType, Replace: o.Replace,
+		Values: func(p *graph.Param) graph.Source { return &onDevice{ctx: ctx, store: m.Store(), param: p} },
+	})
+}
+
+// onDevice reads a parameter from the device, whole when its first elements are
+// asked for.
+type onDevice struct {
+	ctx    context.Context
+	store  *gpu.Store
+	param  *graph.Param
+	values []float32
+}
+
+// ReadF32 implements graph.Source.
+func (d *onDevice) ReadF32(dst []float32, offset int) error {
+	if d.values == nil {
+		values := make([]float32, d.param.Shape.Elems())
+		if err := d.store.ReadParam(d.ctx, d.param, values); err != nil {
+			return err
+		}
+		d.values = values
+	}
+	if copy(dst, d.values[offset:]); offset+len(dst) == len(d.values) {
+		d.values = nil
+	}
+	return nil
+}
+
+// logitConstants are the scale and bias as the host knows them.
+type logitConstants struct{ scale, bias float32 }
+
+// LogitScale is exp of the stored parameter, as open_clip returns it.
+func (m *Model) LogitScale() float32 { return m.logit.Load().scale }
+
+// LogitBias is the stored parameter; false when the model has none.
+func (m *Model) LogitBias() (float32, bool) { return m.logit.Load().bias, m.towers.LogitBias != nil }
+
+// Refresh rereads what the host keeps of the parameters, after something else has
+// changed them.
+func (m *Model) Refresh(ctx context.Context) error {
+	return m.readLogitConstants(func(p *graph.Param, v []float32) error { return m.Store().ReadParam(ctx, p, v) })
+}
+
+func (m *Model) readLogitConstants(read func(p *graph.Param, v []float32) error) error {
+	var scale, bias [1]float32
+	if err := read(m.towers.LogitScale, scale[:]); err != nil {
+		return err
+	}
+	if m.towers.LogitBias != nil {
+		if err := read(m.towers.LogitBias, bias[:]); err != nil {
+			return err
+		}
+	}
+	m.logit.Store(&logitConstants{float32(math.Exp(float64(scale[0]))), bias[0]})
+	return nil
+}
+
+// Config is the model's configuration.
+func (m *Model) Config() config.Config { return m.towers.Config }
+
+// Parameters iterates over the parameters and buffers by state-dict name.
+func (m *Model) Parameters() iter.Seq2[string, *graph.Param] { return m.towers.Parameters() }
+
+// FreezeBatchNorm makes every batch norm one that training leaves alone
+// (freeze_batch_norm_2d of open_clip's utils.py). It must come before train.New and
+// while no other call uses the model.
+func (m *Model) FreezeBatchNorm() { m.towers.FreezeBatchNorm() }
+
+// Tokenizer turns strings into token ids. It is nil where the config names one that
+// is not supported.
+func (m *Model) Tokenizer() *tokenizer.Tokenizer { return m.source.Tokenizer }
+
+// Preprocess turns pictures into the image tower's input.
+func (m *Model) Preprocess() *preprocess.Transform { return m.source.Transform }
+
+// Name says which model it is: the embedded one's name or the source.
+func (m *Model) Name() string { return m.source.Name }
+
+// Warnings lists what is odd about the weights, such as NaN, and what was
+// assumed because nothing beside them says it, such as the preprocessing.
+func (m *Model) Warnings() []string { return m.source.Warnings }
+
+// Device is the device that the model runs on, open until the model's Close.
+func (m *Model) Device() *gpu.Device { return m.engine.Device() }
+
+// Store holds the parameters on the device.
+func (m *Model) Store() *gpu.Store { return m.engine.Store() }

@@ -1,0 +1,64 @@
+package config
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/clip-wgpu/clip-wgpu/internal/guard"
+	"github.com/clip-wgpu/clip-wgpu/internal/strictjson"
+)
+
+// Parse reads a model configuration, either bare or as the model_cfg of an
+// open_clip_config.json (whose preprocess_cfg is then the second result).
+// Defaults are applied; an unknown key is an error. The config.json of a Hugging
+// Face CLIPModel or SiglipModel is translated. What kind of model it describes, if
+// any that can be built, is for models.Check to say.
+func Parse(data []byte) (c Config, preprocessCfg json.RawMessage, err error) {
+	defer guard.Catch(&err)
+	var file struct {
+		ModelCfg      json.RawMessage `json:"model_cfg"`
+		PreprocessCfg json.RawMessage `json:"preprocess_cfg"`
+		ModelType     json.RawMessage `json:"model_type"` // a key of Hugging Face's configs
+	}
+	if err := strictjson.Unmarshal(data, &file); err != nil {
+		return Config{}, nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	switch {
+	case file.ModelCfg == nil && file.ModelType != nil:
+		c, err = translateHuggingFace(data)
+		return c, nil, err
+	case file.ModelCfg == nil:
+		file.ModelCfg = data
+	}
+	if _, err := OtherKind(file.ModelCfg); err != nil {
+		return Config{}, nil, err
+	}
+	if err := strictjson.Unmarshal(file.ModelCfg, &c); err != nil {
+		return Config{}, nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	return c, file.PreprocessCfg, nil
+}
+
+// otherKinds are open_clip's models that are no pair of an image and a text
+// tower, by the key of their configs.
+var otherKinds = []struct{ key, name string }{
+	{"genlap_cfg", "GenLAP"},
+	{"genlip_cfg", "GenLIP"},
+	{"audio_cfg", "CLAP"},
+	{"audio_naflex_cfg", "CLAP"},
+}
+
+// OtherKind names, and refuses, the config of a model that is no pair of an image
+// and a text tower.
+func OtherKind(config json.RawMessage) (name string, err error) {
+	var keys map[string]json.RawMessage
+	if json.Unmarshal(config, &keys) != nil {
+		return "", nil // decoding the config says why
+	}
+	for _, m := range otherKinds {
+		if _, ok := keys[m.key]; ok {
+			return m.name, fmt.Errorf("%s (%s) is %w; supported are models of images and text", m.key, m.name, ErrUnsupported)
+		}
+	}
+	return "", nil
+}

@@ -1,0 +1,119 @@
+// Package posembed resizes position embeddings as open_clip does when a checkpoint
+// has another image size or text length than the model.
+package posembed
+
+import (
+	"math"
+	"slices"
+)
+
+// Resize resizes the grid of a position embedding [1 + side², width]
+// to [1 + height·width of grid, width]: bicubic with antialiasing, the class
+// token kept (resize_pos_embed of open_clip's model.py). As upstream, a grid of
+// as many cells stays as it is, whatever its sides. Nil when the old grid is not
+// square.
+func Resize(old []float32, width int, grid [2]int) []float32 {
+	cells := len(old)/width - 1
+	if cells == grid[0]*grid[1] {
+		return slices.Clone(old)
+	}
+	side := int(math.Sqrt(float64(cells)))
+	if side*side != cells {
+		return nil
+	}
+	return append(slices.Clone(old[:width]), ResizeGrid(old[width:], width, [2]int{side, side}, grid)...)
+}
+
+// ResizeGrid resizes a grid [height·width of from, width] to another, bicubic with
+// antialiasing.
+func ResizeGrid(old []float32, width int, from, to [2]int) []float32 {
+	columns := resample(from[1], to[1], bicubic, true)
+	rows := resample(from[0], to[0], bicubic, true)
+	half := make([]float32, from[0]*to[1]*width) // columns resized, rows not
+	for y := range from[0] {
+		columns.apply(half[y*to[1]*width:][:to[1]*width], old[y*from[1]*width:], width)
+	}
+	out := make([]float32, to[0]*to[1]*width)
+	rows.apply(out, half, to[1]*width)
+	return out
+}
+
+// ResizeText resizes a position embedding [n, width] to [length, width]:
+// linear without antialiasing (resize_text_pos_embed of open_clip's model.py).
+func ResizeText(old []float32, width, length int) []float32 {
+	out := make([]float32, length*width)
+	resample(len(old)/width, length, linear, false).apply(out, old, width)
+	return out
+}
+
+// kernel is an interpolation filter and its radius.
+type kernel struct {
+	at     func(x float64) float64
+	radius float64
+}
+
+var (
+	linear  = kernel{func(x float64) float64 { return max(0, 1-math.Abs(x)) }, 1}
+	bicubic = kernel{func(x float64) float64 { // Keys, 1981, with a = -1/2, as torch's antialiased resampling
+		const a = -0.5
+		x = math.Abs(x)
+		switch {
+		case x < 1:
+			return ((a+2)*x-(a+3))*x*x + 1
+		case x < 2:
+			return (((x-5)*x+8)*x - 4) * a
+		}
+		return 0
+	}, 2}
+)
+
+// resampling is a linear map along one axis: for each output element, the
+// first input it reads and its weights.
+type resampling struct {
+	first   []int
+	weights [][]float64
+}
+
+// resample follows torch's interpolate with align_corners=False. With
+// antialias the kernel widens when shrinking and its weights are renormalised
+// at the border; without, the border is repeated.
+func resample(n, to int, k kernel, antialias bool) resampling {
+	scale := float64(n) / float64(to)
+	stretch := 1.0
+	if antialias {
+		stretch = max(1, scale)
+	}
+	r := resampling{make([]int, to), make([][]float64, to)}
+	for i := range to {
+		center := (float64(i)+0.5)*scale - 0.5
+		if !antialias {
+			center = max(0, min(center, float64(n-1)))
+		}
+		lo := max(0, int(math.Ceil(center-k.radius*stretch)))
+		hi := min(n-1, int(math.Floor(center+k.radius*stretch)))
+		w := make([]float64, hi-lo+1)
+		var sum float64
+		for j := range w {
+			w[j] = k.at((float64(lo+j) - center) / stretch)
+			sum += w[j]
+		}
+		for j := range w {
+			w[j] /= sum
+		}
+		r.first[i], r.weights[i] = lo, w
+	}
+	return r
+}
+
+// apply maps rows of width elements.
+func (r resampling) apply(dst, src []float32, width int) {
+	for i, w := range r.weights {
+		for c := range width {
+			var sum float64
+			for j, wj := range w {
+				sum += wj * float64(src[(r.first[i]+j)*width+c])
+			}
+			dst[i*width+c] = float32(sum)
+		}
+	}
+}

@@ -1,0 +1,126 @@
+package towers
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/clip-wgpu/clip-wgpu/clip/config"
+)
+
+// families are the kinds of towers, in the order of tables. Of several that take
+// a config the last counts, so what is more special comes later.
+var families = []Family{
+	clipText,
+	vit, clipa, modifiedResNet,
+	planned("other timm", Visual, timmNamed(""), timmName),
+	timmViT, siglip, siglip2, peCore,
+	planned("ConvNeXt", Visual, timmNamed("convnext"), timmName),
+	planned("EVA", Visual, timmNamed("eva"), timmName),
+	planned("ViTamin", Visual, timmNamed("vitamin"), timmName),
+	planned("FastViT", Visual, timmNamed("fastvit"), timmName),
+	planned("modern text", Text, func(c *config.Config) bool { return c.TextCfg.TextArch != "clip" }, textArch),
+	planned("NaFlex", Visual, timmNamed("naflexvit"), timmName),
+	planned("Hugging Face text", Text, func(c *config.Config) bool { return hfModel(c) != "" }, func(c *config.Config) string { return fmt.Sprintf("hf_model_name %q", hfModel(c)) }),
+	planned("CoCa", Whole, func(c *config.Config) bool { return len(c.MultimodalCfg) > 0 }, func(*config.Config) string { return "multimodal_cfg (CoCa)" }),
+}
+
+// Family is a kind of tower.
+type Family struct {
+	Name string // as tables and errors list it
+	Part Part
+	// Recording names the case of numbers that open_clip computed for such a tower.
+	// Without one a family is not called supported, whatever builds.
+	Recording string
+	Takes     func(c *config.Config) bool
+	Check     func(c *config.Config) error // what its own rules say of a config that it takes
+	Image     func(c *config.Config) ImageTower
+	Text      func(c *config.Config) TextTower
+	// Resize changes what else of a config, but image_size, an image size decides. Nil: nothing.
+	Resize func(v *config.VisionConfig, size config.Size)
+	// Rates are the options that act in training only, by name. Nil: none but those
+	// of all families.
+	Rates func(c *config.Config) map[string]float64
+	// NoDecay names, within the tower, what the weight decay of AdamW leaves alone
+	// beside vectors and scalars (no_weight_decay in open_clip and timm).
+	NoDecay []string
+
+	key func(c *config.Config) string // of planned families
+}
+
+// Part is what a Family is the family of.
+type Part string
+
+const (
+	Visual Part = "visual" // image towers
+	Text   Part = "text"   // text towers
+	Whole  Part = "whole"  // models that are more than two towers
+)
+
+// planned is a family that open_clip has and this package does not build. key is
+// what asks for it in a config, and its value.
+func planned(name string, part Part, takes func(*config.Config) bool, key func(*config.Config) string) Family {
+	return Family{Name: name, Part: part, Takes: takes, key: key}
+}
+
+// timmNamed takes towers of timm's by how their names start.
+func timmNamed(prefix string) func(*config.Config) bool {
+	return func(c *config.Config) bool {
+		name := c.VisionCfg.TimmName()
+		return name != "" && strings.HasPrefix(name, prefix)
+	}
+}
+
+func timmName(c *config.Config) string {
+	return fmt.Sprintf("timm_model_name %q", c.VisionCfg.TimmName())
+}
+
+func textArch(c *config.Config) string { return fmt.Sprintf("text_arch %q", c.TextCfg.TextArch) }
+
+func hfModel(c *config.Config) string { return config.Value(c.TextCfg.HFModelName) }
+
+// built reports whether the package builds towers of the family.
+func (f *Family) built() bool { return f.Image != nil || f.Text != nil }
+
+// refuse says that a planned family is not built.
+func (f *Family) refuse(c *config.Config) error {
+	if f.built() {
+		return nil
+	}
+	return fmt.Errorf("%s is %w; supported are %s", f.key(c), config.ErrUnsupported, strings.Join(supported(f.Part), ", "))
+}
+
+// supported names the families of a part that can be built.
+func supported(part Part) (names []string) {
+	for _, f := range families {
+		if (f.Part == part || part == Whole) && f.built() {
+			names = append(names, f.Name)
+		}
+	}
+	return names
+}
+
+// Names lists the families of models, in the order of tables. The text tower of
+// CLIP is part of nearly all of them.
+func Names() (names []string) {
+	for _, f := range families[1:] {
+		names = append(names, f.Name)
+	}
+	return names
+}
+
+// Of returns the family that a model is known by: the most special of those of its parts.
+func Of(c *config.Config) Family {
+	f, _ := lastOf(c, Visual, Text, Whole)
+	return f
+}
+
+// lastOf returns the last family of some parts that takes c.
+func lastOf(c *config.Config, parts ...Part) (Family, bool) {
+	for _, f := range slices.Backward(families) {
+		if slices.Contains(parts, f.Part) && f.Takes(c) {
+			return f, true
+		}
+	}
+	return Family{}, false
+}

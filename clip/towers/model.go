@@ -1,0 +1,223 @@
+package towers
+
+import (
+	"fmt"
+	"iter"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/clip-wgpu/clip-wgpu/clip/config"
+	"github.com/clip-wgpu/clip-wgpu/clip/internal/check"
+	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/layers"
+	"github.com/clip-wgpu/clip-wgpu/weights"
+)
+
+// Model is the structure of open_clip's CLIP or, with custom_text, CustomTextCLIP.
+type Model struct {
+	Config     config.Config
+	Visual     ImageTower
+	Text       TextTower
+	LogitScale *graph.Param // [] or [1], the logarithm of the scale
+	LogitBias  *graph.Param // likewise; nil where the model has none
+	Warnings   []string     // what the config says without effect
+
+	tree any // of the parameters under their names
+}
+
+// clipTree holds CLIP's parameters: the modules of the text tower are its own.
+type clipTree struct {
+	Text       TextTower    `w:""`
+	Visual     ImageTower   `w:"visual"`
+	LogitScale *graph.Param `w:"logit_scale"`
+	LogitBias  *graph.Param `w:"logit_bias"`
+}
+
+// customTextTree holds those of CustomTextCLIP.
+type customTextTree struct {
+	Visual     ImageTower   `w:"visual"`
+	Text       TextTower    `w:"text"`
+	LogitScale *graph.Param `w:"logit_scale"`
+	LogitBias  *graph.Param `w:"logit_bias"`
+}
+
+// Build makes the structure of the model that c describes, with open_clip's
+// initialisation as the sources of its parameters, and their names. Its errors are
+// those of Check.
+func Build(c config.Config) (*Model, error) {
+	image, text, err := choose(&c)
+	if err != nil {
+		return nil, err
+	}
+	m := &Model{Config: c, Visual: image.Image(&c), Text: text.Text(&c)}
+	if m.Warnings, err = c.TextCfg.CheckTokenizer(); err != nil {
+		return nil, err
+	}
+	shape := []int{}
+	if c.NonscalarLogitScale {
+		shape = []int{1}
+	}
+	scale := math.Log(1 / 0.07)
+	if c.InitLogitScale != nil {
+		scale = *c.InitLogitScale
+	}
+	m.LogitScale = layers.NewParam(layers.Constant(scale), shape...)
+	if c.InitLogitBias != nil {
+		m.LogitBias = layers.NewParam(layers.Constant(*c.InitLogitBias), shape...)
+	}
+	m.tree = &clipTree{m.Text, m.Visual, m.LogitScale, m.LogitBias}
+	if c.CustomText {
+		m.tree = &customTextTree{m.Visual, m.Text, m.LogitScale, m.LogitBias}
+	}
+	for name, p := range m.Parameters() {
+		p.Name = name
+	}
+	noDecay(m.Visual, image)
+	noDecay(m.Text, text)
+	return m, nil
+}
+
+// noDecay marks the parameters of a tower that its family keeps from decaying.
+func noDecay(tower Tower, f Family) {
+	weights.Walk(tower, func(name string, p *graph.Param) {
+		p.NoDecay = p.NoDecay || slices.Contains(f.NoDecay, name)
+	})
+}
+
+// Parameters iterates over the parameters and buffers by state-dict name.
+func (m *Model) Parameters() iter.Seq2[string, *graph.Param] {
+	return func(yield func(string, *graph.Param) bool) {
+		more := true
+		weights.Walk(m.tree, func(name string, p *graph.Param) {
+			more = more && yield(name, p)
+		})
+	}
+}
+
+// Layout is the layout of weights that are stored as f32, f16, bf16 or q8
+// (open_clip's cast_dtype).
+func Layout(castDType string) (graph.Layout, error) {
+	for _, l := range []graph.Layout{graph.PackedF32, graph.PackedF16, graph.PackedBF16, graph.PackedQ8} {
+		if castDType == l.String() {
+			return l, nil
+		}
+	}
+	return 0, fmt.Errorf("%w: weights as %q, want f32, f16, bf16 or q8", check.ErrInput, castDType)
+}
+
+// Cast chooses how the weights of the linear maps are stored.
+func (m *Model) Cast(castDType string) error {
+	layout, err := Layout(castDType)
+	if err != nil {
+		return err
+	}
+	for _, p := range m.Parameters() {
+		if p.Packed() {
+			p.Layout = layout
+		}
+	}
+	return nil
+}
+
+// FreezeBatchNorm makes every batch norm one that training leaves alone
+// (freeze_batch_norm_2d of open_clip's utils.py).
+func (m *Model) FreezeBatchNorm() {
+	weights.Find(m.tree, func(_ string, b *layers.BatchNorm2D) { b.Freeze() })
+}
+
+// ImageScope and TextScope are the prefixes of the towers' names.
+const ImageScope = "visual"
+
+// TextScope is the prefix of the text tower's names.
+func (m *Model) TextScope() string {
+	if m.Config.CustomText {
+		return "text"
+	}
+	return ""
+}
+
+// RecordImages records the image tower for batch items.
+func (m *Model) RecordImages(g *graph.Graph, batch, length int) Outputs {
+	defer g.Scope(ImageScope)()
+	return m.Visual.Record(g, batch, length, m.Visual.Depth()).Outputs()
+}
+
+// RecordTexts records the text tower for batch rows of length tokens.
+func (m *Model) RecordTexts(g *graph.Graph, batch, length int) Outputs {
+	defer g.Scope(m.TextScope())()
+	return m.Text.Record(g, batch, length, m.Text.Depth()).Outputs()
+}
+
+// Texts checks rows of token ids. CLIP wants them as long as its context,
+// CustomTextCLIP takes shorter ones.
+func (m *Model) Texts(rows [][]int32) (Batch, error) {
+	return m.Text.Texts(rows, !m.Config.CustomText)
+}
+
+// Bind makes the tensors of a checkpoint, which came with config stored, the sources
+// of the parameters, and returns them as they were bound.
+func (m *Model) Bind(src weights.Source, stored *config.Config) (weights.Source, error) {
+	adapted, err := m.adapt(src, stored)
+	if err != nil {
+		return nil, err
+	}
+	return adapted, weights.Bind(m.tree, adapted).Err()
+}
+
+// textNames start the names of a text tower in the state dict of CLIP.
+var textNames = []string{"text_projection", "positional_embedding", "token_embedding", "transformer", "ln_final"}
+
+// adapt does what open_clip does to a state dict before it loads it (load_checkpoint
+// of factory.py): CLIP's text names are moved under text. for CustomTextCLIP, a
+// scalar stands for a one-element vector and the other way round, a missing
+// logit bias is zero, and position embeddings are resized.
+func (m *Model) adapt(src weights.Source, stored *config.Config) (weights.Map, error) {
+	dict := weights.Map{}
+	_, clipNames := src.Tensor("positional_embedding")
+	for _, name := range src.Names() {
+		t, _ := src.Tensor(name)
+		isText := func(prefix string) bool { return strings.HasPrefix(name, prefix) }
+		if m.Config.CustomText && clipNames && slices.ContainsFunc(textNames, isText) {
+			name = "text." + name
+		}
+		t.Name = name
+		if name == "logit_scale" || name == "logit_bias" {
+			if t.Len() == 1 && len(t.Shape) <= 1 {
+				t.Shape = m.LogitScale.Shape
+			}
+		}
+		dict[name] = t
+	}
+	if _, ok := dict["logit_bias"]; !ok && m.LogitBias != nil {
+		zero, err := weights.FromF32("logit_bias", m.LogitBias.Shape, []float32{0})
+		if err != nil {
+			return nil, err
+		}
+		dict["logit_bias"] = zero
+	}
+	if err := m.Visual.Adapt(dict, stored); err != nil {
+		return nil, err
+	}
+	return dict, m.Text.Adapt(dict, stored)
+}
+
+// resize replaces a position embedding of another length; other mismatches are
+// left for Bind to report.
+func resize(m weights.Map, name string, f func(old []float32, width int) []float32, want []int) error {
+	t, ok := m[name]
+	if !ok || len(t.Shape) != 2 || t.Shape[1] != want[1] || t.Shape[0] == want[0] || t.Shape[0] < 2 || !t.DType.IsFloat() {
+		return nil
+	}
+	old := make([]float32, t.Len())
+	if err := t.ReadF32(old, 0); err != nil {
+		return err
+	}
+	data := f(old, want[1])
+	if data == nil {
+		return nil
+	}
+	var err error
+	m[name], err = weights.FromF32(name, want, data)
+	return err
+}

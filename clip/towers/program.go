@@ -1,0 +1,31 @@
+package towers
+
+import (
+	"github.com/clip-wgpu/clip-wgpu/clip/internal/check"
+	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/ops"
+)
+
+// NormalizeEps is the least norm that torch's F.normalize divides by, so that a
+// zero vector stays zero.
+const NormalizeEps = 1e-12
+
+// Unit makes the rows of x, along its last dimension, unit vectors.
+func Unit(g *graph.Graph, x graph.Tensor) graph.Tensor { return ops.L2Normalize(g, x, NormalizeEps) }
+
+// Programs lowers both towers for a batch: what a device replays for the unit
+// features of images and of texts of contextLength tokens. prepare, where given,
+// makes the graphs those for a device. Where one of the towers fails the other is
+// there nevertheless.
+func (m *Model) Programs(batch int, prepare func(*graph.Graph)) (image, text *graph.Program, err error) {
+	lower := func(record func(*graph.Graph) Outputs) (*graph.Program, error) {
+		g := graph.New()
+		if prepare != nil {
+			prepare(g)
+		}
+		return g.Build(Unit(g, record(g)[Features]))
+	}
+	image, imageErr := lower(func(g *graph.Graph) Outputs { return m.RecordImages(g, batch, 0) })
+	text, textErr := lower(func(g *graph.Graph) Outputs { return m.RecordTexts(g, batch, m.Config.TextCfg.ContextLength) })
+	return image, text, check.First(imageErr, textErr)
+}

@@ -1,0 +1,365 @@
+package towers
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/clip-wgpu/clip-wgpu/clip/config"
+	"github.com/clip-wgpu/clip-wgpu/clip/internal/check"
+	"github.com/clip-wgpu/clip-wgpu/clip/internal/timm"
+	"github.com/clip-wgpu/clip-wgpu/internal/strictjson"
+	"github.com/clip-wgpu/clip-wgpu/layers"
+	"github.com/clip-wgpu/clip-wgpu/ops"
+)
+
+// timmArgs are what both classes' constructors take. The rates act in training only.
+type timmArgs struct {
+	ImgSize        config.Size `json:"img_size"`
+	PatchSize      config.Size `json:"patch_size"`
+	InChans        int         `json:"in_chans"`
+	EmbedDim       int         `json:"embed_dim"`
+	Depth          int         `json:"depth"`
+	NumHeads       int         `json:"num_heads"`
+	MLPRatio       float64     `json:"mlp_ratio"`
+	QKVBias        bool        `json:"qkv_bias"`
+	InitValues     *float64    `json:"init_values"`
+	ClassToken     bool        `json:"class_token"`
+	NoEmbedClass   bool        `json:"no_embed_class"`
+	GlobalPool     string      `json:"global_pool"`
+	NormLayer      string      `json:"norm_layer"`
+	DynamicImgSize bool        `json:"dynamic_img_size"` // changes nothing at one size
+	DropRate       float64     `json:"drop_rate"`
+	PosDropRate    float64     `json:"pos_drop_rate"`
+	PatchDropRate  float64     `json:"patch_drop_rate"`
+	ProjDropRate   float64     `json:"proj_drop_rate"`
+	AttnDropRate   float64     `json:"attn_drop_rate"`
+	DropPathRate   float64     `json:"drop_path_rate"`
+}
+
+// timmViTArgs are those of VisionTransformer (vision_transformer.py).
+type timmViTArgs struct {
+	timmArgs
+	RegTokens         int    `json:"reg_tokens"`
+	PreNorm           bool   `json:"pre_norm"`
+	FinalNorm         bool   `json:"final_norm"`
+	FCNorm            *bool  `json:"fc_norm"` // nil: with global_pool avg
+	ProjBias          bool   `json:"proj_bias"`
+	PoolIncludePrefix bool   `json:"pool_include_prefix"`
+	ActLayer          string `json:"act_layer"`
+}
+
+// timmEvaArgs are those of Eva (eva.py), as far as the Perception Encoder needs them.
+type timmEvaArgs struct {
+	timmArgs
+	NumRegTokens     int          `json:"num_reg_tokens"`
+	PreNorm          bool         `json:"use_pre_transformer_norm"`
+	PostNorm         *bool        `json:"use_post_transformer_norm"` // nil: where there is no fc_norm
+	FCNorm           *bool        `json:"use_fc_norm"`               // nil: with global_pool avg
+	AttnType         string       `json:"attn_type"`
+	UseRotPosEmb     bool         `json:"use_rot_pos_emb"`
+	RopeType         string       `json:"rope_type"`
+	RopeGridOffset   float64      `json:"rope_grid_offset"`
+	RopeGridIndexing string       `json:"rope_grid_indexing"`
+	RopeTemperature  float64      `json:"rope_temperature"`
+	RefFeatShape     *config.Size `json:"ref_feat_shape"`
+	AttnPoolNumHeads int          `json:"attn_pool_num_heads"` // 0: num_heads
+	AttnPoolMLPRatio float64      `json:"attn_pool_mlp_ratio"` // 0: mlp_ratio
+	HeadInitScale    float64      `json:"head_init_scale"`
+}
+
+// timmTrunk is what they come to.
+type timmTrunk struct {
+	timmArgs
+	block, pooler         layers.TimmConfig
+	registers             int
+	preNorm, norm, fcNorm bool
+	attnPool              bool // global_pool map
+	poolPrefix            bool // pooling sees the class token and registers
+	rope                  *timmEvaArgs
+	tokenInit, headInit   float64 // standard deviations
+	eva                   bool    // attention pooling sees all tokens, and the last layers of blocks start smaller from block to block
+}
+
+// prefix is the number of tokens before those of the patches.
+func (t *timmTrunk) prefix() int {
+	if t.ClassToken {
+		return 1 + t.registers
+	}
+	return t.registers
+}
+
+func (t *timmTrunk) grid() config.Size {
+	return config.Size{t.ImgSize[0] / t.PatchSize[0], t.ImgSize[1] / t.PatchSize[1]}
+}
+
+func isTimmViT(v *config.VisionConfig) bool {
+	_, ok := timm.Models[v.TimmName()]
+	return ok
+}
+
+// timmOwnHead tells that the projection is the trunk's own head, or none, and not
+// one that open_clip adds.
+func timmOwnHead(v *config.VisionConfig) bool {
+	proj := config.Value(v.TimmProj)
+	return proj != "linear" && proj != "mlp"
+}
+
+// readTimmTrunk reads the trunk's description as TimmModel of open_clip's
+// timm_model.py creates it.
+func readTimmTrunk(v *config.VisionConfig) (t timmTrunk, err error) {
+	args := timmArgs{
+		ImgSize: config.Size{224, 224}, PatchSize: config.Size{16, 16}, InChans: 3, EmbedDim: 768, Depth: 12, NumHeads: 12, MLPRatio: 4,
+		QKVBias: true, ClassToken: true, GlobalPool: "token", NormLayer: "layernorm",
+	}
+	if strings.HasPrefix(v.TimmName(), "vit_pe_") {
+		args.GlobalPool = "avg"
+		a := timmEvaArgs{timmArgs: args, AttnType: "eva", RopeType: "cat", RopeGridIndexing: "ij", RopeTemperature: 10000, HeadInitScale: 0.001}
+		if err := timmKwargs(v, &a, &a.timmArgs); err != nil {
+			return t, err
+		}
+		t, err = a.trunk()
+	} else {
+		a := timmViTArgs{timmArgs: args, FinalNorm: true, ProjBias: true, ActLayer: "gelu"}
+		if err := timmKwargs(v, &a, &a.timmArgs); err != nil {
+			return t, err
+		}
+		t, err = a.trunk()
+	}
+	if err != nil {
+		return t, err
+	}
+	return t, resetTimmPool(v, &t)
+}
+
+// timmKwargs decodes the model's arguments and those of the config over them.
+// As in timm, null leaves an argument alone.
+func timmKwargs(v *config.VisionConfig, dst any, common *timmArgs) error {
+	const section = "vision_cfg.timm_model_kwargs"
+	kwargs := map[string]json.RawMessage{}
+	if len(v.TimmModelKwargs) > 0 {
+		if err := strictjson.Unmarshal(v.TimmModelKwargs, &kwargs); err != nil {
+			return fmt.Errorf("%w: %w", config.ErrConfig, strictjson.At(section, v.TimmModelKwargs, err))
+		}
+	}
+	maps.DeleteFunc(kwargs, func(_ string, value json.RawMessage) bool { return string(value) == "null" })
+	known := strictjson.Keys(dst)
+	for _, k := range slices.Sorted(maps.Keys(kwargs)) {
+		if !slices.Contains(known, k) {
+			return fmt.Errorf("%s.%s of %s is %w", section, k, v.TimmName(), config.ErrUnsupported)
+		}
+	}
+	own := timmOwnHead(v)
+	if _, ok := kwargs["global_pool"]; ok && own {
+		return fmt.Errorf("%w: %s.global_pool beside timm_pool; with timm_proj %q open_clip gives it itself", config.ErrConfig, section, config.Value(v.TimmProj))
+	}
+	all := maps.Clone(timm.Models[v.TimmName()])
+	maps.Copy(all, kwargs)
+	data, err := json.Marshal(all)
+	if err == nil {
+		err = strictjson.Struct(data, dst)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", config.ErrConfig, strictjson.At(section, data, err))
+	}
+	if own && v.TimmPool != nil {
+		common.GlobalPool = *v.TimmPool
+	}
+	return common.check(section)
+}
+
+// check bounds what is divided, multiplied or allocated.
+func (a *timmArgs) check(section string) error {
+	err := check.First(
+		check.InRange(section+".img_size", a.ImgSize[0], 1, check.MaxSide), check.InRange(section+".img_size", a.ImgSize[1], 1, check.MaxSide),
+		check.InRange(section+".patch_size", a.PatchSize[0], 1, a.ImgSize[0]), check.InRange(section+".patch_size", a.PatchSize[1], 1, a.ImgSize[1]),
+		check.InRange(section+".in_chans", a.InChans, 3, 3),
+		check.InRange(section+".embed_dim", a.EmbedDim, 1, check.MaxWidth),
+		check.InRange(section+".depth", a.Depth, 1, check.MaxLayers),
+		check.InRange(section+".num_heads", a.NumHeads, 1, a.EmbedDim),
+		check.Divisible(section+".embed_dim", a.EmbedDim, section+".num_heads", a.NumHeads),
+		check.Ratio(section+".mlp_ratio", a.MLPRatio, a.EmbedDim),
+	)
+	if a.DynamicImgSize && err == nil {
+		err = check.First(
+			check.Divisible(section+".img_size", a.ImgSize[0], section+".patch_size", a.PatchSize[0]),
+			check.Divisible(section+".img_size", a.ImgSize[1], section+".patch_size", a.PatchSize[1]),
+		)
+	}
+	if a.InitValues != nil && *a.InitValues == 0 {
+		a.InitValues = nil // as Python sees it
+	}
+	rates := a.rates()
+	for _, name := range slices.Sorted(maps.Keys(rates)) {
+		err = check.First(err, check.DropRate(section+"."+name, rates[name]))
+	}
+	return err
+}
+
+func (a *timmArgs) rates() map[string]float64 {
+	return map[string]float64{
+		"drop_rate": a.DropRate, "pos_drop_rate": a.PosDropRate, "patch_drop_rate": a.PatchDropRate,
+		"proj_drop_rate": a.ProjDropRate, "attn_drop_rate": a.AttnDropRate, "drop_path_rate": a.DropPathRate,
+	}
+}
+
+// timmNorms are the eps of timm's norms. The second is not a name that timm knows.
+var timmNorms = map[string]float64{"layernorm": 1e-6, "LayerNorm(eps=1e-05)": 1e-5}
+
+var timmActivations = map[string]ops.Function{
+	"gelu": ops.GELU, "gelu_tanh": ops.GELUTanh, "quick_gelu": ops.QuickGELU,
+	"relu": ops.ReLU, "silu": ops.SiLU, "swish": ops.SiLU, "sigmoid": ops.Sigmoid, "tanh": ops.Tanh,
+}
+
+func (a *timmArgs) block(act string) (layers.TimmConfig, error) {
+	eps, norm := timmNorms[a.NormLayer]
+	f, known := timmActivations[act]
+	switch {
+	case !norm:
+		return layers.TimmConfig{}, fmt.Errorf("timm's norm_layer %q is %w; supported is \"layernorm\"", a.NormLayer, config.ErrUnsupported)
+	case !known:
+		return layers.TimmConfig{}, fmt.Errorf("timm's act_layer %q is %w; supported are %q", act, config.ErrUnsupported, slices.Sorted(maps.Keys(timmActivations)))
+	}
+	return layers.TimmConfig{
+		Width: a.EmbedDim, Heads: a.NumHeads, MLPWidth: int(float64(a.EmbedDim) * a.MLPRatio),
+		QKVBias: a.QKVBias, ProjBias: true, Activation: f, Eps: eps, LSInit: a.InitValues,
+	}, nil
+}
+
+func (a *timmViTArgs) trunk() (timmTrunk, error) {
+	block, err := a.block(a.ActLayer)
+	if err != nil {
+		return timmTrunk{}, err
+	}
+	block.ProjBias = a.ProjBias
+	fc := slices.Contains([]string{"avg", "avgmax", "max"}, a.GlobalPool)
+	if a.FCNorm != nil {
+		fc = *a.FCNorm
+	}
+	return timmTrunk{
+		timmArgs: a.timmArgs, block: block, pooler: block, registers: a.RegTokens, attnPool: a.GlobalPool == "map",
+		preNorm: a.PreNorm, norm: a.FinalNorm && !fc, fcNorm: a.FinalNorm && fc, poolPrefix: a.PoolIncludePrefix,
+		tokenInit: 1e-6, headInit: 0.02,
+	}, check.InRange("timm's reg_tokens", a.RegTokens, 0, check.MaxSide)
+}
+
+func (a *timmEvaArgs) trunk() (timmTrunk, error) {
+	block, err := a.block("gelu")
+	if err != nil {
+		return timmTrunk{}, err
+	}
+	fc := a.GlobalPool == "avg"
+	if a.FCNorm != nil {
+		fc = *a.FCNorm
+	}
+	post := !fc
+	if a.PostNorm != nil {
+		post = *a.PostNorm
+	}
+	t := timmTrunk{
+		timmArgs: a.timmArgs, block: block, pooler: block, registers: a.NumRegTokens, attnPool: a.GlobalPool == "map",
+		preNorm: a.PreNorm, norm: post, fcNorm: fc,
+		tokenInit: 0.02, headInit: 0.02 * a.HeadInitScale, eva: true,
+	}
+	if a.AttnPoolNumHeads != 0 {
+		t.pooler.Heads = a.AttnPoolNumHeads
+	}
+	if a.AttnPoolMLPRatio != 0 {
+		t.pooler.MLPWidth = int(float64(a.EmbedDim) * a.AttnPoolMLPRatio)
+	}
+	if a.UseRotPosEmb {
+		t.rope = a
+	}
+	if a.HeadInitScale == 0 { // which is no scale to Python
+		t.headInit = 0.02
+	}
+	return t, check.First(a.check(), t.checkPooler(), check.InRange("timm's num_reg_tokens", a.NumRegTokens, 0, check.MaxSide))
+}
+
+func (t *timmTrunk) checkPooler() error {
+	return check.First(
+		check.InRange("timm's attn_pool_num_heads", t.pooler.Heads, 1, t.EmbedDim),
+		check.Divisible("timm's embed_dim", t.EmbedDim, "attn_pool_num_heads", t.pooler.Heads),
+		check.InRange("timm's attn_pool_mlp_ratio times embed_dim", t.pooler.MLPWidth, 1, check.MaxWidth*16),
+	)
+}
+
+// check refuses what the Perception Encoder does not have.
+func (a *timmEvaArgs) check() error {
+	head := a.EmbedDim / a.NumHeads
+	switch {
+	case a.AttnType != "rope":
+		return fmt.Errorf("timm's attn_type %q is %w; supported is \"rope\"", a.AttnType, config.ErrUnsupported)
+	case a.RopeType != "cat":
+		return fmt.Errorf("timm's rope_type %q is %w; supported is \"cat\"", a.RopeType, config.ErrUnsupported)
+	case a.InitValues != nil:
+		return fmt.Errorf("timm's init_values of a PE-Core tower is %w", config.ErrUnsupported)
+	case a.UseRotPosEmb && head%4 != 0:
+		return fmt.Errorf("%w: timm's rotary positions want a head width divisible by 4, have %d", config.ErrConfig, head)
+	case !(a.RopeTemperature > 0) || math.IsNaN(a.RopeGridOffset):
+		return fmt.Errorf("%w: timm's rope_temperature is %v", config.ErrConfig, a.RopeTemperature)
+	case a.RefFeatShape != nil && min(a.RefFeatShape[0], a.RefFeatShape[1]) < 1:
+		return fmt.Errorf("%w: timm's ref_feat_shape is %v", config.ErrConfig, *a.RefFeatShape)
+	}
+	return check.OneOf("timm's rope_grid_indexing", a.RopeGridIndexing, "ij", "xy")
+}
+
+// resetTimmPool gives a trunk that was made with a head of its own the pooling that
+// timm_pool asks for. Its norms stay where they are.
+func resetTimmPool(v *config.VisionConfig, t *timmTrunk) error {
+	pool := config.Value(v.TimmPool)
+	switch {
+	case timmOwnHead(v) || pool == "":
+		return t.checkPool(v.TimmName(), t.GlobalPool)
+	case pool == "map" && !t.attnPool:
+		return fmt.Errorf("%w: timm_pool \"map\" wants a model that has attention pooling; %s has not", config.ErrConfig, v.TimmName())
+	case t.GlobalPool == "token" && !t.ClassToken: // which its constructor refuses
+		return t.checkPool(v.TimmName(), t.GlobalPool)
+	}
+	t.GlobalPool, t.attnPool = pool, pool == "map"
+	return t.checkPool(v.TimmName(), pool)
+}
+
+func (t *timmTrunk) checkPool(model, pool string) error {
+	switch pool {
+	case "token":
+		if !t.ClassToken {
+			return fmt.Errorf("%w: timm's global_pool \"token\" wants a class token; %s has none", config.ErrConfig, model)
+		}
+	case "", "avg", "map":
+	case "abs_attn", "rot_attn":
+		return fmt.Errorf("%w: timm_pool %q wants a convolutional model", config.ErrConfig, pool)
+	default:
+		return fmt.Errorf("timm's global_pool %q is %w; supported are \"\", avg, token and map", pool, config.ErrUnsupported)
+	}
+	return nil
+}
+
+// resizeTimm makes a tower of timm's one for another image size. What is wrong with
+// v is for Check to say.
+func resizeTimm(v *config.VisionConfig, size config.Size) {
+	t, err := readTimmTrunk(v)
+	if err != nil || t.ImgSize == size {
+		return
+	}
+	kwargs := map[string]json.RawMessage{}
+	if len(v.TimmModelKwargs) > 0 && json.Unmarshal(v.TimmModelKwargs, &kwargs) != nil {
+		return
+	}
+	kwargs["img_size"], _ = size.MarshalJSON() // numbers, which cannot fail
+	v.TimmModelKwargs, _ = json.Marshal(kwargs)
+}
+
+// timmRates are the rates of the tower's own arguments.
+func timmRates(c *config.Config) map[string]float64 {
+	rates := map[string]float64{}
+	if t, err := readTimmTrunk(&c.VisionCfg); err == nil {
+		for name, rate := range t.rates() {
+			rates["vision_cfg.timm_model_kwargs."+name] = rate
+		}
+	}
+	return rates
+}

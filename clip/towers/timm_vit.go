@@ -1,0 +1,340 @@
+package towers
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/clip-wgpu/clip-wgpu/clip/config"
+	"github.com/clip-wgpu/clip-wgpu/clip/internal/check"
+	"github.com/clip-wgpu/clip-wgpu/clip/posembed"
+	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/layers"
+	"github.com/clip-wgpu/clip-wgpu/ops"
+	"github.com/clip-wgpu/clip-wgpu/weights"
+)
+
+// timmViT is timm's VisionTransformer.
+var timmViT = Family{
+	Name: "timm ViT", Part: Visual, Recording: "timm_vit_avg",
+	Takes:   func(c *config.Config) bool { return isTimmViT(&c.VisionCfg) },
+	Check:   checkTimmViT,
+	Image:   func(c *config.Config) ImageTower { return newTimmViT(c) },
+	Resize:  resizeTimm,
+	Rates:   timmRates,
+	NoDecay: []string{"trunk.pos_embed", "trunk.cls_token", "trunk.reg_token"},
+}
+
+// Towers that are published as families of their own: with attention pooling,
+// with the tokenizer of Gemma, with rotary positions.
+var (
+	siglip  = timmViT.named("SigLIP", "siglip_timm_map", func(c *config.Config) bool { return strings.Contains(c.VisionCfg.TimmName(), "_siglip") })
+	siglip2 = timmViT.named("SigLIP2", "siglip2_timm_map", func(c *config.Config) bool {
+		return siglip.Takes(c) && strings.Contains(c.TextCfg.TokenizerName(), "SigLIP2")
+	})
+	peCore = timmViT.named("PE-Core", "pe_core", timmNamed("vit_pe_core"))
+)
+
+// named is f for those of its towers that takes also takes.
+func (f Family) named(name, recording string, takes func(*config.Config) bool) Family {
+	all := f.Takes
+	f.Name, f.Recording = name, recording
+	f.Takes = func(c *config.Config) bool { return all(c) && takes(c) }
+	return f
+}
+
+func checkTimmViT(c *config.Config) error {
+	v := &c.VisionCfg
+	proj := config.Value(v.TimmProj)
+	t, err := readTimmTrunk(v)
+	if err == nil {
+		err = check.OneOf("vision_cfg.timm_proj", proj, "", "none", "linear", "mlp")
+	}
+	switch {
+	case err != nil:
+		return err
+	case v.ImageSize != t.ImgSize:
+		return fmt.Errorf("%w: vision_cfg.image_size %v is not the %v of %s; timm_model_kwargs.img_size changes that", config.ErrConfig, v.ImageSize, t.ImgSize, v.TimmName())
+	case proj == "none" && c.EmbedDim != t.EmbedDim:
+		return fmt.Errorf("%w: vision_cfg.timm_proj none wants embed_dim (%d) equal to the width of %s (%d)", config.ErrConfig, c.EmbedDim, v.TimmName(), t.EmbedDim)
+	}
+	return nil
+}
+
+// TimmViT is open_clip's TimmModel (timm_model.py) over timm's VisionTransformer
+// or, with rotary positions, Eva (vision_transformer.py, eva.py).
+type TimmViT struct {
+	ClsToken       *graph.Param                `w:"trunk.cls_token"` // [1, 1, width]
+	RegToken       *graph.Param                `w:"trunk.reg_token"` // [1, registers, width]
+	PosEmbed       *graph.Param                `w:"trunk.pos_embed"` // [1, tokens, width], or patches with no_embed_class
+	PatchEmbed     *layers.PatchEmbed          `w:"trunk.patch_embed.proj"`
+	PatchEmbedBias *graph.Param                `w:"trunk.patch_embed.proj.bias"` // [width]; without norm_pre
+	NormPre        *layers.LayerNorm           `w:"trunk.norm_pre"`
+	Blocks         []*layers.TimmBlock         `w:"trunk.blocks"`
+	Norm           *layers.LayerNorm           `w:"trunk.norm"`
+	AttnPool       *layers.AttentionPoolLatent `w:"trunk.attn_pool"`
+	FCNorm         *layers.LayerNorm           `w:"trunk.fc_norm"`
+	TrunkHead      *layers.Linear              `w:"trunk.head"` // timm_proj ""
+	Proj           *layers.Linear              `w:"head.proj"`  // timm_proj linear
+	MLP            *layers.TimmMLP             `w:"head.mlp"`   // timm_proj mlp
+
+	angles *graph.Param // of ops.Rotary, in no state dict; nil without rotary positions
+	cfg    timmTrunk
+	pixels
+}
+
+// newTimmViT makes the tower of a config that checkTimmViT has passed.
+func newTimmViT(c *config.Config) *TimmViT {
+	v := &c.VisionCfg
+	t, _ := readTimmTrunk(v)
+	grid, width := t.grid(), t.EmbedDim
+	norm := func(have bool) *layers.LayerNorm {
+		if !have {
+			return nil
+		}
+		return layers.NewLayerNorm(width, t.block.Eps)
+	}
+	positions := grid[0] * grid[1]
+	if !t.NoEmbedClass {
+		positions += t.prefix()
+	}
+	m := &TimmViT{
+		PosEmbed:   layers.NewParam(layers.Normal(0.02), 1, positions, width),
+		PatchEmbed: layers.NewPatchEmbed(width, t.PatchSize[0], t.PatchSize[1]),
+		NormPre:    norm(t.preNorm), Norm: norm(t.norm), FCNorm: norm(t.fcNorm),
+		cfg: t, pixels: pixels{v.ImageSize},
+	}
+	if t.ClassToken {
+		m.ClsToken = layers.NewParam(layers.Normal(t.tokenInit), 1, 1, width)
+	}
+	if t.registers > 0 {
+		m.RegToken = layers.NewParam(layers.Normal(t.tokenInit), 1, t.registers, width)
+	}
+	if !t.preNorm {
+		m.PatchEmbedBias = layers.NewParam(m.PatchEmbed.Weight.Source, width)
+	}
+	for i := range t.Depth {
+		b := layers.NewTimmBlock(t.block)
+		if t.eva {
+			last := layers.Normal(0.02 / math.Sqrt(2*float64(i+1)))
+			b.Attn.Proj.Weight.Source, b.MLP.FC2.Weight.Source = last, last
+		}
+		m.Blocks = append(m.Blocks, b)
+	}
+	if t.attnPool {
+		m.AttnPool = layers.NewAttentionPoolLatent(t.pooler)
+	}
+	if t.rope != nil {
+		m.angles = layers.NewParam(rotaryAngles{&t}, grid[0]*grid[1]+t.prefix(), width/t.NumHeads)
+		m.angles.Name, m.angles.Frozen = "rope angles", true
+	}
+	m.addHead(c)
+	return m
+}
+
+func (t *TimmViT) addHead(c *config.Config) {
+	v, width := &c.VisionCfg, t.cfg.EmbedDim
+	switch config.Value(v.TimmProj) {
+	case "":
+		t.TrunkHead = layers.NewTimmLinear(width, c.EmbedDim, true)
+		t.TrunkHead.Weight.Source = layers.Normal(t.cfg.headInit)
+	case "linear":
+		t.Proj = layers.NewLinear(width, c.EmbedDim, v.TimmProjBias)
+	case "mlp":
+		t.MLP = &layers.TimmMLP{
+			FC1: layers.NewLinear(width, 2*c.EmbedDim, true), FC2: layers.NewLinear(2*c.EmbedDim, c.EmbedDim, v.TimmProjBias),
+			Activation: ops.GELU,
+		}
+	}
+}
+
+// rotaryAngles is the Source of ops.Rotary's angles [tokens, width of a head]:
+// tokens before the patches are not turned; a patch's first half is by its row, or
+// with grid indexing xy its column, and the second by the other
+// (build_rotary_pos_embed of timm's pos_embed_sincos.py).
+type rotaryAngles struct{ t *timmTrunk }
+
+// ReadF32 implements graph.Source.
+func (r rotaryAngles) ReadF32(dst []float32, offset int) error {
+	head := r.t.EmbedDim / r.t.NumHeads
+	for i := range dst {
+		token, column := (offset+i)/head, (offset+i)%head
+		angle := r.angle(token-r.t.prefix(), column/2, head/4)
+		if column%2 == 0 {
+			dst[i] = float32(math.Cos(angle))
+		} else {
+			dst[i] = float32(math.Sin(angle))
+		}
+	}
+	return nil
+}
+
+// angle is that of a pair of a patch's columns, of so many frequencies.
+func (r rotaryAngles) angle(patch, pair, bands int) float64 {
+	if patch < 0 {
+		return 0
+	}
+	grid, rope := r.t.grid(), r.t.rope
+	axis := pair / bands
+	if rope.RopeGridIndexing == "xy" {
+		axis = 1 - axis
+	}
+	at := float64([2]int{patch / grid[1], patch % grid[1]}[axis]) + rope.RopeGridOffset
+	if ref := rope.RefFeatShape; ref != nil {
+		at = at / float64(grid[axis]) * float64(ref[axis])
+	}
+	return at / math.Pow(rope.RopeTemperature, float64(pair%bands)/float64(bands))
+}
+
+// Depth implements Tower.
+func (t *TimmViT) Depth() int { return len(t.Blocks) }
+
+// table is what is added to the patches' tokens, those before them zero so far:
+// positions, class token, registers and the bias of the patch embedding.
+func (t *TimmViT) table(g *graph.Graph) graph.Tensor {
+	prefix, width := t.cfg.prefix(), t.cfg.EmbedDim
+	pos := g.Reshape(g.Param(t.PosEmbed), t.PosEmbed.Shape[1], width)
+	var before graph.Tensor
+	if !t.cfg.NoEmbedClass && prefix > 0 {
+		s := ops.Split(g, pos, 0, prefix, pos.Dim(0)-prefix)
+		before, pos = s[0], s[1]
+	}
+	if t.PatchEmbedBias != nil {
+		pos = ops.AddBroadcast(g, pos, g.Param(t.PatchEmbedBias), 1)
+	}
+	var tokens []graph.Tensor
+	for _, p := range []*graph.Param{t.ClsToken, t.RegToken} {
+		if p != nil {
+			tokens = append(tokens, g.Reshape(g.Param(p), p.Shape[1], width))
+		}
+	}
+	if len(tokens) == 0 {
+		return pos
+	}
+	x := ops.Concat(g, 0, tokens...)
+	if before.Valid() {
+		x = g.Add(x, before)
+	}
+	return ops.Concat(g, 0, x, pos)
+}
+
+// sequence runs the first depth blocks, whose outputs are [batch, tokens, width].
+func (t *TimmViT) sequence(g *graph.Graph, image graph.Tensor, depth int) []graph.Tensor {
+	prefix := t.cfg.prefix()
+	x := t.PatchEmbed.Forward(g, image, prefix)
+	patches := t.split(g, x)[1]
+	if t.PatchEmbedBias != nil {
+		patches = ops.AddBroadcast(g, patches, g.Param(t.PatchEmbedBias), 1)
+	}
+	g.Tap(patches, "patch_embed")
+	x = ops.AddBroadcast(g, x, t.table(g), 1)
+	x = g.Module("norm_pre", func() graph.Tensor { return t.NormPre.Forward(g, x) })
+	var angles graph.Tensor
+	if t.angles != nil {
+		angles = g.Param(t.angles)
+	}
+	outs := make([]graph.Tensor, depth)
+	for i := range outs {
+		x = g.Module(fmt.Sprintf("blocks.%d", i), func() graph.Tensor { return t.Blocks[i].Forward(g, x, angles) })
+		outs[i] = x
+	}
+	return outs
+}
+
+// split takes the tokens before the patches, absent where there are none, and
+// those of the patches apart.
+func (t *TimmViT) split(g *graph.Graph, x graph.Tensor) [2]graph.Tensor {
+	prefix := t.cfg.prefix()
+	if prefix == 0 {
+		return [2]graph.Tensor{{}, x}
+	}
+	return [2]graph.Tensor(ops.Split(g, x, 1, prefix, x.Dim(1)-prefix))
+}
+
+// Record implements Tower.
+func (t *TimmViT) Record(g *graph.Graph, batch, _, depth int) Recording {
+	defer g.Scope("trunk")()
+	all, grid := t.sequence(g, t.input(g, batch), depth), t.cfg.grid()
+	return Recording{
+		Outputs: func() Outputs { return Outputs{Features: t.head(g, all[depth-1])} },
+		Block: func(i int, normalize bool) Block {
+			x := all[i]
+			if normalize {
+				x = t.Norm.Forward(g, x)
+			}
+			s := t.split(g, x)
+			return Block{Special: s[0], Tokens: g.Reshape(s[1], x.Dim(0), grid[0], grid[1], x.Dim(2))}
+		},
+	}
+}
+
+// BlockOptions implements ImageTower.
+func (t *TimmViT) BlockOptions(o BlockOptions) (BlockOptions, error) { return o, nil }
+
+// head takes the last block's output to the features.
+func (t *TimmViT) head(g *graph.Graph, x graph.Tensor) graph.Tensor {
+	end := g.Scope("trunk")
+	x = g.Module("norm", func() graph.Tensor { return t.Norm.Forward(g, x) })
+	x = t.pool(g, x)
+	x = g.Module("fc_norm", func() graph.Tensor { return t.FCNorm.Forward(g, x) })
+	x = g.Module("head", func() graph.Tensor {
+		if t.TrunkHead == nil {
+			return x
+		}
+		return t.TrunkHead.Forward(g, x)
+	})
+	g.Tap(x)
+	end()
+	return g.Module("head", func() graph.Tensor {
+		switch {
+		case t.Proj != nil:
+			return t.Proj.Forward(g, x)
+		case t.MLP != nil:
+			return t.MLP.Forward(g, x)
+		}
+		return x
+	})
+}
+
+// pool gives [batch, width], or x itself with global_pool "".
+func (t *TimmViT) pool(g *graph.Graph, x graph.Tensor) graph.Tensor {
+	seen := x
+	if !t.cfg.poolPrefix && !(t.cfg.eva && t.cfg.attnPool) {
+		seen = t.split(g, x)[1]
+	}
+	switch t.cfg.GlobalPool {
+	case "map":
+		return g.Module("attn_pool", func() graph.Tensor { return t.AttnPool.Forward(g, seen) })
+	case "avg":
+		return ops.MeanAxis(g, seen, 1)
+	case "token":
+		return g.Reshape(ops.Split(g, x, 1, 1, x.Dim(1)-1)[0], x.Dim(0), x.Dim(2))
+	}
+	return x
+}
+
+// Adapt resizes the position embedding of a checkpoint for another image size, as
+// set_input_size of timm's towers does once it is loaded; open_clip calls that for
+// force_image_size only.
+func (t *TimmViT) Adapt(m weights.Map, stored *config.Config) error {
+	name, grid, width := t.PosEmbed.Name, t.cfg.grid(), t.cfg.EmbedDim
+	x, ok := m[name]
+	trunk, err := readTimmTrunk(&stored.VisionCfg)
+	if !ok || err != nil || trunk.ImgSize == t.cfg.ImgSize {
+		return nil // what does not fit is for Bind to report
+	}
+	from := config.Size{trunk.ImgSize[0] / t.cfg.PatchSize[0], trunk.ImgSize[1] / t.cfg.PatchSize[1]}
+	patches := from[0] * from[1]
+	prefix := t.PosEmbed.Shape[1] - grid[0]*grid[1]
+	if from == grid || patches == 0 || !x.DType.IsFloat() || !slices.Equal(x.Shape, []int{1, prefix + patches, width}) {
+		return nil
+	}
+	old := make([]float32, x.Len())
+	if err := x.ReadF32(old, 0); err != nil {
+		return err
+	}
+	data := append(old[:prefix*width:prefix*width], posembed.ResizeGrid(old[prefix*width:], width, from, grid)...)
+	m[name], err = weights.FromF32(name, t.PosEmbed.Shape, data)
+	return err
+}

@@ -1,0 +1,273 @@
+package towers
+
+import (
+	"encoding/json"
+	"math"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/clip-wgpu/clip-wgpu/weights"
+)
+
+// timmTiny is a model over timm's tower of a name, with members of vision_cfg and
+// of timm_model_kwargs replaced.
+func timmTiny(t *testing.T, name, vision, kwargs string) []byte {
+	t.Helper()
+	all := map[string]any{"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2}
+	require.NoError(t, json.Unmarshal([]byte(kwargs), &all))
+	v := map[string]any{"image_size": 32, "timm_model_name": name, "timm_model_kwargs": all}
+	require.NoError(t, json.Unmarshal([]byte(vision), &v))
+	data, err := json.Marshal(v)
+	require.NoError(t, err)
+	var c map[string]json.RawMessage
+	require.NoError(t, json.Unmarshal([]byte(tiny), &c))
+	c["vision_cfg"] = data
+	data, err = json.Marshal(c)
+	require.NoError(t, err)
+	return data
+}
+
+// What open_clip or timm would fail at, and what is not there yet, by its name.
+func TestTimmConfigs(t *testing.T) {
+	const plain, map_, pe = "vit_tiny_patch16_224", "vit_base_patch16_siglip_224", "vit_pe_core_base_patch16_224"
+	for _, c := range []struct{ name, vision, kwargs, says string }{
+		{plain, `{}`, `{}`, ""},
+		{plain, `{}`, `{"embed_dim": null, "init_values": null, "drop_path_rate": 0.1, "dynamic_img_size": true}`, ""},
+		{plain, `{"timm_pool": "token", "timm_proj": null}`, `{"act_layer": "silu", "norm_layer": "layernorm"}`, ""},
+		{plain, `{"timm_pool": null, "timm_proj": ""}`, `{"reg_tokens": 3, "final_norm": false, "proj_bias": false}`, ""},
+		{map_, `{"timm_pool": "map", "timm_proj": "mlp"}`, `{"patch_size": [8, 16]}`, ""},
+		{pe, `{"timm_pool": "map", "timm_proj": ""}`, `{"attn_pool_num_heads": 3, "num_reg_tokens": 2}`, ""},
+		{pe, `{"timm_pool": "token"}`, `{"use_rot_pos_emb": false}`, ""},
+
+		{"vit_tiny_patch16", `{}`, `{}`, `timm_model_name "vit_tiny_patch16" is not supported`},
+		{"vit_base_mci_224", `{}`, `{}`, `timm_model_name "vit_base_mci_224" is not supported`},
+		{plain, `{"timm_model_kwargs": [1]}`, `{}`, "vision_cfg.timm_model_kwargs is \"[1]\", want a JSON object"},
+		{plain, `{}`, `{"qk_norm": true}`, "timm_model_kwargs.qk_norm of vit_tiny_patch16_224 is not supported"},
+		{plain, `{}`, `{"num_reg_tokens": 4}`, "timm_model_kwargs.num_reg_tokens"},
+		{pe, `{}`, `{"reg_tokens": 4}`, "timm_model_kwargs.reg_tokens"},
+		{pe, `{}`, `{"rope_type": "mixed"}`, "rope_type"},
+		{pe, `{}`, `{"attn_type": "eva"}`, "attn_type"},
+		{pe, `{}`, `{"init_values": 0.1}`, "init_values"},
+		{pe, `{}`, `{"embed_dim": 28}`, "head width divisible by 4"},
+		{pe, `{}`, `{"attn_pool_num_heads": 5}`, "attn_pool_num_heads"},
+		{plain, `{}`, `{"depth": "2"}`, `vision_cfg.timm_model_kwargs.depth is "\"2\"", want a whole number`},
+		{plain, `{}`, `{"depth": 0}`, "timm_model_kwargs.depth is 0"},
+		{plain, `{}`, `{"num_heads": 5}`, "num_heads"},
+		{plain, `{}`, `{"patch_size": 64}`, "patch_size"},
+		{plain, `{}`, `{"in_chans": 1}`, "in_chans"},
+		{plain, `{}`, `{"mlp_ratio": 0}`, "mlp_ratio"},
+		{plain, `{}`, `{"reg_tokens": -1}`, "reg_tokens"},
+		{plain, `{}`, `{"drop_rate": 1}`, "timm_model_kwargs.drop_rate"},
+		{plain, `{}`, `{"act_layer": "mish"}`, `act_layer "mish"`},
+		{plain, `{}`, `{"norm_layer": "rmsnorm"}`, `norm_layer "rmsnorm"`},
+		{plain, `{}`, `{"dynamic_img_size": true, "patch_size": 7}`, "img_size"},
+		{plain, `{}`, `{"img_size": 64}`, "vision_cfg.image_size"},
+		{plain, `{}`, `{"class_token": false}`, "class token"},
+		{map_, `{"timm_pool": "token"}`, `{}`, "class token"},
+		{plain, `{"timm_pool": "map"}`, `{}`, "attention pooling"},
+		{plain, `{"timm_pool": "max"}`, `{}`, `"max" is not supported`},
+		{plain, `{"timm_pool": "rot_attn"}`, `{}`, "convolutional"},
+		{plain, `{"timm_proj": "conv"}`, `{}`, `timm_proj is "conv"`},
+		{plain, `{"timm_proj": "none"}`, `{"embed_dim": 32}`, "timm_proj none wants embed_dim"},
+		{plain, `{"timm_proj": ""}`, `{"global_pool": "avg"}`, "global_pool"},
+	} {
+		_, _, err := ParseConfig(timmTiny(t, c.name, c.vision, c.kwargs))
+		if c.says == "" {
+			require.NoError(t, err, "%+v", c)
+			continue
+		}
+		require.ErrorContains(t, err, c.says, "%+v", c)
+		assert.NotContains(t, err.Error(), "\n")
+	}
+}
+
+// Every model of the table is one that can be built, and a saved config is the
+// model's again.
+func TestTimmModels(t *testing.T) {
+	require.Len(t, timmModels, 138)
+	for name := range timmModels {
+		pool := ""
+		v := DefaultVisionConfig()
+		v.TimmModelName, v.TimmPool, v.TimmProj = &name, &pool, nil
+		trunk, err := v.timmTrunk()
+		require.NoError(t, err, name)
+		v.TimmProj = DefaultVisionConfig().TimmProj
+		v.ImageSize = trunk.ImgSize
+		c := parse(t, []byte(tiny))
+		c.VisionCfg = v
+		_, _, err = build(c)
+		require.NoError(t, err, name)
+		data, err := json.Marshal(c)
+		require.NoError(t, err)
+		assert.Equal(t, c, parse(t, data))
+	}
+	for _, members := range []string{`{"timm_pool": null, "timm_proj": null}`, `{"timm_pool": "", "timm_proj": ""}`} {
+		c := parse(t, timmTiny(t, "vit_tiny_patch16_224", members, `{}`))
+		data, err := json.Marshal(c)
+		require.NoError(t, err)
+		assert.Equal(t, c, parse(t, data))
+	}
+}
+
+// A model of SigLIP is the same one as open_clip's, transformers' and big_vision's
+// files have it, and computes what open_clip does (make_siglip.py).
+func TestSigLIPFromEveryContainer(t *testing.T) {
+	const references = "../tests/testdata/containers"
+	hf := `{"model_type": "siglip",
+		"text_config": {"hidden_size": 16, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 30, "max_position_embeddings": 6},
+		"vision_config": {"hidden_size": 16, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 16, "patch_size": 8}}`
+	config, err := translateHuggingFace([]byte(hf))
+	require.NoError(t, err)
+	openCLIP, err := json.Marshal(config)
+	require.NoError(t, err)
+	dir := func(weights, name, config, configName string) string {
+		dir := t.TempDir()
+		data, err := os.ReadFile(filepath.Join(references, weights))
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), data, 0o666))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, configName), []byte(config), 0o666))
+		return dir
+	}
+	want, err := weights.Open(filepath.Join(references, "siglip_outputs.safetensors"))
+	require.NoError(t, err)
+	defer want.Close()
+	read := func(name string) Tensor {
+		x, ok := want.Tensor(name)
+		require.True(t, ok)
+		out := Tensor{x.Shape, make([]float32, x.Len())}
+		require.NoError(t, x.ReadF32(out.Data, 0))
+		return out
+	}
+	ids, _ := want.Tensor("text")
+	flat := make([]int64, ids.Len())
+	require.NoError(t, ids.ReadI64(flat, 0))
+	texts := [][]int32{nil, nil}
+	for i, id := range flat {
+		texts[i/6] = append(texts[i/6], int32(id))
+	}
+	images := read("image")
+	for _, source := range []string{
+		dir("siglip.safetensors", "open_clip_model.safetensors", string(openCLIP), openCLIPConfig),
+		dir("siglip_hf.safetensors", "model.safetensors", hf, huggingFaceConfig),
+		filepath.Join(references, "siglip.npz"), filepath.Join(references, "siglip_stacked.npz"),
+	} {
+		var opts []Option
+		if strings.HasSuffix(source, ".npz") {
+			opts = append(opts, WithConfig(config))
+		}
+		out, err := load(t, source, opts...).Forward(t.Context(), &images, texts)
+		require.NoError(t, err)
+		assert.InDeltaSlice(t, read("image_features").Data, out.ImageFeatures.Data, 1e-5, source)
+		assert.InDeltaSlice(t, read("text_features").Data, out.TextFeatures.Data, 1e-5, source)
+		converted := filepath.Join(t.TempDir(), "converted")
+		_, err = Convert(t.Context(), source, converted, weights.F16, false, opts...)
+		require.NoError(t, err)
+		same, err := load(t, converted).Forward(t.Context(), &images, texts)
+		require.NoError(t, err)
+		assert.Equal(t, out, same, source)
+	}
+}
+
+// force_image_size: the positions of the patches are resized, those of the tokens
+// before them stay; without it a checkpoint of another size is refused.
+func TestTimmResizesPositions(t *testing.T) {
+	for name, prefix := range map[string]int{"vit_tiny_patch16_224": 1, "vit_small_patch14_reg4_dinov2": 0, "vit_base_patch16_siglip_224": 0, "vit_pe_core_base_patch16_224": 1} {
+		vision := `{"timm_pool": "avg"}`
+		c := parse(t, timmTiny(t, name, vision, `{}`))
+		m, err := New(c, 1, WithDevice(device(t)))
+		require.NoError(t, err)
+		x := tensors(t, m)
+		dir := folder(t, x, configOf(t, m))
+		require.NoError(t, m.Close())
+		got := load(t, dir, WithImageSize(24, 48))
+		images, texts := randomImages(got, 2), randomTexts(got, 2)
+		out, err := got.Forward(t.Context(), &images, texts)
+		require.NoError(t, err)
+		assertUnit(t, *out.ImageFeatures)
+		old := make([]float32, x["visual.trunk.pos_embed"].Len())
+		require.NoError(t, x["visual.trunk.pos_embed"].ReadF32(old, 0))
+		withToken := append(make([]float32, 24*(1-prefix)), old...)
+		want := ResizePosEmbed(withToken, 24, Size{3, 6})[24*(1-prefix):]
+		for n, p := range got.Parameters() {
+			if n == "visual.trunk.pos_embed" {
+				data := make([]float32, p.Shape.Elems())
+				require.NoError(t, p.Source.ReadF32(data, 0))
+				assert.Equal(t, want, data, name)
+			}
+		}
+		// What it has become is saved as such and loads without being forced.
+		again := load(t, folder(t, tensors(t, got), configOf(t, got)))
+		assertSameModel(t, got, again)
+
+		other := parse(t, timmTiny(t, name, `{"timm_pool": "avg", "image_size": 40}`, `{"img_size": 40}`))
+		_, err = Load(t.Context(), dir, WithDevice(device(t)), WithConfig(other))
+		require.ErrorContains(t, err, "visual.trunk.pos_embed")
+	}
+}
+
+// The distributions of timm's init_weights_vit_timm and of Eva's init_weights, and
+// torch's for what open_clip adds.
+func TestTimmInitialisation(t *testing.T) {
+	kaiming := func(fanIn float64) rule { return uniform(1 / math.Sqrt(fanIn)) }
+	const width = 128.
+	truncated := rule{0.8796 / math.Sqrt(width), 2 / math.Sqrt(width), 2.37} // of a normal cut off at ±2
+	kwargs := `{"embed_dim": 128, "num_heads": 4, "depth": 3, "img_size": 64, "init_values": 0.3}`
+	const all = `{"image_size": 64, "timm_pool": "map", "timm_proj": null}`
+	for _, c := range []struct {
+		name, vision, kwargs string
+		rules                []struct {
+			pattern string
+			want    rule
+		}
+	}{
+		{"vit_base_patch16_siglip_224", all, strings.Replace(kwargs, "{", `{"class_token": true, "reg_tokens": 4, `, 1), []struct {
+			pattern string
+			want    rule
+		}{
+			{"visual.trunk.cls_token", normal(1e-6)}, {"visual.trunk.reg_token", normal(1e-6)}, {"visual.trunk.pos_embed", normal(0.02)},
+			{"visual.trunk.patch_embed.proj.*", kaiming(3 * 8 * 8)}, {"visual.trunk.attn_pool.latent", truncated},
+			{"visual.trunk.blocks.*.ls[12].gamma", constant(0.3)}, {"visual.trunk.*norm*.weight", constant(1)},
+			{"visual.trunk.*.bias", constant(0)}, {"visual.trunk.*.weight", normal(0.02)},
+		}},
+		{"vit_pe_core_base_patch16_224", all, strings.Replace(kwargs, `, "init_values": 0.3`, "", 1), []struct {
+			pattern string
+			want    rule
+		}{
+			{"visual.trunk.cls_token", normal(0.02)}, {"visual.trunk.pos_embed", normal(0.02)}, {"visual.trunk.attn_pool.latent", truncated},
+			{"visual.trunk.patch_embed.proj.*", kaiming(3 * 8 * 8)}, {"visual.trunk.*norm*.weight", constant(1)}, {"visual.trunk.*.bias", constant(0)},
+			{"visual.trunk.head.weight", normal(0.02 * 0.001)},
+			{"visual.trunk.blocks.0.attn.proj.weight", normal(0.02 / math.Sqrt(2))}, {"visual.trunk.blocks.2.mlp.fc2.weight", normal(0.02 / math.Sqrt(6))},
+			{"visual.trunk.blocks.1.*.[pf][rc]*[jo2].weight", normal(0.02 / 2)}, {"visual.trunk.blocks.[02].*.[pf][rc]*[jo2].weight", rule{bound: -1}},
+			{"visual.trunk.*.weight", normal(0.02)},
+		}},
+		{"vit_tiny_patch16_224", `{"image_size": 64, "timm_proj": "mlp", "timm_proj_bias": true}`, kwargs, []struct {
+			pattern string
+			want    rule
+		}{
+			{"visual.head.mlp.fc1.*", kaiming(width)}, {"visual.head.mlp.fc2.*", kaiming(40)}, {"visual.trunk.*", rule{bound: -1}},
+		}},
+	} {
+		for name, x := range values(t, parse(t, timmTiny(t, c.name, c.vision, c.kwargs)), 7) {
+			if !strings.HasPrefix(name, "visual.") {
+				continue
+			}
+			found := false
+			for _, r := range c.rules {
+				if ok, err := path.Match(r.pattern, name); ok && err == nil {
+					found = true
+					if r.want.bound >= 0 {
+						r.want.check(t, name, x)
+					}
+					break
+				}
+			}
+			assert.True(t, found, "no rule for %s", name)
+		}
+	}
+}

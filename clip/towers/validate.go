@@ -1,0 +1,168 @@
+package towers
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+
+	"github.com/clip-wgpu/clip-wgpu/clip/config"
+	"github.com/clip-wgpu/clip-wgpu/clip/internal/check"
+	"github.com/clip-wgpu/clip-wgpu/layers"
+	"github.com/clip-wgpu/clip-wgpu/ops"
+)
+
+// Check says what is wrong with c in open_clip's own names, or which part of it is
+// not supported.
+func Check(c *config.Config) error {
+	_, _, err := choose(c)
+	return err
+}
+
+// choose finds the families of c's towers, whose rules c keeps.
+func choose(c *config.Config) (image, text Family, err error) {
+	image, ok := lastOf(c, Visual)
+	if !ok {
+		return image, text, fmt.Errorf("%w: vision_cfg.layers is missing", config.ErrConfig)
+	}
+	if err := checkVision(c, image); err != nil {
+		return image, text, err
+	}
+	if whole, ok := lastOf(c, Whole); ok {
+		return image, text, whole.refuse(c)
+	}
+	text, _ = lastOf(c, Text) // takes all configs
+	if err := checkText(c, text); err != nil {
+		return image, text, err
+	}
+	if err := check.InRange("embed_dim", c.EmbedDim, 1, check.MaxWidth); err != nil {
+		return image, text, err
+	}
+	for name, v := range map[string]*float64{"init_logit_scale": c.InitLogitScale, "init_logit_bias": c.InitLogitBias} {
+		if v != nil && (math.IsNaN(*v) || math.Abs(*v) > 1e4) {
+			return image, text, fmt.Errorf("%w: %s is %v", config.ErrConfig, name, *v)
+		}
+	}
+	return image, text, nil
+}
+
+func checkVision(c *config.Config, f Family) error {
+	if err := f.refuse(c); err != nil {
+		return err
+	}
+	v := &c.VisionCfg
+	err := check.First(
+		check.InRange("vision_cfg.image_size", v.ImageSize[0], 1, check.MaxSide),
+		check.InRange("vision_cfg.image_size", v.ImageSize[1], 1, check.MaxSide),
+	)
+	if err != nil {
+		return err
+	}
+	rates := dropRates(v)
+	for _, name := range slices.Sorted(maps.Keys(rates)) {
+		if err := check.DropRate(name, rates[name]); err != nil {
+			return err
+		}
+	}
+	return f.Check(c)
+}
+
+func checkText(c *config.Config, f Family) error {
+	if err := f.refuse(c); err != nil {
+		return err
+	}
+	t := &c.TextCfg
+	switch {
+	case t.VariableText:
+		return fmt.Errorf("variable_text is %w", config.ErrUnsupported)
+	case c.VisionCfg.ImageSeqLen != nil:
+		return fmt.Errorf("image_seq_len is %w", config.ErrUnsupported)
+	}
+	if err := f.Check(c); err != nil {
+		return err
+	}
+	return check.InRange("text_cfg.context_length", t.ContextLength, 1, check.MaxSide)
+}
+
+func checkBlock(section string, b config.BlockConfig, act *config.ActKwargs, norm *config.NormKwargs, quickGELU bool) error {
+	if b.BlockType != nil {
+		if err := check.OneOf(section+".block_type", *b.BlockType, "default", "custom"); err != nil {
+			return err
+		}
+	}
+	if act != nil {
+		if quickGELU && act.Approximate != "" {
+			return fmt.Errorf("%w: %s.act_kwargs: quick_gelu takes none", config.ErrConfig, section)
+		}
+		if err := check.OneOf(section+".act_kwargs.approximate", act.Approximate, "", "none", "tanh"); err != nil {
+			return err
+		}
+	}
+	if norm != nil && norm.Eps != nil && !(*norm.Eps >= 0 && *norm.Eps < math.Inf(1)) {
+		return fmt.Errorf("%w: %s.norm_kwargs.eps is %v, want 0 or more", config.ErrConfig, section, *norm.Eps)
+	}
+	if b.Custom() && b.QKNorm && b.ScaledCosineAttn {
+		return fmt.Errorf("%w: %s: qk_norm and scaled_cosine_attn exclude each other", config.ErrConfig, section)
+	}
+	return nil
+}
+
+// transformer gives the blocks' configuration of a native tower.
+func transformer(b config.BlockConfig, width, depth, heads int, mlpRatio float64, ls *float64, quickGELU bool, act *config.ActKwargs, norm *config.NormKwargs) layers.TransformerConfig {
+	c := layers.TransformerConfig{
+		Width: width, Layers: depth, Heads: heads, MLPWidth: int(float64(width) * mlpRatio),
+		Activation: activation(quickGELU, act), Eps: normEps(norm), LSInit: ls,
+	}
+	if b.Custom() {
+		c.QKNorm, c.ScaledCosineAttn, c.ScaleHeads = b.QKNorm, b.ScaledCosineAttn, b.ScaleHeads
+		c.ScaleAttnInner, c.ScaleAttn, c.ScaleFC = b.ScaleAttnInner, b.ScaleAttn, b.ScaleFC
+	}
+	return c
+}
+
+func activation(quickGELU bool, act *config.ActKwargs) ops.Function {
+	switch {
+	case quickGELU:
+		return ops.QuickGELU
+	case act != nil && act.Approximate == "tanh":
+		return ops.GELUTanh
+	}
+	return ops.GELU
+}
+
+func normEps(n *config.NormKwargs) float64 {
+	if n == nil || n.Eps == nil {
+		return 1e-5
+	}
+	return *n.Eps
+}
+
+// dropRates are the options of all families that act in training only, by name.
+func dropRates(v *config.VisionConfig) map[string]float64 {
+	rates := map[string]float64{"vision_cfg.patch_dropout": v.PatchDropout, "vision_cfg.timm_drop": v.TimmDrop}
+	if v.TimmDropPath != nil {
+		rates["vision_cfg.timm_drop_path"] = *v.TimmDropPath
+	}
+	return rates
+}
+
+// Dropouts names the options of c above zero by which training drops at random,
+// sorted. Features do not depend on them.
+func Dropouts(c *config.Config) []string {
+	rates := dropRates(&c.VisionCfg)
+	for _, part := range []Part{Visual, Text} {
+		if f, ok := lastOf(c, part); ok && f.Rates != nil {
+			maps.Copy(rates, f.Rates(c))
+		}
+	}
+	maps.DeleteFunc(rates, func(_ string, rate float64) bool { return rate == 0 })
+	return slices.Sorted(maps.Keys(rates))
+}
+
+// Resize changes the image size of a config (open_clip's force_image_size).
+func Resize(c *config.Config, size config.Size) {
+	c.VisionCfg.ImageSize = size
+	if f, ok := lastOf(c, Visual); ok && f.Resize != nil {
+		f.Resize(&c.VisionCfg, size)
+	}
+}
