@@ -12,7 +12,7 @@ SERIAL := LongState|LongSubmission|FoldedDispatch|SplitToFitABinding|CastDType|M
 check:
 	go vet ./...
 	test -z "$$(gofmt -l .)"
-	go test ./graph ./shaders ./weights ./clip/tokenizer ./clip/preprocess
+	CGO_ENABLED=0 go test ./graph ./shaders ./layers ./weights ./clip/config ./clip/models ./clip/towers ./clip/checkpoint ./clip/tokenizer ./clip/preprocess
 
 build:
 	go build -o clip-wgpu ./cmd/clip-wgpu
@@ -25,7 +25,7 @@ test:
 
 # Packages with locks or goroutines, without long tests in which nothing runs at once.
 race:
-	go test -race -timeout 15m -skip '$(SERIAL)' ./clip ./clip/hub ./cmd/clip-wgpu ./gpu ./internal/await ./train ./weights
+	go test -race -timeout 15m -skip '$(SERIAL)' ./clip ./clip/checkpoint ./clip/hub ./clip/internal/engine ./cmd/clip-wgpu ./gpu ./internal/await ./train ./weights
 
 bench:
 	go test -run '^$$' -bench . ./...

@@ -8,6 +8,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/clip-wgpu/clip-wgpu/clip/config"
+	"github.com/clip-wgpu/clip-wgpu/clip/internal/cliptest"
+	"github.com/clip-wgpu/clip-wgpu/clip/models"
 	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
 	"github.com/clip-wgpu/clip-wgpu/gpu"
 )
@@ -271,7 +274,7 @@ func TestSimilarityWantsFeatures(t *testing.T) {
 }
 
 func TestUnpooledTowersReturnTokens(t *testing.T) {
-	cfg := parse(t, with(t, "vision_cfg", `{"pool_type": "none"}`))
+	cfg := parse(t, cliptest.With(t, "vision_cfg", `{"pool_type": "none"}`))
 	cfg.TextCfg.PoolType = "none"
 	m, err := New(cfg, 1, WithDevice(device(t)))
 	require.NoError(t, err)
@@ -317,8 +320,8 @@ func TestTextsBeyondTheVocabularyAreRefused(t *testing.T) {
 }
 
 func TestTokenizerFollowsTheConfig(t *testing.T) {
-	text := func(members string) Config {
-		c := parse(t, with(t, "text_cfg", members))
+	text := func(members string) config.Config {
+		c := parse(t, cliptest.With(t, "text_cfg", members))
 		c.TextCfg.VocabSize = 49408
 		return c
 	}
@@ -333,11 +336,11 @@ func TestTokenizerFollowsTheConfig(t *testing.T) {
 	defer m.Close()
 	assert.Nil(t, m.Tokenizer())
 	_, err = m.EncodeTexts(t.Context(), []string{"a cat"})
-	assert.ErrorIs(t, err, ErrUnsupported)
+	assert.ErrorIs(t, err, config.ErrUnsupported)
 	assert.ErrorContains(t, err, "bert-base-uncased")
 
-	_, _, err = ParseConfig(with(t, "text_cfg", `{"tokenizer_kwargs": {"clean": "rinse"}}`))
-	assert.ErrorIs(t, err, ErrConfig)
+	_, _, err = models.Parse(cliptest.With(t, "text_cfg", `{"tokenizer_kwargs": {"clean": "rinse"}}`))
+	assert.ErrorIs(t, err, config.ErrConfig)
 	assert.ErrorContains(t, err, "rinse")
 }
 
@@ -346,17 +349,17 @@ func TestSizesCanBeReplaced(t *testing.T) {
 	x, err := m.EncodeImage(t.Context(), randomImages(m, 1), true)
 	require.NoError(t, err)
 	assert.Equal(t, []int{1, 20}, x.Shape)
-	assert.Equal(t, Size{24, 16}, m.Config().VisionCfg.ImageSize)
+	assert.Equal(t, config.Size{24, 16}, m.Config().VisionCfg.ImageSize)
 	assert.Equal(t, preprocess.Size{24, 16}, m.Preprocess().Config().Size)
 	_, err = m.EncodeText(t.Context(), [][]int32{{1, 2, 3, 4, 5}}, true)
 	require.NoError(t, err)
 
-	_, err = New(parse(t, []byte(tiny)), 1, WithImageSize(4, 16))
-	assert.ErrorIs(t, err, ErrConfig)
-	_, err = New(parse(t, []byte(tiny)), 1, WithContextLength(-3))
-	assert.ErrorIs(t, err, ErrConfig)
-	_, err = New(Config{}, 1)
-	assert.ErrorIs(t, err, ErrConfig)
+	_, err = New(parse(t, []byte(cliptest.Tiny)), 1, WithImageSize(4, 16))
+	assert.ErrorIs(t, err, config.ErrConfig)
+	_, err = New(parse(t, []byte(cliptest.Tiny)), 1, WithContextLength(-3))
+	assert.ErrorIs(t, err, config.ErrConfig)
+	_, err = New(config.Config{}, 1)
+	assert.ErrorIs(t, err, config.ErrConfig)
 }
 
 func TestUseAfterClose(t *testing.T) {
@@ -384,12 +387,11 @@ func TestUseAfterClose(t *testing.T) {
 		_, _, err = m.Programs(1)
 		assert.NoError(t, err)
 	}
-	assert.NoError(t, (*CLIP)(nil).Close())
-	assert.NoError(t, (*CustomTextCLIP)(nil).Close())
+	assert.NoError(t, (*Model)(nil).Close())
 
 	closed, err := device(t).Retain()
 	require.NoError(t, err)
 	require.NoError(t, closed.Close())
-	_, err = New(parse(t, []byte(tiny)), 1, WithDevice(closed))
+	_, err = New(parse(t, []byte(cliptest.Tiny)), 1, WithDevice(closed))
 	assert.ErrorIs(t, err, gpu.ErrClosed)
 }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/clip-wgpu/clip-wgpu/clip/checkpoint"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -24,7 +25,7 @@ func TestCastDType(t *testing.T) {
 		path string
 		opts []Option
 	}{
-		"embedded":   {path: Embedded},
+		"embedded":   {path: checkpoint.Embedded},
 		"OpenAI ViT": {path: viT, opts: []Option{viTConfig}},
 		"OpenAI RN":  {path: resNet, opts: []Option{resNetConfig}},
 	} {
@@ -77,7 +78,7 @@ func TestParseCastDType(t *testing.T) {
 	for _, name := range []string{"", "fp16", "row-major"} {
 		_, err := ParseCastDType(name)
 		assert.ErrorIs(t, err, ErrInput, "%q", name)
-		_, err = Load(context.Background(), Embedded, WithCastDType(CastDType(name)))
+		_, err = Load(context.Background(), checkpoint.Embedded, WithCastDType(CastDType(name)))
 		assert.ErrorIs(t, err, ErrInput, "%q", name)
 	}
 }

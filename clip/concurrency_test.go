@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"image"
 	"image/color"
-	"maps"
-	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -15,6 +13,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/clip-wgpu/clip-wgpu/clip/checkpoint"
+	"github.com/clip-wgpu/clip-wgpu/clip/internal/engine"
 	"github.com/clip-wgpu/clip-wgpu/gpu"
 	"github.com/clip-wgpu/clip-wgpu/graph"
 )
@@ -88,7 +88,10 @@ func TestCancelling(t *testing.T) {
 		func(ctx context.Context) error { _, err := m.EncodeImage(ctx, images, true); return err },
 		func(ctx context.Context) error { _, err := m.EncodeText(ctx, randomTexts(m, 1), true); return err },
 		func(ctx context.Context) error { _, err := m.Trace(ctx, &images, nil, "visual.ln_post"); return err },
-		func(ctx context.Context) error { _, err := Load(ctx, Embedded, WithDevice(device(t))); return err },
+		func(ctx context.Context) error {
+			_, err := Load(ctx, checkpoint.Embedded, WithDevice(device(t)))
+			return err
+		},
 	} {
 		assert.ErrorIs(t, call(canceled), context.Canceled)
 	}
@@ -254,7 +257,7 @@ func TestAnImageDoesNotDependOnItsBatch(t *testing.T) {
 
 func TestProgramsAreBounded(t *testing.T) {
 	m := newModel(t, `{"custom_text": true}`)
-	programs := m.(*CustomTextCLIP).engine.programs
+	programs := m.engine
 	encode := func(n, length int) (key string) {
 		rows := make([][]int32, n)
 		for i := range rows {
@@ -270,9 +273,9 @@ func TestProgramsAreBounded(t *testing.T) {
 		for n := 1; n <= 8; n *= 2 {
 			others = append(others, encode(n, length))
 			encode(1, 1)
-			assert.LessOrEqual(t, len(programs.programs), maxPrograms)
+			assert.LessOrEqual(t, len(programs.Loaded()), engine.MaxPrograms)
 		}
 	}
-	kept := append(others[len(others)-maxPrograms+1:], often)
-	assert.ElementsMatch(t, kept, slices.Collect(maps.Keys(programs.programs)), "the most recently used")
+	kept := append(others[len(others)-engine.MaxPrograms+1:], often)
+	assert.ElementsMatch(t, kept, programs.Loaded(), "the most recently used")
 }

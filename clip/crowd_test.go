@@ -11,6 +11,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/clip-wgpu/clip-wgpu/clip/config"
+	"github.com/clip-wgpu/clip-wgpu/clip/internal/cliptest"
 	"github.com/clip-wgpu/clip-wgpu/gpu"
 	"github.com/clip-wgpu/clip-wgpu/graph"
 )
@@ -19,8 +21,8 @@ import (
 type crowd struct {
 	*testing.T
 	device *gpu.Device
-	config Config   // of all models, which are alike
-	values sync.Map // what a computation gave first, by its name
+	config config.Config // of all models, which are alike
+	values sync.Map      // what a computation gave first, by its name
 }
 
 // same wants got of every caller, on every model.
@@ -29,10 +31,10 @@ func (c *crowd) same(name string, got any) {
 	assert.Equal(c, want, got, name)
 }
 
-func (c *crowd) open() (Model, error) { return New(c.config, 1, WithDevice(c.device)) }
+func (c *crowd) open() (*Model, error) { return New(c.config, 1, WithDevice(c.device)) }
 
 // encode asks m for more programs than it keeps loaded.
-func (c *crowd) encode(m Model, rounds int) error {
+func (c *crowd) encode(m *Model, rounds int) error {
 	for i := range rounds {
 		length, n := 1+i%8, 1<<(i/8%4)
 		texts := make([][]int32, n)
@@ -63,7 +65,7 @@ func (c *crowd) encode(m Model, rounds int) error {
 }
 
 // replay loads, runs and closes m's image tower on a store.
-func (c *crowd) replay(m Model, store *gpu.Store, rounds int) error {
+func (c *crowd) replay(m *Model, store *gpu.Store, rounds int) error {
 	for i := range rounds {
 		n := 1 << (i % 3)
 		image, _, err := m.Programs(n)
@@ -100,7 +102,7 @@ func TestACrowdOnOneDevice(t *testing.T) {
 	dev, err := gpu.Open(gpu.Options{DefaultLimits: true})
 	require.NoError(t, err)
 	defer dev.Close()
-	c := &crowd{T: t, device: dev, config: parse(t, with(t, "", `{"custom_text": true, "init_logit_bias": -10}`))}
+	c := &crowd{T: t, device: dev, config: parse(t, cliptest.With(t, "", `{"custom_text": true, "init_logit_bias": -10}`))}
 	before := dev.MemoryInUse()
 	a, err := c.open()
 	require.NoError(t, err)
@@ -108,7 +110,7 @@ func TestACrowdOnOneDevice(t *testing.T) {
 	require.NoError(t, err)
 
 	var wg sync.WaitGroup
-	for _, m := range []Model{a, b} {
+	for _, m := range []*Model{a, b} {
 		for range 2 {
 			wg.Go(func() { assert.NoError(t, c.encode(m, rounds)) })
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/clip-wgpu/clip-wgpu/clip/internal/cliptest"
 	"github.com/clip-wgpu/clip-wgpu/weights"
 )
 
@@ -22,16 +23,16 @@ var (
 
 func TestLoadWarnsOfWhatIsNotFinite(t *testing.T) {
 	m := newModel(t, `{}`)
-	x := tensors(t, m)
-	set(t, x, "visual.ln_post.weight", []int{24}, 1, 1, nan)
-	set(t, x, "visual.ln_post.bias", []int{24}, 0, -inf)
-	got := load(t, folder(t, x, configOf(t, m)))
+	x := cliptest.Tensors(t, m.Parameters())
+	cliptest.Set(t, x, "visual.ln_post.weight", []int{24}, 1, 1, nan)
+	cliptest.Set(t, x, "visual.ln_post.bias", []int{24}, 0, -inf)
+	got := load(t, cliptest.Folder(t, x, configOf(t, m)))
 	assert.Equal(t, []string{"NaN in tensor visual.ln_post.weight (element 2)", "Inf in tensor visual.ln_post.bias (element 1)"}, got.Warnings())
 
 	for name := range x {
-		set(t, x, name, x[name].Shape, nan)
+		cliptest.Set(t, x, name, x[name].Shape, nan)
 	}
-	got = load(t, folder(t, x, configOf(t, m)))
+	got = load(t, cliptest.Folder(t, x, configOf(t, m)))
 	require.Len(t, got.Warnings(), 1)
 	assert.Regexp(t, fmt.Sprintf(`^NaN in tensor( \S+ \(element 0\),?){3} and %d more$`, len(x)-3), got.Warnings()[0])
 }
@@ -58,8 +59,8 @@ func TestNaNWeightsGiveNoAnswer(t *testing.T) {
 
 func nanIn(t *testing.T, file *weights.File, x weights.Tensor, config string) {
 	all := weights.NewMap(file.Tensors()...)
-	set(t, all, x.Name, x.Shape, slices.Repeat([]float32{nan}, x.Len())...)
-	m := load(t, folder(t, all, config))
+	cliptest.Set(t, all, x.Name, x.Shape, slices.Repeat([]float32{nan}, x.Len())...)
+	m := load(t, cliptest.Folder(t, all, config))
 	defer m.Close()
 	images, texts := randomImages(m, 2), randomTexts(m, 2)
 	features, imageErr := m.EncodeImage(t.Context(), images, true)
@@ -116,9 +117,9 @@ func TestNotFiniteItems(t *testing.T) {
 
 func TestLogitScaleOverflows(t *testing.T) {
 	m := newModel(t, `{}`)
-	x := tensors(t, m)
-	set(t, x, "logit_scale", nil, 100)
-	got := load(t, folder(t, x, configOf(t, m)))
+	x := cliptest.Tensors(t, m.Parameters())
+	cliptest.Set(t, x, "logit_scale", nil, 100)
+	got := load(t, cliptest.Folder(t, x, configOf(t, m)))
 	_, _, err := got.GetLogits(t.Context(), randomImages(m, 1), randomTexts(m, 1))
 	assert.EqualError(t, err, "NaN or Inf in the logits of item 0: the exponential of tensor logit_scale is +Inf")
 }
@@ -137,12 +138,12 @@ func TestWeightsBeyondTheirStorage(t *testing.T) {
 		value float32
 	}{{F16, -70000}, {BF16, 0x1.fffp127}} {
 		for _, name := range large {
-			x := tensors(t, m)
+			x := cliptest.Tensors(t, m.Parameters())
 			data := make([]float32, x[name].Len())
 			require.NoError(t, x[name].ReadF32(data, 0))
 			data[3] = c.value
-			set(t, x, name, x[name].Shape, data...)
-			source := folder(t, x, configOf(t, m))
+			cliptest.Set(t, x, name, x[name].Shape, data...)
+			source := cliptest.Folder(t, x, configOf(t, m))
 			got := load(t, source, WithCastDType(c.as))
 			assert.Equal(t, []string{fmt.Sprintf("stored in f32, as fewer bits cannot hold it: tensor %s (element 3 is %v)", name, c.value)}, got.Warnings())
 			if c.as == BF16 {
@@ -164,7 +165,7 @@ func TestWeightsTooSmallForTheirStorage(t *testing.T) {
 	m := newModel(t, `{}`)
 	want := encodeBoth(t, m)
 	for tower, name := range []string{"visual.proj", "text_projection"} {
-		x := tensors(t, m)
+		x := cliptest.Tensors(t, m.Parameters())
 		data := make([]float32, x[name].Len())
 		require.NoError(t, x[name].ReadF32(data, 0))
 		data[0] = 0
@@ -172,10 +173,10 @@ func TestWeightsTooSmallForTheirStorage(t *testing.T) {
 		for i := range data {
 			data[i] *= 0x1p-27
 		}
-		set(t, x, name, x[name].Shape, unchanged...)
-		want[tower] = encodeBoth(t, load(t, folder(t, x, configOf(t, m))))[tower]
-		set(t, x, name, x[name].Shape, data...)
-		got := load(t, folder(t, x, configOf(t, m)), WithCastDType(F16))
+		cliptest.Set(t, x, name, x[name].Shape, unchanged...)
+		want[tower] = encodeBoth(t, load(t, cliptest.Folder(t, x, configOf(t, m))))[tower]
+		cliptest.Set(t, x, name, x[name].Shape, data...)
+		got := load(t, cliptest.Folder(t, x, configOf(t, m)), WithCastDType(F16))
 		require.Len(t, got.Warnings(), 1)
 		assert.Contains(t, got.Warnings()[0], fmt.Sprintf("tensor %s (element 1 is %v)", name, data[1]))
 		features := encodeBoth(t, got)[tower]
@@ -185,7 +186,7 @@ func TestWeightsTooSmallForTheirStorage(t *testing.T) {
 	}
 }
 
-func encodeBoth(t *testing.T, m Model) [2]Tensor {
+func encodeBoth(t *testing.T, m *Model) [2]Tensor {
 	t.Helper()
 	image, err := m.EncodeImage(t.Context(), randomImages(m, 2), true)
 	require.NoError(t, err)

@@ -10,6 +10,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/clip-wgpu/clip-wgpu/clip/config"
+	"github.com/clip-wgpu/clip-wgpu/clip/internal/cliptest"
+	"github.com/clip-wgpu/clip-wgpu/clip/models"
 	"github.com/clip-wgpu/clip-wgpu/gpu"
 )
 
@@ -37,24 +40,24 @@ func TestMain(m *testing.M) {
 }
 
 // parse reads a config that is meant to be right.
-func parse(t testing.TB, data []byte) Config {
+func parse(t testing.TB, data []byte) config.Config {
 	t.Helper()
-	c, _, err := ParseConfig(data)
+	c, _, err := models.Parse(data)
 	require.NoError(t, err)
 	return c
 }
 
-// classes are the two kinds of model, as changes of the tiny config.
+// classes are the two kinds of model, as changes of the cliptest.Tiny config.
 var classes = []struct{ name, members string }{
 	{"CLIP", `{}`},
 	{"CustomTextCLIP", `{"custom_text": true, "init_logit_bias": -10}`},
 }
 
-// newModel makes a model of the tiny config with changes of its top level.
-func newModel(t testing.TB, members string, opts ...Option) Model {
+// newModel makes a model of the cliptest.Tiny config with changes of its top level.
+func newModel(t testing.TB, members string, opts ...Option) *Model {
 	t.Helper()
 	var c map[string]json.RawMessage
-	require.NoError(t, json.Unmarshal([]byte(tiny), &c))
+	require.NoError(t, json.Unmarshal([]byte(cliptest.Tiny), &c))
 	require.NoError(t, json.Unmarshal([]byte(members), &c))
 	data, err := json.Marshal(c)
 	require.NoError(t, err)
@@ -65,7 +68,7 @@ func newModel(t testing.TB, members string, opts ...Option) Model {
 }
 
 // randomImages are n images as the tower takes them.
-func randomImages(m Model, n int) Tensor {
+func randomImages(m *Model, n int) Tensor {
 	s := m.Config().VisionCfg.ImageSize
 	r := rand.New(rand.NewPCG(1, uint64(n)))
 	x := Tensor{Shape: []int{n, 3, s[0], s[1]}, Data: make([]float32, n*3*s[0]*s[1])}
@@ -76,7 +79,7 @@ func randomImages(m Model, n int) Tensor {
 }
 
 // randomTexts are n rows of the full context.
-func randomTexts(m Model, n int) [][]int32 {
+func randomTexts(m *Model, n int) [][]int32 {
 	c := m.Config().TextCfg
 	r := rand.New(rand.NewPCG(2, uint64(n)))
 	rows := make([][]int32, n)

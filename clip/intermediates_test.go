@@ -3,6 +3,7 @@ package clip
 import (
 	"testing"
 
+	"github.com/clip-wgpu/clip-wgpu/clip/internal/cliptest"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -39,7 +40,7 @@ func TestIndices(t *testing.T) {
 	}
 }
 
-// deep is a change of the tiny config to three blocks in each tower.
+// deep is a change of the cliptest.Tiny config to three blocks in each tower.
 const deep = `"vision_cfg": {"image_size": [16, 24], "layers": 3, "width": 24, "head_width": 12, "patch_size": 8},
 	"text_cfg": {"context_length": 8, "vocab_size": 90, "width": 24, "heads": 2, "layers": 3`
 
@@ -144,12 +145,12 @@ func TestIntermediatesOptions(t *testing.T) {
 
 func TestIntermediatesRefuse(t *testing.T) {
 	custom := newModel(t, `{"custom_text": true}`)
-	pooled := parse(t, with(t, "vision_cfg", `{"attentional_pool": true, "attn_pooler_heads": 4}`))
+	pooled := parse(t, cliptest.With(t, "vision_cfg", `{"attentional_pool": true, "attn_pooler_heads": 4}`))
 	wide, err := New(pooled, 1, WithDevice(device(t)))
 	require.NoError(t, err)
 	defer wide.Close()
 	for _, c := range []struct {
-		m    Model
+		m    *Model
 		o    IntermediatesOptions
 		want string
 	}{

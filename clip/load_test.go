@@ -16,61 +16,17 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/clip-wgpu/clip-wgpu/clip/checkpoint"
+	"github.com/clip-wgpu/clip-wgpu/clip/config"
+	emojiclip "github.com/clip-wgpu/clip-wgpu/clip/emoji-clip"
+	"github.com/clip-wgpu/clip-wgpu/clip/internal/cliptest"
+	"github.com/clip-wgpu/clip-wgpu/clip/posembed"
 	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
 	"github.com/clip-wgpu/clip-wgpu/clip/tokenizer"
 	"github.com/clip-wgpu/clip-wgpu/weights"
 )
 
-// tensors are the parameters of m as a checkpoint holds them.
-func tensors(t *testing.T, m Model) weights.Map {
-	t.Helper()
-	all := weights.Map{}
-	for name, p := range m.Parameters() {
-		data := make([]float32, p.Shape.Elems())
-		require.NoError(t, p.Source.ReadF32(data, 0))
-		x, err := weights.FromF32(name, p.Shape, data)
-		require.NoError(t, err)
-		all[name] = x
-	}
-	return all
-}
-
-// set puts a tensor of zeros, or of the given data, into m.
-func set(t *testing.T, m weights.Map, name string, shape []int, data ...float32) {
-	t.Helper()
-	n := 1
-	for _, d := range shape {
-		n *= d
-	}
-	x, err := weights.FromF32(name, shape, append(data, make([]float32, n-len(data))...))
-	require.NoError(t, err)
-	m[name] = x
-}
-
-// folder writes a model folder: the tensors, a config where it is not empty,
-// and more files by name.
-func folder(t *testing.T, m weights.Map, config string, files ...string) string {
-	t.Helper()
-	dir := t.TempDir()
-	var records []weights.Record
-	for _, x := range m {
-		dtype := weights.F32
-		if !x.DType.IsFloat() {
-			dtype = weights.I64
-		}
-		records = append(records, x.As(dtype))
-	}
-	require.NoError(t, weights.Save(filepath.Join(dir, "open_clip_model.safetensors"), records, weights.SaveOptions{}))
-	if config != "" {
-		files = append(files, "open_clip_config.json", config)
-	}
-	for i := 0; i < len(files); i += 2 {
-		require.NoError(t, os.WriteFile(filepath.Join(dir, files[i]), []byte(files[i+1]), 0o644))
-	}
-	return dir
-}
-
-func load(t *testing.T, source string, opts ...Option) Model {
+func load(t *testing.T, source string, opts ...Option) *Model {
 	t.Helper()
 	m, err := Load(t.Context(), source, append(opts, WithDevice(device(t)))...)
 	require.NoError(t, err)
@@ -78,7 +34,7 @@ func load(t *testing.T, source string, opts ...Option) Model {
 	return m
 }
 
-func configOf(t *testing.T, m Model) string {
+func configOf(t *testing.T, m *Model) string {
 	t.Helper()
 	data, err := json.Marshal(m.Config())
 	require.NoError(t, err)
@@ -86,7 +42,7 @@ func configOf(t *testing.T, m Model) string {
 }
 
 // assertSameModel compares what two models compute.
-func assertSameModel(t *testing.T, want, got Model) {
+func assertSameModel(t *testing.T, want, got *Model) {
 	t.Helper()
 	images, texts := randomImages(want, 2), randomTexts(want, 2)
 	a, err := want.Forward(t.Context(), &images, texts)
@@ -99,7 +55,7 @@ func assertSameModel(t *testing.T, want, got Model) {
 func TestLoadTakesAFolderOrAFile(t *testing.T) {
 	for _, class := range classes {
 		m := newModel(t, class.members)
-		dir := folder(t, tensors(t, m), configOf(t, m))
+		dir := cliptest.Folder(t, cliptest.Tensors(t, m.Parameters()), configOf(t, m))
 		for _, source := range []string{dir, dir + "/", filepath.Join(dir, "open_clip_model.safetensors")} {
 			got := load(t, source)
 			assert.Equal(t, source, got.Name())
@@ -112,7 +68,7 @@ func TestLoadTakesAFolderOrAFile(t *testing.T) {
 
 func TestLoadReadsThePreprocessing(t *testing.T) {
 	m := newModel(t, `{}`)
-	dir := folder(t, tensors(t, m), `{"model_cfg": `+tiny+`, "preprocess_cfg": {"mean": [0.1, 0.2, 0.3], "resize_mode": "squash"}}`)
+	dir := cliptest.Folder(t, cliptest.Tensors(t, m.Parameters()), `{"model_cfg": `+cliptest.Tiny+`, "preprocess_cfg": {"mean": [0.1, 0.2, 0.3], "resize_mode": "squash"}}`)
 	c := load(t, dir).Preprocess().Config()
 	assert.Equal(t, preprocess.Channels{0.1, 0.2, 0.3}, c.Mean)
 	assert.Equal(t, "squash", c.ResizeMode)
@@ -125,7 +81,7 @@ func TestLoadEmbedded(t *testing.T) {
 	assert.Equal(t, "emoji-clip", m.Name())
 	assert.Equal(t, 3014, m.Tokenizer().VocabSize())
 	assert.Equal(t, "bilinear", m.Preprocess().Config().Interpolation)
-	assertSameModel(t, m, load(t, Embedded))
+	assertSameModel(t, m, load(t, checkpoint.Embedded))
 	assertSameModel(t, m, load(t, "./emoji-clip"))
 }
 
@@ -143,25 +99,25 @@ func TestLoadNamesTensorsThatDoNotFit(t *testing.T) {
 				return strings.HasPrefix(name, "ln_final") || name == "visual.proj"
 			})
 		}, []string{"is missing (and 2 more)"}},
-		{"extra", func(x weights.Map) { set(t, x, "visual.extra", []int{2}) }, []string{"tensor visual.extra is not part of the model"}},
-		{"extra with an odd name", func(x weights.Map) { set(t, x, "a\nb", []int{2}) }, []string{`"a\nb" is not part`}},
-		{"another patch size", func(x weights.Map) { set(t, x, "visual.conv1.weight", []int{24, 3, 4, 4}) },
+		{"extra", func(x weights.Map) { cliptest.Set(t, x, "visual.extra", []int{2}) }, []string{"tensor visual.extra is not part of the model"}},
+		{"extra with an odd name", func(x weights.Map) { cliptest.Set(t, x, "a\nb", []int{2}) }, []string{`"a\nb" is not part`}},
+		{"another patch size", func(x weights.Map) { cliptest.Set(t, x, "visual.conv1.weight", []int{24, 3, 4, 4}) },
 			[]string{"tensor visual.conv1.weight: shape [24 3 4 4], the model's is [24 3 8 8]"}},
-		{"another width of positions", func(x weights.Map) { set(t, x, "positional_embedding", []int{8, 12}) },
+		{"another width of positions", func(x weights.Map) { cliptest.Set(t, x, "positional_embedding", []int{8, 12}) },
 			[]string{"positional_embedding: shape [8 12], the model's is [8 24]"}},
-		{"positions of no square", func(x weights.Map) { set(t, x, "visual.positional_embedding", []int{4, 24}) },
+		{"positions of no square", func(x weights.Map) { cliptest.Set(t, x, "visual.positional_embedding", []int{4, 24}) },
 			[]string{"visual.positional_embedding: shape [4 24], the model's is [5 24]"}},
-		{"a logit scale of two", func(x weights.Map) { set(t, x, "logit_scale", []int{2}) }, []string{"logit_scale: shape [2], the model's is []"}},
+		{"a logit scale of two", func(x weights.Map) { cliptest.Set(t, x, "logit_scale", []int{2}) }, []string{"logit_scale: shape [2], the model's is []"}},
 		{"integers", func(x weights.Map) {
 			x["ln_final.bias"], _ = weights.FromI64("ln_final.bias", []int{24}, make([]int64, 24))
 		}, []string{"ln_final.bias", "I64", "floating point"}},
-		{"both kinds", func(x weights.Map) { delete(x, "ln_final.bias"); set(t, x, "ln_final.beta", []int{24}) },
+		{"both kinds", func(x weights.Map) { delete(x, "ln_final.bias"); cliptest.Set(t, x, "ln_final.beta", []int{24}) },
 			[]string{"ln_final.bias is missing", "ln_final.beta is not part"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			x := tensors(t, m)
+			x := cliptest.Tensors(t, m.Parameters())
 			c.edit(x)
-			dir := folder(t, x, config)
+			dir := cliptest.Folder(t, x, config)
 			_, err := Load(t.Context(), dir, WithDevice(device(t)))
 			require.ErrorIs(t, err, weights.ErrMismatch)
 			for _, want := range append(c.want, dir) {
@@ -174,11 +130,11 @@ func TestLoadNamesTensorsThatDoNotFit(t *testing.T) {
 
 func TestLoadIgnoresIntegerBuffers(t *testing.T) {
 	m := newModel(t, `{}`)
-	x := tensors(t, m)
+	x := cliptest.Tensors(t, m.Parameters())
 	ids, err := weights.FromI64("text.embeddings.position_ids", []int{1, 3}, []int64{0, 1, 2})
 	require.NoError(t, err)
 	x[ids.Name] = ids
-	got := load(t, folder(t, x, configOf(t, m)))
+	got := load(t, cliptest.Folder(t, x, configOf(t, m)))
 	assert.Empty(t, got.Warnings())
 	assertSameModel(t, m, got)
 }
@@ -206,13 +162,13 @@ func TestLoadReadsDoubles(t *testing.T) {
 	file := bytes.Join([][]byte{binary.LittleEndian.AppendUint64(nil, uint64(len(text))), text, data}, nil)
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "model.safetensors"), file, 0o644))
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "config.json"), []byte(tiny), 0o644))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "config.json"), []byte(cliptest.Tiny), 0o644))
 	assertSameModel(t, m, load(t, dir))
 }
 
 func TestLoadWantsAConfig(t *testing.T) {
 	m := newModel(t, `{}`)
-	bare := folder(t, tensors(t, m), "")
+	bare := cliptest.Folder(t, cliptest.Tensors(t, m.Parameters()), "")
 	_, err := Load(t.Context(), bare)
 	assert.ErrorIs(t, err, fs.ErrNotExist)
 	assert.ErrorContains(t, err, "open_clip_config.json")
@@ -224,16 +180,16 @@ func TestLoadWantsAConfig(t *testing.T) {
 		kind             error
 		want             string
 	}{
-		{"Hugging Face's other models", "config.json", `{"architectures": ["BlipModel"], "model_type": "blip", "vision_config": {}}`, ErrUnsupported, "Hugging Face"},
-		{"Hugging Face's CLIP with ReLU", "config.json", `{"model_type": "clip", "text_config": {"hidden_act": "relu"}}`, ErrUnsupported, "relu"},
-		{"no JSON", "open_clip_config.json", `{"model_cfg": `, ErrConfig, "unexpected end"},
-		{"empty", "open_clip_config.json", ``, ErrConfig, "unexpected end"},
-		{"a list", "open_clip_config.json", `[]`, ErrConfig, "want a JSON object"},
-		{"of nothing", "open_clip_config.json", `{"model_cfg": {}}`, ErrConfig, `"embed_dim" is missing`},
-		{"CoCa", "open_clip_config.json", string(with(t, "", `{"multimodal_cfg": {}}`)), ErrUnsupported, "CoCa"},
-		{"odd preprocessing", "open_clip_config.json", `{"model_cfg": ` + tiny + `, "preprocess_cfg": {"resize_mode": "stretch"}}`, preprocess.ErrInvalidConfig, "stretch"},
+		{"Hugging Face's other models", "config.json", `{"architectures": ["BlipModel"], "model_type": "blip", "vision_config": {}}`, config.ErrUnsupported, "Hugging Face"},
+		{"Hugging Face's CLIP with ReLU", "config.json", `{"model_type": "clip", "text_config": {"hidden_act": "relu"}}`, config.ErrUnsupported, "relu"},
+		{"no JSON", "open_clip_config.json", `{"model_cfg": `, config.ErrConfig, "unexpected end"},
+		{"empty", "open_clip_config.json", ``, config.ErrConfig, "unexpected end"},
+		{"a list", "open_clip_config.json", `[]`, config.ErrConfig, "want a JSON object"},
+		{"of nothing", "open_clip_config.json", `{"model_cfg": {}}`, config.ErrConfig, `"embed_dim" is missing`},
+		{"CoCa", "open_clip_config.json", string(cliptest.With(t, "", `{"multimodal_cfg": {}}`)), config.ErrUnsupported, "CoCa"},
+		{"odd preprocessing", "open_clip_config.json", `{"model_cfg": ` + cliptest.Tiny + `, "preprocess_cfg": {"resize_mode": "stretch"}}`, preprocess.ErrInvalidConfig, "stretch"},
 	} {
-		dir := folder(t, tensors(t, m), "", c.file, c.text)
+		dir := cliptest.Folder(t, cliptest.Tensors(t, m.Parameters()), "", c.file, c.text)
 		_, err := Load(t.Context(), dir)
 		if assert.ErrorIs(t, err, c.kind, c.name) {
 			assert.ErrorContains(t, err, c.want)
@@ -245,7 +201,7 @@ func TestLoadWantsAConfig(t *testing.T) {
 
 func TestLoadWantsWeights(t *testing.T) {
 	dir := t.TempDir()
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "open_clip_config.json"), []byte(tiny), 0o644))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "open_clip_config.json"), []byte(cliptest.Tiny), 0o644))
 	pointer := filepath.Join(dir, "weights")
 	require.NoError(t, os.WriteFile(pointer, []byte("version https://git-lfs.github.com/spec/v1\n"), 0o644))
 	for _, c := range []struct {
@@ -266,14 +222,14 @@ func TestLoadWantsWeights(t *testing.T) {
 }
 
 func TestLoadReadsTheVocabularyBesideTheWeights(t *testing.T) {
-	vocab, err := embedded.ReadFile("emoji-clip/vocab.json")
+	vocab, err := emojiclip.Files.ReadFile("vocab.json")
 	require.NoError(t, err)
-	merges, err := embedded.ReadFile("emoji-clip/merges.txt")
+	merges, err := emojiclip.Files.ReadFile("merges.txt")
 	require.NoError(t, err)
 	m := newModel(t, `{}`)
-	x := tensors(t, m)
+	x := cliptest.Tensors(t, m.Parameters())
 
-	_, err = Load(t.Context(), folder(t, x, tiny, "vocab.json", string(vocab), "merges.txt", string(merges)), WithDevice(device(t)))
+	_, err = Load(t.Context(), cliptest.Folder(t, x, cliptest.Tiny, "vocab.json", string(vocab), "merges.txt", string(merges)), WithDevice(device(t)))
 	assert.ErrorIs(t, err, tokenizer.ErrVocabulary)
 	assert.ErrorContains(t, err, "3014 tokens, but the model's vocab_size is 90")
 	for _, files := range [][]string{
@@ -282,26 +238,26 @@ func TestLoadReadsTheVocabularyBesideTheWeights(t *testing.T) {
 		{"vocab.json", string(vocab[:1000]), "merges.txt", string(merges)},
 		{"bpe_simple_vocab_16e6.txt.gz", "not gzip"},
 	} {
-		dir := folder(t, x, tiny, files...)
+		dir := cliptest.Folder(t, x, cliptest.Tiny, files...)
 		_, err = Load(t.Context(), dir, WithDevice(device(t)))
 		assert.ErrorIs(t, err, tokenizer.ErrVocabulary)
 		assert.ErrorContains(t, err, files[0])
 		assert.ErrorContains(t, err, dir)
 	}
 
-	set(t, x, "token_embedding.weight", []int{3014, 24})
-	named := string(with(t, "text_cfg", `{"vocab_size": 3014, "hf_tokenizer_name": "someone/emoji"}`))
-	got := load(t, folder(t, x, named, "vocab.json", string(vocab), "merges.txt", string(merges)))
+	cliptest.Set(t, x, "token_embedding.weight", []int{3014, 24})
+	named := string(cliptest.With(t, "text_cfg", `{"vocab_size": 3014, "hf_tokenizer_name": "someone/emoji"}`))
+	got := load(t, cliptest.Folder(t, x, named, "vocab.json", string(vocab), "merges.txt", string(merges)))
 	assert.Equal(t, 3014, got.Tokenizer().VocabSize())
-	assert.Nil(t, load(t, folder(t, x, named)).Tokenizer())
+	assert.Nil(t, load(t, cliptest.Folder(t, x, named)).Tokenizer())
 }
 
 func TestLoadMovesTextNamesForCustomText(t *testing.T) {
 	m := newModel(t, `{}`)
 	custom := m.Config()
 	custom.CustomText = true
-	got := load(t, folder(t, tensors(t, m), configOf(t, m)), WithConfig(custom))
-	assert.IsType(t, (*CustomTextCLIP)(nil), got)
+	got := load(t, cliptest.Folder(t, cliptest.Tensors(t, m.Parameters()), configOf(t, m)), WithConfig(custom))
+	assert.Equal(t, "text", got.towers.TextScope())
 	assertSameModel(t, m, got)
 }
 
@@ -311,11 +267,11 @@ func TestLoadReshapesLogitConstants(t *testing.T) {
 		{`{"init_logit_bias": -3, "nonscalar_logit_scale": true}`, `{"init_logit_bias": 0}`},
 	} {
 		m, other := newModel(t, c.from), newModel(t, c.to)
-		assertSameModel(t, m, load(t, folder(t, tensors(t, m), configOf(t, other))))
+		assertSameModel(t, m, load(t, cliptest.Folder(t, cliptest.Tensors(t, m.Parameters()), configOf(t, other))))
 	}
 
 	m, other := newModel(t, `{}`), newModel(t, `{"init_logit_bias": -10}`)
-	got := load(t, folder(t, tensors(t, m), configOf(t, other)))
+	got := load(t, cliptest.Folder(t, cliptest.Tensors(t, m.Parameters()), configOf(t, other)))
 	bias, ok := got.LogitBias()
 	assert.True(t, ok)
 	assert.Zero(t, bias)
@@ -324,8 +280,8 @@ func TestLoadReshapesLogitConstants(t *testing.T) {
 func TestLoadResizesPositions(t *testing.T) {
 	for _, class := range classes {
 		m := newModel(t, class.members)
-		x := tensors(t, m)
-		dir := folder(t, x, configOf(t, m))
+		x := cliptest.Tensors(t, m.Parameters())
+		dir := cliptest.Folder(t, x, configOf(t, m))
 		got := load(t, dir, WithImageSize(40, 24), WithContextLength(5))
 		assert.Equal(t, preprocess.Size{40, 24}, got.Preprocess().Config().Size)
 		images, texts := randomImages(got, 2), randomTexts(got, 2)
@@ -339,9 +295,9 @@ func TestLoadResizesPositions(t *testing.T) {
 			require.NoError(t, x[name].ReadF32(old, 0))
 			switch {
 			case name == "visual.positional_embedding":
-				old = ResizePosEmbed(old, 24, Size{5, 3})
+				old = posembed.Resize(old, 24, config.Size{5, 3})
 			case strings.HasSuffix(name, "positional_embedding"):
-				old = ResizeTextPosEmbed(old, 24, 5)
+				old = posembed.ResizeText(old, 24, 5)
 			}
 			assert.Equal(t, old, data, name)
 		}
@@ -374,14 +330,50 @@ func TestResizeAgreesWithOpenCLIP(t *testing.T) {
 		var got []float32
 		if part[0] == "image" {
 			h, w, _ := strings.Cut(part[3], "x")
-			var grid Size
+			var grid config.Size
 			require.NoError(t, json.Unmarshal([]byte("["+h+","+w+"]"), &grid))
-			got = ResizePosEmbed(in, shape[1], grid)
+			got = posembed.Resize(in, shape[1], grid)
 		} else {
-			got = ResizeTextPosEmbed(in, shape[1], shape[0])
+			got = posembed.ResizeText(in, shape[1], shape[0])
 		}
 		assert.InDeltaSlice(t, want, got, tolerance, name)
 		compared++
 	}
 	assert.Equal(t, 10, compared)
+}
+
+// Save writes what the device holds now, not what the model was loaded from.
+func TestSaveWritesTheDevicesValues(t *testing.T) {
+	for _, c := range []CastDType{F32, Q8} {
+		m := newModel(t, `{"custom_text": true, "init_logit_bias": -10}`, WithCastDType(c))
+		images, texts := randomImages(m, 2), randomTexts(m, 2)
+		_, err := m.Forward(t.Context(), &images, texts) // parameters reach the device
+		require.NoError(t, err)
+		for name, p := range m.Parameters() {
+			if strings.HasSuffix(name, "ln_final.weight") {
+				changed := make([]float32, p.Shape.Elems())
+				for i := range changed {
+					changed[i] = float32(i%3) + 0.5
+				}
+				require.NoError(t, m.Store().Write(t.Context(), &p.State, changed))
+			}
+		}
+		want, err := m.Forward(t.Context(), &images, texts)
+		require.NoError(t, err)
+		dir := filepath.Join(t.TempDir(), "saved")
+		warnings, err := m.Save(t.Context(), dir, SaveOptions{DType: weights.F32})
+		require.NoError(t, err)
+		assert.Empty(t, warnings)
+		got := load(t, dir)
+		out, err := got.Forward(t.Context(), &images, texts)
+		require.NoError(t, err)
+		assert.Equal(t, m.Config(), got.Config())
+		assert.InDeltaSlice(t, want.ImageFeatures.Data, out.ImageFeatures.Data, 1e-6, string(c))
+		assert.InDeltaSlice(t, want.TextFeatures.Data, out.TextFeatures.Data, 1e-6, string(c))
+
+		_, err = m.Save(t.Context(), dir, SaveOptions{DType: weights.F32})
+		require.ErrorIs(t, err, fs.ErrExist)
+		_, err = m.Save(t.Context(), dir, SaveOptions{DType: weights.F16, Replace: true})
+		require.NoError(t, err)
+	}
 }

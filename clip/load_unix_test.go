@@ -12,6 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/clip-wgpu/clip-wgpu/clip/checkpoint"
+	"github.com/clip-wgpu/clip-wgpu/clip/internal/cliptest"
 	"github.com/clip-wgpu/clip-wgpu/weights"
 )
 
@@ -21,21 +23,21 @@ func TestLoadReadsOrdinaryFilesOnly(t *testing.T) {
 	pipe := func(path string) error { return unix.Mkfifo(path, 0o666) }
 	device := func(path string) error { return os.Symlink("/dev/zero", path) }
 	long := func(path string) error {
-		return os.WriteFile(path, []byte(tiny+strings.Repeat(" ", maxConfig)), 0o666)
+		return os.WriteFile(path, []byte(cliptest.Tiny+strings.Repeat(" ", 16<<20)), 0o666)
 	}
 	for _, name := range []string{"open_clip_config.json", "config.json", "preprocessor_config.json"} {
 		for _, c := range []struct {
 			create func(path string) error
 			want   string
 		}{{pipe, "not a regular file"}, {device, "not a regular file"}, {long, "at most 16777216 expected"}} {
-			dir := folder(t, tensors(t, m), "")
+			dir := cliptest.Folder(t, cliptest.Tensors(t, m.Parameters()), "")
 			path := filepath.Join(dir, name)
 			require.NoError(t, c.create(path))
 			var opts []Option
 			if name == "preprocessor_config.json" {
-				require.NoError(t, os.WriteFile(filepath.Join(dir, "config.json"), []byte(tiny), 0o666))
+				require.NoError(t, os.WriteFile(filepath.Join(dir, "config.json"), []byte(cliptest.Tiny), 0o666))
 			} else {
-				opts = []Option{WithConfigFrom(path)}
+				opts = []Option{With(checkpoint.Options{ConfigFrom: path})}
 			}
 			for _, opts := range [][]Option{nil, opts} {
 				_, err := Load(t.Context(), dir, opts...)
@@ -50,9 +52,9 @@ func TestLoadReadsOrdinaryFilesOnly(t *testing.T) {
 func TestConvertReadsOrdinaryFilesOnly(t *testing.T) {
 	m := newModel(t, `{}`)
 	for _, name := range []string{"tokenizer.json", "vocab.txt", "added_tokens.json", "tokenizer_config.json"} {
-		dir := folder(t, tensors(t, m), tiny)
+		dir := cliptest.Folder(t, cliptest.Tensors(t, m.Parameters()), cliptest.Tiny)
 		require.NoError(t, unix.Mkfifo(filepath.Join(dir, name), 0o666))
-		_, err := Convert(t.Context(), dir, filepath.Join(t.TempDir(), "out"), weights.F32, false)
+		_, err := checkpoint.Convert(t.Context(), dir, filepath.Join(t.TempDir(), "out"), checkpoint.SaveOptions{DType: weights.F32}, checkpoint.Options{})
 		assert.ErrorContains(t, err, filepath.Join(dir, name)+": not a regular file")
 	}
 }

@@ -30,14 +30,14 @@ func TestSimilarityOfAnyNumberOfTexts(t *testing.T) {
 	width := m.Config().EmbedDim
 	images := unitRows(3, width)
 	bias, _ := m.LogitBias()
-	programs := m.(*CustomTextCLIP).programs
+	programs := m.engine
 	loaded := map[int]int{}
 	for _, n := range []int{1, 2, 3, 4, 5, 8, maxTexts + 3} {
 		texts := unitRows(n, width)
 		logits, err := m.Similarity(t.Context(), images, texts)
 		require.NoError(t, err)
 		require.Equal(t, []int{3, n}, logits.Shape)
-		loaded[n] = len(programs.programs)
+		loaded[n] = len(programs.Loaded())
 		for i, got := range logits.Data {
 			dot := 0.0
 			for j := range width {

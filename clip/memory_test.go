@@ -1,26 +1,25 @@
 package clip
 
 import (
-	"maps"
-	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/clip-wgpu/clip-wgpu/clip/internal/engine"
 	"github.com/clip-wgpu/clip-wgpu/gpu"
 	"github.com/clip-wgpu/clip-wgpu/graph"
 )
 
 // openOwn makes a model of the tiny config on a device of its own.
-func openOwn(t *testing.T, o gpu.Options, members string, opts ...Option) (Model, *programCache) {
+func openOwn(t *testing.T, o gpu.Options, members string, opts ...Option) (*Model, *engine.Engine) {
 	t.Helper()
 	o.DefaultLimits = true
 	dev, err := gpu.Open(o)
 	require.NoError(t, err)
 	m := newModel(t, members, append(opts, WithDevice(dev))...)
 	require.NoError(t, dev.Close())
-	return m, m.(*CLIP).programs
+	return m, m.engine
 }
 
 // All batch sizes together need little more than the largest: an activation has
@@ -51,7 +50,7 @@ func TestBatchSizesShareMemory(t *testing.T) {
 func TestBatchesAreSplitToFitTheBudget(t *testing.T) {
 	free, _ := openOwn(t, gpu.Options{}, `{}`)
 	images := randomImages(free, 32)
-	encode := func(m Model, n int) (Tensor, error) { return m.EncodeImage(t.Context(), images.rows(0, n), true) }
+	encode := func(m *Model, n int) (Tensor, error) { return m.EncodeImage(t.Context(), images.rows(0, n), true) }
 	_, err := encode(free, 4)
 	require.NoError(t, err)
 	budget := free.Device().MemoryInUse()
@@ -67,7 +66,7 @@ func TestBatchesAreSplitToFitTheBudget(t *testing.T) {
 		assert.InDeltaSlice(t, want.Data, got.Data, 1e-5)
 	}
 	assert.LessOrEqual(t, tight.Device().MemoryInUse(), budget+1000)
-	assert.Equal(t, []string{"image normalize=true batch 4"}, slices.Collect(maps.Keys(programs.programs)))
+	assert.Equal(t, []string{"image length=0 normalize=true batch 4"}, programs.Loaded())
 	poor, _ := openOwn(t, gpu.Options{MaxMemory: 4<<20 + 20_000}, `{}`)
 	_, err = encode(poor, 32)
 	var refused *gpu.MemoryError
@@ -80,7 +79,7 @@ func TestBatchesAreSplitToFitTheBudget(t *testing.T) {
 func TestIdleProgramsMakeRoom(t *testing.T) {
 	free, _ := openOwn(t, gpu.Options{}, `{}`)
 	images := randomImages(free, 32)
-	encode := func(m Model, n int) {
+	encode := func(m *Model, n int) {
 		_, err := m.EncodeImage(t.Context(), images.rows(0, n), true)
 		require.NoError(t, err)
 	}
@@ -89,9 +88,9 @@ func TestIdleProgramsMakeRoom(t *testing.T) {
 	for range 2 {
 		encode(tight, 32)
 		encode(tight, 1)
-		assert.Len(t, programs.programs, 1)
+		assert.Len(t, programs.Loaded(), 1)
 	}
-	assert.Empty(t, programs.limits)
+	assert.Empty(t, programs.BatchLimits())
 }
 
 // While others hold the device's memory, batches are smaller and nothing is
@@ -99,7 +98,7 @@ func TestIdleProgramsMakeRoom(t *testing.T) {
 func TestBatchesGrowWithTheMemory(t *testing.T) {
 	free, _ := openOwn(t, gpu.Options{}, `{}`)
 	images, texts := randomImages(free, 32), randomTexts(free, 1)
-	encode := func(m Model) {
+	encode := func(m *Model) {
 		_, err := m.EncodeText(t.Context(), texts, true)
 		require.NoError(t, err)
 		_, err = m.EncodeImage(t.Context(), images, true)
@@ -107,22 +106,22 @@ func TestBatchesGrowWithTheMemory(t *testing.T) {
 	}
 	encode(free)
 	budget := free.Device().MemoryInUse()
-	const whole = "image normalize=true batch 32"
+	const whole = "image length=0 normalize=true batch 32"
 
 	m, programs := openOwn(t, gpu.Options{MaxMemory: budget}, `{}`)
 	others := m.Device().NewStore()
 	hog := &graph.State{Name: "hog", Spec: graph.Spec{Shape: graph.Shape{20_000}}}
 	require.NoError(t, others.Write(t.Context(), hog, make([]float32, 20_000)))
 	encode(m)
-	small := maps.Clone(programs.programs)
+	small := programs.Loaded()
 	require.NotContains(t, small, whole)
 	assert.Contains(t, small, "text length=8 normalize=true batch 1")
 	encode(m)
-	assert.Equal(t, small, programs.programs)
+	assert.Equal(t, small, programs.Loaded())
 
 	require.NoError(t, others.Close())
 	encode(m)
-	assert.Contains(t, programs.programs, whole)
+	assert.Contains(t, programs.Loaded(), whole)
 	assert.LessOrEqual(t, m.Device().MemoryInUse(), budget)
 }
 
@@ -132,10 +131,10 @@ func TestBatchesAreSplitToFitABinding(t *testing.T) {
 	images := randomImages(m, 64)
 	got, err := m.EncodeImage(t.Context(), images, true)
 	require.NoError(t, err)
-	for _, limit := range programs.limits {
+	for _, limit := range programs.BatchLimits() {
 		assert.Equal(t, 32, limit)
 	}
-	assert.Len(t, programs.limits, 1)
+	assert.Len(t, programs.BatchLimits(), 1)
 	one, err := m.EncodeImage(t.Context(), images.rows(40, 41), true)
 	require.NoError(t, err)
 	assert.InDeltaSlice(t, one.Data, got.rows(40, 41).Data, 1e-5)

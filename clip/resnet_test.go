@@ -9,12 +9,14 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/clip-wgpu/clip-wgpu/clip/checkpoint"
+	"github.com/clip-wgpu/clip-wgpu/clip/config"
 	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/clip-wgpu/clip-wgpu/weights"
 )
 
 // resNetRecords are the weights of the recorded ModifiedResNet.
-func resNetRecords(t *testing.T) (Config, []weights.Record) {
+func resNetRecords(t *testing.T) (config.Config, []weights.Record) {
 	t.Helper()
 	config, err := os.ReadFile(filepath.Join(oracle, "modified_resnet", "config.json"))
 	require.NoError(t, err)
@@ -58,7 +60,7 @@ func TestBatchNormCounters(t *testing.T) {
 
 	for _, dtype := range []weights.DType{weights.F32, weights.F16} {
 		folder := filepath.Join(t.TempDir(), "folder")
-		_, err := Convert(t.Context(), path, folder, dtype, false, WithConfig(cfg))
+		_, err := checkpoint.Convert(t.Context(), path, folder, checkpoint.SaveOptions{DType: dtype}, checkpoint.Options{Config: &cfg})
 		require.NoError(t, err)
 		f, err := weights.Open(folder)
 		require.NoError(t, err)
@@ -127,7 +129,7 @@ func TestModifiedResNetHasOneImageSize(t *testing.T) {
 func TestModifiedResNetOddSizes(t *testing.T) {
 	cfg, _ := resNetRecords(t)
 	for _, side := range []int{64, 65, 94} {
-		cfg.VisionCfg.ImageSize = Size{side, side}
+		cfg.VisionCfg.ImageSize = config.Size{side, side}
 		m, err := New(cfg, 1, WithDevice(device(t)))
 		require.NoError(t, err)
 		x, err := m.EncodeImage(t.Context(), randomImages(m, 2), true)

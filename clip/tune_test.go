@@ -5,6 +5,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -12,16 +13,13 @@ import (
 // TestTune measures every kernel that the towers could choose.
 func TestTune(t *testing.T) {
 	m := newModel(t, `{}`)
-	e := m.(*CLIP).engine
 	want := map[string][]string{}
 	offer := func(class string, candidates []string) string {
 		want[class] = slices.Sorted(slices.Values(candidates))
 		return ""
 	}
-	for _, task := range []task{e.imageTask(), e.textTask(e.text.ContextLength)} {
-		_, err := e.compile(task, 1, offer)
-		require.NoError(t, err)
-	}
+	_, _, err := m.towers.Programs(1, choosing(m, offer))
+	require.NoError(t, err)
 	var runs []int
 	tuning, err := m.Tune(t.Context(), []int{1}, func(done, total int) { runs = append(runs, total-done) })
 	require.NoError(t, err)
@@ -39,29 +37,24 @@ func TestTune(t *testing.T) {
 // What is fastest for a batch is not what is fastest for another, so their times
 // are apart.
 func TestClassesOfBatchesDiffer(t *testing.T) {
-	e := newModel(t, `{}`).(*CLIP).engine
+	m := newModel(t, `{}`)
 	seen := map[string]int{} // a batch by class
 	for _, batch := range []int{1, 8} {
-		for _, task := range []task{e.imageTask(), e.textTask(e.text.ContextLength)} {
-			_, err := e.compile(task, batch, func(class string, _ []string) string {
-				if seen[class] == 0 {
-					seen[class] = batch
-				}
-				assert.Equal(t, seen[class], batch, class)
-				return ""
-			})
-			require.NoError(t, err)
-		}
+		_, _, err := m.towers.Programs(batch, choosing(m, func(class string, _ []string) string {
+			if seen[class] == 0 {
+				seen[class] = batch
+			}
+			assert.Equal(t, seen[class], batch, class)
+			return ""
+		}))
+		require.NoError(t, err)
 	}
 }
 
-// Of several times the least counts, so all candidates of a class get nearly as
-// many, whatever other classes offer.
-func TestTuneRoundsAreShared(t *testing.T) {
-	times := map[string]int{}
-	for round := range 5 {
-		r := tuneRound{round: round, taken: map[string]string{}}
-		times[r.choose("class", []string{"a", "b"})]++
+// choosing prepares graphs for m's device, with kernels that choose takes.
+func choosing(m *Model, choose func(class string, candidates []string) string) func(*graph.Graph) {
+	return func(g *graph.Graph) {
+		m.engine.Prepare(g)
+		g.Variants = choose
 	}
-	assert.Equal(t, map[string]int{"a": 3, "b": 2}, times)
 }

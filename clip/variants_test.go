@@ -9,6 +9,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/clip-wgpu/clip-wgpu/clip/models"
+	"github.com/clip-wgpu/clip-wgpu/clip/towers"
+	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/clip-wgpu/clip-wgpu/weights"
 )
 
@@ -17,7 +20,7 @@ import (
 // storage of weights is for the tables of package tests.)
 func TestVariants(t *testing.T) {
 	const oracle, tolerance = "../tests/testdata/oracle/vit_openai_tiny/", 5e-5 // of meta.json
-	config, err := os.ReadFile(oracle + "config.json")
+	cfg, err := os.ReadFile(oracle + "config.json")
 	require.NoError(t, err)
 	images := readTensor(t, oracle+"inputs.safetensors", "image")
 	texts := readTokens(t, oracle+"inputs.safetensors", "text")
@@ -28,21 +31,18 @@ func TestVariants(t *testing.T) {
 		var most, ran int
 		for round := 0; round == 0 || round < most; round++ {
 			t.Run(fmt.Sprint(c, " ", round), func(t *testing.T) {
-				m, err := Load(t.Context(), oracle+"model.safetensors", WithConfig(parse(t, config)), WithDevice(device(t)), WithCastDType(c))
+				m, err := Load(t.Context(), oracle+"model.safetensors", WithConfig(parse(t, cfg)), WithDevice(device(t)), WithCastDType(c))
 				require.NoError(t, err)
 				defer m.Close()
-				e := m.(*CLIP).engine
-				e.tuning = device(t).NewTuning()
+				m.engine.Tuning = device(t).NewTuning()
 				force := func(class string, candidates []string) string {
 					most = max(most, len(candidates))
-					e.tuning.Add(class, candidates[round%len(candidates)], 1)
+					m.engine.Tuning.Add(class, candidates[round%len(candidates)], 1)
 					return ""
 				}
 				for batch := 1; batch <= len(texts); batch *= 2 { // the batches that run makes of three
-					for _, task := range []task{e.imageTask(), e.textTask(e.text.ContextLength)} {
-						_, err := e.compile(task, batch, force)
-						require.NoError(t, err)
-					}
+					_, _, err := m.towers.Programs(batch, choosing(m, force))
+					require.NoError(t, err)
 				}
 				image, err := m.EncodeImage(t.Context(), images, true)
 				require.NoError(t, err)
@@ -111,16 +111,16 @@ func farthest(a, b Tensor) (d float64) {
 // TestDispatches holds the kernels of a tower to what GPUs are to be given: nine
 // a block and a few around the blocks, or seven where attention is one kernel.
 func TestDispatches(t *testing.T) {
-	c, err := ModelConfig("ViT-B-32")
+	c, err := models.Config("ViT-B-32")
 	require.NoError(t, err)
-	_, e, err := build(c)
+	m, err := towers.Build(c)
 	require.NoError(t, err)
 	for variant, most := range map[string]int{"three passes": 120, "one pass": 95} {
-		for _, task := range []task{e.imageTask(), e.textTask(e.text.ContextLength)} {
-			p, err := e.compile(task, 1, func(string, []string) string { return variant })
-			require.NoError(t, err)
-			assert.LessOrEqual(t, len(p.Steps), most, "%s tower, attention in %s", task.key, variant)
-			assert.LessOrEqual(t, float64(p.ArenaBytes()), 1.1*float64(p.ArenaBound), "%s tower, attention in %s", task.key, variant)
+		image, text, err := m.Programs(1, func(g *graph.Graph) { g.Variants = func(string, []string) string { return variant } })
+		require.NoError(t, err)
+		for tower, p := range map[string]*graph.Program{"image": image, "text": text} {
+			assert.LessOrEqual(t, len(p.Steps), most, "%s tower, attention in %s", tower, variant)
+			assert.LessOrEqual(t, float64(p.ArenaBytes()), 1.1*float64(p.ArenaBound), "%s tower, attention in %s", tower, variant)
 		}
 	}
 }

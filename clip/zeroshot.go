@@ -11,12 +11,17 @@ import (
 	"github.com/clip-wgpu/clip-wgpu/clip/towers"
 )
 
+// TextEncoder is what ZeroShotClassifier needs of a *Model.
+type TextEncoder interface {
+	EncodeTexts(ctx context.Context, texts []string) (Tensor, error)
+}
+
 // ZeroShotClassifier returns the text features of classes, [classes,
 // embed_dim]: for each class the mean of the unit features of all templates,
 // made a unit vector again (build_zero_shot_classifier of open_clip's
 // zero_shot_classifier.py, transposed). A template holds "{}" for the class
 // name; none means the names alone.
-func ZeroShotClassifier(ctx context.Context, m *Model, classes, templates []string) (Tensor, error) {
+func ZeroShotClassifier(ctx context.Context, m TextEncoder, classes, templates []string) (Tensor, error) {
 	texts, err := Prompts(classes, templates)
 	if err != nil {
 		return Tensor{}, err

@@ -6,13 +6,14 @@ import (
 	"math"
 	"testing"
 
+	"github.com/clip-wgpu/clip-wgpu/clip/checkpoint"
 	"github.com/clip-wgpu/clip-wgpu/clip/tokenizer"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
 func TestZeroShotClassifierAveragesTemplates(t *testing.T) {
-	m, err := Load(t.Context(), Embedded, WithDevice(device(t)))
+	m, err := Load(t.Context(), checkpoint.Embedded, WithDevice(device(t)))
 	require.NoError(t, err)
 	defer m.Close()
 	templates := []string{"a {}", "the picture of a {}"}
@@ -57,7 +58,7 @@ func TestProbabilities(t *testing.T) {
 }
 
 // oddText is a model whose tokenizer fails on the last of four texts.
-type oddText struct{ Model }
+type oddText struct{ *Model }
 
 func (oddText) EncodeTexts(_ context.Context, texts []string) (Tensor, error) {
 	return Tensor{}, &tokenizer.TextError{Index: 3, Err: errors.New("planted")}

@@ -34,9 +34,31 @@ var mayImport = map[string][]string{
 	"clip/tokenizer":      {"internal/guard", "internal/smallfile", "internal/strictjson"},
 	"clip/preprocess":     {"internal/guard", "internal/strictjson"},
 	"clip/hub":            {"weights", "internal/atomicfile", "internal/smallfile"},
-	"clip":                {"clip/tokenizer", "clip/preprocess", "clip/hub", "internal/await", "internal/guard", "internal/smallfile", "internal/strictjson", "graph", "layers", "ops", "weights", "gpu"},
-	"train":               {"clip", "internal/await", "graph", "ops", "gpu"},
+	"clip/posembed":       {},
+	"clip/emoji-clip":     {},
+	"clip/config":         {"clip/internal/check", "clip/internal/timm", "clip/tokenizer", "internal/guard", "internal/strictjson", "weights"},
+	"clip/towers": {"clip/config", "clip/internal/check", "clip/internal/timm", "clip/posembed", "graph", "internal/guard", "internal/strictjson", "layers", "ops",
+		"weights"},
+	"clip/models": {"clip/config", "clip/preprocess", "clip/towers"},
+	"clip/checkpoint": {"clip/config", "clip/emoji-clip", "clip/hub", "clip/internal/check", "clip/internal/finite", "clip/models", "clip/preprocess", "clip/tokenizer",
+		"clip/towers", "graph", "internal/smallfile", "layers", "weights"},
+	"clip": {"clip/checkpoint", "clip/config", "clip/internal/check", "clip/internal/engine", "clip/internal/finite", "clip/preprocess", "clip/tokenizer", "clip/towers",
+		"gpu", "graph", "internal/await", "ops", "weights"},
+	"train": {"clip", "clip/config", "clip/towers", "internal/await", "graph", "ops", "gpu"},
 }
+
+// inside are the arrows of packages that others cannot import, where they are more
+// than those to the shared ones: the engine knows neither CLIP nor its families.
+var inside = map[string][]string{
+	"clip/internal/check":    {},
+	"clip/internal/finite":   {},
+	"clip/internal/timm":     {},
+	"clip/internal/cliptest": {"graph", "weights"},
+	"clip/internal/engine":   {"gpu", "graph", "internal/await"},
+}
+
+// needGPU are the packages that do not build without cgo, the binding's language.
+var needGPU = []string{"gpu", "clip", "clip/internal/engine", "train"}
 
 func TestImportsFollowTheArrows(t *testing.T) {
 	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, module+"...").Output()
@@ -50,7 +72,9 @@ func TestImportsFollowTheArrows(t *testing.T) {
 		home, _, internal := strings.Cut(pkg, "/internal/")
 		allowed, ok := mayImport[home]
 		if internal {
-			allowed = []string{"internal/strictjson"}
+			if allowed, ok = inside[pkg]; !ok {
+				allowed, ok = []string{"internal/strictjson"}, true
+			}
 		}
 		if !assert.True(t, ok, "package %s has no place among the arrows", pkg) {
 			continue
@@ -65,4 +89,20 @@ func TestImportsFollowTheArrows(t *testing.T) {
 			}
 		}
 	}
+}
+
+// What needs no GPU builds where there is no C compiler either.
+func TestNoCgoWithoutGPU(t *testing.T) {
+	list := exec.Command("go", "list", "-f", `{{.ImportPath}}`, "-deps", module+"clip/checkpoint", module+"clip/models", module+"layers")
+	list.Env = append(list.Environ(), "CGO_ENABLED=0")
+	out, err := list.Output()
+	require.NoError(t, err)
+	for pkg := range strings.Lines(string(out)) {
+		ours, is := strings.CutPrefix(strings.TrimSpace(pkg), module)
+		assert.False(t, is && slices.Contains(needGPU, ours), "%s is needed", ours)
+	}
+	build := exec.Command("go", "vet", module+"clip/checkpoint", module+"clip/models", module+"layers")
+	build.Env = append(build.Environ(), "CGO_ENABLED=0")
+	text, err := build.CombinedOutput()
+	require.NoError(t, err, "%s", text)
 }

@@ -16,7 +16,6 @@ import (
 	"github.com/clip-wgpu/clip-wgpu/clip/config"
 	"github.com/clip-wgpu/clip-wgpu/clip/models"
 	"github.com/clip-wgpu/clip-wgpu/gpu"
-	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/clip-wgpu/clip-wgpu/weights"
 )
 
@@ -227,16 +226,6 @@ func TestTrainingRefusesDropout(t *testing.T) {
 		require.ErrorIs(t, err, config.ErrUnsupported)
 		assert.ErrorContains(t, err, name)
 		require.NoError(t, m.Close())
-	}
-}
-
-func TestDecaySparesTimmsEmbeddings(t *testing.T) {
-	for name, want := range map[string]bool{
-		"visual.trunk.pos_embed": false, "visual.trunk.cls_token": false, "visual.trunk.reg_token": false,
-		"visual.trunk.attn_pool.latent": true, "visual.trunk.patch_embed.proj.weight": true, "text.positional_embedding": false,
-	} {
-		p := &graph.Param{State: graph.State{Name: name, Spec: graph.Spec{Shape: graph.Shape{1, 2, 3}}}}
-		assert.Equal(t, want, decays(p), name)
 	}
 }
 

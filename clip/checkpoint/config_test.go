@@ -8,6 +8,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/clip-wgpu/clip-wgpu/clip/internal/cliptest"
+	"github.com/clip-wgpu/clip-wgpu/clip/models"
 	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
 	"github.com/clip-wgpu/clip-wgpu/internal/torchtest"
 )
@@ -18,8 +20,8 @@ func TestConfigByName(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "w.pt")
 	weights := torchtest.Dict{{Key: "logit_scale", Value: torchtest.F32(nil, []float32{1})}}
 	require.NoError(t, os.WriteFile(file, torchtest.Save(weights), 0o666))
-	find := func(config string) *checkpoint {
-		c, err := openCheckpoint(file, newOptions([]Option{WithConfigFrom(config)}))
+	find := func(config string) *files {
+		c, err := openFiles(file, &Options{ConfigFrom: config})
 		require.NoError(t, err)
 		t.Cleanup(func() { c.file.Close() })
 		return c
@@ -38,37 +40,36 @@ func TestConfigByName(t *testing.T) {
 	assert.Empty(t, c.warnings)
 
 	for name, mean := range map[string]float64{"ViT-B-16-SigLIP": 0.5, "ViT-B-32": preprocess.OpenAIDatasetMean[0]} {
-		_, entry, err := findModel(name)
+		entry, err := models.Find(name)
 		require.NoError(t, err)
-		require.NotNil(t, entry.commonPreprocess(), name)
-		assert.Equal(t, mean, entry.commonPreprocess().Mean[0], name)
+		require.NotNil(t, entry.Preprocess(), name)
+		assert.Equal(t, mean, entry.Preprocess().Mean[0], name)
 	}
-	differ := modelEntry{Pretrained: map[string]Pretrained{"a": {ResizeMode: "squash"}, "b": {}}}
-	assert.Nil(t, differ.commonPreprocess())
+	differ := models.Entry{Pretrained: map[string]models.Pretrained{"a": {ResizeMode: "squash"}, "b": {}}}
+	assert.Nil(t, differ.Preprocess())
 }
 
 // What open_clip drops is dropped with a warning, what it refuses is refused.
 func TestLoadTreatsUnknownKeysAsOpenCLIP(t *testing.T) {
-	m := newModel(t, `{}`)
-	all := tensors(t, m)
-	text := func(change string) string { return string(with(t, "text_cfg", change)) }
+	all := cliptest.Tensors(t, tinyModel(t).Model.Parameters())
+	text := func(change string) string { return string(cliptest.With(t, "text_cfg", change)) }
 	for _, c := range []struct{ config, warning string }{
-		{`{"model_cfg": ` + tiny + `, "preprocess_cfg": {"sharpen": 1, "crop_pct": 0.9, "two\nlines": 0}}`, `preprocess_cfg: ignored, as by open_clip: crop_pct, sharpen, "two\nlines"`},
-		{`{"model_cfg": ` + tiny + `, "preprocess_cfg": null}`, ""},
-		{`{"model_cfg": ` + tiny + `, "preprocess_cfg": {}, "license": "mit", "tags": []}`, "open_clip_config.json: ignored, as by open_clip: license, tags"},
-		{`{"output_dict": true, ` + tiny[1:], ""},
+		{`{"model_cfg": ` + cliptest.Tiny + `, "preprocess_cfg": {"sharpen": 1, "crop_pct": 0.9, "two\nlines": 0}}`, `preprocess_cfg: ignored, as by open_clip: crop_pct, sharpen, "two\nlines"`},
+		{`{"model_cfg": ` + cliptest.Tiny + `, "preprocess_cfg": null}`, ""},
+		{`{"model_cfg": ` + cliptest.Tiny + `, "preprocess_cfg": {}, "license": "mit", "tags": []}`, "open_clip_config.json: ignored, as by open_clip: license, tags"},
+		{`{"output_dict": true, ` + cliptest.Tiny[1:], ""},
 		{text(`{"tokenizer_kwargs": {"reduction_mask": "syntax", "clean": "canonicalize"}}`), "text_cfg.tokenizer_kwargs.reduction_mask is ignored: texts that are too long are cut at their ends"},
 		{text(`{"tokenizer_kwargs": {"reduction_mask": ""}}`), ""},
 		{text(`{"tokenizer_kwargs": {"additional_special_tokens": []}}`), ""},
 		{text(`{"tokenizer_kwargs": {"additional_special_tokens": null}}`), ""},
 		{text(`{"hf_tokenizer_name": "x", "tokenizer_kwargs": {"strip_sep_token": false, "reduction_mask": "simple", "verbose": 1}}`), "text_cfg.tokenizer_kwargs: ignored, as by open_clip: reduction_mask, verbose"},
 	} {
-		got, err := Load(t.Context(), folder(t, all, "", "open_clip_config.json", c.config))
+		got, err := Open(t.Context(), cliptest.Folder(t, all, "", "open_clip_config.json", c.config), Options{})
 		require.NoError(t, err, c.config)
 		if c.warning == "" {
-			assert.Empty(t, got.Warnings(), c.config)
+			assert.Empty(t, got.Warnings, c.config)
 		} else {
-			assert.Equal(t, []string{c.warning}, got.Warnings())
+			assert.Equal(t, []string{c.warning}, got.Warnings)
 		}
 		require.NoError(t, got.Close())
 	}
@@ -78,12 +79,22 @@ func TestLoadTreatsUnknownKeysAsOpenCLIP(t *testing.T) {
 		text(`{"tokenizer_kwargs": {"verbose": 1}}`):                                     `"verbose"`,
 		text(`{"tokenizer_kwargs": {"reduction_mask": "first"}}`):                        "text_cfg.tokenizer_kwargs.reduction_mask",
 		text(`{"hf_tokenizer_name": "x", "tokenizer_kwargs": {"padding_side": "left"}}`): "text_cfg.tokenizer_kwargs.padding_side is not supported",
-		text(`{"crop_pct": 1}`):                          `"crop_pct"`,
-		string(with(t, "vision_cfg", `{"crop_pct": 1}`)): `"crop_pct"`,
-		string(with(t, "", `{"cast_dtype": "fp16"}`)):    `"cast_dtype"`,
+		text(`{"crop_pct": 1}`):                                   `"crop_pct"`,
+		string(cliptest.With(t, "vision_cfg", `{"crop_pct": 1}`)): `"crop_pct"`,
+		string(cliptest.With(t, "", `{"cast_dtype": "fp16"}`)):    `"cast_dtype"`,
 	} {
-		_, err := Load(t.Context(), folder(t, all, "", "open_clip_config.json", config))
+		_, err := Open(t.Context(), cliptest.Folder(t, all, "", "open_clip_config.json", config), Options{})
 		require.ErrorContains(t, err, want)
 		assert.ErrorContains(t, err, "open_clip_config.json")
 	}
+}
+
+// tinyModel is the tiny config with random weights.
+func tinyModel(t *testing.T) *Checkpoint {
+	t.Helper()
+	cfg, _, err := models.Parse([]byte(cliptest.Tiny))
+	require.NoError(t, err)
+	c, err := New(cfg, 1, Options{})
+	require.NoError(t, err)
+	return c
 }

@@ -10,18 +10,19 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/clip-wgpu/clip-wgpu/clip/internal/cliptest"
 	"github.com/clip-wgpu/clip-wgpu/internal/hubtest"
 )
 
 func TestLoadTokenizerNeedsNoWeights(t *testing.T) {
-	model, err := Load(t.Context(), Embedded, WithDevice(device(t)))
+	model, err := Open(t.Context(), Embedded, Options{})
 	require.NoError(t, err)
 	defer model.Close()
 	texts := []string{"a red apple", "Guitar!"}
-	want, err := model.Tokenizer().Tokenize(texts, model.Config().TextCfg.ContextLength)
+	want, err := model.Tokenizer.Tokenize(texts, model.Model.Config.TextCfg.ContextLength)
 	require.NoError(t, err)
 
-	files := folderFiles(t, Embedded)
+	files := cliptest.Files(t, "../emoji-clip")
 	delete(files, "open_clip_model.safetensors")
 	s := hubtest.New(t, map[string]map[string][]byte{"org/emoji": files})
 	s.Environment(t)
@@ -30,7 +31,7 @@ func TestLoadTokenizerNeedsNoWeights(t *testing.T) {
 		require.NoError(t, os.WriteFile(filepath.Join(folder, name), data, 0o666))
 	}
 	for _, source := range []string{"", Embedded, folder, localPrefix + folder, "hf-hub:org/emoji", "org/emoji", s.URL + "/org/emoji/tree/main"} {
-		tok, length, err := LoadTokenizer(t.Context(), source)
+		tok, length, _, err := LoadTokenizer(t.Context(), source, Options{})
 		require.NoError(t, err, source)
 		assert.Equal(t, 16, length)
 		rows, err := tok.Tokenize(texts, length)
@@ -39,11 +40,10 @@ func TestLoadTokenizerNeedsNoWeights(t *testing.T) {
 	}
 
 	coca := t.TempDir() // a model that cannot be built
-	_, entry, err := findModel("coca_ViT-B-32")
-	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(filepath.Join(coca, "open_clip_config.json"), entry.Config, 0o666))
+	cocaConfig := `{"embed_dim": 512, "multimodal_cfg": {"context_length": 76}, "vision_cfg": {}, "text_cfg": {"context_length": 76}}`
+	require.NoError(t, os.WriteFile(filepath.Join(coca, "open_clip_config.json"), []byte(cocaConfig), 0o666))
 	for source, length := range map[string]int{coca: 76, "ViT-B-32": 77, "RN50:openai": 77, "EVA02-B-16": 77, "coca_ViT-B-32": 76} {
-		tok, n, err := LoadTokenizer(t.Context(), source)
+		tok, n, _, err := LoadTokenizer(t.Context(), source, Options{})
 		require.NoError(t, err, source)
 		assert.Equal(t, length, n, source)
 		assert.Equal(t, 49408, tok.VocabSize())
@@ -57,17 +57,17 @@ func TestLoadTokenizerThatAConfigNames(t *testing.T) {
 	})
 	s.Environment(t)
 	for _, source := range []string{"ViT-B-16-SigLIP", "ViT-B-16-SigLIP:webli"} {
-		_, _, err := LoadTokenizer(t.Context(), source)
+		_, _, _, err := LoadTokenizer(t.Context(), source, Options{})
 		assert.ErrorContains(t, err, "tokenizer.json", source)
 	}
-	_, _, err := LoadTokenizer(t.Context(), "hf-hub:org/own")
+	_, _, _, err := LoadTokenizer(t.Context(), "hf-hub:org/own", Options{})
 	assert.ErrorContains(t, err, "tokenizer of hf-hub:org/own")
 	assert.ErrorContains(t, err, "org/none")
 	for _, r := range s.Requests() {
 		assert.False(t, strings.HasSuffix(r, ".safetensors") || strings.HasSuffix(r, ".bin"), "no weights are asked for: %s", r)
 	}
 	for source, part := range map[string]string{"no-model": "near it are", t.TempDir(): "", "hf-hub:org/none": "404", "ViT-B-32:openay": "openai", "EVA02-B-16:openai": "no such pretrained tag", "CLAP-HTSAT-tiny": "not supported"} {
-		_, _, err := LoadTokenizer(t.Context(), source)
+		_, _, _, err := LoadTokenizer(t.Context(), source, Options{})
 		require.Error(t, err, source)
 		assert.ErrorContains(t, err, part)
 	}
@@ -81,13 +81,13 @@ func TestLoadTokenizerOfNothing(t *testing.T) {
 		"org/none": "on the hub that is hf-hub:org/none", "photos/model.pt": "open photos/model.pt: ", "model.pt": "open model.pt: ",
 		"ViT-B-33": "near it are ViT-B-32",
 	} {
-		_, _, err := LoadTokenizer(t.Context(), source)
+		_, _, _, err := LoadTokenizer(t.Context(), source, Options{})
 		require.ErrorIs(t, err, fs.ErrNotExist)
 		assert.ErrorContains(t, err, part)
-		_, want := Load(t.Context(), source)
+		_, want := Open(t.Context(), source, Options{})
 		assert.Equal(t, want, err)
 	}
-	_, _, err := LoadTokenizer(t.Context(), "local-dir:none")
+	_, _, _, err := LoadTokenizer(t.Context(), "local-dir:none", Options{})
 	require.ErrorIs(t, err, fs.ErrNotExist)
 	assert.NotContains(t, err.Error(), "model name")
 }
@@ -95,15 +95,14 @@ func TestLoadTokenizerOfNothing(t *testing.T) {
 // What embed warns of, tokenize warns of.
 func TestLoadTokenizerWarns(t *testing.T) {
 	for _, source := range []string{localPrefix + "/nonexistent", localPrefix + "ViT-B-32:openai"} {
-		_, _, err := LoadTokenizer(t.Context(), source)
+		_, _, _, err := LoadTokenizer(t.Context(), source, Options{})
 		require.ErrorIs(t, err, fs.ErrNotExist)
 		assert.ErrorContains(t, err, "no such folder "+source[len(localPrefix):])
 	}
-	config := string(with(t, "text_cfg", `{"tokenizer_kwargs": {"reduction_mask": "simple"}}`))
+	config := string(cliptest.With(t, "text_cfg", `{"tokenizer_kwargs": {"reduction_mask": "simple"}}`))
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "open_clip_config.json"), []byte(config), 0o666))
-	var heard []string
-	_, _, err := LoadTokenizer(t.Context(), dir, WithWarn(func(text string) { heard = append(heard, text) }))
+	_, _, heard, err := LoadTokenizer(t.Context(), dir, Options{})
 	require.NoError(t, err)
 	require.Len(t, heard, 1)
 	assert.Contains(t, heard[0], "reduction_mask is ignored")

@@ -1,59 +1,37 @@
-package config
+package config_test
 
 import (
 	"encoding/json"
 	"errors"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/clip-wgpu/clip-wgpu/clip/config"
+	"github.com/clip-wgpu/clip-wgpu/clip/internal/cliptest"
+	"github.com/clip-wgpu/clip-wgpu/clip/models"
 	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
 	"github.com/clip-wgpu/clip-wgpu/internal/fuzztest"
-	"github.com/clip-wgpu/clip-wgpu/internal/guard"
 )
 
-const tiny = `{"embed_dim": 20, "vision_cfg": {"image_size": 16, "layers": 1, "width": 24, "head_width": 12, "patch_size": 8},
-	"text_cfg": {"context_length": 8, "vocab_size": 90, "width": 24, "heads": 2, "layers": 1}}`
-
-// with replaces the members of a section of the tiny config.
-func with(t *testing.T, section string, members string) []byte {
-	t.Helper()
-	var c map[string]any
-	require.NoError(t, json.Unmarshal([]byte(tiny), &c))
-	var change map[string]any
-	require.NoError(t, json.Unmarshal([]byte(members), &change))
-	target := c
-	if section != "" {
-		target = c[section].(map[string]any)
-	}
-	for k, v := range change {
-		target[k] = v
-	}
-	data, err := json.Marshal(c)
-	require.NoError(t, err)
-	return data
-}
-
 func TestConfigDefaultsAreOpenCLIPs(t *testing.T) {
-	c, _, err := ParseConfig([]byte(`{"embed_dim": 512, "vision_cfg": {}, "text_cfg": {}}`))
+	c, _, err := models.Parse([]byte(`{"embed_dim": 512, "vision_cfg": {}, "text_cfg": {}}`))
 	require.NoError(t, err)
-	assert.Equal(t, DefaultVisionConfig(), c.VisionCfg)
-	assert.Equal(t, DefaultTextConfig(), c.TextCfg)
+	assert.Equal(t, config.DefaultVisionConfig(), c.VisionCfg)
+	assert.Equal(t, config.DefaultTextConfig(), c.TextCfg)
 	assert.Equal(t, 12, c.VisionCfg.Layers[0])
-	assert.Equal(t, Size{224, 224}, c.VisionCfg.ImageSize)
+	assert.Equal(t, config.Size{224, 224}, c.VisionCfg.ImageSize)
 }
 
 func TestConfigSurvivesARoundTrip(t *testing.T) {
-	c, _, err := ParseConfig(with(t, "vision_cfg", `{"image_size": [16, 24], "attentional_pool": "parallel", "width": 20, "head_width": 10, "attn_pooler_heads": 4,
+	c, _, err := models.Parse(cliptest.With(t, "vision_cfg", `{"image_size": [16, 24], "attentional_pool": "parallel", "width": 20, "head_width": 10, "attn_pooler_heads": 4,
 		"norm_kwargs": {"eps": 0.5}, "act_kwargs": {"approximate": "tanh"}, "qk_norm": true, "ls_init_value": 0.1}`))
 	require.NoError(t, err)
 	data, err := json.Marshal(c)
 	require.NoError(t, err)
-	again, _, err := ParseConfig(data)
+	again, _, err := models.Parse(data)
 	require.NoError(t, err)
 	assert.Equal(t, c, again)
 }
@@ -117,27 +95,31 @@ func TestConfigErrorsNameTheKey(t *testing.T) {
 		{"text_cfg", `{"vocab_size": 0}`, "text_cfg.vocab_size"},
 		{"text_cfg", `{"context_length": -1}`, "text_cfg.context_length"},
 	} {
-		_, _, err := ParseConfig(with(t, c.section, c.change))
-		if assert.ErrorIs(t, err, ErrConfig, c.change) {
+		_, _, err := models.Parse(cliptest.With(t, c.section, c.change))
+		if assert.ErrorIs(t, err, config.ErrConfig, c.change) {
 			assert.ErrorContains(t, err, c.want)
 			assert.NotContains(t, err.Error(), "\n")
 		}
 	}
 	for _, missing := range []string{"embed_dim", "vision_cfg", "text_cfg"} {
 		var c map[string]any
-		require.NoError(t, json.Unmarshal([]byte(tiny), &c))
+		require.NoError(t, json.Unmarshal([]byte(cliptest.Tiny), &c))
 		delete(c, missing)
 		data, err := json.Marshal(c)
 		require.NoError(t, err)
-		_, _, err = ParseConfig(data)
+		_, _, err = models.Parse(data)
 		assert.ErrorContains(t, err, missing)
 	}
 }
 
 // What the default block leaves unread need not fit together.
 func TestDefaultBlockHasNoOptions(t *testing.T) {
-	of := func(members string) []string {
-		return shapes(t, parse(t, with(t, "vision_cfg", members)))
+	of := func(members string) []models.NamedShape {
+		c, _, err := models.Parse(cliptest.With(t, "vision_cfg", members))
+		require.NoError(t, err)
+		list, err := models.Shapes(c)
+		require.NoError(t, err)
+		return list
 	}
 	options := `"qk_norm": true, "scaled_cosine_attn": true, "scale_attn": true`
 	assert.Equal(t, of(`{}`), of(`{"block_type": "default", `+options+`}`))
@@ -151,35 +133,20 @@ func TestUnsupportedFamiliesAreNamed(t *testing.T) {
 		{"text_cfg", `{"text_arch": "modern"}`, "modern"},
 		{"text_cfg", `{"variable_text": true}`, "variable_text"},
 	} {
-		_, _, err := ParseConfig(with(t, c.section, c.change))
-		assert.ErrorIs(t, err, ErrUnsupported, c.change)
+		_, _, err := models.Parse(cliptest.With(t, c.section, c.change))
+		assert.ErrorIs(t, err, config.ErrUnsupported, c.change)
 		assert.ErrorContains(t, err, c.want)
 	}
-}
-
-// A panic while a config is read is that config's error.
-func TestPanicsBecomeErrorsOfTheConfig(t *testing.T) {
-	known := imageFamilies
-	defer func() { imageFamilies = known }()
-	imageFamilies = []imageFamily{{takes: func(v *VisionConfig) bool { return v.Layers[12] > 0 }}}
-	_, _, err := ParseConfig([]byte(tiny))
-	var caught *guard.PanicError
-	require.ErrorAs(t, err, &caught)
-	file := filepath.Join(t.TempDir(), "open_clip_config.json")
-	require.NoError(t, os.WriteFile(file, []byte(tiny), 0o644))
-	_, err = configFrom(file)
-	require.ErrorAs(t, err, &caught)
-	assert.ErrorContains(t, err, file+": internal error")
 }
 
 // FuzzParseConfig reads what a folder may say of a model: open_clip's configs,
 // Hugging Face's, and a preprocess_cfg within.
 func FuzzParseConfig(f *testing.F) {
-	for _, data := range fuzztest.Files(f, "emoji-clip/open_clip_config.json", "../tests/testdata/oracle/*/config.json") {
+	for _, data := range fuzztest.Files(f, "../emoji-clip/open_clip_config.json", "../../tests/testdata/oracle/*/config.json") {
 		f.Add(data)
 	}
 	for _, data := range []string{
-		`{"model_cfg": ` + tiny + `, "preprocess_cfg": {"size": [2, 3], "mean": [0.5, 0.5, 0.5], "std": 1, "crop_pct": 0.9}}`, strings.Repeat("[", 1000),
+		`{"model_cfg": ` + cliptest.Tiny + `, "preprocess_cfg": {"size": [2, 3], "mean": [0.5, 0.5, 0.5], "std": 1, "crop_pct": 0.9}}`, strings.Repeat("[", 1000),
 		`{"model_type": "clip", "projection_dim": 48, "text_config": {"hidden_size": 64, "intermediate_size": 100, "num_attention_heads": 4, "eos_token_id": 2}, "vision_config": {"hidden_act": "quick_gelu"}}`,
 		`{"model_type": "siglip", "text_config": {"vocab_size": 256000}, "vision_config": {"image_size": 384, "patch_size": 14}}`,
 	} {
@@ -187,9 +154,9 @@ func FuzzParseConfig(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		err := fuzztest.Within(t, func() error {
-			c, pp, err := ParseConfig(data)
+			c, pp, err := models.Parse(data)
 			if err == nil {
-				err = c.validate()
+				err = models.Check(&c)
 			}
 			if err == nil && pp != nil {
 				var cfg preprocess.Config
@@ -199,7 +166,7 @@ func FuzzParseConfig(f *testing.F) {
 			}
 			return err
 		})
-		if err != nil && !errors.Is(err, ErrConfig) && !errors.Is(err, ErrUnsupported) {
+		if err != nil && !errors.Is(err, config.ErrConfig) && !errors.Is(err, config.ErrUnsupported) {
 			t.Fatalf("untyped error %v", err)
 		}
 	})

@@ -1,4 +1,4 @@
-package config
+package config_test
 
 import (
 	"encoding/json"
@@ -8,13 +8,15 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/clip-wgpu/clip-wgpu/clip/config"
+	"github.com/clip-wgpu/clip-wgpu/clip/models"
 	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
 	"github.com/clip-wgpu/clip-wgpu/weights"
 )
 
 // The configs of published models become those that open_clip has of them.
 func TestHuggingFaceConfigs(t *testing.T) {
-	for name, config := range map[string]string{
+	for name, text := range map[string]string{
 		"ViT-B-32-quickgelu": `{"model_type": "clip", "projection_dim": 512, "text_config": {"eos_token_id": 2}, "vision_config": {}}`,
 		"ViT-B-32":           `{"model_type": "clip", "text_config": {"hidden_act": "gelu"}, "vision_config": {"hidden_act": "gelu"}}`,
 		"ViT-L-14-quickgelu": `{"model_type": "clip", "projection_dim": 768,
@@ -26,11 +28,9 @@ func TestHuggingFaceConfigs(t *testing.T) {
 			"text_config": {"hidden_size": 1152, "intermediate_size": 4304, "num_attention_heads": 16, "num_hidden_layers": 27},
 			"vision_config": {"hidden_size": 1152, "intermediate_size": 4304, "num_attention_heads": 16, "num_hidden_layers": 27, "patch_size": 14, "image_size": 384}}`,
 	} {
-		_, entry, err := findModel(name)
+		want, err := models.Config(name)
 		require.NoError(t, err)
-		var want Config
-		require.NoError(t, json.Unmarshal(entry.Config, &want))
-		got, err := translateHuggingFace([]byte(config))
+		got, _, err := config.Parse([]byte(text))
 		require.NoError(t, err, name)
 		a, err := json.Marshal(want)
 		require.NoError(t, err)
@@ -41,7 +41,7 @@ func TestHuggingFaceConfigs(t *testing.T) {
 }
 
 func TestHuggingFaceConfigsOfOtherSizes(t *testing.T) {
-	c, err := translateHuggingFace([]byte(`{"model_type": "clip", "projection_dim": 48,
+	c, _, err := config.Parse([]byte(`{"model_type": "clip", "projection_dim": 48,
 		"text_config": {"vocab_size": 600, "eos_token_id": 7, "hidden_size": 48, "intermediate_size": 100, "num_attention_heads": 4},
 		"vision_config": {"hidden_size": 64, "intermediate_size": 211, "num_attention_heads": 4, "layer_norm_eps": 1e-6}}`))
 	require.NoError(t, err)
@@ -52,12 +52,12 @@ func TestHuggingFaceConfigsOfOtherSizes(t *testing.T) {
 	assert.Equal(t, 16, c.VisionCfg.HeadWidth)
 	assert.Equal(t, 1e-6, *c.VisionCfg.NormKwargs.Eps)
 
-	c, err = translateHuggingFace([]byte(`{"model_type": "siglip", "text_config": {"hidden_size": 64, "num_attention_heads": 4},
+	c, _, err = config.Parse([]byte(`{"model_type": "siglip", "text_config": {"hidden_size": 64, "num_attention_heads": 4},
 		"vision_config": {"hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4, "num_hidden_layers": 2, "patch_size": 8, "image_size": 32}}`))
 	require.NoError(t, err)
 	assert.JSONEq(t, `{"img_size": 32, "patch_size": 8, "embed_dim": 64, "depth": 2, "num_heads": 4, "mlp_ratio": 2}`, string(c.VisionCfg.TimmModelKwargs))
 
-	for config, says := range map[string]string{
+	for text, says := range map[string]string{
 		`{"model_type": "blip"}`: `"blip"`,
 		`{"model_type": "clip", "text_config": {"hidden_act": "relu"}}`:                 "text_config.hidden_act",
 		`{"model_type": "clip", "text_config": {"hidden_act": "gelu"}}`:                 "vision_config",
@@ -77,8 +77,8 @@ func TestHuggingFaceConfigsOfOtherSizes(t *testing.T) {
 		`{"model_type": "siglip", "text_config": {"projection_size": 96}, "vision_config": {}}`: "projection_size",
 		`{"model_type": "siglip", "vision_config": {"layer_norm_eps": 1e-5}}`:                   "layer_norm_eps",
 	} {
-		_, _, err := ParseConfig([]byte(config))
-		require.Error(t, err, config)
+		_, _, err := models.Parse([]byte(text))
+		require.Error(t, err, text)
 		assert.ErrorContains(t, err, says)
 		assert.NotContains(t, err.Error(), "\n")
 	}
@@ -87,24 +87,22 @@ func TestHuggingFaceConfigsOfOtherSizes(t *testing.T) {
 // OpenAI's shapes tell the model, ResNets included.
 func TestConfigFromShapes(t *testing.T) {
 	for _, name := range []string{"ViT-B-32-quickgelu", "ViT-L-14-336-quickgelu", "RN50-quickgelu", "RN50x4-quickgelu"} {
-		_, entry, err := findModel(name)
+		want, err := models.Config(name)
 		require.NoError(t, err)
-		var want Config
-		require.NoError(t, json.Unmarshal(entry.Config, &want))
 		src := weights.Map{}
 		for n, shape := range openAIShapes(want) {
 			src[n] = weights.Tensor{Name: n, Shape: shape}
 		}
-		got, err := configFromShapes(src)
+		got, err := config.FromOpenAI(src)
 		require.NoError(t, err)
 		assert.Equal(t, want, got, name)
 	}
-	_, err := configFromShapes(weights.Map{"text_projection": weights.Tensor{Shape: []int{3}}})
+	_, err := config.FromOpenAI(weights.Map{"text_projection": weights.Tensor{Shape: []int{3}}})
 	require.ErrorContains(t, err, "text_projection")
 }
 
 // openAIShapes are those that OpenAI's archives of a config have, and that tell it.
-func openAIShapes(c Config) map[string][]int {
+func openAIShapes(c config.Config) map[string][]int {
 	v, x := c.VisionCfg, c.TextCfg
 	m := map[string][]int{
 		"text_projection": {x.Width, c.EmbedDim}, "positional_embedding": {x.ContextLength, x.Width},

@@ -39,7 +39,12 @@ type Info struct {
 }
 
 // Families lists the kinds of image-text models, in the order of tables.
-func Families() []string { return towers.Names() }
+func Families() (names []string) {
+	for _, f := range towers.Families() {
+		names = append(names, f.Name)
+	}
+	return names
+}
 
 // List describes open_clip's models, by name.
 func List() ([]Info, error) {

@@ -13,16 +13,19 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/clip-wgpu/clip-wgpu/clip/config"
+	"github.com/clip-wgpu/clip-wgpu/clip/internal/cliptest"
 	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
+	"github.com/clip-wgpu/clip-wgpu/clip/towers"
 )
 
-func TestModelConfig(t *testing.T) {
-	c, err := ModelConfig("ViT-L-14")
+func TestConfig(t *testing.T) {
+	c, err := Config("ViT-L-14")
 	require.NoError(t, err)
-	assert.Equal(t, []any{768, 1024, 24, 12, DefaultVisionConfig().HeadWidth},
+	assert.Equal(t, []any{768, 1024, 24, 12, config.DefaultVisionConfig().HeadWidth},
 		[]any{c.EmbedDim, c.VisionCfg.Width, c.VisionCfg.Layers[0], c.TextCfg.Heads, c.VisionCfg.HeadWidth})
 	for _, spelling := range []string{"vit-l-14", "ViT-L/14"} {
-		same, err := ModelConfig(spelling)
+		same, err := Config(spelling)
 		require.NoError(t, err)
 		assert.Equal(t, c, same)
 	}
@@ -30,17 +33,17 @@ func TestModelConfig(t *testing.T) {
 
 // Every config of open_clip's is understood or refused by what it asks for.
 func TestEveryNamedModelIsBuiltOrRefused(t *testing.T) {
-	names := ModelNames()
+	names := Names()
 	require.Len(t, names, 181)
 	for _, name := range names {
-		c, err := ModelConfig(name)
+		c, err := Config(name)
 		if err != nil {
-			require.ErrorIs(t, err, ErrUnsupported, name)
-			assert.NotErrorIs(t, err, ErrConfig, name)
+			require.ErrorIs(t, err, config.ErrUnsupported, name)
+			assert.NotErrorIs(t, err, config.ErrConfig, name)
 			assert.ErrorContains(t, err, name)
 			continue
 		}
-		_, _, err = build(c)
+		_, err = towers.Build(c)
 		require.NoError(t, err, name)
 	}
 	for name, asked := range map[string]string{
@@ -48,8 +51,8 @@ func TestEveryNamedModelIsBuiltOrRefused(t *testing.T) {
 		"moderntext-ViT-B-32-256": `"modern"`, "CLAP-HTSAT-tiny": "audio_cfg", "naflexgenlip_test": "genlip_cfg",
 		"naflexgenlap_test_1d": "genlap_cfg",
 	} {
-		_, err := ModelConfig(name)
-		require.ErrorIs(t, err, ErrUnsupported, name)
+		_, err := Config(name)
+		require.ErrorIs(t, err, config.ErrUnsupported, name)
 		assert.ErrorContains(t, err, asked)
 	}
 }
@@ -65,10 +68,10 @@ func TestSupportedModelsHaveOpenCLIPsStateDict(t *testing.T) {
 	}
 	require.NoError(t, json.Unmarshal(data, &digests))
 	require.Len(t, digests, 146)
-	list, err := Models()
+	list, err := List()
 	require.NoError(t, err)
 	for _, m := range list {
-		c, err := ModelConfig(m.Name)
+		c, err := Config(m.Name)
 		if err != nil {
 			assert.False(t, m.Supported, m.Name)
 			continue
@@ -83,7 +86,7 @@ func TestSupportedModelsHaveOpenCLIPsStateDict(t *testing.T) {
 		require.True(t, ok, "%s is built and there is no state dict of open_clip's to compare with", m.Name)
 		assert.Len(t, state, want.Entries, m.Name)
 		assert.Equal(t, want.SHA256, hex.EncodeToString(hash.Sum(nil)), m.Name)
-		model, _, err := build(c)
+		model, err := towers.Build(c)
 		require.NoError(t, err)
 		var elems int64
 		for _, p := range model.Parameters() {
@@ -103,7 +106,7 @@ func dims(shape []int) (list []any) {
 }
 
 func TestFamilies(t *testing.T) {
-	list, err := Models()
+	list, err := List()
 	require.NoError(t, err)
 	counts, imageText := map[string]int{}, 0
 	for _, m := range list {
@@ -128,55 +131,53 @@ func TestFamilies(t *testing.T) {
 
 // A family counts as supported by a case whose numbers are compared with its own.
 func TestRecordedCasesAreThere(t *testing.T) {
-	for _, f := range families {
-		if f.recorded == "" {
-			require.ErrorContains(t, recorded(f.name), f.name)
+	for _, f := range towers.Families() {
+		if f.Recording == "" {
 			continue
 		}
-		require.NoError(t, recorded(f.name))
 		for _, file := range []string{"config.json", "outputs.safetensors"} {
-			_, err := os.Stat(filepath.Join(oracle, f.recorded, file))
-			assert.NoError(t, err, f.name)
+			_, err := os.Stat(filepath.Join("../../tests/testdata/oracle", f.Recording, file))
+			assert.NoError(t, err, f.Name)
 		}
 	}
 }
 
-func TestPretrainedConfig(t *testing.T) {
-	c, p, err := PretrainedConfig("vit-b/32", "LAION2B_s34b_b79k")
+func TestTagged(t *testing.T) {
+	c, p, err := tagged("vit-b/32", "LAION2B_s34b_b79k")
 	require.NoError(t, err)
 	assert.False(t, c.QuickGELU)
 	repo, file := p.Repository()
 	assert.Equal(t, []string{"laion/CLIP-ViT-B-32-laion2B-s34B-b79K", ""}, []string{repo, file})
-	assert.Equal(t, preprocess.DefaultConfig(), p.preprocess())
+	assert.Equal(t, preprocess.DefaultConfig(), p.Preprocess())
 
 	// The tag's flag wins over the config's.
 	for _, name := range []string{"ViT-B-32", "ViT-B-32-quickgelu"} {
-		c, _, err = PretrainedConfig(name, "openai")
+		c, _, err = tagged(name, "openai")
 		require.NoError(t, err)
 		assert.True(t, c.QuickGELU, name)
 	}
-	_, p, err = PretrainedConfig("ViTamin-S", "datacomp1b")
-	require.ErrorIs(t, err, ErrUnsupported)
+	_, p, err = tagged("ViTamin-S", "datacomp1b")
+	require.ErrorIs(t, err, config.ErrUnsupported)
 	repo, file = p.Repository()
 	assert.Equal(t, []string{"jienengchen/ViTamin-S", "pytorch_model.bin"}, []string{repo, file})
 
-	_, _, err = PretrainedConfig("ViT-B-32", "laion2b_s34b_b97k")
-	require.ErrorIs(t, err, ErrUnknownModel)
+	_, _, err = tagged("ViT-B-32", "laion2b_s34b_b97k")
+	require.ErrorIs(t, err, ErrUnknown)
 	assert.ErrorContains(t, err, "laion2b_s34b_b79k,")
-	_, _, err = PretrainedConfig("ViT-M-32", "openai")
-	require.ErrorIs(t, err, ErrUnknownModel)
+	_, _, err = tagged("ViT-M-32", "openai")
+	require.ErrorIs(t, err, ErrUnknown)
 	assert.ErrorContains(t, err, "it has none")
 }
 
 // No tag's weights are computed with another activation than they were trained with.
 func TestTagsDecideQuickGELU(t *testing.T) {
-	list, err := Models()
+	list, err := List()
 	require.NoError(t, err)
 	tags, refused := 0, 0
 	for _, m := range list {
 		for tag, p := range m.Pretrained {
 			tags++
-			c, _, err := PretrainedConfig(m.Name, tag)
+			c, _, err := tagged(m.Name, tag)
 			if err != nil {
 				refused++
 				continue
@@ -186,15 +187,15 @@ func TestTagsDecideQuickGELU(t *testing.T) {
 	}
 	assert.Equal(t, 200, tags)
 	assert.Less(t, refused, tags)
-	entry := modelEntry{Config: []byte(strings.Replace(tiny, "{", `{"quick_gelu": true, `, 1)), Pretrained: map[string]Pretrained{"tag": {HFHub: "org/name/"}}}
-	_, _, err = entry.pretrained("x", "tag")
-	require.ErrorIs(t, err, ErrConfig)
+	entry := Entry{config: []byte(strings.Replace(cliptest.Tiny, "{", `{"quick_gelu": true, `, 1)), Pretrained: map[string]Pretrained{"tag": {HFHub: "org/name/"}}}
+	_, _, err = entry.Tagged("tag")
+	require.ErrorIs(t, err, config.ErrConfig)
 	assert.ErrorContains(t, err, "hf-hub:org/name")
 }
 
 func TestUnknownModelSuggestsItsNeighbours(t *testing.T) {
-	_, err := ModelConfig("ViT-B-33")
-	require.ErrorIs(t, err, ErrUnknownModel)
+	_, err := Config("ViT-B-33")
+	require.ErrorIs(t, err, ErrUnknown)
 	assert.ErrorContains(t, err, `"ViT-B-33"`)
 	assert.ErrorContains(t, err, "ViT-B-32,")
 }
@@ -222,15 +223,23 @@ func TestFLOPs(t *testing.T) {
 		{"ViT-B-16", 35.126907, 5.959541},
 		{"ViT-L-14", 162.0258, 13.299683},
 	} {
-		config, err := ModelConfig(c.model)
+		cfg, err := Config(c.model)
 		require.NoError(t, err)
-		_, e, err := build(config)
+		m, err := towers.Build(cfg)
 		require.NoError(t, err)
 		for _, batch := range []int{1, 3} {
-			image, text, err := e.Programs(batch)
+			image, text, err := m.Programs(batch, nil)
 			require.NoError(t, err)
 			assert.InEpsilon(t, c.image*float64(batch), float64(image.FLOPs())/1e9, 1e-3, c.model)
 			assert.InEpsilon(t, c.text*float64(batch), float64(text.FLOPs())/1e9, 1e-4, c.model)
 		}
 	}
+}
+
+func tagged(name, tag string) (config.Config, Pretrained, error) {
+	e, err := Find(name)
+	if err != nil {
+		return config.Config{}, Pretrained{}, err
+	}
+	return e.Tagged(tag)
 }

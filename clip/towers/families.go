@@ -63,11 +63,12 @@ func planned(name string, part Part, takes func(*config.Config) bool, key func(*
 	return Family{Name: name, Part: part, Takes: takes, key: key}
 }
 
-// timmNamed takes towers of timm's by how their names start.
+// timmNamed takes towers of timm's by how their names start, but for those whose
+// class is VisionTransformer whatever the name, such as eva_large_patch14_196.
 func timmNamed(prefix string) func(*config.Config) bool {
 	return func(c *config.Config) bool {
 		name := c.VisionCfg.TimmName()
-		return name != "" && strings.HasPrefix(name, prefix)
+		return name != "" && strings.HasPrefix(name, prefix) && !isTimmViT(&c.VisionCfg)
 	}
 }
 
@@ -100,14 +101,9 @@ func supported(part Part) (names []string) {
 	return names
 }
 
-// Names lists the families of models, in the order of tables. The text tower of
-// CLIP is part of nearly all of them.
-func Names() (names []string) {
-	for _, f := range families[1:] {
-		names = append(names, f.Name)
-	}
-	return names
-}
+// Families lists the families that models are known by, in the order of tables. The
+// text tower of CLIP is part of nearly all models, and none is known by it.
+func Families() []Family { return slices.Clone(families[1:]) }
 
 // Of returns the family that a model is known by: the most special of those of its parts.
 func Of(c *config.Config) Family {

@@ -33,7 +33,7 @@ var (
 	siglip2 = timmViT.named("SigLIP2", "siglip2_timm_map", func(c *config.Config) bool {
 		return siglip.Takes(c) && strings.Contains(c.TextCfg.TokenizerName(), "SigLIP2")
 	})
-	peCore = timmViT.named("PE-Core", "pe_core", timmNamed("vit_pe_core"))
+	peCore = timmViT.named("PE-Core", "pe_core", func(c *config.Config) bool { return strings.HasPrefix(c.VisionCfg.TimmName(), "vit_pe_core") })
 )
 
 // named is f for those of its towers that takes also takes.

@@ -3,16 +3,15 @@ package towers
 import (
 	"encoding/json"
 	"math"
-	"os"
 	"path"
-	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/clip-wgpu/clip-wgpu/clip/config"
+	"github.com/clip-wgpu/clip-wgpu/clip/internal/cliptest"
+	"github.com/clip-wgpu/clip-wgpu/clip/internal/timm"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-
-	"github.com/clip-wgpu/clip-wgpu/weights"
 )
 
 // timmTiny is a model over timm's tower of a name, with members of vision_cfg and
@@ -26,7 +25,7 @@ func timmTiny(t *testing.T, name, vision, kwargs string) []byte {
 	data, err := json.Marshal(v)
 	require.NoError(t, err)
 	var c map[string]json.RawMessage
-	require.NoError(t, json.Unmarshal([]byte(tiny), &c))
+	require.NoError(t, json.Unmarshal([]byte(cliptest.Tiny), &c))
 	c["vision_cfg"] = data
 	data, err = json.Marshal(c)
 	require.NoError(t, err)
@@ -77,7 +76,10 @@ func TestTimmConfigs(t *testing.T) {
 		{plain, `{"timm_proj": "none"}`, `{"embed_dim": 32}`, "timm_proj none wants embed_dim"},
 		{plain, `{"timm_proj": ""}`, `{"global_pool": "avg"}`, "global_pool"},
 	} {
-		_, _, err := ParseConfig(timmTiny(t, c.name, c.vision, c.kwargs))
+		cfg, _, err := config.Parse(timmTiny(t, c.name, c.vision, c.kwargs))
+		if err == nil {
+			err = Check(&cfg)
+		}
 		if c.says == "" {
 			require.NoError(t, err, "%+v", c)
 			continue
@@ -90,18 +92,18 @@ func TestTimmConfigs(t *testing.T) {
 // Every model of the table is one that can be built, and a saved config is the
 // model's again.
 func TestTimmModels(t *testing.T) {
-	require.Len(t, timmModels, 138)
-	for name := range timmModels {
+	require.Len(t, timm.Models, 138)
+	for name := range timm.Models {
 		pool := ""
-		v := DefaultVisionConfig()
+		v := config.DefaultVisionConfig()
 		v.TimmModelName, v.TimmPool, v.TimmProj = &name, &pool, nil
-		trunk, err := v.timmTrunk()
+		trunk, err := readTimmTrunk(&v)
 		require.NoError(t, err, name)
-		v.TimmProj = DefaultVisionConfig().TimmProj
+		v.TimmProj = config.DefaultVisionConfig().TimmProj
 		v.ImageSize = trunk.ImgSize
-		c := parse(t, []byte(tiny))
+		c := parse(t, []byte(cliptest.Tiny))
 		c.VisionCfg = v
-		_, _, err = build(c)
+		_, err = Build(c)
 		require.NoError(t, err, name)
 		data, err := json.Marshal(c)
 		require.NoError(t, err)
@@ -112,102 +114,6 @@ func TestTimmModels(t *testing.T) {
 		data, err := json.Marshal(c)
 		require.NoError(t, err)
 		assert.Equal(t, c, parse(t, data))
-	}
-}
-
-// A model of SigLIP is the same one as open_clip's, transformers' and big_vision's
-// files have it, and computes what open_clip does (make_siglip.py).
-func TestSigLIPFromEveryContainer(t *testing.T) {
-	const references = "../tests/testdata/containers"
-	hf := `{"model_type": "siglip",
-		"text_config": {"hidden_size": 16, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 30, "max_position_embeddings": 6},
-		"vision_config": {"hidden_size": 16, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 16, "patch_size": 8}}`
-	config, err := translateHuggingFace([]byte(hf))
-	require.NoError(t, err)
-	openCLIP, err := json.Marshal(config)
-	require.NoError(t, err)
-	dir := func(weights, name, config, configName string) string {
-		dir := t.TempDir()
-		data, err := os.ReadFile(filepath.Join(references, weights))
-		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(filepath.Join(dir, name), data, 0o666))
-		require.NoError(t, os.WriteFile(filepath.Join(dir, configName), []byte(config), 0o666))
-		return dir
-	}
-	want, err := weights.Open(filepath.Join(references, "siglip_outputs.safetensors"))
-	require.NoError(t, err)
-	defer want.Close()
-	read := func(name string) Tensor {
-		x, ok := want.Tensor(name)
-		require.True(t, ok)
-		out := Tensor{x.Shape, make([]float32, x.Len())}
-		require.NoError(t, x.ReadF32(out.Data, 0))
-		return out
-	}
-	ids, _ := want.Tensor("text")
-	flat := make([]int64, ids.Len())
-	require.NoError(t, ids.ReadI64(flat, 0))
-	texts := [][]int32{nil, nil}
-	for i, id := range flat {
-		texts[i/6] = append(texts[i/6], int32(id))
-	}
-	images := read("image")
-	for _, source := range []string{
-		dir("siglip.safetensors", "open_clip_model.safetensors", string(openCLIP), openCLIPConfig),
-		dir("siglip_hf.safetensors", "model.safetensors", hf, huggingFaceConfig),
-		filepath.Join(references, "siglip.npz"), filepath.Join(references, "siglip_stacked.npz"),
-	} {
-		var opts []Option
-		if strings.HasSuffix(source, ".npz") {
-			opts = append(opts, WithConfig(config))
-		}
-		out, err := load(t, source, opts...).Forward(t.Context(), &images, texts)
-		require.NoError(t, err)
-		assert.InDeltaSlice(t, read("image_features").Data, out.ImageFeatures.Data, 1e-5, source)
-		assert.InDeltaSlice(t, read("text_features").Data, out.TextFeatures.Data, 1e-5, source)
-		converted := filepath.Join(t.TempDir(), "converted")
-		_, err = Convert(t.Context(), source, converted, weights.F16, false, opts...)
-		require.NoError(t, err)
-		same, err := load(t, converted).Forward(t.Context(), &images, texts)
-		require.NoError(t, err)
-		assert.Equal(t, out, same, source)
-	}
-}
-
-// force_image_size: the positions of the patches are resized, those of the tokens
-// before them stay; without it a checkpoint of another size is refused.
-func TestTimmResizesPositions(t *testing.T) {
-	for name, prefix := range map[string]int{"vit_tiny_patch16_224": 1, "vit_small_patch14_reg4_dinov2": 0, "vit_base_patch16_siglip_224": 0, "vit_pe_core_base_patch16_224": 1} {
-		vision := `{"timm_pool": "avg"}`
-		c := parse(t, timmTiny(t, name, vision, `{}`))
-		m, err := New(c, 1, WithDevice(device(t)))
-		require.NoError(t, err)
-		x := tensors(t, m)
-		dir := folder(t, x, configOf(t, m))
-		require.NoError(t, m.Close())
-		got := load(t, dir, WithImageSize(24, 48))
-		images, texts := randomImages(got, 2), randomTexts(got, 2)
-		out, err := got.Forward(t.Context(), &images, texts)
-		require.NoError(t, err)
-		assertUnit(t, *out.ImageFeatures)
-		old := make([]float32, x["visual.trunk.pos_embed"].Len())
-		require.NoError(t, x["visual.trunk.pos_embed"].ReadF32(old, 0))
-		withToken := append(make([]float32, 24*(1-prefix)), old...)
-		want := ResizePosEmbed(withToken, 24, Size{3, 6})[24*(1-prefix):]
-		for n, p := range got.Parameters() {
-			if n == "visual.trunk.pos_embed" {
-				data := make([]float32, p.Shape.Elems())
-				require.NoError(t, p.Source.ReadF32(data, 0))
-				assert.Equal(t, want, data, name)
-			}
-		}
-		// What it has become is saved as such and loads without being forced.
-		again := load(t, folder(t, tensors(t, got), configOf(t, got)))
-		assertSameModel(t, got, again)
-
-		other := parse(t, timmTiny(t, name, `{"timm_pool": "avg", "image_size": 40}`, `{"img_size": 40}`))
-		_, err = Load(t.Context(), dir, WithDevice(device(t)), WithConfig(other))
-		require.ErrorContains(t, err, "visual.trunk.pos_embed")
 	}
 }
 
@@ -270,4 +176,17 @@ func TestTimmInitialisation(t *testing.T) {
 			assert.True(t, found, "no rule for %s", name)
 		}
 	}
+}
+
+// What no_weight_decay of timm's towers and of open_clip's models names.
+func TestEmbeddingsDoNotDecay(t *testing.T) {
+	m, err := Build(parse(t, timmTiny(t, "vit_small_patch14_reg4_dinov2", `{}`, `{"class_token": true, "no_embed_class": false}`)))
+	require.NoError(t, err)
+	var kept []string
+	for name, p := range m.Parameters() {
+		if p.NoDecay {
+			kept = append(kept, name)
+		}
+	}
+	assert.ElementsMatch(t, []string{"visual.trunk.pos_embed", "visual.trunk.cls_token", "visual.trunk.reg_token", "positional_embedding"}, kept)
 }

@@ -8,14 +8,16 @@ import (
 
 	"github.com/clip-wgpu/clip-wgpu/clip/config"
 	"github.com/clip-wgpu/clip-wgpu/clip/internal/check"
+	"github.com/clip-wgpu/clip-wgpu/internal/guard"
 	"github.com/clip-wgpu/clip-wgpu/layers"
 	"github.com/clip-wgpu/clip-wgpu/ops"
 )
 
 // Check says what is wrong with c in open_clip's own names, or which part of it is
 // not supported.
-func Check(c *config.Config) error {
-	_, _, err := choose(c)
+func Check(c *config.Config) (err error) {
+	defer guard.Catch(&err)
+	_, _, err = choose(c)
 	return err
 }
 

@@ -139,13 +139,42 @@ func TestWithoutDriver(t *testing.T) {
 	assert.Contains(t, stderr.String(), "driver")
 }
 
-func TestTokenizeNeedsNoDriver(t *testing.T) {
-	cmd, stderr := process(t, "tokenize", "a red apple")
-	cmd.Env = append(cmd.Env, "VK_ICD_FILENAMES=/nonexistent", "VK_DRIVER_FILES=/nonexistent")
-	out, err := cmd.Output()
-	require.NoError(t, err, stderr)
-	assert.Contains(t, string(out), `"apple "`)
-	assert.Empty(t, stderr.String())
+// What computes nothing runs where there is no driver.
+func TestCommandsThatNeedNoDriver(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "model")
+	for want, args := range map[string][]string{
+		`"apple "`:       {"tokenize", "a red apple"},
+		"ViT-B-32":       {"models", "--runs"},
+		"":               {"convert", "emoji-clip", "-o", out},
+		"visual.ln_post": {"program", "emoji-clip", "--limits", "default"},
+		"linear":         {"program", "ViT-B-32", "--limits", "default", "--tower", "text", "--json"},
+	} {
+		cmd, stderr := process(t, args...)
+		cmd.Env = append(cmd.Env, "VK_ICD_FILENAMES=/nonexistent", "VK_DRIVER_FILES=/nonexistent")
+		out, err := cmd.Output()
+		require.NoError(t, err, "%v: %s", args, stderr)
+		assert.Contains(t, string(out), want)
+		assert.Empty(t, stderr.String())
+	}
+	assert.FileExists(t, filepath.Join(out, "open_clip_model.safetensors"))
+}
+
+// The limits that devices --json writes are as good as the device.
+func TestProgramWithTheLimitsOfADevice(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "devices.jsonl")
+	require.NoError(t, os.WriteFile(file, []byte(program(t, "devices", "--json").stdout), 0o666))
+	for _, tower := range towers {
+		want := program(t, "program", "emoji-clip", "--tower", tower, "--weights", "q8")
+		got := program(t, "program", "emoji-clip", "--tower", tower, "--weights", "q8", "--limits", file)
+		require.NotEmpty(t, want.stdout)
+		assert.Equal(t, want.stdout, got.stdout, got.stderr)
+	}
+	program(t, "program", "emoji-clip", "--limits", file, "--device", "7").requireFailure(t, exitFailure, file, "no adapter 7")
+	program(t, "program", "emoji-clip", "--limits", file+"x").requireFailure(t, exitFailure, "--limits", file+"x")
+	require.NoError(t, os.WriteFile(file, []byte(`{"index": 0}`), 0o666))
+	program(t, "program", "emoji-clip", "--limits", file).requireFailure(t, exitFailure, file, "devices --json")
+	require.NoError(t, os.WriteFile(file, nil, 0o666))
+	program(t, "program", "emoji-clip", "--limits", file).requireFailure(t, exitFailure, file)
 }
 
 func TestEmbedToClosedStdoutIsQuiet(t *testing.T) {

@@ -15,9 +15,10 @@ import (
 
 // Engine runs tasks on a device. It is safe for concurrent use.
 type Engine struct {
+	Tuning *gpu.Tuning // chooses among kernels: what the user's cache holds for the device, or nil
+
 	device   *gpu.Device
 	store    *gpu.Store
-	tuning   *gpu.Tuning // what the user's cache holds for the device, or nil
 	programs *programCache
 }
 
@@ -28,7 +29,7 @@ func Open(device *gpu.Device, maxBatch int) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Engine{device: own, store: own.NewStore(), tuning: own.LoadTuning(), programs: newProgramCache(maxBatch)}, nil
+	return &Engine{device: own, store: own.NewStore(), Tuning: own.LoadTuning(), programs: newProgramCache(maxBatch)}, nil
 }
 
 // Device is the engine's handle.
@@ -111,14 +112,14 @@ func allocate(outputs []graph.Binding, batch, n int) []Value {
 
 // Program lowers t for a batch without loading it: what the device would replay.
 func (e *Engine) Program(t Task, batch int) (*graph.Program, error) {
-	p, _, err := e.compile(t, batch, e.tuning.Choose)
+	p, _, err := e.compile(t, batch, e.Tuning.Choose)
 	return p, err
 }
 
 // Prepare makes g one for the engine's device: its kernels are those that were
 // measured to be fastest.
 func (e *Engine) Prepare(g *graph.Graph) {
-	g.Variants, g.Software = e.tuning.Choose, e.device.Info().Software()
+	g.Variants, g.Software = e.Tuning.Choose, e.device.Info().Software()
 }
 
 // compile returns t's program for a batch and the names of its outputs.

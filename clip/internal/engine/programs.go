@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 
 	"github.com/clip-wgpu/clip-wgpu/gpu"
@@ -48,8 +49,8 @@ func (p *program) feed(all map[string]any) map[string]any {
 	return feed
 }
 
-// maxPrograms bounds the programs kept loaded, each with its own activations.
-const maxPrograms = 24
+// MaxPrograms bounds the programs kept loaded, each with its own activations.
+const MaxPrograms = 24
 
 func newProgramCache(maxBatch int) *programCache {
 	c := &programCache{programs: map[string]*program{}, limits: map[string]int{}, maxBatch: maxBatch}
@@ -126,10 +127,10 @@ func (c *programCache) find(e *Engine, t Task, n int) (*program, error) {
 
 // load makes p, which it uses meanwhile, ready to run.
 func (c *programCache) load(e *Engine, t Task, p *program, key string) {
-	prog, names, err := e.compile(t, p.batch, e.tuning.Choose)
+	prog, names, err := e.compile(t, p.batch, e.Tuning.Choose)
 	var session *gpu.Session
 	if err == nil {
-		c.evict(maxPrograms)
+		c.evict(MaxPrograms)
 		session, err = c.session(e, prog)
 	}
 	c.mu.Lock()
@@ -226,4 +227,19 @@ func (c *programCache) refuse() bool {
 		}
 	}
 	return true
+}
+
+// Loaded lists the programs that are kept: their tasks' keys and batches, sorted.
+func (e *Engine) Loaded() []string {
+	e.programs.mu.Lock()
+	defer e.programs.mu.Unlock()
+	return slices.Sorted(maps.Keys(e.programs.programs))
+}
+
+// BatchLimits are the largest batches of those tasks for which the device refused a
+// larger one, by key.
+func (e *Engine) BatchLimits() map[string]int {
+	e.programs.mu.Lock()
+	defer e.programs.mu.Unlock()
+	return maps.Clone(e.programs.limits)
 }

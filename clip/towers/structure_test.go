@@ -1,4 +1,4 @@
-package clip
+package towers
 
 import (
 	"flag"
@@ -11,20 +11,36 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/clip-wgpu/clip-wgpu/clip/config"
+	emojiclip "github.com/clip-wgpu/clip-wgpu/clip/emoji-clip"
+	"github.com/clip-wgpu/clip-wgpu/clip/internal/cliptest"
 	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/internal/guard"
 	"github.com/clip-wgpu/clip-wgpu/weights"
 )
+
+const oracle = "../../tests/testdata/oracle"
+
+// parse reads a config that is meant to be right.
+func parse(t testing.TB, data []byte) config.Config {
+	t.Helper()
+	c, _, err := config.Parse(data)
+	require.NoError(t, err)
+	require.NoError(t, Check(&c))
+	return c
+}
 
 var update = flag.Bool("update", false, "write the golden files")
 
 // shapes lists the state dict of c's model, sorted, a line each.
-func shapes(t *testing.T, c Config) (lines []string) {
+func shapes(t *testing.T, c config.Config) (lines []string) {
 	t.Helper()
-	list, err := Shapes(c)
+	m, err := Build(c)
 	require.NoError(t, err)
-	for _, s := range list {
-		lines = append(lines, fmt.Sprintf("%s %v\n", s.Name, s.Shape))
+	for name, p := range m.Parameters() {
+		lines = append(lines, fmt.Sprintf("%s %v\n", name, p.Shape))
 	}
+	slices.Sort(lines)
 	return lines
 }
 
@@ -51,19 +67,19 @@ func TestParametersAreTheStateDict(t *testing.T) {
 // Every combination of options that may meet becomes a program.
 func TestOptionsCombine(t *testing.T) {
 	built := 0
-	check := func(c Config) {
-		m, _, err := build(c)
+	check := func(c config.Config) {
+		m, err := Build(c)
 		require.NoError(t, err)
 		for _, batch := range []int{1, 3} {
-			image, text, err := m.Programs(batch)
+			image, text, err := m.Programs(batch, nil)
 			require.NoError(t, err, "%+v", c)
 			assert.Equal(t, batch, image.Outputs[0].Shape[0])
 			assert.Equal(t, batch, text.Outputs[0].Shape[0])
 		}
 		built++
 	}
-	base := parse(t, with(t, "vision_cfg", `{"width": 20, "head_width": 10, "attn_pooler_heads": 4, "attn_pooler_queries": 3}`))
-	for _, pool := range []AttentionalPool{PoolerNone, PoolerSingle, PoolerParallel, PoolerCascade} {
+	base := parse(t, cliptest.With(t, "vision_cfg", `{"width": 20, "head_width": 10, "attn_pooler_heads": 4, "attn_pooler_queries": 3}`))
+	for _, pool := range []config.AttentionalPool{config.PoolerNone, config.PoolerSingle, config.PoolerParallel, config.PoolerCascade} {
 		for _, poolType := range []string{"tok", "avg", "none"} {
 			for flags := range 8 {
 				c := base
@@ -87,8 +103,8 @@ func TestOptionsCombine(t *testing.T) {
 		}
 	}
 	for _, headWidth := range []int{64, 72, 80, 88, 104, 112} {
-		for _, size := range []Size{{28, 28}, {30, 45}, {14, 70}} {
-			for _, patch := range []Size{{14, 14}, {7, 9}, {1, 13}} {
+		for _, size := range []config.Size{{28, 28}, {30, 45}, {14, 70}} {
+			for _, patch := range []config.Size{{14, 14}, {7, 9}, {1, 13}} {
 				c := base
 				v, x := &c.VisionCfg, &c.TextCfg
 				v.Width, v.HeadWidth, v.ImageSize, v.PatchSize, v.MLPRatio = 2*headWidth, headWidth, size, patch, 3.7362
@@ -104,20 +120,20 @@ func TestOptionsCombine(t *testing.T) {
 // listing that "clip-wgpu program" prints: what a change does to the plan shows in
 // review. Run the test with -update to accept it.
 func TestListings(t *testing.T) {
-	c, err := openCheckpoint(Embedded, newOptions(nil))
+	data, err := emojiclip.Files.ReadFile("open_clip_config.json")
 	require.NoError(t, err)
-	configs := map[string]Config{Embedded: c.config}
+	configs := map[string]config.Config{"emoji-clip": parse(t, data)}
 	for _, f := range families {
-		if f.recorded != "" {
-			data, err := os.ReadFile(filepath.Join(oracle, f.recorded, "config.json"))
+		if f.Recording != "" {
+			data, err := os.ReadFile(filepath.Join(oracle, f.Recording, "config.json"))
 			require.NoError(t, err)
-			configs[f.recorded] = parse(t, data)
+			configs[f.Recording] = parse(t, data)
 		}
 	}
-	for name, config := range configs {
-		m, _, err := build(config)
+	for name, c := range configs {
+		m, err := Build(c)
 		require.NoError(t, err)
-		image, text, err := m.Programs(1)
+		image, text, err := m.Programs(1, nil)
 		require.NoError(t, err)
 		for tower, p := range map[string]*graph.Program{"image": image, "text": text} {
 			file := filepath.Join("testdata", name+"-"+tower+".golden")
@@ -126,7 +142,18 @@ func TestListings(t *testing.T) {
 			}
 			want, err := os.ReadFile(file)
 			require.NoError(t, err)
-			assert.Equal(t, string(want), p.String(), "%s; run go test ./clip -update if the change is meant", file)
+			assert.Equal(t, string(want), p.String(), "%s; run go test ./clip/towers -update if the change is meant", file)
 		}
 	}
+}
+
+// A panic while a config is checked is that config's error.
+func TestPanicsBecomeErrorsOfTheConfig(t *testing.T) {
+	known := families
+	defer func() { families = known }()
+	families = append(slices.Clip(known), planned("broken", Visual, func(c *config.Config) bool { return c.VisionCfg.Layers[12] > 0 }, timmName))
+	c, _, err := config.Parse([]byte(cliptest.Tiny))
+	require.NoError(t, err)
+	var caught *guard.PanicError
+	require.ErrorAs(t, Check(&c), &caught)
 }

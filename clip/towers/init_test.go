@@ -1,4 +1,4 @@
-package clip
+package towers
 
 import (
 	"math"
@@ -9,6 +9,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/clip-wgpu/clip-wgpu/clip/config"
+	"github.com/clip-wgpu/clip-wgpu/clip/internal/cliptest"
 	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/clip-wgpu/clip-wgpu/layers"
 )
@@ -20,9 +22,9 @@ const allOptions = `{"embed_dim": 96, "custom_text": true, "init_logit_scale": 2
 	"text_cfg": {"context_length": 24, "vocab_size": 300, "width": 128, "heads": 4, "layers": 3, "embed_cls": true, "proj_bias": true, "qk_norm": true}}`
 
 // values reads all parameters as New initialises them from seed.
-func values(t *testing.T, c Config, seed uint64) map[string][]float32 {
+func values(t *testing.T, c config.Config, seed uint64) map[string][]float32 {
 	t.Helper()
-	m, _, err := build(c)
+	m, err := Build(c)
 	require.NoError(t, err)
 	all := map[string][]float32{}
 	for name, p := range m.Parameters() {
@@ -81,10 +83,10 @@ func TestInitialisationIsOpenCLIPs(t *testing.T) {
 
 // The same of open_clip's modified_resnet.py, whose image tower alone is checked.
 func TestModifiedResNetInitialisation(t *testing.T) {
-	const config = `{"embed_dim": 96, "vision_cfg": {"image_size": 64, "layers": [1, 2, 1, 1], "width": 8, "head_width": 64, "patch_size": null},
+	const members = `{"embed_dim": 96, "vision_cfg": {"image_size": 64, "layers": [1, 2, 1, 1], "width": 8, "head_width": 64, "patch_size": null},
 		"text_cfg": {"context_length": 8, "vocab_size": 90, "width": 64, "heads": 1, "layers": 1}}`
 	kaiming := func(fanIn float64) rule { return uniform(1 / math.Sqrt(fanIn)) }
-	checkInitialisation(t, config, []struct {
+	checkInitialisation(t, members, []struct {
 		pattern string
 		want    rule
 	}{
@@ -113,13 +115,13 @@ func TestModifiedResNetInitialisation(t *testing.T) {
 
 // checkInitialisation tries the rules in their order; those of a negative
 // deviation pass everything.
-func checkInitialisation(t *testing.T, config string, rules []struct {
+func checkInitialisation(t *testing.T, members string, rules []struct {
 	pattern string
 	want    rule
 }) {
 	t.Helper()
 	used := map[string]bool{}
-	for name, x := range values(t, parse(t, []byte(config)), 7) {
+	for name, x := range values(t, parse(t, []byte(members)), 7) {
 		found := false
 		for _, r := range rules {
 			if ok, err := path.Match(r.pattern, name); ok && err == nil {
@@ -187,7 +189,7 @@ func TestSeedsDecideAllValues(t *testing.T) {
 	assert.Greater(t, len(firsts), 30)
 
 	// Another number of layers leaves the parameters that both models have.
-	c.VisionCfg.Layers = Layers{1}
+	c.VisionCfg.Layers = config.Layers{1}
 	for name, x := range values(t, c, 1) {
 		if strings.HasPrefix(name, "visual.") {
 			assert.Equal(t, a[name], x, name)
@@ -196,7 +198,7 @@ func TestSeedsDecideAllValues(t *testing.T) {
 }
 
 func TestInitialisationStreams(t *testing.T) {
-	m, _, err := build(parse(t, []byte(allOptions)))
+	m, err := Build(parse(t, []byte(allOptions)))
 	require.NoError(t, err)
 	for name, p := range m.Parameters() {
 		layers.Seed(p, 3)
@@ -209,7 +211,7 @@ func TestInitialisationStreams(t *testing.T) {
 }
 
 func TestSinCosTable(t *testing.T) {
-	m, _, err := build(parse(t, with(t, "vision_cfg", `{"pos_embed_type": "sin_cos_2d", "image_size": 24}`)))
+	m, err := Build(parse(t, cliptest.With(t, "vision_cfg", `{"pos_embed_type": "sin_cos_2d", "image_size": 24}`)))
 	require.NoError(t, err)
 	frozen := map[string]*graph.Param{}
 	for name, p := range m.Parameters() {

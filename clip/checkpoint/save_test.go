@@ -13,6 +13,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/clip-wgpu/clip-wgpu/clip/internal/check"
+	"github.com/clip-wgpu/clip-wgpu/clip/internal/cliptest"
 	"github.com/clip-wgpu/clip-wgpu/internal/torchtest"
 	"github.com/clip-wgpu/clip-wgpu/weights"
 )
@@ -20,9 +22,8 @@ import (
 // doubles is a folder with the tiny model in float64, one element replaced.
 func doubles(t *testing.T, name string, element int, value float64) string {
 	t.Helper()
-	m := newModel(t, `{}`)
 	var dict torchtest.Dict
-	all := tensors(t, m)
+	all := cliptest.Tensors(t, tinyModel(t).Model.Parameters())
 	for _, key := range all.Names() {
 		x := all[key]
 		data := make([]float32, x.Len())
@@ -39,7 +40,7 @@ func doubles(t *testing.T, name string, element int, value float64) string {
 	}
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "model.pt"), torchtest.Save(dict), 0o666))
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "open_clip_config.json"), []byte(tiny), 0o666))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "open_clip_config.json"), []byte(cliptest.Tiny), 0o666))
 	return dir
 }
 
@@ -48,22 +49,25 @@ func TestDoublesBeyondFloat32(t *testing.T) {
 	const name = "visual.ln_post.weight"
 	for _, value := range []float64{1e300, -1e300, 3.5e38} {
 		dir := doubles(t, name, 2, value)
-		got := load(t, dir)
-		require.Len(t, got.Warnings(), 1)
+		got, err := Open(t.Context(), dir, Options{})
+		require.NoError(t, err)
+		require.NoError(t, got.Inspect(t.Context()))
+		require.NoError(t, got.Close())
+		require.Len(t, got.Warnings, 1)
 		says := func(text string) bool {
 			return text == "computed as Inf, as float32 cannot hold it: tensor "+name+" (element 2 is "+fmt.Sprint(value)+")"
 		}
-		assert.True(t, slices.ContainsFunc(got.Warnings(), says), got.Warnings())
+		assert.True(t, slices.ContainsFunc(got.Warnings, says), got.Warnings)
 		for _, dtype := range []weights.DType{weights.F32, weights.F16, weights.BF16} {
 			out := filepath.Join(t.TempDir(), "out")
-			_, err := Convert(t.Context(), dir, out, dtype, false)
-			require.ErrorIs(t, err, ErrInput)
+			_, err := Convert(t.Context(), dir, out, SaveOptions{DType: dtype}, Options{})
+			require.ErrorIs(t, err, check.ErrInput)
 			assert.EqualError(t, err, dir+": tensor "+name+": invalid input: element 2 is "+fmt.Sprint(value)+", which "+dtype.String()+" cannot hold")
 			assert.NoFileExists(t, out)
 		}
 	}
 	dir := doubles(t, name, 2, math.Inf(1))
-	warnings, err := Convert(t.Context(), dir, filepath.Join(t.TempDir(), "out"), weights.F32, false)
+	warnings, err := Convert(t.Context(), dir, filepath.Join(t.TempDir(), "out"), SaveOptions{DType: weights.F32}, Options{})
 	require.NoError(t, err)
 	assert.Contains(t, warnings, "Inf in tensor "+name+" (element 2)")
 }
@@ -80,7 +84,7 @@ func TestConvertAdvisesTypes(t *testing.T) {
 		{weights.BF16, 0x1.fffp127, "which BF16 cannot hold; convert to f32"},
 	} {
 		dir := doubles(t, "text_projection", 1, c.value)
-		_, err := Convert(t.Context(), dir, filepath.Join(t.TempDir(), "out"), c.dtype, false)
+		_, err := Convert(t.Context(), dir, filepath.Join(t.TempDir(), "out"), SaveOptions{DType: c.dtype}, Options{})
 		require.ErrorContains(t, err, dir+": tensor text_projection: ")
 		assert.ErrorContains(t, err, c.advice)
 		assert.NotContains(t, err.Error(), ".tmp")
@@ -106,7 +110,7 @@ func TestConvertNamesTheOutput(t *testing.T) {
 		{filepath.Join(parent, "full"), true, `"notes"`},
 		{filepath.Join(parent, string(slices.Repeat([]byte("x"), 250))), false, "too long"},
 	} {
-		_, err := Convert(t.Context(), Embedded, c.out, weights.F32, c.replace)
+		_, err := Convert(t.Context(), Embedded, c.out, SaveOptions{DType: weights.F32, Replace: c.replace}, Options{})
 		require.ErrorContains(t, err, "output "+c.out+": ")
 		assert.ErrorContains(t, err, c.says)
 		assert.NotContains(t, err.Error(), ".tmp")
