@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/internal/finite"
-	"github.com/clip-wgpu/clip-wgpu/clip/towers"
 )
 
 // NotFiniteError says that features or logits hold NaN or infinities: whatever is
@@ -29,12 +28,12 @@ func (e *NotFiniteError) Error() string {
 
 // finiteImages returns a *NotFiniteError unless all features of images are finite.
 func (m *Model) finiteImages(features, images Tensor) error {
-	return m.finite("image features", features, isImage, images)
+	return m.finite("image features", features, m.isImage, images)
 }
 
 // finiteTexts does the same for texts.
 func (m *Model) finiteTexts(features Tensor) error {
-	return m.finite("text features", features, func(name string) bool { return !isImage(name) && !isLogit(name) })
+	return m.finite("text features", features, func(name string) bool { return !m.isImage(name) && !isLogit(name) })
 }
 
 // finiteLogits does the same for logits, whose cause may also be the scale.
@@ -78,6 +77,6 @@ func (m *Model) finite(of string, t Tensor, part func(name string) bool, inputs 
 
 // isImage and isLogit tell the parts of the state dict apart: the image tower's, the
 // scale and bias of the logits, and all else, which is the text tower's.
-func isImage(name string) bool { return strings.HasPrefix(name, towers.ImageScope+".") }
+func (m *Model) isImage(name string) bool { return strings.HasPrefix(name, m.towers.ImageScope()+".") }
 
 func isLogit(name string) bool { return strings.HasPrefix(name, "logit_") }

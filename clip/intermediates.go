@@ -166,7 +166,7 @@ func (m *Model) imageIntermediates(ctx context.Context, images Tensor, o Interme
 	if err != nil {
 		return err
 	}
-	blocks, features, err := m.blocks(ctx, "image", towers.ImageScope, tower, items, o.ImageIndices, bo, o)
+	blocks, features, err := m.blocks(ctx, "image", m.towers.ImageScope(), tower, items, o.ImageIndices, bo, o)
 	if err != nil {
 		return err
 	}

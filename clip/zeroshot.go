@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/tokenizer"
-	"github.com/clip-wgpu/clip-wgpu/clip/towers"
+	"github.com/clip-wgpu/clip-wgpu/ops"
 )
 
 // TextEncoder is what ZeroShotClassifier needs of a *Model.
@@ -82,7 +82,7 @@ func meanUnit(dst, rows []float32) {
 	for _, v := range sum {
 		norm += v * v
 	}
-	norm = max(math.Sqrt(norm), towers.NormalizeEps)
+	norm = max(math.Sqrt(norm), ops.NormalizeEps)
 	for i := range dst {
 		dst[i] = float32(sum[i] / norm)
 	}

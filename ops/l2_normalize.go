@@ -75,6 +75,10 @@ var l2NormalizeGradOp = &graph.Op{
 	},
 }
 
+// NormalizeEps is the least norm that torch's F.normalize divides by, so that a
+// zero vector stays zero.
+const NormalizeEps = 1e-12
+
 // L2Normalize records x / max(‖x‖₂, eps) over the last dimension
 // (torch.nn.functional.normalize). The zero vector gives zeros, and zeros as
 // its gradient.

@@ -126,8 +126,8 @@ func (m *Model) FreezeBatchNorm() {
 	weights.Find(m.tree, func(_ string, b *layers.BatchNorm2D) { b.Freeze() })
 }
 
-// ImageScope and TextScope are the prefixes of the towers' names.
-const ImageScope = "visual"
+// ImageScope is the prefix of the image tower's names.
+func (m *Model) ImageScope() string { return "visual" }
 
 // TextScope is the prefix of the text tower's names.
 func (m *Model) TextScope() string {
@@ -139,7 +139,7 @@ func (m *Model) TextScope() string {
 
 // RecordImages records the image tower for batch items.
 func (m *Model) RecordImages(g *graph.Graph, batch, length int) Outputs {
-	defer g.Scope(ImageScope)()
+	defer g.Scope(m.ImageScope())()
 	return m.Visual.Record(g, batch, length, m.Visual.Depth()).Outputs()
 }
 

@@ -6,12 +6,10 @@ import (
 	"github.com/clip-wgpu/clip-wgpu/ops"
 )
 
-// NormalizeEps is the least norm that torch's F.normalize divides by, so that a
-// zero vector stays zero.
-const NormalizeEps = 1e-12
-
 // Unit makes the rows of x, along its last dimension, unit vectors.
-func Unit(g *graph.Graph, x graph.Tensor) graph.Tensor { return ops.L2Normalize(g, x, NormalizeEps) }
+func Unit(g *graph.Graph, x graph.Tensor) graph.Tensor {
+	return ops.L2Normalize(g, x, ops.NormalizeEps)
+}
 
 // Programs lowers both towers for a batch: what a device replays for the unit
 // features of images and of texts of contextLength tokens. prepare, where given,
