@@ -1,5 +1,5 @@
-// Package gpu runs Programs on a GPU. It is the only package that touches the
-// WebGPU binding, and turns what that lets crash the process into errors.
+// Package gpu runs Programs on a GPU. Only it and the packages below it see the
+// WebGPU binding; it turns what that lets crash the process into errors.
 //
 // A Device holds compiled kernels and memory; a Store holds the States that
 // outlive a run, parameters among them; a Session is a Program made ready to
