@@ -18,18 +18,21 @@ func (d *Device) lend() (*raw.Device, error) {
 		return nil, err
 	}
 	c := d.core
-	return &raw.Device{Name: c.info.Name, Instance: c.instance, Adapter: c.adapter, Device: c.device, Queue: c.queue, Core: lent{c}}, nil
+	return &raw.Device{Name: c.info.Name, Instance: c.instance, Adapter: c.adapter, Device: c.device, Queue: c.queue, Core: lent{c, new(job)}}, nil
 }
 
 // lent is the raw.Core of a device.
-type lent struct{ core *core }
+type lent struct {
+	core *core
+	job  *job // what the borrower submits
+}
 
 func (l lent) Call(ctx context.Context, f func() error) error  { return l.core.call(ctx, f) }
 func (l lent) Alone(ctx context.Context, f func() error) error { return l.core.alone(ctx, f) }
-func (l lent) Finish(ctx context.Context) error                { return l.core.drain(ctx) }
+func (l lent) Finish(ctx context.Context) error                { return l.core.wait(ctx, l.job) }
 
 func (l lent) Submit(ctx context.Context, record func(*wgpu.CommandEncoder) error) error {
-	return l.core.send(ctx, record, nil, nil)
+	return l.core.send(ctx, submission{job: l.job, record: record})
 }
 
 func (l lent) Read(ctx context.Context, b *wgpu.Buffer, dst []byte) error {

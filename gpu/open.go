@@ -8,6 +8,7 @@
 package gpu
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -29,6 +30,8 @@ type Options struct {
 	// Check fills activations with NaN before every run and fails a run in
 	// which a kernel wrote outside its tensors. Slow; for tests.
 	Check bool
+
+	depth int // submissions in flight, where a test wants other than maxInFlight
 }
 
 // Info describes an adapter, or the device opened on it, and what it allows.
@@ -144,6 +147,7 @@ func Open(o Options) (*Device, error) {
 		info:      infos[chosen],
 		options:   o,
 		run:       await.NewLock(),
+		depth:     cmp.Or(o.depth, maxInFlight(infos[chosen])),
 		calls:     await.NewLock(),
 		pipelines: map[string]*pipeline{},
 		refs:      1,
