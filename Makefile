@@ -22,6 +22,7 @@ demo: build
 
 test:
 	go test -timeout 25m ./...
+	go test -short ./gpu -depth 2 # where runs overlap, as on a GPU
 
 # Packages with locks or goroutines, without long tests in which nothing runs at once.
 race:

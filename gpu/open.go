@@ -4,7 +4,9 @@
 // A Device holds compiled kernels and memory; a Store holds the States that
 // outlive a run, parameters among them; a Session is a Program made ready to
 // run: Load allocates everything, Run replays it. All are safe for concurrent
-// use; on one device, one Run happens at a time.
+// use. On one device runs follow one another, in the order in which they come: a
+// GPU gets the next while it executes the one before, so to keep it busy, call
+// Run from two goroutines.
 package gpu
 
 import (

@@ -134,6 +134,28 @@ func TestRunsAreLeftInFlight(t *testing.T) {
 	require.Equal(t, float32(3), got[63])
 }
 
+// The inputs of a Run that is submitted while another executes are not seen by that one.
+func TestInputsWaitTheirTurn(t *testing.T) {
+	d := open(t, Options{depth: 2})
+	p := plus(t, 64, 1)
+	delay := handmade(slow, 64, 1, rounds(t, d, 150*time.Millisecond)).Steps[0]
+	delay.Slots[0].Index = len(p.Arena)
+	p.Arena = append(p.Arena, delay.Slots[0].Bytes)
+	p.Steps = append([]graph.Step{delay}, p.Steps...)
+	s := load(t, d, p, nil)
+	for range 3 { // first a step at a time, then together
+		var runs sync.WaitGroup
+		for i := range 3 {
+			runs.Go(func() {
+				x, out := slices.Repeat([]float32{float32(i)}, 64), make([]float32, 64)
+				assert.NoError(t, s.Run(t.Context(), IO{Inputs: inputs("x", x), Outputs: [][]float32{out}}))
+				assert.Equal(t, slices.Repeat([]float32{float32(i + 1)}, 64), out)
+			})
+		}
+		runs.Wait()
+	}
+}
+
 // chain is a program of many short steps, whose values depend on all of them.
 func chain(t *testing.T, n, steps int) *graph.Program {
 	g := graph.New()

@@ -16,7 +16,7 @@ import (
 )
 
 // Session is a Program with everything it needs on a device. It may be used
-// by several goroutines; runs follow one another.
+// by several goroutines; their runs follow one another.
 type Session struct {
 	core    *core
 	store   *Store
