@@ -7,7 +7,7 @@ PICTURES := clip/emoji-clip/examples
 SERIAL := LongState|LongSubmission|FoldedDispatch|SplitToFitABinding|CastDType|MemoryStaysFlat|Variants|TagsDecide|OptionsCombine|$\
 	IntermediatesOptions|MemoryIsBounded|ModulesAreBounded|SaveRoundTrip|ConvertMemory|ContainersAgree|WithoutCacheFolder|StateDict
 
-.PHONY: check build demo test race bench verify program profile
+.PHONY: check build demo test race window bench verify program profile
 
 check:
 	go vet ./...
@@ -22,10 +22,17 @@ demo: build
 
 test:
 	go test -timeout 25m ./...
+	go test -short ./gpu -depth 2 # where runs overlap, as on a GPU
 
 # Packages with locks or goroutines, without long tests in which nothing runs at once.
 race:
 	go test -race -timeout 15m -skip '$(SERIAL)' ./clip ./clip/checkpoint ./clip/hub ./clip/internal/engine ./cmd/clip-wgpu ./gpu ./internal/await ./train ./weights
+
+# What is behind -tags glfw, on a display of its own (xvfb-run).
+window:
+	go vet -tags glfw ./gpu/window/... ./cmd/clip-wgpu
+	xvfb-run -a go test -tags glfw -race ./gpu/window
+	xvfb-run -a go test -tags glfw -race -run 'Show|Slide|Bars' ./cmd/clip-wgpu
 
 bench:
 	go test -run '^$$' -bench . ./...

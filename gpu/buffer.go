@@ -135,19 +135,11 @@ func (u *uploader) write(ctx context.Context, dst *buffer, offset int64, data []
 // flush waits until everything written has arrived.
 func (u *uploader) flush(ctx context.Context) error {
 	u.pending = 0
-	if err := u.send(ctx, nil, nil, nil); err != nil {
+	j := new(job)
+	if err := u.send(ctx, submission{job: j}); err != nil {
 		return err
 	}
-	return u.drain(ctx)
-}
-
-// alone does f holding run, which the caller does not.
-func (c *core) alone(ctx context.Context, f func() error) error {
-	if err := c.acquire(ctx); err != nil {
-		return err
-	}
-	defer c.release()
-	return f()
+	return u.wait(ctx, j)
 }
 
 // transfer is a range of a buffer to read into dst.
@@ -176,43 +168,6 @@ func batch(transfers []transfer) (first, rest []transfer) {
 // aligned is where the next transfer after n bytes may begin: the library
 // aborts the process when a mapped range starts elsewhere.
 func aligned(n int64) int64 { return (n + 7) &^ 7 }
-
-// readback fills all dst after everything submitted before. The caller holds run.
-func (c *core) readback(ctx context.Context, transfers []transfer) error {
-	for len(transfers) > 0 {
-		var first []transfer
-		first, transfers = batch(transfers)
-		if err := c.send(ctx, nil, first, nil); err != nil {
-			return err
-		}
-	}
-	return c.drain(ctx)
-}
-
-// stage encodes copies to where the CPU can read them, and says how much that is.
-func (c *core) stage(e *wgpu.CommandEncoder, reads []transfer) (size int64, err error) {
-	for _, t := range reads {
-		n := int64(len(t.dst))
-		copyBuffer(e, t.src.Buffer, t.offset, c.staging.Buffer, size, n)
-		size += aligned(n)
-	}
-	return size, c.faults.pop()
-}
-
-// arrived takes what was staged, now mapped. It is the only way back from the
-// GPU. The caller is inside call.
-func (c *core) arrived() error {
-	defer unmap(c.staging.Buffer)
-	var at int64
-	for _, t := range c.arriving {
-		if err := copyMapped(t.dst, c.staging.Buffer, at); err != nil {
-			return err
-		}
-		at += aligned(int64(len(t.dst)))
-	}
-	c.arriving = nil
-	return nil
-}
 
 // bytesOf is the memory of 32-bit values.
 func bytesOf[T float32 | int32 | uint32](s []T) []byte {

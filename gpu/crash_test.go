@@ -41,7 +41,7 @@ const caseVariable = "GPU_TEST_CASE"
 // child runs one case in a process of its own, and fails on a crash or on noise.
 func child(t *testing.T, name string, env ...string) {
 	t.Helper()
-	cmd := exec.Command(os.Args[0], "-test.run=^TestCase$", "-test.timeout=60s")
+	cmd := exec.Command(os.Args[0], "-test.run=^TestCase$", "-test.timeout=60s", fmt.Sprintf("-depth=%d", *depth))
 	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool {
 		return strings.HasPrefix(v, "XDG_RUNTIME_DIR=")
 	}), append(env, caseVariable+"="+name)...)

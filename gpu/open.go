@@ -1,13 +1,16 @@
-// Package gpu runs Programs on a GPU. It is the only package that touches the
-// WebGPU binding, and turns what that lets crash the process into errors.
+// Package gpu runs Programs on a GPU. Only it and the packages below it see the
+// WebGPU binding; it turns what that lets crash the process into errors.
 //
 // A Device holds compiled kernels and memory; a Store holds the States that
 // outlive a run, parameters among them; a Session is a Program made ready to
 // run: Load allocates everything, Run replays it. All are safe for concurrent
-// use; on one device, one Run happens at a time.
+// use. On one device runs follow one another, in the order in which they come: a
+// GPU gets the next while it executes the one before, so to keep it busy, call
+// Run from two goroutines.
 package gpu
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -29,6 +32,8 @@ type Options struct {
 	// Check fills activations with NaN before every run and fails a run in
 	// which a kernel wrote outside its tensors. Slow; for tests.
 	Check bool
+
+	depth int // submissions in flight, where a test wants other than maxInFlight
 }
 
 // Info describes an adapter, or the device opened on it, and what it allows.
@@ -144,6 +149,7 @@ func Open(o Options) (*Device, error) {
 		info:      infos[chosen],
 		options:   o,
 		run:       await.NewLock(),
+		depth:     cmp.Or(o.depth, maxInFlight(infos[chosen])),
 		calls:     await.NewLock(),
 		pipelines: map[string]*pipeline{},
 		refs:      1,

@@ -76,7 +76,7 @@ func (s *Session) guarded(slot graph.Slot) int64 {
 }
 
 // checked is submit for steps lo to hi, with their guards set before and looked at after.
-func (s *Session) checked(ctx context.Context, lo, hi int, reads []transfer) error {
+func (s *Session) checked(ctx context.Context, j *job, lo, hi int, reads []transfer) error {
 	var guards []transfer
 	for i := lo; i < hi; i++ {
 		guards = append(guards, s.guards(i)...)
@@ -87,7 +87,7 @@ func (s *Session) checked(ctx context.Context, lo, hi int, reads []transfer) err
 			return err
 		}
 	}
-	if err := s.submit(ctx, lo, hi, reads); err != nil {
+	if err := s.submit(ctx, j, lo, hi, reads); err != nil {
 		return err
 	}
 	if err := s.core.readback(ctx, guards); err != nil {

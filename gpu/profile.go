@@ -26,13 +26,16 @@ type Timing struct {
 // Run go before.
 func (s *Session) Profile(ctx context.Context, inputs map[string]any) ([]Timing, error) {
 	var timings []Timing
-	err := s.run(ctx, IO{Inputs: inputs}, func(ctx context.Context, reads []transfer) error {
+	err := s.run(ctx, IO{Inputs: inputs}, func(ctx context.Context, j *job, reads []transfer) error {
+		if err := s.core.drain(ctx); err != nil {
+			return err
+		}
 		p, err := s.newProfiler()
 		if err != nil {
 			return err
 		}
 		defer p.release()
-		if err := s.replay(ctx, p.submit, reads); err != nil {
+		if err := s.replay(ctx, j, p.submit, reads); err != nil {
 			return err
 		}
 		timings = p.timings()
@@ -107,11 +110,15 @@ func (p *profiler) release() {
 }
 
 // submit is Profile's submitter. It returns when the steps are done.
-func (p *profiler) submit(ctx context.Context, lo, hi int, reads []transfer) error {
-	var elapsed time.Duration
+func (p *profiler) submit(ctx context.Context, _ *job, lo, hi int, reads []transfer) error {
+	j := new(job) // of these steps only
 	record := func(e *wgpu.CommandEncoder) error { return p.record(e, lo, hi) }
-	done := func(d time.Duration) error { elapsed = d; return nil }
-	if err := p.core.send(ctx, record, reads, done); err != nil {
+	if err := p.core.send(ctx, submission{job: j, record: record, reads: reads, alone: true}); err != nil {
+		return err
+	}
+	// Nobody may free the queries before the GPU is done with them.
+	ctx = context.WithoutCancel(ctx)
+	if err := p.core.wait(ctx, j); err != nil {
 		return err
 	}
 	var queries []transfer
@@ -119,11 +126,10 @@ func (p *profiler) submit(ctx context.Context, lo, hi int, reads []transfer) err
 	if p.queries != nil {
 		queries = []transfer{{p.ticks, 0, ticks}}
 	}
-	// Nobody may free the queries before the GPU is done with them.
-	if err := p.core.readback(context.WithoutCancel(ctx), queries); err != nil {
+	if err := p.core.readback(ctx, queries); err != nil {
 		return err
 	}
-	p.share(lo, hi, elapsed, ticks)
+	p.share(lo, hi, j.took, ticks)
 	return nil
 }
 

@@ -30,33 +30,47 @@ const maxSteps = 4096
 // submission and no State has changed; once a State's new value is on its way,
 // the run goes on to its end. After an error Outputs may be partly filled.
 func (s *Session) Run(ctx context.Context, io IO) error {
-	return s.run(ctx, io, func(ctx context.Context, reads []transfer) error {
+	return s.run(ctx, io, func(ctx context.Context, j *job, reads []transfer) error {
 		if s.core.options.Check {
-			return s.replay(ctx, s.checked, reads)
+			return s.replay(ctx, j, s.checked, reads)
 		}
-		return s.replay(ctx, s.submit, reads)
+		return s.replay(ctx, j, s.submit, reads)
 	})
 }
 
+// replayer submits the Program's steps and reads, as a job. The caller holds run.
+type replayer func(ctx context.Context, j *job, reads []transfer) error
+
 // run does what belongs around a replay.
-func (s *Session) run(ctx context.Context, io IO, replay func(ctx context.Context, reads []transfer) error) error {
+func (s *Session) run(ctx context.Context, io IO, replay replayer) error {
 	if s == nil {
 		return ErrClosed
 	}
 	if err := s.checkIO(io); err != nil {
 		return err
 	}
-	if err := s.core.acquire(ctx); err != nil {
+	j := new(job)
+	defer j.leave()
+	if err := s.enqueue(ctx, j, io, replay); err != nil {
 		return err
 	}
-	defer s.core.release()
-	if s.closed {
-		return ErrClosed
+	if j.committed {
+		ctx = context.WithoutCancel(ctx)
 	}
-	if err := s.write(ctx, io.Inputs); err != nil {
-		return err
-	}
-	return replay(ctx, s.reads(io.Outputs))
+	return s.core.wait(ctx, j)
+}
+
+// enqueue uploads the inputs and submits the rest.
+func (s *Session) enqueue(ctx context.Context, j *job, io IO, replay replayer) error {
+	return s.core.alone(ctx, func() error {
+		if s.closed {
+			return ErrClosed
+		}
+		if err := s.write(ctx, io.Inputs); err != nil {
+			return err
+		}
+		return replay(ctx, j, s.reads(io.Outputs))
+	})
 }
 
 func (s *Session) checkIO(io IO) error {
@@ -122,33 +136,36 @@ func (s *Session) write(ctx context.Context, inputs map[string]any) error {
 }
 
 // submitter gives steps lo to hi, then reads, to the GPU.
-type submitter func(ctx context.Context, lo, hi int, reads []transfer) error
+type submitter func(ctx context.Context, j *job, lo, hi int, reads []transfer) error
 
 // replay submits all steps, the first reads together with the last of them. No
 // end of ctx counts any more once a State is being written.
-func (s *Session) replay(ctx context.Context, submit submitter, reads []transfer) error {
+func (s *Session) replay(ctx context.Context, j *job, submit submitter, reads []transfer) error {
 	for lo, hi := 0, 0; lo < len(s.steps); lo = hi {
 		hi = s.submissionEnd(lo)
 		var first []transfer
 		if hi == len(s.steps) {
 			first, reads = batch(reads)
 		}
-		if err := submit(ctx, lo, hi, first); err != nil {
+		if err := submit(ctx, j, lo, hi, first); err != nil {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
 			return fmt.Errorf("%s to %d: %w", stepName(s.program, lo), hi-1, err)
 		}
 		if hi > s.commits {
+			j.committed = true
 			ctx = context.WithoutCancel(ctx)
 		}
 	}
-	return s.core.readback(ctx, reads)
+	return s.core.sendReads(ctx, j, reads)
 }
 
 // submissionEnd ends the submission that starts with step lo. A step that never ran goes
 // alone: nothing is known of it, and a kernel's first dispatch also compiles it.
 func (s *Session) submissionEnd(lo int) int {
+	s.costs.Lock()
+	defer s.costs.Unlock()
 	hi, cost := lo+1, s.steps[lo].cost
 	if cost == 0 || s.core.options.Check {
 		return hi
@@ -161,12 +178,16 @@ func (s *Session) submissionEnd(lo int) int {
 }
 
 // submit is Run's submitter.
-func (s *Session) submit(ctx context.Context, lo, hi int, reads []transfer) error {
-	record := func(e *wgpu.CommandEncoder) error {
-		s.sent = s.steps[lo:hi] // those before are done, and learned about
-		return s.dispatch(e, s.sent)
-	}
-	return s.core.send(ctx, record, reads, s.learned)
+func (s *Session) submit(ctx context.Context, j *job, lo, hi int, reads []transfer) error {
+	steps := s.steps[lo:hi]
+	return s.core.send(ctx, submission{
+		job:     j,
+		record:  func(e *wgpu.CommandEncoder) error { return s.dispatch(e, steps) },
+		reads:   reads,
+		alone:   s.cost(steps) == 0,
+		session: s,
+		steps:   steps,
+	})
 }
 
 func (s *Session) dispatch(e *wgpu.CommandEncoder, steps []step) error {
@@ -180,12 +201,25 @@ func (s *Session) dispatch(e *wgpu.CommandEncoder, steps []step) error {
 	return pass.End()
 }
 
-// learn corrects the estimates of steps that ran together by what they took together.
-func (s *Session) learn(steps []step, elapsed time.Duration) {
-	var sum time.Duration
+// cost is the estimate for steps that run together, 0 where one never ran.
+func (s *Session) cost(steps []step) time.Duration {
+	s.costs.Lock()
+	defer s.costs.Unlock()
+	return costOf(steps)
+}
+
+func costOf(steps []step) (sum time.Duration) {
 	for _, st := range steps {
 		sum += st.cost
 	}
+	return sum
+}
+
+// learn corrects the estimates of steps that ran together by what they took together.
+func (s *Session) learn(steps []step, elapsed time.Duration) {
+	s.costs.Lock()
+	defer s.costs.Unlock()
+	sum := costOf(steps)
 	for i := range steps {
 		if st := &steps[i]; sum == 0 {
 			st.cost = elapsed
@@ -196,9 +230,9 @@ func (s *Session) learn(steps []step, elapsed time.Duration) {
 	}
 }
 
-// reads are the transfers that fill outputs, valid until the next call.
+// reads are the transfers that fill outputs.
 func (s *Session) reads(outputs [][]float32) []transfer {
-	ts := s.transfers[:0]
+	var ts []transfer
 	for i, dst := range outputs {
 		if dst == nil {
 			continue
@@ -210,6 +244,5 @@ func (s *Session) reads(outputs [][]float32) []transfer {
 			data = data[slot.Bytes:]
 		}
 	}
-	s.transfers = ts
 	return ts
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"sync"
 	"time"
 
 	"github.com/rajveermalviya/go-webgpu/wgpu"
@@ -15,7 +16,7 @@ import (
 )
 
 // Session is a Program with everything it needs on a device. It may be used
-// by several goroutines; runs follow one another.
+// by several goroutines; their runs follow one another.
 type Session struct {
 	core    *core
 	store   *Store
@@ -27,10 +28,7 @@ type Session struct {
 	commits int  // the first step that writes a State
 	closed  bool // whoever sets it holds run and core.calls, whoever reads it one of them
 
-	// Under run, kept so that a replay allocates nothing.
-	transfers []transfer
-	sent      []step                    // by the last submission
-	learned   func(time.Duration) error // learn about sent
+	costs sync.Mutex // around the steps' costs, while some may be in flight
 }
 
 // step is one dispatch as the GPU takes it.
@@ -38,7 +36,7 @@ type step struct {
 	pipeline *pipeline
 	group    *wgpu.BindGroup
 	x, y     uint32
-	cost     time.Duration // estimated from what runs took, 0 before the first; under run
+	cost     time.Duration // estimated from what runs took, 0 before the first
 }
 
 // paramsBytes is a step's part of the uniform buffer: WebGPU's default offset
@@ -71,10 +69,6 @@ func (d *Device) load(ctx context.Context, p *graph.Program, w *Store) (*Session
 		return nil, err
 	}
 	s := &Session{core: d.core, program: p, commits: math.MaxInt}
-	s.learned = func(elapsed time.Duration) error {
-		s.learn(s.sent, elapsed)
-		return nil
-	}
 	err := w.retain(d.core)
 	if err == nil {
 		s.store = w

@@ -12,6 +12,7 @@ import (
 
 	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
 	"github.com/clip-wgpu/clip-wgpu/gpu"
+	"github.com/clip-wgpu/clip-wgpu/gpu/window"
 )
 
 // canShow tells whether the program has a window.
@@ -47,7 +48,7 @@ func (s *slideshow) show(ctx context.Context, d *gpu.Device) error {
 	if len(s.slides) == 0 {
 		return nil
 	}
-	return d.Show(ctx, len(s.slides), s.frame)
+	return window.Show(ctx, d, len(s.slides), s.frame)
 }
 
 // frame draws slide i.

@@ -1,6 +1,6 @@
 //go:build glfw
 
-package gpu
+package window
 
 import (
 	"context"
@@ -16,6 +16,9 @@ import (
 	"github.com/rajveermalviya/go-webgpu/wgpu"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/clip-wgpu/clip-wgpu/gpu"
+	"github.com/clip-wgpu/clip-wgpu/gpu/internal/raw"
 )
 
 // noise is an opaque image of random colours.
@@ -28,24 +31,38 @@ func noise(size image.Point) *image.RGBA {
 	return img
 }
 
+// open opens a device with the limits that every GPU has, and borrows it.
+func open(t *testing.T, o gpu.Options) (*gpu.Device, *raw.Device) {
+	t.Helper()
+	o.DefaultLimits = true
+	d, err := gpu.Open(o)
+	require.NoError(t, err)
+	borrowed, err := raw.Borrow(d)
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		borrowed.Close()
+		require.NoError(t, d.Close())
+	})
+	return d, borrowed
+}
+
 // painted is what a painter makes of img, read back from the GPU.
-func painted(t *testing.T, c *core, img *image.RGBA) []byte {
+func painted(t *testing.T, d *raw.Device, img *image.RGBA) []byte {
 	t.Helper()
 	ctx := t.Context()
-	require.NoError(t, c.acquire(ctx))
-	defer c.release()
 	size := img.Rect.Size()
 	row := (4*size.X + 255) &^ 255 // as copies to buffers want it
 	extent := wgpu.Extent3D{Width: uint32(size.X), Height: uint32(size.Y), DepthOrArrayLayers: 1}
+	rows := make([]byte, row*size.Y)
 	var p *painter
 	var target *wgpu.Texture
 	var view *wgpu.TextureView
-	var copied *buffer
-	require.NoError(t, c.call(ctx, func() (err error) {
-		if p, err = c.newPainter(wgpu.TextureFormat_RGBA8Unorm); err != nil {
+	var copied *wgpu.Buffer
+	require.NoError(t, d.Call(ctx, func() (err error) {
+		if p, err = newPainter(d, wgpu.TextureFormat_RGBA8Unorm); err != nil {
 			return err
 		}
-		target, err = c.device.CreateTexture(&wgpu.TextureDescriptor{
+		target, err = d.Device.CreateTexture(&wgpu.TextureDescriptor{
 			Usage:         wgpu.TextureUsage_RenderAttachment | wgpu.TextureUsage_CopySrc,
 			Dimension:     wgpu.TextureDimension_2D,
 			Size:          extent,
@@ -59,25 +76,31 @@ func painted(t *testing.T, c *core, img *image.RGBA) []byte {
 		if view, err = target.CreateView(nil); err != nil {
 			return err
 		}
-		copied, err = c.newBuffer("painted", int64(row*size.Y), storageUsage)
+		copied, err = d.Device.CreateBuffer(&wgpu.BufferDescriptor{Size: uint64(len(rows)), Usage: wgpu.BufferUsage_CopySrc | wgpu.BufferUsage_CopyDst})
 		return err
 	}))
-	pic, err := p.upload(ctx, img)
-	require.NoError(t, err)
-	require.NoError(t, c.send(ctx, func(e *wgpu.CommandEncoder) error {
-		if err := p.paint(e, pic, view); err != nil {
+	require.NoError(t, d.Alone(ctx, func() error {
+		pic, err := p.upload(ctx, img)
+		if err != nil {
 			return err
 		}
-		return e.CopyTextureToBuffer(target.AsImageCopy(), &wgpu.ImageCopyBuffer{
-			Buffer: copied.Buffer,
-			Layout: wgpu.TextureDataLayout{BytesPerRow: uint32(row), RowsPerImage: extent.Height},
-		}, &extent)
-	}, nil, nil))
-	rows := make([]byte, row*size.Y)
-	require.NoError(t, c.readback(ctx, []transfer{{src: copied, dst: rows}}))
-	pic.release()
-	require.NoError(t, c.call(ctx, func() error {
-		c.freeBuffer(copied)
+		defer pic.release()
+		err = d.Submit(ctx, func(e *wgpu.CommandEncoder) error {
+			if err := p.paint(e, pic, view); err != nil {
+				return err
+			}
+			return e.CopyTextureToBuffer(target.AsImageCopy(), &wgpu.ImageCopyBuffer{
+				Buffer: copied,
+				Layout: wgpu.TextureDataLayout{BytesPerRow: uint32(row), RowsPerImage: extent.Height},
+			}, &extent)
+		})
+		if err != nil {
+			return err
+		}
+		return d.Read(ctx, copied, rows)
+	}))
+	require.NoError(t, d.Call(ctx, func() error {
+		copied.Release()
 		view.Release()
 		target.Release()
 		p.release()
@@ -91,29 +114,31 @@ func painted(t *testing.T, c *core, img *image.RGBA) []byte {
 }
 
 func TestPaintKeepsEveryPixel(t *testing.T) {
-	d := open(t, Options{})
-	used := d.core.used
+	d, borrowed := open(t, gpu.Options{})
+	used := d.MemoryInUse()
 	for _, size := range []image.Point{{1, 1}, {7, 3}, {65, 197}, {256, 64}} {
 		img := noise(size)
-		assert.Equal(t, img.Pix, painted(t, d.core, img), "%v", size)
+		assert.Equal(t, img.Pix, painted(t, borrowed, img), "%v", size)
 	}
-	assert.Equal(t, used, d.core.used, "all memory given back")
+	assert.Equal(t, used, d.MemoryInUse(), "all memory given back")
 }
 
 func TestPaintKeepsToTheBudget(t *testing.T) {
-	d := open(t, Options{MaxMemory: 6 << 20})
+	d, borrowed := open(t, gpu.Options{MaxMemory: 6 << 20})
+	used := d.MemoryInUse()
 	var p *painter
-	require.NoError(t, d.core.call(t.Context(), func() (err error) {
-		p, err = d.core.newPainter(wgpu.TextureFormat_RGBA8Unorm)
+	require.NoError(t, borrowed.Call(t.Context(), func() (err error) {
+		p, err = newPainter(borrowed, wgpu.TextureFormat_RGBA8Unorm)
 		return err
 	}))
 	_, err := p.upload(t.Context(), noise(image.Pt(1024, 1024)))
-	var memory *MemoryError
+	var memory *gpu.MemoryError
 	require.ErrorAs(t, err, &memory)
 	assert.EqualValues(t, 4<<20, memory.Needed)
 	_, err = p.upload(t.Context(), noise(image.Pt(10000, 1)))
 	require.ErrorContains(t, err, "8192", "wider than the device allows")
-	require.NoError(t, d.core.call(t.Context(), func() error { p.release(); return nil }))
+	require.NoError(t, borrowed.Call(t.Context(), func() error { p.release(); return nil }))
+	assert.Equal(t, used, d.MemoryInUse(), "all memory given back")
 }
 
 // display skips where no window can be opened by a test.
@@ -129,13 +154,13 @@ func display(t *testing.T) {
 
 // script opens a window that gets the keys one by one, each when a frame is
 // asked for, and returns the frames that were.
-func script(t *testing.T, d *Device, n int, keys ...glfw.Key) []int {
+func script(t *testing.T, d *raw.Device, n int, keys ...glfw.Key) []int {
 	t.Helper()
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	var seen []int
 	var w *window
-	w, err := d.core.openWindow(n, func(i int, size image.Point) (*image.RGBA, string, error) {
+	w, err := openWindow(d, n, func(i int, size image.Point) (*image.RGBA, string, error) {
 		seen = append(seen, i)
 		w.key(nil, keys[0], 0, glfw.Press, 0)
 		w.key(nil, keys[0], 0, glfw.Release, 0)
@@ -150,23 +175,23 @@ func script(t *testing.T, d *Device, n int, keys ...glfw.Key) []int {
 
 func TestKeysTurnFrames(t *testing.T) {
 	display(t)
-	d := open(t, Options{})
-	used := d.core.used
+	d, borrowed := open(t, gpu.Options{})
+	used := d.MemoryInUse()
 	for range 2 { // a window can follow another
-		seen := script(t, d, 3, glfw.KeyRight, glfw.KeySpace, glfw.KeyLeft, glfw.KeyLeft, glfw.KeySpace, glfw.KeyEscape)
+		seen := script(t, borrowed, 3, glfw.KeyRight, glfw.KeySpace, glfw.KeyLeft, glfw.KeyLeft, glfw.KeySpace, glfw.KeyEscape)
 		assert.Equal(t, []int{0, 1, 2, 1, 0, 1}, seen)
 	}
-	assert.Equal(t, used, d.core.used, "all memory given back")
+	assert.Equal(t, used, d.MemoryInUse(), "all memory given back")
 }
 
 func TestFramesFollowTheWindowsSize(t *testing.T) {
 	display(t)
-	d := open(t, Options{})
+	_, d := open(t, gpu.Options{})
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	want := []image.Point{{300, 200}, {640, 480}, {301, 77}}
 	var w *window
-	w, err := d.core.openWindow(1, func(_ int, size image.Point) (*image.RGBA, string, error) {
+	w, err := openWindow(d, 1, func(_ int, size image.Point) (*image.RGBA, string, error) {
 		if size == want[0] {
 			want = want[1:]
 		}
@@ -186,55 +211,38 @@ func TestFramesFollowTheWindowsSize(t *testing.T) {
 
 func TestShowEndsWithErrors(t *testing.T) {
 	display(t)
-	d := open(t, Options{})
+	d, _ := open(t, gpu.Options{})
 	broken := errors.New("broken")
-	err := d.Show(t.Context(), 1, func(int, image.Point) (*image.RGBA, string, error) { return nil, "", broken })
+	err := Show(t.Context(), d, 1, func(int, image.Point) (*image.RGBA, string, error) { return nil, "", broken })
 	require.ErrorIs(t, err, broken)
-	err = d.Show(t.Context(), 1, func(int, image.Point) (*image.RGBA, string, error) {
+	err = Show(t.Context(), d, 1, func(int, image.Point) (*image.RGBA, string, error) {
 		return noise(image.Pt(2, 2)), "", nil
 	})
 	require.ErrorContains(t, err, "(2,2)")
 	ctx, cancel := context.WithCancel(t.Context())
-	err = d.Show(ctx, 1, func(_ int, size image.Point) (*image.RGBA, string, error) {
+	err = Show(ctx, d, 1, func(_ int, size image.Point) (*image.RGBA, string, error) {
 		cancel()
 		return noise(size), "", nil
 	})
 	require.ErrorIs(t, err, context.Canceled)
-	require.Error(t, d.Show(t.Context(), 0, nil))
+	require.Error(t, Show(t.Context(), d, 0, nil))
 	closed, err := d.Retain()
 	require.NoError(t, err)
 	require.NoError(t, closed.Close())
-	require.ErrorIs(t, closed.Show(t.Context(), 1, nil), ErrClosed)
+	require.ErrorIs(t, Show(t.Context(), closed, 1, nil), gpu.ErrClosed)
 }
 
 func TestNoDisplay(t *testing.T) {
 	if runtime.GOOS == "darwin" || runtime.GOOS == "windows" {
 		t.Skip("there is always one")
 	}
-	d := open(t, Options{})
+	d, _ := open(t, gpu.Options{})
 	for name, value := range map[string]string{"unset": "", "nobody there": ":98765"} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("DISPLAY", value)
-			err := d.Show(t.Context(), 1, nil)
+			err := Show(t.Context(), d, 1, nil)
 			require.ErrorContains(t, err, "cannot open a window: X11")
 			assert.ErrorContains(t, err, value)
 		})
 	}
-}
-
-type releaseFunc func()
-
-func (f releaseFunc) Release() { f() }
-
-// The library's calls on one device exclude each other, the release of what was
-// drawn on included; on a lost device there is none.
-func TestReleasesAreAlone(t *testing.T) {
-	c := open(t, Options{}).core
-	alone, released := false, 0
-	view := releaseFunc(func() { alone, released = len(c.calls) == cap(c.calls), released+1 })
-	c.releaseAlone(view)
-	assert.True(t, alone, "the lock of calls is held")
-	_ = c.lose(errors.New("a test"))
-	c.releaseAlone(view)
-	assert.Equal(t, 1, released)
 }

@@ -1,6 +1,6 @@
 //go:build glfw
 
-package gpu
+package window
 
 import (
 	"context"
@@ -13,6 +13,9 @@ import (
 
 	"github.com/go-gl/glfw/v3.3/glfw"
 	"github.com/rajveermalviya/go-webgpu/wgpu"
+
+	"github.com/clip-wgpu/clip-wgpu/gpu"
+	"github.com/clip-wgpu/clip-wgpu/gpu/internal/raw"
 )
 
 // FrameFunc makes frame i for a window of size pixels: an opaque image of
@@ -26,21 +29,18 @@ type FrameFunc func(i int, size image.Point) (frame *image.RGBA, title string, e
 // One window can be open at a time. Show wants the main goroutine, locked to
 // the main thread by runtime.LockOSThread in an init function; of the
 // platforms only macOS insists on the thread being the first.
-func (d *Device) Show(ctx context.Context, n int, frame FrameFunc) error {
+func Show(ctx context.Context, d *gpu.Device, n int, frame FrameFunc) error {
 	if n < 1 {
 		return fmt.Errorf("a window of %d frames", n)
 	}
-	if err := d.retain(); err != nil {
+	borrowed, err := raw.Borrow(d)
+	if err != nil {
 		return err
 	}
-	defer func() {
-		d.core.calls.Lock()
-		defer d.core.calls.Unlock()
-		d.core.drop()
-	}()
+	defer borrowed.Close()
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	w, err := d.core.openWindow(n, frame)
+	w, err := openWindow(borrowed, n, frame)
 	if err != nil {
 		return fmt.Errorf("cannot open a window: %w", err)
 	}
@@ -51,7 +51,7 @@ func (d *Device) Show(ctx context.Context, n int, frame FrameFunc) error {
 // window shows frames on a screen. All of it belongs to one thread.
 type window struct {
 	*glfw.Window
-	core    *core
+	gpu     *raw.Device
 	surface *wgpu.Surface
 	painter *painter
 
@@ -65,15 +65,15 @@ type window struct {
 }
 
 // openWindow wants a display that the device can draw to.
-func (c *core) openWindow(n int, frame FrameFunc) (*window, error) {
+func openWindow(d *raw.Device, n int, frame FrameFunc) (*window, error) {
 	native, err := newNativeWindow()
 	if err != nil {
 		return nil, err
 	}
-	w := &window{Window: native, core: c, frame: frame, n: n, stale: true}
+	w := &window{Window: native, gpu: d, frame: frame, n: n, stale: true}
 	err = checkPresentable(native)
 	if err == nil {
-		err = c.call(context.Background(), w.attach)
+		err = d.Call(context.Background(), w.attach)
 	}
 	if err != nil {
 		w.close()
@@ -115,20 +115,20 @@ func newNativeWindow() (w *glfw.Window, err error) {
 	return glfw.CreateWindow(800, 720, "", nil, nil)
 }
 
-// attach prepares drawing into the window. The caller is inside call.
+// attach prepares drawing into the window. The caller is inside Call.
 func (w *window) attach() (err error) {
-	w.surface = w.core.instance.CreateSurface(surfaceDescriptor(w.Window))
-	for _, format := range w.surface.GetCapabilities(w.core.adapter).Formats {
+	w.surface = w.gpu.Instance.CreateSurface(surfaceDescriptor(w.Window))
+	for _, format := range w.surface.GetCapabilities(w.gpu.Adapter).Formats {
 		if format == wgpu.TextureFormat_BGRA8Unorm || format == wgpu.TextureFormat_RGBA8Unorm {
-			w.painter, err = w.core.newPainter(format)
+			w.painter, err = newPainter(w.gpu, format)
 			return err
 		}
 	}
-	return fmt.Errorf("%s cannot draw to this display", w.core.info.Name)
+	return fmt.Errorf("%s cannot draw to this display", w.gpu.Name)
 }
 
 func (w *window) close() {
-	_ = w.core.call(context.Background(), func() error { // what is lost is never freed
+	_ = w.gpu.Call(context.Background(), func() error { // what is lost is never freed
 		if w.chain != nil {
 			w.chain.Release()
 		}
@@ -196,44 +196,41 @@ func (w *window) draw(ctx context.Context) error {
 		return fmt.Errorf("a frame of %v pixels for a window of %v", img.Rect.Size(), size)
 	}
 	w.SetTitle(title)
-	if err := w.core.acquire(ctx); err != nil {
-		return err
-	}
-	defer w.core.release()
+	return w.gpu.Alone(ctx, func() error { return w.put(ctx, img) })
+}
+
+// put draws img on the screen. The caller is inside Alone.
+func (w *window) put(ctx context.Context, img *image.RGBA) error {
 	picture, err := w.painter.upload(ctx, img)
 	if err != nil {
 		return err
 	}
 	defer picture.release()
-	view, err := w.next(ctx, size)
+	view, err := w.next(ctx, img.Rect.Size())
 	if view == nil || err != nil {
 		return err
 	}
-	defer w.core.releaseAlone(view)
+	defer func() {
+		_ = w.gpu.Call(context.Background(), func() error {
+			view.Release()
+			return nil
+		})
+	}()
 	return w.present(ctx, picture, view)
-}
-
-// releaseAlone releases an object of the library while nobody else calls it. What
-// is lost is never freed.
-func (c *core) releaseAlone(object interface{ Release() }) {
-	_ = c.call(context.Background(), func() error {
-		object.Release()
-		return nil
-	})
 }
 
 // next returns the texture that the screen shows next, or none when the window
 // changes faster than it can be drawn to.
 func (w *window) next(ctx context.Context, size image.Point) (view *wgpu.TextureView, err error) {
 	const patience = 20
-	err = w.core.call(ctx, func() error {
+	err = w.gpu.Call(ctx, func() error {
 		if w.chain != nil && w.chainSize != size {
 			w.chain.Release()
 			w.chain = nil
 		}
 		if w.chain == nil {
 			w.chainSize = size
-			w.chain, err = w.core.device.CreateSwapChain(w.surface, &wgpu.SwapChainDescriptor{
+			w.chain, err = w.gpu.Device.CreateSwapChain(w.surface, &wgpu.SwapChainDescriptor{
 				Usage:       wgpu.TextureUsage_RenderAttachment,
 				Format:      w.painter.format,
 				Width:       uint32(size.X),
@@ -252,7 +249,7 @@ func (w *window) next(ctx context.Context, size image.Point) (view *wgpu.Texture
 		w.failures = 0
 		return view, nil
 	}
-	if w.failures++; ctx.Err() != nil || w.failures > patience || errors.Is(err, ErrLost) {
+	if w.failures++; ctx.Err() != nil || w.failures > patience || errors.Is(err, gpu.ErrLost) {
 		return nil, err
 	}
 	w.stale, w.chainSize = true, image.Point{} // out of date: a new chain
@@ -262,12 +259,12 @@ func (w *window) next(ctx context.Context, size image.Point) (view *wgpu.Texture
 // present paints picture on view and lets the screen have it.
 func (w *window) present(ctx context.Context, picture *picture, view *wgpu.TextureView) error {
 	record := func(e *wgpu.CommandEncoder) error { return w.painter.paint(e, picture, view) }
-	if err := w.core.send(ctx, record, nil, nil); err != nil {
+	if err := w.gpu.Submit(ctx, record); err != nil {
 		return err
 	}
-	err := w.core.call(ctx, func() error {
+	err := w.gpu.Call(ctx, func() error {
 		w.chain.Present()
 		return nil
 	})
-	return errors.Join(err, w.core.drain(context.WithoutCancel(ctx))) // picture is freed after
+	return errors.Join(err, w.gpu.Finish(context.WithoutCancel(ctx))) // picture is freed after
 }

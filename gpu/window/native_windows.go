@@ -1,6 +1,6 @@
 //go:build glfw
 
-package gpu
+package window
 
 // #include <windows.h>
 import "C"

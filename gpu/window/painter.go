@@ -1,12 +1,14 @@
 //go:build glfw
 
-package gpu
+package window
 
 import (
 	"context"
 	"image"
 
 	"github.com/rajveermalviya/go-webgpu/wgpu"
+
+	"github.com/clip-wgpu/clip-wgpu/gpu/internal/raw"
 )
 
 // paintSource copies a texture to a target of the same size, texel by pixel.
@@ -27,7 +29,7 @@ fn pixel(@builtin(position) at: vec4<f32>) -> @location(0) vec4<f32> {
 
 // painter draws pictures on textures of one format.
 type painter struct {
-	core     *core
+	gpu      *raw.Device
 	format   wgpu.TextureFormat
 	module   *wgpu.ShaderModule
 	bindings *wgpu.BindGroupLayout
@@ -35,9 +37,9 @@ type painter struct {
 	pipeline *wgpu.RenderPipeline
 }
 
-// newPainter makes a painter, which the caller releases. The caller is inside call.
-func (c *core) newPainter(format wgpu.TextureFormat) (*painter, error) {
-	p := &painter{core: c, format: format}
+// newPainter makes a painter, which the caller releases. The caller is inside Call.
+func newPainter(d *raw.Device, format wgpu.TextureFormat) (*painter, error) {
+	p := &painter{gpu: d, format: format}
 	if err := p.compile(); err != nil {
 		p.release()
 		return nil, err
@@ -46,13 +48,13 @@ func (c *core) newPainter(format wgpu.TextureFormat) (*painter, error) {
 }
 
 func (p *painter) compile() (err error) {
-	device := p.core.device
+	device := p.gpu.Device
 	p.module, err = device.CreateShaderModule(&wgpu.ShaderModuleDescriptor{
 		Label:          "paint",
 		WGSLDescriptor: &wgpu.ShaderModuleWGSLDescriptor{Code: paintSource},
 	})
 	if err != nil {
-		return newShaderError("paint", err)
+		return err
 	}
 	p.bindings, err = device.CreateBindGroupLayout(&wgpu.BindGroupLayoutDescriptor{
 		Entries: []wgpu.BindGroupLayoutEntry{{
@@ -87,7 +89,7 @@ func (p *painter) compile() (err error) {
 	return err
 }
 
-// release is to be called inside call.
+// release is to be called inside Call.
 func (p *painter) release() {
 	if p.pipeline != nil {
 		p.pipeline.Release()
@@ -105,17 +107,17 @@ func (p *painter) release() {
 
 // picture is an image on the GPU.
 type picture struct {
-	core    *core
+	gpu     *raw.Device
 	size    int64 // in bytes
 	texture *wgpu.Texture
 	view    *wgpu.TextureView
 	group   *wgpu.BindGroup
 }
 
-// upload brings img to the GPU; the caller holds run and releases the picture.
+// upload brings img to the GPU; the caller is inside Alone and releases the picture.
 func (p *painter) upload(ctx context.Context, img *image.RGBA) (*picture, error) {
-	pic := &picture{core: p.core}
-	err := p.core.call(ctx, func() error { return p.fill(pic, img) })
+	pic := &picture{gpu: p.gpu}
+	err := p.gpu.Call(ctx, func() error { return p.fill(pic, img) })
 	if err != nil {
 		pic.release()
 		return nil, err
@@ -126,11 +128,12 @@ func (p *painter) upload(ctx context.Context, img *image.RGBA) (*picture, error)
 func (p *painter) fill(pic *picture, img *image.RGBA) (err error) {
 	width, height := uint32(img.Rect.Dx()), uint32(img.Rect.Dy())
 	bytes := 4 * int64(width) * int64(height)
-	if err := p.core.fits(bytes); err != nil {
+	if err := p.gpu.Reserve(bytes); err != nil {
 		return err
 	}
+	pic.size = bytes
 	size := wgpu.Extent3D{Width: width, Height: height, DepthOrArrayLayers: 1}
-	pic.texture, err = p.core.device.CreateTexture(&wgpu.TextureDescriptor{
+	pic.texture, err = p.gpu.Device.CreateTexture(&wgpu.TextureDescriptor{
 		Label:         "frame",
 		Usage:         wgpu.TextureUsage_TextureBinding | wgpu.TextureUsage_CopyDst,
 		Dimension:     wgpu.TextureDimension_2D,
@@ -142,15 +145,13 @@ func (p *painter) fill(pic *picture, img *image.RGBA) (err error) {
 	if err != nil {
 		return err
 	}
-	pic.size = bytes
-	p.core.used += bytes
-	if err := p.core.faults.pop(); err != nil { // out of memory: the texture is there, but invalid
+	if err := p.gpu.Fault(); err != nil { // out of memory: the texture is there, but invalid
 		return err
 	}
 	if pic.view, err = pic.texture.CreateView(nil); err != nil {
 		return err
 	}
-	pic.group, err = p.core.device.CreateBindGroup(&wgpu.BindGroupDescriptor{
+	pic.group, err = p.gpu.Device.CreateBindGroup(&wgpu.BindGroupDescriptor{
 		Layout:  p.bindings,
 		Entries: []wgpu.BindGroupEntry{{TextureView: pic.view}},
 	})
@@ -158,12 +159,12 @@ func (p *painter) fill(pic *picture, img *image.RGBA) (err error) {
 		return err
 	}
 	layout := &wgpu.TextureDataLayout{BytesPerRow: uint32(img.Stride), RowsPerImage: height}
-	return p.core.queue.WriteTexture(pic.texture.AsImageCopy(), img.Pix, layout, &size)
+	return p.gpu.Queue.WriteTexture(pic.texture.AsImageCopy(), img.Pix, layout, &size)
 }
 
 // release wants the GPU to be done with the picture.
 func (p *picture) release() {
-	_ = p.core.call(context.Background(), func() error { // what is lost is never freed
+	_ = p.gpu.Call(context.Background(), func() error { // what is lost is never freed
 		if p.group != nil {
 			p.group.Release()
 		}
@@ -171,9 +172,9 @@ func (p *picture) release() {
 			p.view.Release()
 		}
 		if p.texture != nil {
-			p.core.used -= p.size
 			p.texture.Release()
 		}
+		p.gpu.Free(p.size)
 		return nil
 	})
 }

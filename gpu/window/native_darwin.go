@@ -1,6 +1,6 @@
 //go:build glfw
 
-package gpu
+package window
 
 /*
 #cgo CFLAGS: -x objective-c

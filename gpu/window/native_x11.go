@@ -1,6 +1,6 @@
 //go:build glfw && !darwin && !windows
 
-package gpu
+package window
 
 import (
 	"errors"

@@ -1,0 +1,320 @@
+package gpu
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/rajveermalviya/go-webgpu/wgpu"
+)
+
+// The GPU executes submissions in the order in which it gets them, and what is
+// written to a buffer in between takes its place in that order. So a Run may be
+// submitted while the one before is executing, though both use the same memory.
+// Whoever submits holds run; whoever waits for results does not.
+
+// job is what one caller asks of the GPU, in one or several submissions.
+type job struct {
+	// Under core.calls.
+	pending int           // submissions that are not finished
+	err     error         // the first of theirs
+	took    time.Duration // by those that are finished
+
+	committed bool // a State is being written: no end of a context counts any more
+
+	mu   sync.Mutex
+	left bool // the caller may use the memory it wanted to read into for something else by now
+}
+
+// leave makes what has not arrived yet be dropped.
+func (j *job) leave() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.left = true
+}
+
+// submission is work that the GPU gets at once.
+type submission struct {
+	job    *job
+	record func(*wgpu.CommandEncoder) error // encodes it; nil is nothing
+	reads  []transfer                       // of at most stagingBytes, copied after it
+	alone  bool                             // with nothing else in flight, so that its time is its own
+
+	session *Session // learns how long steps took, unless nil
+	steps   []step
+
+	// Once the GPU has it.
+	fence
+	staging *buffer // holds what reads copy, or nil
+}
+
+// maxInFlight is how many submissions a GPU may have: one to execute, and one that
+// waits so that the GPU need not. Software drivers get one, as they block in a
+// submission until the one before is done, and no context would end that.
+func maxInFlight(i Info) int {
+	if i.Software() {
+		return 1
+	}
+	return 2
+}
+
+// watchdog is how long one submission may take; a software driver that first
+// compiles many kernels on a busy machine needs minutes.
+var watchdog = 15 * time.Minute
+
+// acquire takes run, with room in flight for a submission.
+func (c *core) acquire(ctx context.Context) error {
+	if err := c.run.Acquire(ctx); err != nil {
+		return err
+	}
+	if err := c.makeRoom(ctx, false); err != nil {
+		c.release()
+		return err
+	}
+	return nil
+}
+
+// acquireIdle takes run and waits until nothing is in flight, however long that
+// takes. Only on a lost device is something left, whose memory is never freed.
+func (c *core) acquireIdle() {
+	c.run.Lock()
+	_ = c.drain(context.Background())
+}
+
+// release gives run back.
+func (c *core) release() { c.run.Unlock() }
+
+// alone does f holding run, which the caller does not.
+func (c *core) alone(ctx context.Context, f func() error) error {
+	if err := c.acquire(ctx); err != nil {
+		return err
+	}
+	defer c.release()
+	return f()
+}
+
+// makeRoom waits until one more submission may be in flight. The caller holds run.
+func (c *core) makeRoom(ctx context.Context, alone bool) error {
+	return c.until(ctx, func() bool {
+		n := len(c.flight)
+		return n == 0 || n < c.depth && !alone && !c.flight[n-1].alone
+	})
+}
+
+// drain waits until nothing is in flight. The caller holds run.
+func (c *core) drain(ctx context.Context) error {
+	return c.until(ctx, func() bool { return len(c.flight) == 0 })
+}
+
+// wait returns when j's submissions are finished, and their first error.
+func (c *core) wait(ctx context.Context, j *job) error {
+	if err := c.until(ctx, func() bool { return j.pending == 0 }); err != nil {
+		return err
+	}
+	return j.err
+}
+
+// until polls until enough, which is called under calls: the library's own waiting
+// gives up after 5 s and calls that success. Any error of polling but ctx's means
+// that the device is lost.
+func (c *core) until(ctx context.Context, enough func() bool) error {
+	for {
+		done := false
+		err := c.call(ctx, func() error {
+			if len(c.flight) > 0 {
+				c.device.Poll(false, nil)
+				c.reap()
+			}
+			if done = enough(); !done && time.Since(c.began) > watchdog {
+				return fmt.Errorf("no answer for %v", watchdog)
+			}
+			return nil
+		})
+		switch {
+		case done:
+			return nil
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil:
+			return c.lose(err)
+		}
+		time.Sleep(200 * time.Microsecond)
+	}
+}
+
+// reap finishes the submissions that are done. The caller is inside call.
+func (c *core) reap() {
+	n := 0
+	for n < len(c.flight) && c.flight[n].done() {
+		n++
+	}
+	if n == 0 {
+		return
+	}
+	now := time.Now()
+	shareOut(c.flight[:n], now.Sub(c.began))
+	for i := range c.flight[:n] {
+		c.finish(&c.flight[i])
+	}
+	c.flight = slices.Delete(c.flight, 0, n)
+	c.began = now
+}
+
+// shareOut tells submissions that were found done together how long they took. Their
+// estimates say how much of elapsed belongs to which.
+func shareOut(done []submission, elapsed time.Duration) {
+	if len(done) == 1 {
+		done[0].learn(elapsed)
+		return
+	}
+	costs := make([]time.Duration, len(done))
+	var sum time.Duration
+	for i, s := range done {
+		if s.session != nil {
+			costs[i] = s.session.cost(s.steps)
+		}
+		sum += costs[i]
+	}
+	for i := range done {
+		if costs[i] > 0 {
+			done[i].learn(time.Duration(float64(elapsed) * float64(costs[i]) / float64(sum)))
+		}
+	}
+}
+
+// learn notes how long the submission took. A job that was left counts for nothing:
+// nobody looked when it was done.
+func (s *submission) learn(elapsed time.Duration) {
+	s.job.took += elapsed
+	if s.session != nil && !s.job.isLeft() {
+		s.session.learn(s.steps, elapsed)
+	}
+}
+
+func (j *job) isLeft() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.left
+}
+
+// finish gives the job what its submission, which is done, has brought: values that
+// were read, an error. The caller is inside call.
+func (c *core) finish(s *submission) {
+	err := s.fence.finish()
+	if s.staging != nil {
+		if err == nil {
+			err = s.arrive()
+		}
+		c.staging = append(c.staging, s.staging)
+	}
+	if fault := c.faults.pop(); err == nil {
+		err = fault
+	}
+	if s.job.err == nil {
+		s.job.err = err
+	}
+	s.job.pending--
+}
+
+// arrive takes what was staged, now mapped. It is the only way back from the GPU.
+// The caller is inside call.
+func (s *submission) arrive() error {
+	defer unmap(s.staging.Buffer)
+	s.job.mu.Lock()
+	defer s.job.mu.Unlock()
+	if s.job.left {
+		return nil
+	}
+	var at int64
+	for _, t := range s.reads {
+		if err := copyMapped(t.dst, s.staging.Buffer, at); err != nil {
+			return err
+		}
+		at += aligned(int64(len(t.dst)))
+	}
+	return nil
+}
+
+// send gives the GPU a submission once there is room for it. The caller holds run.
+func (c *core) send(ctx context.Context, s submission) error {
+	if err := c.makeRoom(ctx, s.alone); err != nil {
+		return err
+	}
+	return c.call(ctx, func() error {
+		if s.job.err != nil {
+			return s.job.err
+		}
+		encoder, err := c.device.CreateCommandEncoder(nil)
+		if err != nil {
+			return err
+		}
+		defer encoder.Release()
+		if s.record != nil {
+			if err := s.record(encoder); err != nil {
+				return err
+			}
+		}
+		size, err := c.stage(encoder, &s)
+		if err != nil {
+			return err
+		}
+		commands, err := encoder.Finish(nil)
+		if err != nil {
+			return err
+		}
+		defer commands.Release()
+		c.queue.Submit(commands)
+		if size > 0 {
+			c.staging = c.staging[:len(c.staging)-1]
+			s.fence = mapFence(s.staging.Buffer, size)
+		} else {
+			s.fence = queueFence(c.queue)
+		}
+		if len(c.flight) == 0 {
+			c.began = time.Now()
+		}
+		c.flight = append(c.flight, s)
+		s.job.pending++
+		return nil
+	})
+}
+
+// stage encodes the copies of s to where the CPU can read them, and says how many
+// bytes that is. There is a buffer for each submission that may be in flight.
+func (c *core) stage(e *wgpu.CommandEncoder, s *submission) (size int64, err error) {
+	if len(s.reads) == 0 {
+		return 0, nil
+	}
+	s.staging = c.staging[len(c.staging)-1]
+	for _, t := range s.reads {
+		n := int64(len(t.dst))
+		copyBuffer(e, t.src.Buffer, t.offset, s.staging.Buffer, size, n)
+		size += aligned(n)
+	}
+	return size, c.faults.pop()
+}
+
+// sendReads submits copies that fill all dst after everything submitted before. The
+// caller holds run.
+func (c *core) sendReads(ctx context.Context, j *job, transfers []transfer) error {
+	for len(transfers) > 0 {
+		var first []transfer
+		first, transfers = batch(transfers)
+		if err := c.send(ctx, submission{job: j, reads: first}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readback fills all dst after everything submitted before. The caller holds run.
+func (c *core) readback(ctx context.Context, transfers []transfer) error {
+	j := new(job)
+	defer j.leave()
+	if err := c.sendReads(ctx, j, transfers); err != nil {
+		return err
+	}
+	return c.wait(ctx, j)
+}
