@@ -255,7 +255,7 @@ func (e *engine) textTask(length int) task {
 // length tokens, and returns their unit features [batch, embed_dim]. Feed gives
 // the values of the inputs it declares.
 func (e *engine) Record(g *graph.Graph, batch, length int) (imageFeatures, textFeatures graph.Tensor) {
-	g.Variants, g.Software = e.tuning.Choose, e.software()
+	g.Variants, g.Target = e.tuning.Choose, e.dev.Target()
 	image := unit(g, e.imageTower(g, batch), true)
 	return image, unit(g, e.textTower(g, e.text.inputs(g, batch, length)), true)
 }

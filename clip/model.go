@@ -278,8 +278,6 @@ func (e *engine) Warnings() []string { return e.warnings }
 
 func (e *engine) Device() *gpu.Device { return e.dev }
 
-func (e *engine) software() bool { return e.dev != nil && e.dev.Info().Software() }
-
 func (e *engine) Parameters() iter.Seq2[string, *graph.Param] {
 	return func(yield func(string, *graph.Param) bool) {
 		more := true

@@ -224,7 +224,7 @@ func (c *programCache) unused() []*gpu.Session {
 
 func (e *engine) compile(t task, batch int, variants func(string, []string) string) (*graph.Program, error) {
 	g := graph.New()
-	g.Variants, g.Software = variants, e.software()
+	g.Variants, g.Target = variants, e.dev.Target()
 	outs := t.build(g, batch)
 	return g.Build(outs...)
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/rajveermalviya/go-webgpu/wgpu"
 
+	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/clip-wgpu/clip-wgpu/internal/await"
 )
 
@@ -51,6 +52,9 @@ func (c *core) open() error {
 	} else {
 		limits = c.adapter.GetLimits().Limits
 		limits.MaxBufferSize = min(limits.MaxBufferSize, unlimited) // 2⁶⁴ − 1 would ask for WebGPU's default
+	}
+	if n := c.options.MaxBinding; n > 0 {
+		limits.MaxStorageBufferBindingSize = min(limits.MaxStorageBufferBindingSize, uint64(n))
 	}
 	if c.info.Timestamps {
 		descriptor.RequiredFeatures = []wgpu.FeatureName{wgpu.FeatureName_TimestampQuery}
@@ -129,6 +133,19 @@ func (d *Device) Info() Info {
 		return Info{}
 	}
 	return d.core.info
+}
+
+// Target is what Programs for the device are built for: it says how the States of
+// its stores lie.
+func (d *Device) Target() graph.Target {
+	if d == nil {
+		return graph.Target{}
+	}
+	return d.core.target()
+}
+
+func (c *core) target() graph.Target {
+	return graph.Target{Software: c.info.Software(), MaxBinding: c.info.MaxBindingBytes - c.guard()}
 }
 
 // MemoryInUse is how many bytes all buffers take: what Options.MaxMemory bounds.

@@ -10,6 +10,7 @@ package gpu
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"runtime"
 	"strconv"
@@ -25,6 +26,7 @@ type Options struct {
 	Adapter       string // index, or part of a name in any case: of several, the best; "" is the best of all
 	DefaultLimits bool   // WebGPU's default limits, and no features, instead of the adapter's own: what every GPU can do
 	MaxMemory     int64  // bytes of device memory that may be in use at once; 0 is no limit
+	MaxBinding    int64  // bytes of one tensor that a kernel may bind, below what the device allows; 0 is no limit. For tests of long tensors
 
 	// Check fills activations with NaN before every run and fails a run in
 	// which a kernel wrote outside its tensors. Slow; for tests.
@@ -46,11 +48,14 @@ type Info struct {
 // Software reports whether the adapter is a driver that computes on the CPU.
 func (i Info) Software() bool { return i.Type == wgpu.AdapterType_CPU.String() }
 
-const unlimited = 1 << 62 // bytes, where an adapter says that it has no limit
+const (
+	unlimited   = 1 << 62        // bytes, where an adapter says that it has no limit
+	addressable = math.MaxUint32 // bytes of a binding: kernels count them in 32 bits
+)
 
 func (i Info) withLimits(l wgpu.Limits) Info {
 	i.MaxBufferBytes = int64(min(l.MaxBufferSize, unlimited)) &^ 3
-	i.MaxBindingBytes = min(int64(min(l.MaxStorageBufferBindingSize, unlimited))&^3, i.MaxBufferBytes)
+	i.MaxBindingBytes = min(int64(min(l.MaxStorageBufferBindingSize, addressable))&^3, i.MaxBufferBytes)
 	i.MaxStorageBuffers = int(l.MaxStorageBuffersPerShaderStage)
 	i.MaxSharedBytes = int(l.MaxComputeWorkgroupStorageSize)
 	i.MaxInvocations = int(l.MaxComputeInvocationsPerWorkgroup)

@@ -124,7 +124,7 @@ func (n *Node) Choose(class string, ways ...string) int {
 	return max(0, slices.Index(ways, n.g.Variants(class, ways)))
 }
 
-// Software reports Graph.Software: ops put other candidates first.
+// Software reports Target.Software: ops put other candidates first.
 func (n *Node) Software() bool { return n.g != nil && n.g.Software }
 
 // Output returns output i of n, for VJPs that need what the forward computed.
@@ -216,13 +216,12 @@ type Param struct {
 
 // Graph records operations.
 type Graph struct {
+	Target // the device that Build is to build for
+
 	// Variants chooses among kernels that compute the same, given a class of
 	// problems and the candidates; nil, or an answer that is none of them, takes
 	// the first. It must answer the same for the same question.
 	Variants func(class string, candidates []string) string
-	// Software says that the device is a driver that computes on the CPU, where
-	// other kernels are fastest than on a GPU.
-	Software bool
 	// Guard is how many bytes to leave free behind every activation, so that a
 	// test can see what a kernel writes beyond its tensors.
 	Guard int64
@@ -230,9 +229,6 @@ type Graph struct {
 	// norms normalise by the batch and update their running statistics.
 	Training bool
 	Unfused  bool // gives every op kernels of its own, for tests of fused ones
-	// MaxBinding replaces the constant of this name unless it is zero, so that a
-	// test can cut small tensors into chunks.
-	MaxBinding int64
 
 	nodes  []*Node
 	scope  []string

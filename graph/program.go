@@ -25,7 +25,7 @@ type Program struct {
 type Binding struct {
 	Name string // of an input; an output is known by its place
 	Spec
-	Slots []Slot // one after the other; of an output longer than MaxBinding, several
+	Slots []Slot // one after the other; of an output longer than Target.MaxBinding, several
 }
 
 // Step is one dispatch.
