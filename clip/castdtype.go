@@ -3,7 +3,7 @@ package clip
 import (
 	"fmt"
 
-	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/graph/packing"
 )
 
 // CastDType is open_clip's cast_dtype: how the device stores the weights of the
@@ -20,14 +20,14 @@ const (
 
 // ParseCastDType checks the name of a CastDType; errors match ErrInput.
 func ParseCastDType(name string) (CastDType, error) {
-	_, err := CastDType(name).layout()
+	_, err := CastDType(name).format()
 	return CastDType(name), err
 }
 
-func (c CastDType) layout() (graph.Layout, error) {
-	for _, l := range []graph.Layout{graph.PackedF32, graph.PackedF16, graph.PackedBF16, graph.PackedQ8} {
-		if string(c) == l.String() {
-			return l, nil
+func (c CastDType) format() (packing.Format, error) {
+	for _, f := range []packing.Format{packing.F32, packing.F16, packing.BF16, packing.Q8} {
+		if string(c) == f.String() {
+			return f, nil
 		}
 	}
 	return 0, fmt.Errorf("%w: weights as %q, want f32, f16, bf16 or q8", ErrInput, string(c))
@@ -37,15 +37,15 @@ func (c CastDType) layout() (graph.Layout, error) {
 // trained.
 func WithCastDType(c CastDType) Option { return func(o *options) { o.castDType = c } }
 
-// cast sets the layout of all packed parameters.
+// cast sets the format of all packed parameters.
 func (e *engine) cast(c CastDType) error {
-	layout, err := c.layout()
+	format, err := c.format()
 	if err != nil {
 		return err
 	}
 	for _, p := range e.root.Parameters() {
 		if p.Packed() {
-			p.Layout = layout
+			p.Format = format
 		}
 	}
 	return nil

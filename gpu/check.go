@@ -34,6 +34,9 @@ func (c *core) checkProgram(p *graph.Program) error {
 		}
 	}
 	for _, st := range p.States {
+		if ours, its := c.target().Arrangement, p.Target.Arrangement; st.Packed() && its != ours {
+			return fmt.Errorf("the program wants state %s in %v, it lies in %v", st.Name, its, ours)
+		}
 		for _, n := range c.target().Buffers(st) {
 			if err := c.checkSize("state "+st.Name, n, c.info.MaxBufferBytes-c.guard()); err != nil {
 				return err

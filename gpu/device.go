@@ -145,7 +145,11 @@ func (d *Device) Target() graph.Target {
 }
 
 func (c *core) target() graph.Target {
-	return graph.Target{Software: c.info.Software(), MaxBinding: c.info.MaxBindingBytes - c.guard()}
+	return graph.Target{
+		Software:    c.info.Software(),
+		MaxBinding:  c.info.MaxBindingBytes - c.guard(),
+		Arrangement: c.options.Arrangement, // so far the zero one suits all kinds of devices
+	}
 }
 
 // MemoryInUse is how many bytes all buffers take: what Options.MaxMemory bounds.

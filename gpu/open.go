@@ -18,6 +18,7 @@ import (
 
 	"github.com/rajveermalviya/go-webgpu/wgpu"
 
+	"github.com/clip-wgpu/clip-wgpu/graph/packing"
 	"github.com/clip-wgpu/clip-wgpu/internal/await"
 )
 
@@ -27,6 +28,10 @@ type Options struct {
 	DefaultLimits bool   // WebGPU's default limits, and no features, instead of the adapter's own: what every GPU can do
 	MaxMemory     int64  // bytes of device memory that may be in use at once; 0 is no limit
 	MaxBinding    int64  // bytes of one tensor that a kernel may bind, below what the device allows; 0 is no limit. For tests of long tensors
+
+	// Arrangement is where packed weights lie; the zero one leaves that to the
+	// device. For tests of other arrangements.
+	Arrangement packing.Arrangement
 
 	// Check fills activations with NaN before every run and fails a run in
 	// which a kernel wrote outside its tensors. Slow; for tests.

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/clip-wgpu/clip-wgpu/graph/packing"
 	"github.com/clip-wgpu/clip-wgpu/shaders"
 )
 
@@ -127,6 +128,9 @@ func (n *Node) Choose(class string, ways ...string) int {
 // Software reports Target.Software: ops put other candidates first.
 func (n *Node) Software() bool { return n.g != nil && n.g.Software }
 
+// Packing is how s lies on the device that is built for; see Target.Packing.
+func (n *Node) Packing(s *State) packing.Weight { return n.g.Packing(s) }
+
 // Output returns output i of n, for VJPs that need what the forward computed.
 func (n *Node) Output(i int) Tensor { return Tensor{n, i} }
 
@@ -191,8 +195,8 @@ func None() Arg { return Arg{} }
 type State struct {
 	Name string
 	Spec
-	Layout     Layout // on the device; only ops that say so (Op.Packed) read a packed one
-	Transposed bool   // packed as P [K, N] of x·P instead of W [N, K …] of x·Wᵀ
+	Format     packing.Format // on the device; only ops that say so (Op.Packed) read a packed one
+	Transposed bool           // the weight P [K, N] of x·P instead of W [N, K …] of x·Wᵀ
 }
 
 // Source gives a parameter's values, piece by piece, so that weights stream to
@@ -322,7 +326,7 @@ func (g *Graph) infer(n *Node) ([]Spec, error) {
 			return nil, fmt.Errorf("input %d belongs to another graph", i)
 		}
 		if s := t.State(); s != nil && s.Packed() && !slices.Contains(n.Op.Packed, i) {
-			return nil, fmt.Errorf("input %d is %s, which is packed as %v", i, s.Name, s.Layout)
+			return nil, fmt.Errorf("input %d is %s, which is packed as %v", i, s.Name, s.Format)
 		}
 	}
 	out, err := n.Op.Infer(n)

@@ -1,5 +1,7 @@
 package graph
 
+import "github.com/clip-wgpu/clip-wgpu/graph/packing"
+
 // Target is the device that a Program is built for, as far as its steps and the
 // places of its tensors depend on it. The zero Target is any GPU: it has WebGPU's
 // default limits. All Programs that share States must be built for one Target,
@@ -11,6 +13,8 @@ type Target struct {
 	// MaxBinding is how many bytes of one tensor a kernel binds; 0 is 128 MiB,
 	// WebGPU's default maxStorageBufferBindingSize. Longer tensors lie in chunks.
 	MaxBinding int64
+	// Arrangement is where the blocks of packed States lie.
+	Arrangement packing.Arrangement
 }
 
 const defaultMaxBinding = 128 << 20
@@ -20,6 +24,15 @@ func (t Target) maxBinding() int64 {
 		return t.MaxBinding
 	}
 	return defaultMaxBinding
+}
+
+// Packing is how s lies on the device: the zero Weight if s is nil or not packed.
+func (t Target) Packing(s *State) packing.Weight {
+	if s == nil || !s.Packed() {
+		return packing.Weight{}
+	}
+	n, k := s.Matrix()
+	return packing.Weight{Name: s.Name, N: n, K: k, Transposed: s.Transposed, Format: s.Format, Arrangement: t.Arrangement}
 }
 
 // Buffers are the sizes in bytes of the buffers that s lies in, in order.

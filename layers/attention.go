@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/graph/packing"
 	"github.com/clip-wgpu/clip-wgpu/ops"
 )
 
@@ -41,7 +42,7 @@ func NewAttention(width, heads, contextWidth int) *Attention {
 	if contextWidth == width {
 		a.InProjWeight = NewWeight(xavierUniform(3*width, width), 3*width, width)
 		if width%4 != 0 { // the keys' rows would begin within a block
-			a.InProjWeight.Layout = graph.RowMajor
+			a.InProjWeight.Format = packing.RowMajor
 		}
 		return a
 	}

@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/graph/packing"
 )
 
 // Init is how open_clip initialises a parameter before training. It is a
@@ -101,7 +102,7 @@ func (v Values) ReadF32(dst []float32, offset int) error {
 // NewWeight returns an unnamed weight [out, in …] of a linear map, packed.
 func NewWeight(src graph.Source, shape ...int) *graph.Param {
 	p := NewParam(src, shape...)
-	p.Layout = graph.PackedF32
+	p.Format = packing.F32
 	return p
 }
 

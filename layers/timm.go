@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/graph/packing"
 	"github.com/clip-wgpu/clip-wgpu/ops"
 )
 
@@ -129,7 +130,7 @@ type AttentionPoolLatent struct {
 func NewAttentionPoolLatent(c TimmConfig) *AttentionPoolLatent {
 	kv := NewTimmLinear(c.Width, 2*c.Width, true)
 	if c.Width%4 != 0 { // the values' rows would begin within a block
-		kv.Weight.Layout = graph.RowMajor
+		kv.Weight.Format = packing.RowMajor
 	}
 	return &AttentionPoolLatent{
 		Latent: NewParam(TruncatedNormal(1/math.Sqrt(float64(c.Width))), 1, 1, c.Width),
