@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"github.com/clip-wgpu/clip-wgpu/graph/packing"
+	"github.com/clip-wgpu/clip-wgpu/layers"
+	"github.com/clip-wgpu/clip-wgpu/weights"
 )
 
 // CastDType is open_clip's cast_dtype: how the device stores the weights of the
@@ -37,16 +39,16 @@ func (c CastDType) format() (packing.Format, error) {
 // trained.
 func WithCastDType(c CastDType) Option { return func(o *options) { o.castDType = c } }
 
-// cast sets the format of all packed parameters.
+// cast sets the format of all packed weights.
 func (e *engine) cast(c CastDType) error {
 	format, err := c.format()
 	if err != nil {
 		return err
 	}
-	for _, p := range e.root.Parameters() {
-		if p.Packed() {
-			p.Format = format
+	weights.Find(e.root, func(_ string, w *layers.Weight) {
+		if w.Packed() {
+			w.Format = format
 		}
-	}
+	})
 	return nil
 }

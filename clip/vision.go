@@ -60,7 +60,7 @@ func checkVisionTransformer(c *Config) error {
 type VisionTransformer struct {
 	ClassEmbedding      *graph.Param              `w:"class_embedding"`      // [width]
 	PositionalEmbedding *graph.Param              `w:"positional_embedding"` // [1 + grid, width]
-	Proj                *graph.Param              `w:"proj"`                 // [width, embed_dim]
+	Proj                *layers.Weight            `w:"proj"`                 // [width, embed_dim]
 	Conv1               *layers.PatchEmbed        `w:"conv1"`
 	LnPre               *layers.LayerNorm         `w:"ln_pre"`
 	Transformer         *layers.Transformer       `w:"transformer"`
@@ -218,5 +218,5 @@ func (t *VisionTransformer) forward(g *graph.Graph, image graph.Tensor) graph.Te
 
 func (t *VisionTransformer) head(g *graph.Graph, x graph.Tensor) graph.Tensor {
 	pooled, _ := t.pool(g, x)
-	return ops.Project(g, pooled, g.Param(t.Proj))
+	return t.Proj.Forward(g, pooled, nil)
 }

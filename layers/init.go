@@ -6,7 +6,6 @@ import (
 	"math"
 
 	"github.com/clip-wgpu/clip-wgpu/graph"
-	"github.com/clip-wgpu/clip-wgpu/graph/packing"
 )
 
 // Init is how open_clip initialises a parameter before training. It is a
@@ -97,20 +96,6 @@ func (v Values) ReadF32(dst []float32, offset int) error {
 	}
 	copy(dst, v[offset:])
 	return nil
-}
-
-// NewWeight returns an unnamed weight [out, in …] of a linear map, packed.
-func NewWeight(src graph.Source, shape ...int) *graph.Param {
-	p := NewParam(src, shape...)
-	p.Format = packing.F32
-	return p
-}
-
-// NewProjection returns an unnamed weight [in, out] of ops.Project, packed.
-func NewProjection(src graph.Source, in, out int) *graph.Param {
-	p := NewWeight(src, in, out)
-	p.Transposed = true
-	return p
 }
 
 // NewParam returns an unnamed parameter.
