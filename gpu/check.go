@@ -34,10 +34,10 @@ func (c *core) checkProgram(p *graph.Program) error {
 		}
 	}
 	for _, st := range p.States {
-		if ours, its := c.target().Arrangement, p.Target.Arrangement; st.Packed() && its != ours {
-			return fmt.Errorf("the program wants state %s in %v, it lies in %v", st.Name, its, ours)
+		if st.Packed() && p.Target.Arrangement != c.target.Arrangement {
+			return fmt.Errorf("the program wants state %s in %v, it lies in %v", st.Name, p.Target.Arrangement, c.target.Arrangement)
 		}
-		for _, n := range c.target().Buffers(st) {
+		for _, n := range c.target.Buffers(st) {
 			if err := c.checkSize("state "+st.Name, n, c.info.MaxBufferBytes-c.guard()); err != nil {
 				return err
 			}
@@ -158,7 +158,7 @@ func (c *core) capacity(p *graph.Program, slot graph.Slot) (int64, error) {
 		return p.Inputs[slot.Index].Bytes(), nil
 	case graph.SpaceState:
 		var end int64
-		for _, n := range c.target().Buffers(p.States[slot.Index]) {
+		for _, n := range c.target.Buffers(p.States[slot.Index]) {
 			if end += n; slot.Offset < end {
 				break
 			}

@@ -28,6 +28,7 @@ type core struct {
 	faults   fault
 	info     Info
 	options  Options
+	target   graph.Target // never changes, as States lie as it says
 
 	run      await.Lock   // one Run, Read or Write at a time, from first upload to last readback; taken before calls
 	inflight []submission // under run: also what a cancelled run left behind
@@ -68,6 +69,11 @@ func (c *core) open() error {
 	c.faults = watch(device)
 	c.queue = device.GetQueue()
 	c.info = c.info.withLimits(device.GetLimits().Limits)
+	c.target = graph.Target{
+		Software:    c.info.Software(),
+		MaxBinding:  c.info.MaxBindingBytes - c.guard(),
+		Arrangement: c.options.Arrangement, // so far one suits all kinds of devices: the zero one
+	}
 	return c.call(context.Background(), func() error {
 		if c.unread, err = c.newBuffer("absent inputs", absentBytes, storageUsage); err != nil {
 			return err
@@ -141,15 +147,7 @@ func (d *Device) Target() graph.Target {
 	if d == nil {
 		return graph.Target{}
 	}
-	return d.core.target()
-}
-
-func (c *core) target() graph.Target {
-	return graph.Target{
-		Software:    c.info.Software(),
-		MaxBinding:  c.info.MaxBindingBytes - c.guard(),
-		Arrangement: c.options.Arrangement, // so far the zero one suits all kinds of devices
-	}
+	return d.core.target
 }
 
 // MemoryInUse is how many bytes all buffers take: what Options.MaxMemory bounds.

@@ -27,10 +27,12 @@ type Options struct {
 	Adapter       string // index, or part of a name in any case: of several, the best; "" is the best of all
 	DefaultLimits bool   // WebGPU's default limits, and no features, instead of the adapter's own: what every GPU can do
 	MaxMemory     int64  // bytes of device memory that may be in use at once; 0 is no limit
-	MaxBinding    int64  // bytes of one tensor that a kernel may bind, below what the device allows; 0 is no limit. For tests of long tensors
 
-	// Arrangement is where packed weights lie; the zero one leaves that to the
-	// device. For tests of other arrangements.
+	// MaxBinding, unless it is 0, lowers Info.MaxBindingBytes, so that tests see
+	// small tensors in chunks.
+	MaxBinding int64
+	// Arrangement, unless it is the zero one, replaces what the device chooses for
+	// packed weights, so that tests see another.
 	Arrangement packing.Arrangement
 
 	// Check fills activations with NaN before every run and fails a run in

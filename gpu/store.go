@@ -113,7 +113,7 @@ func (s *Store) Write(ctx context.Context, st *graph.State, data []float32) erro
 	if err := s.check(st, len(data)); err != nil {
 		return err
 	}
-	packed := s.core.target().Packing(st)
+	packed := s.core.target.Packing(st)
 	if err := packed.CheckRange(data); err != nil { // all of it, before the first panel is written
 		return err
 	}
@@ -178,7 +178,7 @@ func (s *Store) Read(ctx context.Context, st *graph.State, dst []float32) error 
 		read := func(words []uint32, offset int64) error {
 			return s.core.readback(ctx, m.transfers(offset, bytesOf(words)))
 		}
-		return s.core.target().Packing(st).Unpack(read, func(offset int, values []float32) error { copy(dst[offset:], values); return nil })
+		return s.core.target.Packing(st).Unpack(read, func(offset int, values []float32) error { copy(dst[offset:], values); return nil })
 	}
 	return s.core.readback(ctx, m.transfers(0, bytesOf(dst)))
 }

@@ -19,8 +19,8 @@ type Weight struct {
 }
 
 // Adapter changes what a Weight gives: low-rank adaptation (Hu et al., 2021) adds a
-// second product. Its own parameters, found by their tags, are part of the model.
-// It must be set before the model's first use.
+// second product. Its own parameters, found by their tags, are part of the model;
+// whoever sets it names them. It must be set before the model's first use.
 type Adapter interface {
 	// Adapt returns what takes y's place, in y's shape. y [..., n] are the n outputs
 	// of the map from first on, with their bias, for inputs x [..., in] or, where the
