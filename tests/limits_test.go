@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"errors"
 	"maps"
 	"testing"
 
@@ -90,6 +91,33 @@ func TestTheDevicesLimitSizesChunks(t *testing.T) {
 		chunks, dispatches = n, len(text.Steps)
 	}
 	assert.Equal(t, 1, chunks)
+}
+
+// Batches are split where the device's own limit asks for it, and only there.
+func TestTheDevicesLimitSizesBatches(t *testing.T) {
+	var want clip.Tensor
+	for _, c := range []struct {
+		limit int64
+		fits  int // pairs at once, of 4 kB each in the widest layer
+	}{{0, 32}, {64 << 10, 16}, {40 << 10, 8}} {
+		dev, err := gpu.Open(gpu.Options{DefaultLimits: true, MaxBinding: c.limit})
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, dev.Close()) })
+		m, err := clip.New(smallTowers(), 1, clip.WithDevice(dev))
+		require.NoError(t, err)
+		defer m.Close()
+		for batch := 1; batch <= 32; batch *= 2 {
+			_, _, err := m.Programs(batch)
+			var size *graph.SizeError
+			require.Equal(t, batch > c.fits, errors.As(err, &size), "%d pairs, a limit of %d bytes: %v", batch, c.limit, err)
+		}
+		got, err := m.EncodeImage(t.Context(), images(m.Config(), 32), true)
+		require.NoError(t, err)
+		if want.Data == nil {
+			want = got
+		}
+		assert.InDeltaSlice(t, want.Data, got.Data, 1e-5)
+	}
 }
 
 // A program for a device that binds more is refused with both numbers.
