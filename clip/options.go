@@ -80,7 +80,7 @@ const (
 
 // ParseCastDType checks the name of a CastDType; errors match ErrInput.
 func ParseCastDType(name string) (CastDType, error) {
-	_, err := towers.Layout(name)
+	_, err := towers.Format(name)
 	return CastDType(name), err
 }
 

@@ -34,7 +34,10 @@ func (c *core) checkProgram(p *graph.Program) error {
 		}
 	}
 	for _, st := range p.States {
-		for _, n := range st.Buffers() {
+		if st.Packed() && p.Target.Arrangement != c.target.Arrangement {
+			return fmt.Errorf("the program wants state %s in %v, it lies in %v", st.Name, p.Target.Arrangement, c.target.Arrangement)
+		}
+		for _, n := range c.target.Buffers(st) {
 			if err := c.checkSize("state "+st.Name, n, c.info.MaxBufferBytes-c.guard()); err != nil {
 				return err
 			}
@@ -123,7 +126,7 @@ func (c *core) checkSlot(p *graph.Program, slot graph.Slot, access shaders.Acces
 	if slot.Space == graph.SpaceNone {
 		return nil
 	}
-	end, err := capacity(p, slot)
+	end, err := c.capacity(p, slot)
 	switch {
 	case err != nil:
 		return err
@@ -141,7 +144,7 @@ func (c *core) checkSlot(p *graph.Program, slot graph.Slot, access shaders.Acces
 
 // capacity is how many bytes there are where slot lies, up to the end of the
 // buffer that holds its first.
-func capacity(p *graph.Program, slot graph.Slot) (int64, error) {
+func (c *core) capacity(p *graph.Program, slot graph.Slot) (int64, error) {
 	sizes := map[graph.Space]int{
 		graph.SpaceArena: len(p.Arena),
 		graph.SpaceInput: len(p.Inputs),
@@ -155,7 +158,7 @@ func capacity(p *graph.Program, slot graph.Slot) (int64, error) {
 		return p.Inputs[slot.Index].Bytes(), nil
 	case graph.SpaceState:
 		var end int64
-		for _, n := range p.States[slot.Index].Buffers() {
+		for _, n := range c.target.Buffers(p.States[slot.Index]) {
 			if end += n; slot.Offset < end {
 				break
 			}

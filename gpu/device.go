@@ -7,6 +7,7 @@ import (
 
 	"github.com/rajveermalviya/go-webgpu/wgpu"
 
+	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/clip-wgpu/clip-wgpu/internal/await"
 )
 
@@ -25,6 +26,7 @@ type core struct {
 	faults   fault
 	info     Info
 	options  Options
+	target   graph.Target // never changes, as States lie as it says
 
 	run   await.Lock // one caller at a time uploads, records and submits; taken before calls
 	depth int        // submissions that may be in flight
@@ -51,6 +53,9 @@ func (c *core) open() error {
 		limits = c.adapter.GetLimits().Limits
 		limits.MaxBufferSize = min(limits.MaxBufferSize, unlimited) // 2⁶⁴ − 1 would ask for WebGPU's default
 	}
+	if n := c.options.MaxBinding; n > 0 {
+		limits.MaxStorageBufferBindingSize = min(limits.MaxStorageBufferBindingSize, uint64(n))
+	}
 	if c.info.Timestamps {
 		descriptor.RequiredFeatures = []wgpu.FeatureName{wgpu.FeatureName_TimestampQuery}
 	}
@@ -63,6 +68,11 @@ func (c *core) open() error {
 	c.faults = watch(device)
 	c.queue = device.GetQueue()
 	c.info = c.info.withLimits(device.GetLimits().Limits)
+	c.target = graph.Target{
+		Software:    c.info.Software(),
+		MaxBinding:  c.info.MaxBindingBytes - c.guard(),
+		Arrangement: c.options.Arrangement, // so far one suits all kinds of devices: the zero one
+	}
 	return c.call(context.Background(), func() error {
 		if c.unread, err = c.newBuffer("absent inputs", absentBytes, storageUsage); err != nil {
 			return err
@@ -135,6 +145,15 @@ func (d *Device) Info() Info {
 		return Info{}
 	}
 	return d.core.info
+}
+
+// Target is what Programs for the device are built for: it says how the States of
+// its stores lie.
+func (d *Device) Target() graph.Target {
+	if d == nil {
+		return graph.Target{}
+	}
+	return d.core.target
 }
 
 // MemoryInUse is how many bytes all buffers take: what Options.MaxMemory bounds.

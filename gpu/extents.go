@@ -19,7 +19,7 @@ type extent struct {
 // newState allocates zeros for st. The caller is inside call.
 func (c *core) newState(st *graph.State) (extents, error) {
 	var m extents
-	for _, n := range st.Buffers() {
+	for _, n := range c.target.Buffers(st) {
 		b, err := c.newBuffer("state "+st.Name, n+c.guard(), storageUsage)
 		if err != nil {
 			c.freeState(m)
@@ -39,7 +39,7 @@ func (c *core) freeState(m extents) {
 
 // stateBytes is what newState allocates.
 func (c *core) stateBytes(st *graph.State) (sum int64) {
-	for _, n := range st.Buffers() {
+	for _, n := range c.target.Buffers(st) {
 		sum += n + c.guard()
 	}
 	return sum

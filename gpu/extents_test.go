@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/graph/packing"
 )
 
 func TestExtents(t *testing.T) {
@@ -35,7 +36,7 @@ func TestLongState(t *testing.T) {
 	w := d.NewStore()
 	defer w.Close()
 	st := &graph.State{Name: "table", Spec: graph.Spec{Shape: graph.Shape{49408, 768}}}
-	require.Len(t, st.Buffers(), 2)
+	require.Len(t, d.Target().Buffers(st), 2)
 	values := count(st.Shape.Elems())
 	require.NoError(t, w.Write(t.Context(), st, values))
 	g := graph.New()
@@ -60,7 +61,7 @@ func TestWriteBeyondTheLayoutChangesNothing(t *testing.T) {
 	d := open(t, Options{})
 	w := d.NewStore()
 	defer w.Close()
-	s := &graph.State{Name: "w", Spec: graph.Spec{Shape: graph.Shape{300, 5}}, Layout: graph.PackedF16}
+	s := &graph.State{Name: "w", Spec: graph.Spec{Shape: graph.Shape{300, 5}}, Format: packing.F16}
 	values, got := make([]float32, 1500), make([]float32, 1500)
 	values[1499] = 70000
 	require.ErrorContains(t, w.Write(t.Context(), s, values), "cannot hold")

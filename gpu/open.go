@@ -13,6 +13,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"runtime"
 	"strconv"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/rajveermalviya/go-webgpu/wgpu"
 
+	"github.com/clip-wgpu/clip-wgpu/graph/packing"
 	"github.com/clip-wgpu/clip-wgpu/internal/await"
 )
 
@@ -28,6 +30,13 @@ type Options struct {
 	Adapter       string // index, or part of a name in any case: of several, the best; "" is the best of all
 	DefaultLimits bool   // WebGPU's default limits, and no features, instead of the adapter's own: what every GPU can do
 	MaxMemory     int64  // bytes of device memory that may be in use at once; 0 is no limit
+
+	// MaxBinding, unless it is 0, lowers Info.MaxBindingBytes, so that tests see
+	// small tensors in chunks.
+	MaxBinding int64
+	// Arrangement, unless it is the zero one, replaces what the device chooses for
+	// packed weights, so that tests see another.
+	Arrangement packing.Arrangement
 
 	// Check fills activations with NaN before every run and fails a run in
 	// which a kernel wrote outside its tensors. Slow; for tests.
@@ -51,11 +60,14 @@ type Info struct {
 // Software reports whether the adapter is a driver that computes on the CPU.
 func (i Info) Software() bool { return i.Type == wgpu.AdapterType_CPU.String() }
 
-const unlimited = 1 << 62 // bytes, where an adapter says that it has no limit
+const (
+	unlimited   = 1 << 62        // bytes, where an adapter says that it has no limit
+	addressable = math.MaxUint32 // bytes of a binding: kernels count them in 32 bits
+)
 
 func (i Info) withLimits(l wgpu.Limits) Info {
 	i.MaxBufferBytes = int64(min(l.MaxBufferSize, unlimited)) &^ 3
-	i.MaxBindingBytes = min(int64(min(l.MaxStorageBufferBindingSize, unlimited))&^3, i.MaxBufferBytes)
+	i.MaxBindingBytes = min(int64(min(l.MaxStorageBufferBindingSize, addressable))&^3, i.MaxBufferBytes)
 	i.MaxStorageBuffers = int(l.MaxStorageBuffersPerShaderStage)
 	i.MaxSharedBytes = int(l.MaxComputeWorkgroupStorageSize)
 	i.MaxInvocations = int(l.MaxComputeInvocationsPerWorkgroup)

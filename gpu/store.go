@@ -113,7 +113,8 @@ func (s *Store) Write(ctx context.Context, st *graph.State, data []float32) erro
 	if err := s.check(st, len(data)); err != nil {
 		return err
 	}
-	if err := st.CheckRange(data); err != nil { // all of it, before the first panel is written
+	packed := s.core.target.Packing(st)
+	if err := packed.CheckRange(data); err != nil { // all of it, before the first panel is written
 		return err
 	}
 	if err := s.load.Acquire(ctx); err != nil {
@@ -135,7 +136,7 @@ func (s *Store) Write(ctx context.Context, st *graph.State, data []float32) erro
 	ctx = context.WithoutCancel(ctx)
 	if st.Packed() {
 		read := func(dst []float32, offset int) error { copy(dst, data[offset:]); return nil }
-		err = st.Pack(read, func(offset int64, words []uint32) error { return u.fill(ctx, m, offset, bytesOf(words)) })
+		err = packed.Pack(read, func(offset int64, words []uint32) error { return u.fill(ctx, m, offset, bytesOf(words)) })
 	} else {
 		err = u.fill(ctx, m, 0, bytesOf(data))
 	}
@@ -177,7 +178,7 @@ func (s *Store) Read(ctx context.Context, st *graph.State, dst []float32) error 
 		read := func(words []uint32, offset int64) error {
 			return s.core.readback(ctx, m.transfers(offset, bytesOf(words)))
 		}
-		return st.Unpack(read, func(offset int, values []float32) error { copy(dst[offset:], values); return nil })
+		return s.core.target.Packing(st).Unpack(read, func(offset int, values []float32) error { copy(dst[offset:], values); return nil })
 	}
 	return s.core.readback(ctx, m.transfers(0, bytesOf(dst)))
 }

@@ -110,7 +110,7 @@ func (s *Session) streamOne(ctx context.Context, u *uploader, p *graph.Param, m 
 		return u.alone(ctx, func() error { return u.fill(ctx, m, offset, data) })
 	}
 	if p.Packed() {
-		return p.Pack(p.Source.ReadF32, func(offset int64, words []uint32) error { return write(offset, bytesOf(words)) })
+		return s.core.target.Packing(&p.State).Pack(p.Source.ReadF32, func(offset int64, words []uint32) error { return write(offset, bytesOf(words)) })
 	}
 	const piece = 1 << 20 // elements
 	n := p.Shape.Elems()

@@ -22,14 +22,14 @@ func (g *Graph) Build(outs ...Tensor) (*Program, error) {
 	}
 	for i, t := range outs {
 		if s := t.State(); s != nil && s.Packed() {
-			return nil, fmt.Errorf("output %d is %s, which is packed as %v", i, s.Name, s.Layout)
+			return nil, fmt.Errorf("output %d is %s, which is packed as %v", i, s.Name, s.Format)
 		}
 	}
 	nodes, outs := g.fuse(live, outs)
 	markUsed(nodes, outs)
 	b := &builder{
 		g:      g,
-		prog:   &Program{Params: map[*State]*Param{}, Guard: g.Guard},
+		prog:   &Program{Target: g.Target, Params: map[*State]*Param{}, Guard: g.Guard},
 		fixed:  map[Tensor]Slot{},
 		states: map[*State]int{},
 		arena:  map[piece]int{},

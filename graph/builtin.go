@@ -32,8 +32,9 @@ var assignOp = &Op{
 	},
 	Lower: func(n *Node) []Launch {
 		if dst := n.Attr.(*State); dst.Packed() {
-			count := dst.Shape.Elems()
-			return []Launch{{Kernel: shaders.Variant{File: "pack"}, Params: append([]uint32{uint32(count)}, dst.Places()...), Args: []Arg{In(0), Out(0)}, Rows: count}}
+			w, count := n.Packing(dst), dst.Shape.Elems()
+			kernel := shaders.Variant{File: "pack", Consts: w.Arrangement.Consts()}
+			return []Launch{{Kernel: kernel, Params: append([]uint32{uint32(count)}, w.Places()...), Args: []Arg{In(0), Out(0)}, Rows: count}}
 		}
 		return n.PerChunk(n.Out[0], func(c Chunk) Launch {
 			return Launch{Kernel: shaders.Variant{File: "copy"}, Params: []uint32{uint32(c.Elems)}, Args: []Arg{In(0), Out(0)}, Rows: c.Elems}

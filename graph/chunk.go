@@ -6,10 +6,6 @@ import (
 	"slices"
 )
 
-// MaxBinding is how many bytes of one tensor every WebGPU device lets a kernel
-// bind: the default of maxStorageBufferBindingSize.
-const MaxBinding = 128 << 20
-
 // Chunk is a run of rows, along its first dimension, of a tensor that is too
 // long to be bound whole: a kernel that can takes one chunk a launch. A tensor
 // that is not too long is one chunk.
@@ -53,31 +49,10 @@ func (s Spec) chunks(limit int64) []Chunk {
 	return all
 }
 
-// Buffers are the sizes in bytes of the buffers that s lies in, in order.
-func (s *State) Buffers() []int64 {
-	if s.Packed() {
-		return []int64{s.Bytes()}
-	}
-	var sizes []int64
-	for _, c := range s.chunks(MaxBinding) {
-		sizes = append(sizes, 4*int64(c.Elems))
-	}
-	return sizes
-}
-
-func (g *Graph) chunks(s Spec) []Chunk { return s.chunks(g.maxBinding()) }
-
-func (g *Graph) maxBinding() int64 {
-	if g.MaxBinding > 0 {
-		return g.MaxBinding
-	}
-	return MaxBinding
-}
-
 // PerChunk gives, while lowering, a launch for every chunk of tensors like s.
 func (n *Node) PerChunk(s Spec, launch func(c Chunk) Launch) []Launch {
 	var all []Launch
-	for _, c := range n.g.chunks(s) {
+	for _, c := range s.chunks(n.g.maxBinding()) {
 		l := launch(c)
 		l.chunk = c
 		all = append(all, l)

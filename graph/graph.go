@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/clip-wgpu/clip-wgpu/graph/packing"
 	"github.com/clip-wgpu/clip-wgpu/shaders"
 )
 
@@ -124,8 +125,11 @@ func (n *Node) Choose(class string, ways ...string) int {
 	return max(0, slices.Index(ways, n.g.Variants(class, ways)))
 }
 
-// Software reports Graph.Software: ops put other candidates first.
+// Software reports Target.Software: ops put other candidates first.
 func (n *Node) Software() bool { return n.g != nil && n.g.Software }
+
+// Packing is how s lies on the device that is built for; see Target.Packing.
+func (n *Node) Packing(s *State) packing.Weight { return n.g.Packing(s) }
 
 // Output returns output i of n, for VJPs that need what the forward computed.
 func (n *Node) Output(i int) Tensor { return Tensor{n, i} }
@@ -191,8 +195,8 @@ func None() Arg { return Arg{} }
 type State struct {
 	Name string
 	Spec
-	Layout     Layout // on the device; only ops that say so (Op.Packed) read a packed one
-	Transposed bool   // packed as P [K, N] of x·P instead of W [N, K …] of x·Wᵀ
+	Format     packing.Format // on the device; only ops that say so (Op.Packed) read a packed one
+	Transposed bool           // the weight P [K, N] of x·P instead of W [N, K …] of x·Wᵀ
 }
 
 // Source gives a parameter's values, piece by piece, so that weights stream to
@@ -217,13 +221,12 @@ type Param struct {
 
 // Graph records operations.
 type Graph struct {
+	Target // the device that Build is to build for
+
 	// Variants chooses among kernels that compute the same, given a class of
 	// problems and the candidates; nil, or an answer that is none of them, takes
 	// the first. It must answer the same for the same question.
 	Variants func(class string, candidates []string) string
-	// Software says that the device is a driver that computes on the CPU, where
-	// other kernels are fastest than on a GPU.
-	Software bool
 	// Guard is how many bytes to leave free behind every activation, so that a
 	// test can see what a kernel writes beyond its tensors.
 	Guard int64
@@ -231,9 +234,6 @@ type Graph struct {
 	// norms normalise by the batch and update their running statistics.
 	Training bool
 	Unfused  bool // gives every op kernels of its own, for tests of fused ones
-	// MaxBinding replaces the constant of this name unless it is zero, so that a
-	// test can cut small tensors into chunks.
-	MaxBinding int64
 
 	nodes  []*Node
 	scope  []string
@@ -327,7 +327,7 @@ func (g *Graph) infer(n *Node) ([]Spec, error) {
 			return nil, fmt.Errorf("input %d belongs to another graph", i)
 		}
 		if s := t.State(); s != nil && s.Packed() && !slices.Contains(n.Op.Packed, i) {
-			return nil, fmt.Errorf("input %d is %s, which is packed as %v", i, s.Name, s.Layout)
+			return nil, fmt.Errorf("input %d is %s, which is packed as %v", i, s.Name, s.Format)
 		}
 	}
 	out, err := n.Op.Infer(n)

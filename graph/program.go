@@ -10,6 +10,7 @@ import (
 // Program is what Build makes of a tape: steps to replay in order, and the
 // memory they work in. It is read-only and may be loaded on several devices.
 type Program struct {
+	Target  Target // that it is built for
 	Steps   []Step
 	Arena   []int64 // bytes of each activation buffer; no step reads and writes the same one
 	Inputs  []Binding
@@ -25,7 +26,7 @@ type Program struct {
 type Binding struct {
 	Name string // of an input; an output is known by its place
 	Spec
-	Slots []Slot // one after the other; of an output longer than MaxBinding, several
+	Slots []Slot // one after the other; of an output longer than Target.MaxBinding, several
 }
 
 // Step is one dispatch.
@@ -98,7 +99,7 @@ func (p *Program) String() string {
 	for i, s := range p.States {
 		fmt.Fprintf(&b, "s%d = %s %v", i, s.Name, s.Spec)
 		if s.Packed() {
-			fmt.Fprintf(&b, " packed as %v", s.Layout)
+			fmt.Fprintf(&b, " packed as %v", s.Format)
 		}
 		b.WriteString("\n")
 	}

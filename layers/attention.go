@@ -10,10 +10,10 @@ import (
 // Attention is multi-head attention with open_clip's options (Attention in
 // transformer.py).
 type Attention struct {
-	InProjWeight *graph.Param `w:"in_proj_weight"` // [3·width, width], or
-	QProjWeight  *graph.Param `w:"q_proj_weight"`  // [width, width]
-	KProjWeight  *graph.Param `w:"k_proj_weight"`  // [width, context width]
-	VProjWeight  *graph.Param `w:"v_proj_weight"`  // [width, context width]
+	InProjWeight *Weight      `w:"in_proj_weight"` // [3·width, width], or
+	QProjWeight  *Weight      `w:"q_proj_weight"`  // [width, width]
+	KProjWeight  *Weight      `w:"k_proj_weight"`  // [width, context width]
+	VProjWeight  *Weight      `w:"v_proj_weight"`  // [width, context width]
 	InProjBias   *graph.Param `w:"in_proj_bias"`   // [3·width]
 	LogitScale   *graph.Param `w:"logit_scale"`    // [heads, 1, 1]: scaled cosine attention
 	HeadScale    *graph.Param `w:"head_scale"`     // [heads, 1, 1]
@@ -39,10 +39,7 @@ func NewAttention(width, heads, contextWidth int) *Attention {
 	}
 	a.OutProj.Bias.Source = Constant(0)
 	if contextWidth == width {
-		a.InProjWeight = NewWeight(xavierUniform(3*width, width), 3*width, width)
-		if width%4 != 0 { // the keys' rows would begin within a block
-			a.InProjWeight.Layout = graph.RowMajor
-		}
+		a.InProjWeight = newFusedWeight(xavierUniform(3*width, width), 3, width, width)
 		return a
 	}
 	a.QProjWeight = NewWeight(xavierUniform(width, width), width, width)
@@ -64,7 +61,7 @@ func (a *Attention) Forward(g *graph.Graph, x, context graph.Tensor, mask Mask) 
 	headWidth := a.OutProj.Weight.Shape[0] / a.Heads
 	config := ops.AttentionConfig{Heads: a.Heads, Scale: 1 / math.Sqrt(float64(headWidth)), Causal: mask.Causal}
 	if !context.Valid() && a.InProjWeight != nil && a.LogitScale == nil && a.LnQ == nil {
-		qkv := ops.Linear(g, x, g.Param(a.InProjWeight), g.Param(a.InProjBias))
+		qkv := a.InProjWeight.Forward(g, x, a.InProjBias)
 		return a.finish(g, ops.SelfAttention(g, qkv, mask.Additive, config))
 	}
 	q, k, v := a.project(g, x, context)
@@ -96,21 +93,18 @@ func (a *Attention) finish(g *graph.Graph, y graph.Tensor) graph.Tensor {
 func (a *Attention) project(g *graph.Graph, x, context graph.Tensor) (q, k, v graph.Tensor) {
 	width := a.OutProj.Weight.Shape[0]
 	if !context.Valid() && a.InProjWeight != nil {
-		t := ops.Split(g, ops.Linear(g, x, g.Param(a.InProjWeight), g.Param(a.InProjBias)), -1, width, width, width)
+		t := ops.Split(g, a.InProjWeight.Forward(g, x, a.InProjBias), -1, width, width, width)
 		return t[0], t[1], t[2]
 	}
 	if !context.Valid() {
 		context = x
 	}
-	bias := g.Param(a.InProjBias)
-	if a.InProjWeight != nil {
-		w := g.Param(a.InProjWeight)
-		return ops.LinearRows(g, x, w, bias, 0, width),
-			ops.LinearRows(g, context, w, bias, width, width), ops.LinearRows(g, context, w, bias, 2*width, width)
+	if w, b := a.InProjWeight, a.InProjBias; w != nil {
+		return w.Rows(g, x, b, 0, width), w.Rows(g, context, b, width, width), w.Rows(g, context, b, 2*width, width)
 	}
-	b := ops.Split(g, bias, 0, width, width, width)
-	return ops.Linear(g, x, g.Param(a.QProjWeight), b[0]),
-		ops.Linear(g, context, g.Param(a.KProjWeight), b[1]), ops.Linear(g, context, g.Param(a.VProjWeight), b[2])
+	b := ops.Split(g, g.Param(a.InProjBias), 0, width, width, width)
+	part := func(w *Weight, x, bias graph.Tensor) graph.Tensor { return w.rows(g, x, bias, 0, width) }
+	return part(a.QProjWeight, x, b[0]), part(a.KProjWeight, context, b[1]), part(a.VProjWeight, context, b[2])
 }
 
 // AttentionalPooler attends from learned queries to a sequence (AttentionalPooler

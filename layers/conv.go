@@ -8,7 +8,7 @@ import (
 // Conv2D is torch's nn.Conv2d of one group without bias. Images have the
 // channels last, [batch, height, width, channels].
 type Conv2D struct {
-	Weight          *graph.Param `w:"weight"` // [out, in, side, side]
+	Weight          *Weight `w:"weight"` // [out, in, side, side]
 	Stride, Padding int
 }
 
@@ -19,7 +19,8 @@ func NewConv2D(in, out, side, stride, padding int) *Conv2D {
 
 // Forward maps [batch, height, width, in] to [batch, rows, cols, out].
 func (c *Conv2D) Forward(g *graph.Graph, x graph.Tensor) graph.Tensor {
-	return ops.Conv2D(g, x, g.Param(c.Weight), graph.Tensor{}, c.Stride, c.Padding)
+	s := c.Weight.Shape
+	return c.Weight.Forward(g, ops.Unfold(g, x, s[2], s[3], c.Stride, c.Padding), nil)
 }
 
 // BatchNorm2D is torch's nn.BatchNorm2d (Ioffe & Szegedy, 2015): it normalises

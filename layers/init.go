@@ -98,20 +98,6 @@ func (v Values) ReadF32(dst []float32, offset int) error {
 	return nil
 }
 
-// NewWeight returns an unnamed weight [out, in …] of a linear map, packed.
-func NewWeight(src graph.Source, shape ...int) *graph.Param {
-	p := NewParam(src, shape...)
-	p.Layout = graph.PackedF32
-	return p
-}
-
-// NewProjection returns an unnamed weight [in, out] of ops.Project, packed.
-func NewProjection(src graph.Source, in, out int) *graph.Param {
-	p := NewWeight(src, in, out)
-	p.Transposed = true
-	return p
-}
-
 // NewParam returns an unnamed parameter.
 func NewParam(src graph.Source, shape ...int) *graph.Param {
 	return &graph.Param{State: graph.State{Spec: graph.Spec{Shape: shape, DType: graph.F32}}, Source: src}

@@ -11,7 +11,7 @@ import (
 
 // Linear is torch's nn.Linear: y = x·Wᵀ + b.
 type Linear struct {
-	Weight *graph.Param `w:"weight"` // [out, in]
+	Weight *Weight      `w:"weight"` // [out, in]
 	Bias   *graph.Param `w:"bias"`   // [out]
 }
 
@@ -26,7 +26,7 @@ func NewLinear(in, out int, bias bool) *Linear {
 
 // Forward maps [..., in] to [..., out].
 func (l *Linear) Forward(g *graph.Graph, x graph.Tensor) graph.Tensor {
-	return ops.Linear(g, x, g.Param(l.Weight), optional(g, l.Bias))
+	return l.Weight.Forward(g, x, l.Bias)
 }
 
 func optional(g *graph.Graph, p *graph.Param) graph.Tensor {
@@ -80,19 +80,24 @@ func (l *LayerScale) Forward(g *graph.Graph, x graph.Tensor) graph.Tensor {
 
 // Embedding is a table of rows looked up by id.
 type Embedding struct {
-	Weight *graph.Param `w:"weight"` // [rows, width]
+	Weight *Weight `w:"weight"` // [rows, width]
+}
+
+// NewEmbedding returns a table of rows rows, which src initialises.
+func NewEmbedding(src graph.Source, rows, width int) *Embedding {
+	return &Embedding{&Weight{Param: NewParam(src, rows, width)}}
 }
 
 // Forward maps ids [...] in i32 to [..., width].
 func (e *Embedding) Forward(g *graph.Graph, ids graph.Tensor) graph.Tensor {
-	return ops.Gather(g, g.Param(e.Weight), ids)
+	return e.Weight.Lookup(g, ids)
 }
 
 // PatchEmbed is the convolution whose stride is its kernel: it cuts an image
 // into patches and maps each to a token. Pixels beyond the last whole patch are
 // dropped.
 type PatchEmbed struct {
-	Weight *graph.Param `w:"weight"` // [width, 3, patch height, patch width]
+	Weight *Weight `w:"weight"` // [width, 3, patch height, patch width]
 }
 
 // NewPatchEmbed returns a PatchEmbed with torch's default initialisation.
@@ -105,5 +110,5 @@ func NewPatchEmbed(width, patchHeight, patchWidth int) *PatchEmbed {
 func (p *PatchEmbed) Forward(g *graph.Graph, image graph.Tensor, lead int) graph.Tensor {
 	s := p.Weight.Shape
 	patches := ops.Patchify(g, image, s[2], s[3], lead)
-	return ops.Linear(g, patches, g.Param(p.Weight), graph.Tensor{})
+	return p.Weight.Forward(g, patches, nil)
 }

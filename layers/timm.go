@@ -127,14 +127,10 @@ type AttentionPoolLatent struct {
 // NewAttentionPoolLatent returns the pooler that c.Width, Heads, MLPWidth,
 // Activation and Eps describe. All its layers have biases.
 func NewAttentionPoolLatent(c TimmConfig) *AttentionPoolLatent {
-	kv := NewTimmLinear(c.Width, 2*c.Width, true)
-	if c.Width%4 != 0 { // the values' rows would begin within a block
-		kv.Weight.Layout = graph.RowMajor
-	}
 	return &AttentionPoolLatent{
 		Latent: NewParam(TruncatedNormal(1/math.Sqrt(float64(c.Width))), 1, 1, c.Width),
 		Q:      NewTimmLinear(c.Width, c.Width, true),
-		KV:     kv,
+		KV:     &Linear{newFusedWeight(timmInit, 2, c.Width, c.Width), NewParam(Constant(0), 2*c.Width)},
 		Proj:   NewTimmLinear(c.Width, c.Width, true),
 		Norm:   NewLayerNorm(c.Width, c.Eps),
 		MLP:    NewTimmMLP(c.Width, c.MLPWidth, c.Width, true, c.Activation),
@@ -146,8 +142,8 @@ func NewAttentionPoolLatent(c TimmConfig) *AttentionPoolLatent {
 func (p *AttentionPoolLatent) Forward(g *graph.Graph, x graph.Tensor) graph.Tensor {
 	batch, width := x.Dim(0), x.Dim(2)
 	q := p.Q.Forward(g, g.Reshape(g.Param(p.Latent), 1, width))
-	w, b := g.Param(p.KV.Weight), g.Param(p.KV.Bias)
-	k, v := ops.LinearRows(g, x, w, b, 0, width), ops.LinearRows(g, x, w, b, width, width)
+	w, b := p.KV.Weight, p.KV.Bias
+	k, v := w.Rows(g, x, b, 0, width), w.Rows(g, x, b, width, width)
 	y := ops.Attention(g, ops.Expand(g, q, batch), k, v, graph.Tensor{}, attentionOf(width, p.Heads))
 	y = p.Proj.Forward(g, g.Reshape(y, batch, width))
 	return g.Add(y, p.MLP.Forward(g, p.Norm.Forward(g, y)))

@@ -37,7 +37,8 @@ var adamWOp = &graph.Op{
 			graph.Out(0), graph.Out(1), graph.Out(2),
 		}
 		return n.PerChunk(n.Out[0], func(c graph.Chunk) graph.Launch {
-			return elementwise(kernel("adamw"), c.Elems, args, append([]uint32{flag(n.Attr.(bool))}, n.In[0].State().Places()...)...)
+			w := n.Packing(n.In[0].State())
+			return elementwise(kernel("adamw").With(w.Arrangement.Consts()), c.Elems, args, append([]uint32{flag(n.Attr.(bool))}, w.Places()...)...)
 		})
 	},
 	Ref: func(n *graph.Node, in, out [][]float64) {

@@ -92,14 +92,22 @@ var unfoldGradOp = &graph.Op{
 // height, width, channels], the channels last, with w [out, channels, kernel
 // height, kernel width] and, unless it is the zero Tensor, bias [out]: [batch,
 // rows, cols, out]. padding pixels of zeros surround x on every side. It is a
-// Linear of the windows, or of the pixels themselves where the kernel is one.
+// Linear of what Unfold gives.
 func Conv2D(g *graph.Graph, x, w, bias graph.Tensor, stride, padding int) graph.Tensor {
 	if s := w.Shape(); g.Err() == nil && (len(s) != 4 || len(x.Shape()) != 4 || s[1] != x.Dim(3)) {
 		g.Fail("conv2d: x %v, weight %v: want [batch, height, width, channels] and [out, channels, height, width]", x.Spec(), w.Spec())
 	}
-	k := window{w.Dim(2), w.Dim(3), stride, padding}
-	if k != (window{1, 1, 1, 0}) {
-		x = g.Apply(unfoldOp, k, x)[0]
+	return Linear(g, Unfold(g, x, w.Dim(2), w.Dim(3), stride, padding), w, bias)
+}
+
+// Unfold records the windows of x [batch, height, width, channels] that a
+// convolution's kernel sees, with padding pixels of zeros on every side of x:
+// [batch, rows, cols, channels·kernelH·kernelW], each in the order of an OIHW
+// weight. It is x itself where a window is a pixel.
+func Unfold(g *graph.Graph, x graph.Tensor, kernelH, kernelW, stride, padding int) graph.Tensor {
+	k := window{kernelH, kernelW, stride, padding}
+	if k == (window{1, 1, 1, 0}) {
+		return x
 	}
-	return Linear(g, x, w, bias)
+	return g.Apply(unfoldOp, k, x)[0]
 }

@@ -32,7 +32,7 @@ var linearOp = &graph.Op{
 		attr := n.Attr.(linearAttr)
 		rows, in := rowsOf(n.In[0].Shape())
 		if w := n.In[1].State(); w != nil && w.Packed() {
-			p := packedLinear{w: w, m: rows, n: attr.rows, k: in, first: attr.first, act: attr.act, after: attr.after}
+			p := packedLinear{w: n.Packing(w), m: rows, n: attr.rows, k: in, first: attr.first, act: attr.act, after: attr.after}
 			if len(n.In) > 4 {
 				bias := graph.Out(len(n.Out) - 1)
 				fold := batchNormFold(attr.rows, attr.eps, graph.In(4), graph.In(5), graph.In(6), graph.In(7), bias)

@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/graph/packing"
 )
 
 // TestMisuse: a wrong call is reported by Build under the scope's name, with the shapes of both sides.
@@ -13,7 +14,7 @@ func TestMisuse(t *testing.T) {
 	f := func(g *graph.Graph, name string, shape ...int) graph.Tensor { return g.Input(name, shape, graph.F32) }
 	ids := func(g *graph.Graph, shape ...int) graph.Tensor { return g.Input("ids", shape, graph.I32) }
 	packed := func(g *graph.Graph, transposed bool, shape ...int) graph.Tensor {
-		return g.State(&graph.State{Name: "w", Spec: graph.Spec{Shape: shape}, Layout: graph.PackedF32, Transposed: transposed})
+		return g.State(&graph.State{Name: "w", Spec: graph.Spec{Shape: shape}, Format: packing.F32, Transposed: transposed})
 	}
 	none := graph.Tensor{}
 	two := AttentionConfig{Heads: 2, Scale: 1}

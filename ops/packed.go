@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/graph/packing"
 	"github.com/clip-wgpu/clip-wgpu/shaders"
 )
 
@@ -12,7 +13,7 @@ import (
 // several kernels: y [m, n] = x [m, k] · W[first: first + n]ᵀ or, backward,
 // x [m, k] · W[first: first + k].
 type packedLinear struct {
-	w        *graph.State
+	w        packing.Weight
 	m, n, k  int
 	first    int
 	act      Function
@@ -51,7 +52,7 @@ func (p packedLinear) class() string {
 	if p.backward {
 		way = "linear_grad"
 	}
-	return fmt.Sprintf("%s %v %d×%d×%d", way, p.w.Layout, powerOfTwo(p.m), p.n, p.k)
+	return fmt.Sprintf("%s %v %d×%d×%d", way, p.w.Format, powerOfTwo(p.m), p.n, p.k)
 }
 
 // powerOfTwo is n or the next one above it.
@@ -80,16 +81,15 @@ func (p packedLinear) launches(node *graph.Node, bias graph.Arg, biasRows, resid
 	if residualRows > 0 {
 		residual = graph.In(3)
 	}
-	consts := map[string]any{"weight": p.w.Layout, "ACT": int(p.act), "BACKWARD": p.backward}
+	consts := map[string]any{"weight": p.w.Format, "ACT": int(p.act), "BACKWARD": p.backward}
 	if p.after {
 		consts["AFTER"] = true
 	}
-	rowsOfW, _ := p.w.Matrix()
 	return append(launches, graph.Launch{
-		Kernel: chooseKernel(node, p.class(), p.candidates(node.Software())).With(consts),
+		Kernel: chooseKernel(node, p.class(), p.candidates(node.Software())).With(consts).With(p.w.Arrangement.Consts()),
 		Params: []uint32{
 			uint32(p.m), uint32(p.n), uint32(inner),
-			uint32(graph.Ceil(rowsOfW, 4)), uint32(p.w.Depth()), uint32(p.first / 4),
+			uint32(p.w.Blocks()), uint32(p.w.Depth()), uint32(p.first / 4),
 			uint32(biasRows), uint32(residualRows),
 		},
 		Args:  []graph.Arg{x, graph.In(1), bias, residual, graph.Out(0)},
@@ -131,9 +131,8 @@ var linearGradOp = &graph.Op{
 	},
 	Lower: func(n *graph.Node) []graph.Launch {
 		dy, attr := n.In[0].Shape(), n.Attr.(linearAttr)
-		w := n.In[1].State()
-		_, in := w.Matrix()
-		p := packedLinear{w: w, m: dy[0], n: in, k: dy[1], first: attr.first, act: none, backward: true}
+		w := n.Packing(n.In[1].State())
+		p := packedLinear{w: w, m: dy[0], n: w.K, k: dy[1], first: attr.first, act: none, backward: true}
 		return p.launches(n, graph.None(), 0, 0)
 	},
 	Ref: func(n *graph.Node, in, out [][]float64) {

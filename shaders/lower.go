@@ -22,6 +22,9 @@ var (
 // tileMark starts the line that says what a workgroup makes.
 const tileMark = "//!tile "
 
+// replaceMark ends the const lines of libraries whose values may be replaced.
+const replaceMark = "//!replace"
+
 // constDecl is a scalar const line at module scope, evaluated when first asked for: WGSL lets a use come before it.
 type constDecl struct {
 	at        int // index of its line
@@ -94,9 +97,12 @@ func (l *lowering) collect() error {
 	return nil
 }
 
-// override notes the values that replace those of the kernel's own const lines.
+// override notes the values that replace those of the kernel's own const lines, and of those that a library marks.
 func (l *lowering) override(file string, values map[string]any) error {
-	own := func(name string) bool { c := l.consts[name]; return c != nil && l.lines[c.at].file == file }
+	own := func(name string) bool {
+		c := l.consts[name]
+		return c != nil && (l.lines[c.at].file == file || strings.HasSuffix(l.lines[c.at].text, replaceMark))
+	}
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		if name == "weight" {
 			continue

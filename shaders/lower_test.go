@@ -222,11 +222,17 @@ func TestSplice(t *testing.T) {
 	assert.ErrorContains(t, err, "k.wgsl:1: no file lib/weight_q3.wgsl to use")
 }
 
-// An error in a spliced file names that file, and only the kernel's own constants can be replaced.
+// An error in a spliced file names that file, and of its constants only the marked ones can be replaced.
 func TestSplicedLines(t *testing.T) {
 	lines := append(split("k.wgsl", "const A = 1u;"), split("lib/l.wgsl", "// l\nconst B = A + 1.5;")...)
 	_, err := lower("k", lines, nil)
 	assert.ErrorContains(t, err, "lib/l.wgsl:2: const B")
 	_, err = lower("k", lines, map[string]any{"B": 1})
 	assert.ErrorContains(t, err, "k.wgsl: no scalar const B to replace, it has [A]")
+	lines = append(split("k.wgsl", "const A = 2u * C;"), split("lib/l.wgsl", "const B = 3u;\nconst C = 8u;  //!replace")...)
+	got, err := lower("k", lines, map[string]any{"C": 5})
+	require.NoError(t, err)
+	assert.Equal(t, "const A: u32 = 10u;", got[0].text)
+	_, err = lower("k", lines, map[string]any{"B": 1})
+	assert.ErrorContains(t, err, "k.wgsl: no scalar const B to replace, it has [A C]")
 }

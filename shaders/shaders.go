@@ -1,11 +1,12 @@
 // Package shaders holds every compute kernel as one readable WGSL file and turns a file into what a device takes:
 // it splices shared functions, replaces and evaluates constants, and reflects bindings, workgroup and memory from the text.
 //
-// A kernel is spec-style WGSL with four additions, comments to any other reader:
+// A kernel is spec-style WGSL with five additions, comments to any other reader:
 //
 //	//!tile ROWS 4*WG says, before main, how many rows and columns of its result one workgroup makes; where the result
 //	                 is a list, how many elements
 //	//!use NAME       appends lib/NAME.wgsl, once; `//!use weight` appends lib/weight_FORMAT.wgsl
+//	//!replace        after a const line of a library lets a Variant replace its value, as it can those of the kernel
 //	//!tune 16 32 64  after a const line lists the values worth trying for it
 //	//!unroll         after `for (var i = 0u; i < COUNT; i++) {` writes the loop out, its body COUNT times
 //

@@ -9,6 +9,7 @@ import (
 
 	"github.com/clip-wgpu/clip-wgpu/gpu"
 	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/graph/packing"
 	"github.com/clip-wgpu/clip-wgpu/internal/usage"
 	"github.com/clip-wgpu/clip-wgpu/ops"
 )
@@ -101,7 +102,7 @@ func benchCases() (cases []opCase) {
 		{400, 768, 768}, {400, 768, 3072}, {1600, 768, 768},
 	} {
 		for _, l := range packedLayouts {
-			if l == graph.PackedF32 || s.in == 768 && s.out == 768 {
+			if l == packing.F32 || s.in == 768 && s.out == 768 {
 				cases = append(cases, linearBench(l, s.rows, s.in, s.out))
 			}
 		}
@@ -131,7 +132,7 @@ func benchCases() (cases []opCase) {
 	return append(cases, rowBenches()...)
 }
 
-func linearBench(l graph.Layout, rows, in, out int) opCase {
+func linearBench(l packing.Format, rows, in, out int) opCase {
 	c := packedCase(l, "", rows, in, out)
 	c.name = fmt.Sprintf("linear %v/%d×%d×%d", l, rows, in, out)
 	return c

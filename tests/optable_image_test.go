@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/graph/packing"
 	"github.com/clip-wgpu/clip-wgpu/ops"
 )
 
@@ -52,10 +53,10 @@ func TestConv2D(t *testing.T) {
 		{graph.Shape{1, 8, 7, 1}, graph.Shape{2, 1, 7, 5}, 2, 3},  // windows that lie mostly outside
 		{graph.Shape{1, 7, 8, 3}, graph.Shape{65, 3, 2, 3}, 3, 0}, // pixels that no window sees
 	} {
-		for _, l := range []graph.Layout{graph.RowMajor, graph.PackedF32, graph.PackedF16} {
+		for _, l := range []packing.Format{packing.RowMajor, packing.F32, packing.F16} {
 			cases = append(cases, opCase{
 				name: fmt.Sprintf("%v %v by %v, stride %d, padding %d", l, c.x, c.w, c.stride, c.pad), tol: tolScaled,
-				inputs: []opInput{{name: "x", shape: c.x}, {name: "w", shape: c.w, layout: l}, param("bias", c.w[0])},
+				inputs: []opInput{{name: "x", shape: c.x}, {name: "w", shape: c.w, format: l}, param("bias", c.w[0])},
 				build: one(func(g *graph.Graph, in tensors) graph.Tensor {
 					return ops.Conv2D(g, in["x"], in["w"], in["bias"], c.stride, c.pad)
 				}),
@@ -102,7 +103,7 @@ func TestConv2DWithBatchNorm(t *testing.T) {
 			cases = append(cases, opCase{
 				name: fmt.Sprintf("%s, after the residual: %t", v, after), tol: tolScaled + tolNorm, variant: v,
 				inputs: []opInput{
-					{name: "x", shape: graph.Shape{2, 5, 7, 3}}, {name: "w", shape: w, layout: graph.PackedF32},
+					{name: "x", shape: graph.Shape{2, 5, 7, 3}}, {name: "w", shape: w, format: packing.F32},
 					param("gamma", c...), param("beta", c...), param("mean", c...),
 					{name: "variance", shape: c, gen: func(i int) float64 { return 0.1 + float64(i%5) }},
 					param("residual", 2, 5, 7, w[0]),

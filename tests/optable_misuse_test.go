@@ -47,5 +47,5 @@ func (in opInput) record(g *graph.Graph) graph.Tensor {
 	if in.ints > 0 {
 		return g.Input(in.name, in.shape, graph.I32)
 	}
-	return g.Param(&graph.Param{State: graph.State{Name: in.name, Spec: graph.Spec{Shape: in.shape}, Layout: in.layout, Transposed: in.transposed}})
+	return g.Param(&graph.Param{State: graph.State{Name: in.name, Spec: graph.Spec{Shape: in.shape}, Format: in.format, Transposed: in.transposed}})
 }

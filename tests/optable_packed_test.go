@@ -12,10 +12,11 @@ import (
 
 	"github.com/clip-wgpu/clip-wgpu/gpu"
 	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/graph/packing"
 	"github.com/clip-wgpu/clip-wgpu/ops"
 )
 
-var packedLayouts = []graph.Layout{graph.PackedF32, graph.PackedF16, graph.PackedBF16, graph.PackedQ8}
+var packedLayouts = []packing.Format{packing.F32, packing.F16, packing.BF16, packing.Q8}
 
 var linearVariants = []string{
 	"linear_step GROUPS=2", "linear_step GROUPS=4", "linear_split ROWS=1", "linear_split ROWS=4", "linear_split ROWS=8", "linear_tile",
@@ -25,14 +26,14 @@ var linearVariants = []string{
 const tolScaled = tolDot + 2.4e-7
 
 // packedCase is x [rows, in] by a packed weight [out, in], with all that its kernel can add.
-func packedCase(l graph.Layout, variant string, rows, in, out int) opCase {
+func packedCase(l packing.Format, variant string, rows, in, out int) opCase {
 	return opCase{
 		name:    fmt.Sprintf("%v %s %d×%d in %d", l, variant, rows, in, out),
 		tol:     tolScaled,
 		variant: variant,
 		inputs: []opInput{
 			{name: "x", shape: graph.Shape{rows, in}},
-			{name: "w", shape: graph.Shape{out, in}, layout: l},
+			{name: "w", shape: graph.Shape{out, in}, format: l},
 			{name: "bias", shape: graph.Shape{out}},
 			{name: "residual", shape: graph.Shape{rows, out}},
 		},
@@ -51,10 +52,10 @@ func TestPackedLinear(t *testing.T) {
 		}
 	}
 	for _, v := range linearVariants {
-		cases = append(cases, packedCase(graph.PackedF32, v, 65, 33, 301)) // two panels
+		cases = append(cases, packedCase(packing.F32, v, 65, 33, 301)) // two panels
 	}
 	for _, s := range [][3]int{{1, 1, 1}, {1, 64, 64}, {63, 4, 7}, {197, 65, 63}, {65, 20, 130}, {3, 301, 5}, {2, 300, 520}} {
-		for _, l := range []graph.Layout{graph.PackedF32, graph.PackedQ8} {
+		for _, l := range []packing.Format{packing.F32, packing.Q8} {
 			cases = append(cases, packedCase(l, "", s[0], s[1], s[2]))
 		}
 	}
@@ -66,7 +67,7 @@ func TestPackedLinearFunctions(t *testing.T) {
 	var cases []opCase
 	for f := ops.GELU; f <= ops.Tanh; f++ {
 		for _, residual := range []bool{false, true} {
-			c := packedCase(graph.PackedF32, "", 5, 8, 9)
+			c := packedCase(packing.F32, "", 5, 8, 9)
 			c.name = fmt.Sprintf("%v, residual: %t", f, residual)
 			c.tol = tolScaled + tolMap
 			c.kink = f == ops.ReLU
@@ -93,14 +94,14 @@ func TestPackedRoles(t *testing.T) {
 		cases = append(cases,
 			opCase{
 				name: fmt.Sprint(l, " convolution"), tol: tolScaled,
-				inputs: []opInput{{name: "x", shape: graph.Shape{2, 5, 27}}, {name: "w", shape: graph.Shape{10, 3, 3, 3}, layout: l}},
+				inputs: []opInput{{name: "x", shape: graph.Shape{2, 5, 27}}, {name: "w", shape: graph.Shape{10, 3, 3, 3}, format: l}},
 				build: one(func(g *graph.Graph, t tensors) graph.Tensor {
 					return ops.Linear(g, t["x"], t["w"], graph.Tensor{})
 				}),
 			},
 			opCase{
 				name: fmt.Sprint(l, " rows"), tol: tolScaled,
-				inputs: []opInput{{name: "x", shape: graph.Shape{7, 9}}, {name: "w", shape: graph.Shape{301, 9}, layout: l}, {name: "bias", shape: graph.Shape{301}}},
+				inputs: []opInput{{name: "x", shape: graph.Shape{7, 9}}, {name: "w", shape: graph.Shape{301, 9}, format: l}, {name: "bias", shape: graph.Shape{301}}},
 				build: func(g *graph.Graph, t tensors) []graph.Tensor {
 					return []graph.Tensor{
 						ops.LinearRows(g, t["x"], t["w"], t["bias"], 0, 5),
@@ -110,11 +111,11 @@ func TestPackedRoles(t *testing.T) {
 			})
 	}
 	project := one(func(g *graph.Graph, t tensors) graph.Tensor { return ops.Project(g, t["x"], t["p"]) })
-	for _, l := range append(packedLayouts, graph.RowMajor) {
+	for _, l := range append(packedLayouts, packing.RowMajor) {
 		for _, s := range [][2]int{{1, 1}, {63, 65}, {12, 301}} {
 			cases = append(cases, opCase{
 				name: fmt.Sprintf("%v projection %d to %d", l, s[0], s[1]), tol: tolScaled, build: project,
-				inputs: []opInput{{name: "x", shape: graph.Shape{2, 3, s[0]}}, {name: "p", shape: graph.Shape{s[0], s[1]}, layout: l, transposed: true}},
+				inputs: []opInput{{name: "x", shape: graph.Shape{2, 3, s[0]}}, {name: "p", shape: graph.Shape{s[0], s[1]}, format: l, transposed: true}},
 			})
 		}
 	}
@@ -130,7 +131,7 @@ func TestPackedRoles(t *testing.T) {
 
 // TestLinearVariants: the tables above know every kernel.
 func TestLinearVariants(t *testing.T) {
-	r := newOpRun(t, packedCase(graph.PackedF32, "", 7, 8, 9))
+	r := newOpRun(t, packedCase(packing.F32, "", 7, 8, 9))
 	var offered []string
 	r.g.Variants = func(class string, candidates []string) string {
 		offered = candidates
@@ -149,7 +150,7 @@ func TestPackedAdamW(t *testing.T) {
 		cases = append(cases, opCase{
 			name: fmt.Sprint("transposed: ", transposed), tol: tolUlp,
 			inputs: []opInput{
-				{name: "p", shape: s, layout: graph.PackedF32, transposed: transposed}, param("grad", s...), param("m", s...),
+				{name: "p", shape: s, format: packing.F32, transposed: transposed}, param("grad", s...), param("m", s...),
 				{name: "v", shape: s, gen: func(i int) float64 { return float64(i%7) / 100 }},
 				{name: "hyper", shape: graph.Shape{7}, gen: func(i int) float64 { return []float64{1e-3, 0.1, 0.02, 1e-6, 0.2, 0.3, 0.1}[i] }},
 			},
@@ -168,11 +169,11 @@ func TestPackedStore(t *testing.T) {
 	d, err := device()
 	require.NoError(t, err)
 	ctx := context.Background()
-	for _, l := range append(packedLayouts, graph.RowMajor) {
+	for _, l := range append(packedLayouts, packing.RowMajor) {
 		for _, transposed := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%v, transposed: %t", l, transposed), func(t *testing.T) {
 				spec := graph.Spec{Shape: graph.Shape{301, 270}}
-				p := &graph.Param{State: graph.State{Name: "w", Spec: spec, Layout: l, Transposed: transposed}}
+				p := &graph.Param{State: graph.State{Name: "w", Spec: spec, Format: l, Transposed: transposed}}
 				want := make([]float64, spec.Shape.Elems())
 				for i := range want {
 					want[i] = float64(float32(math.Sin(float64(i))))

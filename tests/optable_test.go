@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/graph/packing"
 	"github.com/clip-wgpu/clip-wgpu/ops"
 )
 
@@ -23,7 +24,7 @@ type opInput struct {
 	ints  int                 // > 0: i32 ids in [0, ints)
 	gen   func(i int) float64 // the value of element i; nil: random
 
-	layout     graph.Layout // of the parameter on the device, to which its values are rounded
+	format     packing.Format // of the parameter on the device, to which its values are rounded
 	transposed bool
 }
 
@@ -119,7 +120,7 @@ func (r *opRun) input(in opInput) graph.Tensor {
 		return r.g.Input(in.name, in.shape, graph.I32)
 	}
 	p := &graph.Param{
-		State:  graph.State{Name: in.name, Spec: graph.Spec{Shape: in.shape}, Layout: in.layout, Transposed: in.transposed},
+		State:  graph.State{Name: in.name, Spec: graph.Spec{Shape: in.shape}, Format: in.format, Transposed: in.transposed},
 		Source: memory(slices.Clone(v)),
 	}
 	if p.Packed() {
@@ -135,13 +136,14 @@ func (r *opRun) input(in opInput) graph.Tensor {
 
 // round gives v the values that the device's layout of s can hold.
 func round(s *graph.State, v []float64) {
-	device := make([]uint32, s.Bytes()/4)
+	w := graph.Target{}.Packing(s)
+	device := make([]uint32, w.Bytes()/4)
 	err := errors.Join(
-		s.Pack(memory(v).ReadF32, func(offset int64, words []uint32) error {
+		w.Pack(memory(v).ReadF32, func(offset int64, words []uint32) error {
 			copy(device[offset/4:], words)
 			return nil
 		}),
-		s.Unpack(func(words []uint32, offset int64) error {
+		w.Unpack(func(words []uint32, offset int64) error {
 			copy(words, device[offset/4:])
 			return nil
 		}, func(offset int, values []float32) error {

@@ -7,12 +7,12 @@ import (
 	"math"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/internal/finite"
-	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/graph/packing"
 	"github.com/clip-wgpu/clip-wgpu/weights"
 )
 
 // Inspect reads all weights. It remembers the tensors that hold NaN or infinities,
-// and stores in float32 a tensor that does not fit the layout of its parameter.
+// and stores in float32 a tensor that does not fit the format of its parameter.
 // Warnings tell of both.
 func (c *Checkpoint) Inspect(ctx context.Context) error {
 	params := maps.Collect(c.Model.Parameters())
@@ -22,14 +22,14 @@ func (c *Checkpoint) Inspect(ctx context.Context) error {
 			return err
 		}
 		t, _ := c.src.Tensor(name)
-		var layout graph.Layout
+		var format packing.Format
 		if p := params[name]; p != nil {
-			layout = p.Layout
+			format = p.Format
 		}
-		i, v, err := unfit(t, layout) // of F64, beyond float32 is Inf
+		i, v, err := unfit(t, format) // of F64, beyond float32 is Inf
 		if err == nil && i >= 0 && finite.Is(v) {
 			wide = append(wide, fmt.Sprintf("%s (element %d is %v)", name, i, v))
-			params[name].Layout = graph.PackedF32
+			params[name].Format = packing.F32
 			i, _, err = t.FirstBeyond(float32(math.Inf(1)))
 		}
 		if err != nil {
@@ -50,15 +50,15 @@ func (c *Checkpoint) Inspect(ctx context.Context) error {
 	return nil
 }
 
-// unfit returns the first element of t that a layout rounds to infinity. Where
+// unfit returns the first element of t that a format rounds to infinity. Where
 // all elements are too small for its digits, that is the first one but zeros. The
 // index is -1 where t fits; NaN and infinities do not.
-func unfit(t weights.Tensor, l graph.Layout) (index int, value float32, err error) {
-	index, value, err = t.FirstBeyond(l.Overflow())
-	if err != nil || index >= 0 || l.Underflow() == 0 {
+func unfit(t weights.Tensor, f packing.Format) (index int, value float32, err error) {
+	index, value, err = t.FirstBeyond(f.Overflow())
+	if err != nil || index >= 0 || f.Underflow() == 0 {
 		return index, value, err
 	}
-	if large, _, err := t.FirstBeyond(l.Underflow()); err != nil || large >= 0 {
+	if large, _, err := t.FirstBeyond(f.Underflow()); err != nil || large >= 0 {
 		return -1, 0, err
 	}
 	return t.FirstBeyond(math.SmallestNonzeroFloat32)

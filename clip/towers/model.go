@@ -10,6 +10,7 @@ import (
 	"github.com/clip-wgpu/clip-wgpu/clip/config"
 	"github.com/clip-wgpu/clip-wgpu/clip/internal/check"
 	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/graph/packing"
 	"github.com/clip-wgpu/clip-wgpu/layers"
 	"github.com/clip-wgpu/clip-wgpu/weights"
 )
@@ -95,12 +96,12 @@ func (m *Model) Parameters() iter.Seq2[string, *graph.Param] {
 	}
 }
 
-// Layout is the layout of weights that are stored as f32, f16, bf16 or q8
+// Format is the format of weights that are stored as f32, f16, bf16 or q8
 // (open_clip's cast_dtype).
-func Layout(castDType string) (graph.Layout, error) {
-	for _, l := range []graph.Layout{graph.PackedF32, graph.PackedF16, graph.PackedBF16, graph.PackedQ8} {
-		if castDType == l.String() {
-			return l, nil
+func Format(castDType string) (packing.Format, error) {
+	for _, f := range []packing.Format{packing.F32, packing.F16, packing.BF16, packing.Q8} {
+		if castDType == f.String() {
+			return f, nil
 		}
 	}
 	return 0, fmt.Errorf("%w: weights as %q, want f32, f16, bf16 or q8", check.ErrInput, castDType)
@@ -108,15 +109,15 @@ func Layout(castDType string) (graph.Layout, error) {
 
 // Cast chooses how the weights of the linear maps are stored.
 func (m *Model) Cast(castDType string) error {
-	layout, err := Layout(castDType)
+	format, err := Format(castDType)
 	if err != nil {
 		return err
 	}
-	for _, p := range m.Parameters() {
-		if p.Packed() {
-			p.Layout = layout
+	weights.Find(m.tree, func(_ string, w *layers.Weight) {
+		if w.Packed() {
+			w.Format = format
 		}
-	}
+	})
 	return nil
 }
 

@@ -56,7 +56,7 @@ func checkTextTransformer(c *config.Config) error {
 // transformer.py; Radford et al., 2021).
 type TextTransformer struct {
 	PositionalEmbedding *graph.Param        `w:"positional_embedding"` // [context_length (+ 1 with embed_cls), width]
-	TextProjection      *graph.Param        `w:"text_projection"`      // [width, embed_dim]; nil with proj_bias or proj_type none
+	TextProjection      *layers.Weight      `w:"text_projection"`      // [width, embed_dim]; nil with proj_bias or proj_type none
 	ClsEmb              *graph.Param        `w:"cls_emb"`              // [width]; with embed_cls
 	Transformer         *layers.Transformer `w:"transformer"`
 	TokenEmbedding      *layers.Embedding   `w:"token_embedding"`
@@ -74,7 +74,7 @@ func newTextTransformer(c *config.Config) *TextTransformer {
 	width := float64(t.Width)
 	x := &TextTransformer{
 		PositionalEmbedding: layers.NewParam(layers.Normal(0.01), t.ContextLength, t.Width),
-		TokenEmbedding:      &layers.Embedding{Weight: layers.NewParam(layers.Normal(0.02), t.VocabSize, t.Width)},
+		TokenEmbedding:      layers.NewEmbedding(layers.Normal(0.02), t.VocabSize, t.Width),
 		Transformer: layers.NewTransformer(transformer(t.BlockConfig, t.Width, t.Layers, t.Heads,
 			t.MLPRatio, t.LSInitValue, c.QuickGELU, t.ActKwargs, t.NormKwargs)),
 		LnFinal:       layers.NewLayerNorm(t.Width, normEps(t.NormKwargs)),
@@ -234,7 +234,7 @@ func (t *TextTransformer) head(g *graph.Graph, in inputs, blocks []graph.Tensor)
 	case t.TextProjectionBias != nil:
 		return t.TextProjectionBias.Forward(g, x)
 	case t.TextProjection != nil:
-		return ops.Project(g, x, g.Param(t.TextProjection))
+		return t.TextProjection.Forward(g, x, nil)
 	}
 	return x
 }

@@ -66,7 +66,7 @@ func checkVisionTransformer(c *config.Config) error {
 type VisionTransformer struct {
 	ClassEmbedding      *graph.Param              `w:"class_embedding"`      // [width]
 	PositionalEmbedding *graph.Param              `w:"positional_embedding"` // [1 + grid, width]
-	Proj                *graph.Param              `w:"proj"`                 // [width, embed_dim]
+	Proj                *layers.Weight            `w:"proj"`                 // [width, embed_dim]
 	Conv1               *layers.PatchEmbed        `w:"conv1"`
 	LnPre               *layers.LayerNorm         `w:"ln_pre"`
 	Transformer         *layers.Transformer       `w:"transformer"`
@@ -157,7 +157,7 @@ func (t *VisionTransformer) Record(g *graph.Graph, batch, _, depth int) Recordin
 	return Recording{
 		Outputs: func() Outputs {
 			pooled, tokens := t.pool(g, all[depth-1])
-			outs := Outputs{Features: ops.Project(g, pooled, g.Param(t.Proj))}
+			outs := Outputs{Features: t.Proj.Forward(g, pooled, nil)}
 			if t.cfg.OutputTokens && tokens.Valid() {
 				outs["tokens"] = tokens
 			}

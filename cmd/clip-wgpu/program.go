@@ -81,7 +81,7 @@ type atRest struct {
 
 func (a atRest) Programs(batch int) (image, text *graph.Program, err error) {
 	return a.Model.Programs(batch, func(g *graph.Graph) {
-		g.Software, g.MaxBinding = a.info.Software(), a.info.MaxBindingBytes
+		g.Target = graph.Target{Software: a.info.Software(), MaxBinding: a.info.MaxBindingBytes}
 	})
 }
 

@@ -1,5 +1,5 @@
-// Where a packed weight's elements lie (graph.Layout): blocks of 4 k × 4 n, 8 of them side by side in n a panel.
-const PANEL = 8u;
+// Where a packed weight's elements lie (package packing): blocks of 4 k × 4 n, PANEL of them side by side in n a panel.
+const PANEL = 8u;  //!replace
 
 // block_at(n, k, blocks, depth) is where block n along N and k along K lies, of a weight of so many blocks along N and
 // rows of blocks in a panel.

@@ -1,4 +1,4 @@
-// A weight in 8-bit integers (graph.PackedQ8): a block is one vec4 of quadruples, each for one k. The row of blocks
+// A weight in 8-bit integers (packing.Q8): a block is one vec4 of quadruples, each for one k. The row of blocks
 // after a panel's last holds the scales of its n in float32.
 @group(0) @binding(2) var<storage, read> w: array<vec2<u32>>;
 

@@ -119,7 +119,7 @@ func (e *Engine) Program(t Task, batch int) (*graph.Program, error) {
 // Prepare makes g one for the engine's device: its kernels are those that were
 // measured to be fastest.
 func (e *Engine) Prepare(g *graph.Graph) {
-	g.Variants, g.Software = e.Tuning.Choose, e.device.Info().Software()
+	g.Variants, g.Target = e.Tuning.Choose, e.device.Target()
 }
 
 // compile returns t's program for a batch and the names of its outputs.

@@ -1,0 +1,48 @@
+package graph
+
+import "github.com/clip-wgpu/clip-wgpu/graph/packing"
+
+// Target is the device that a Program is built for, as far as its steps and the
+// places of its tensors depend on it. The zero Target is any GPU: it has WebGPU's
+// default limits. All Programs that share States must be built for one Target,
+// that of their device, because the States lie as it says.
+type Target struct {
+	// Software says that the device is a driver that computes on the CPU, where
+	// other kernels are fastest than on a GPU.
+	Software bool
+	// MaxBinding is how many bytes of one tensor a kernel binds; 0 is 128 MiB,
+	// WebGPU's default maxStorageBufferBindingSize. Longer tensors lie in chunks.
+	MaxBinding int64
+	// Arrangement is where the blocks of packed States lie.
+	Arrangement packing.Arrangement
+}
+
+const defaultMaxBinding = 128 << 20
+
+func (t Target) maxBinding() int64 {
+	if t.MaxBinding > 0 {
+		return t.MaxBinding
+	}
+	return defaultMaxBinding
+}
+
+// Packing is how s lies on the device: the zero Weight if s is nil or not packed.
+func (t Target) Packing(s *State) packing.Weight {
+	if s == nil || !s.Packed() {
+		return packing.Weight{}
+	}
+	n, k := s.Matrix()
+	return packing.Weight{Name: s.Name, N: n, K: k, Transposed: s.Transposed, Format: s.Format, Arrangement: t.Arrangement}
+}
+
+// Buffers are the sizes in bytes of the buffers that s lies in, in order.
+func (t Target) Buffers(s *State) []int64 {
+	if s.Packed() {
+		return []int64{s.Bytes()}
+	}
+	var sizes []int64
+	for _, c := range s.chunks(t.maxBinding()) {
+		sizes = append(sizes, 4*int64(c.Elems))
+	}
+	return sizes
+}
