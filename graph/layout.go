@@ -373,11 +373,3 @@ func (l Layout) get(words []uint32) (b block) {
 	}
 	return b
 }
-
-// Check refuses a State that its layout cannot hold.
-func (s *State) Check() error {
-	if int(s.Layout) >= len(blockWords) || s.Packed() && (len(s.Shape) < 2 || s.DType != F32) {
-		return fmt.Errorf("state %s %v cannot be packed: want f32 of two dimensions or more", s.Name, s.Spec)
-	}
-	return nil
-}

@@ -13,7 +13,7 @@ import (
 // width] and texts with respect to every trainable parameter, by state-dict
 // name, and the loss. The model is left as it is, but for batch norms' running
 // statistics in TrainMode.
-func Gradients(ctx context.Context, m clip.Model, l Loss, mode Mode, images clip.Tensor, texts [][]int32) (map[string]clip.Tensor, float64, error) {
+func Gradients(ctx context.Context, m Model, l Loss, mode Mode, images clip.Tensor, texts [][]int32) (map[string]clip.Tensor, float64, error) {
 	x, err := newModel(m)
 	if err != nil {
 		return nil, 0, err
