@@ -235,7 +235,7 @@ func (b *builder) touch(t piece, write bool) (int, error) {
 		}
 		i = len(b.planner.activations)
 		size := (b.bytes(t) + b.g.Guard + alignment - 1) / alignment * alignment
-		b.planner.activations = append(b.planner.activations, activation{size: size, first: step})
+		b.planner.activations = append(b.planner.activations, activation{size: size, first: step, joined: t.node.Op == joinOp})
 		b.arena[t] = i
 	}
 	b.planner.activations[i].last = step

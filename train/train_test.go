@@ -169,8 +169,14 @@ func TestBadInputs(t *testing.T) {
 			_, _, err := Gradients(t.Context(), m, ClipLoss{}, TrainMode, images, [][]int32{{1}, {1}, {1}})
 			return err
 		},
-		"a negative rate": func() error { _, err := New(m, Config{Loss: ClipLoss{}, Optimizer: AdamW{LR: -1, Eps: 1e-6}}); return err },
-		"a beta of 1":     func() error { _, err := New(m, Config{Loss: ClipLoss{}, Optimizer: AdamW{Beta1: 1, Eps: 1e-6}}); return err },
+		"a negative rate": func() error {
+			_, err := New(m, Config{Loss: ClipLoss{}, Optimizer: AdamW{LR: -1, Eps: 1e-6}})
+			return err
+		},
+		"a beta of 1": func() error {
+			_, err := New(m, Config{Loss: ClipLoss{}, Optimizer: AdamW{Beta1: 1, Eps: 1e-6}})
+			return err
+		},
 	} {
 		assert.ErrorIs(t, call(), clip.ErrInput, name)
 	}
