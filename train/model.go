@@ -94,3 +94,37 @@ func (m *model) feed(l Loss, images clip.Tensor, texts [][]int32) (map[string]an
 	maps.Copy(feed, l.Inputs(len(texts)))
 	return feed, nil
 }
+
+// session is a program on the device.
+type session struct {
+	*gpu.Session
+	inputs []graph.Binding
+}
+
+// load makes a program ready to run.
+func (m *model) load(ctx context.Context, p *graph.Program) (*session, error) {
+	s, err := m.Device().LoadContext(ctx, p, m.Store())
+	if err != nil {
+		return nil, err
+	}
+	return &session{s, p.Inputs}, nil
+}
+
+// run leaves out what feed has for a tower that the loss does not see.
+func (s *session) run(ctx context.Context, feed map[string]any, outputs ...[]float32) error {
+	io := gpu.IO{Inputs: map[string]any{}, Outputs: outputs}
+	for _, in := range s.inputs {
+		if v, ok := feed[in.Name]; ok {
+			io.Inputs[in.Name] = v
+		}
+	}
+	return s.Run(ctx, io)
+}
+
+// close frees what is there.
+func (s *session) close() error {
+	if s == nil {
+		return nil
+	}
+	return s.Close()
+}

@@ -59,7 +59,7 @@ func parameters(t *testing.T, m clip.Model) map[string][]float32 {
 	all := map[string][]float32{}
 	for name, p := range m.Parameters() {
 		v := make([]float32, p.Shape.Elems())
-		require.NoError(t, m.Store().Read(t.Context(), &p.State, v))
+		require.NoError(t, m.Store().ReadParam(t.Context(), p, v))
 		all[name] = v
 	}
 	return all

@@ -48,7 +48,7 @@ type Trainer struct {
 // program is a step that is being loaded, or is ready to run.
 type program struct {
 	loaded  chan struct{} // closed once session or err is set
-	session *gpu.Session
+	session *session
 	err     error
 }
 
@@ -141,7 +141,7 @@ func (t *Trainer) update(ctx context.Context, feed map[string]any, batch, length
 		feed[recordsName(i)] = b.records
 	}
 	var loss [1]float32
-	if err := session.Run(ctx, gpu.IO{Inputs: feed, Outputs: [][]float32{loss[:]}}); err != nil {
+	if err := session.run(ctx, feed, loss[:]); err != nil {
 		return 0, err
 	}
 	t.step++
@@ -153,7 +153,7 @@ func recordsName(i int) string { return fmt.Sprintf("records %d", i) }
 
 // session returns the step for a batch and a text length. If ctx ends, it leaves
 // the loading to go on for the next caller. The caller has the turn.
-func (t *Trainer) session(ctx context.Context, size [2]int) (*gpu.Session, error) {
+func (t *Trainer) session(ctx context.Context, size [2]int) (*session, error) {
 	if t.closed {
 		return nil, gpu.ErrClosed
 	}
@@ -178,12 +178,12 @@ func (t *Trainer) session(ctx context.Context, size [2]int) (*gpu.Session, error
 }
 
 // load makes a step for batch pairs with texts of length tokens ready to run.
-func (t *Trainer) load(batch, length int) (*gpu.Session, error) {
+func (t *Trainer) load(batch, length int) (*session, error) {
 	prog, err := t.program(batch, length)
 	if err != nil {
 		return nil, err
 	}
-	return t.model.Device().Load(prog, t.model.Store())
+	return t.model.load(context.Background(), prog)
 }
 
 // program is the step, with the loss before it as output.
@@ -238,7 +238,7 @@ func (t *Trainer) Close() error {
 	t.closed = true
 	for _, p := range t.programs {
 		<-p.loaded
-		p.session.Close()
+		p.session.close()
 	}
 	t.programs = nil
 	var moments []*graph.State
