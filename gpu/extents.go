@@ -13,7 +13,8 @@ type extents []extent
 // extent is one buffer's part of a State; behind it lies the guard, if any.
 type extent struct {
 	*buffer
-	bytes int64
+	offset, bytes int64
+	slab          bool // the buffer is a slab's
 }
 
 // newState allocates zeros for st. The caller is inside call.
@@ -25,15 +26,18 @@ func (c *core) newState(st *graph.State) (extents, error) {
 			c.freeState(m)
 			return nil, err
 		}
-		m = append(m, extent{b, n})
+		m = append(m, extent{buffer: b, bytes: n})
 	}
 	return m, nil
 }
 
-// freeState wants the GPU to be done with m. The caller is inside call.
+// freeState wants the GPU to be done with m, and leaves slabs alone. The caller is
+// inside call.
 func (c *core) freeState(m extents) {
 	for _, e := range m {
-		c.freeBuffer(e.buffer)
+		if !e.slab {
+			c.freeBuffer(e.buffer)
+		}
 	}
 }
 
@@ -45,15 +49,16 @@ func (c *core) stateBytes(st *graph.State) (sum int64) {
 	return sum
 }
 
-// at finds the buffer that holds byte offset, and where in it.
+// at finds the extent that holds byte offset, and where in its buffer that is.
 func (m extents) at(offset int64) (extent, int64) {
+	last := m[len(m)-1]
 	for _, e := range m[:len(m)-1] {
 		if offset < e.bytes {
-			return e, offset
+			return e, e.offset + offset
 		}
 		offset -= e.bytes
 	}
-	return m[len(m)-1], offset
+	return last, last.offset + offset
 }
 
 // transfers are the parts of data, which begins at a byte offset of the State, with
@@ -62,7 +67,7 @@ func (m extents) transfers(offset int64, data []byte) []transfer {
 	var parts []transfer
 	for len(data) > 0 {
 		e, at := m.at(offset)
-		n := min(e.bytes-at, int64(len(data)))
+		n := min(e.offset+e.bytes-at, int64(len(data)))
 		parts = append(parts, transfer{e.buffer, at, data[:n]})
 		offset, data = offset+n, data[n:]
 	}

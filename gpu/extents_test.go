@@ -13,7 +13,7 @@ import (
 
 func TestExtents(t *testing.T) {
 	a, b := &buffer{size: 300}, &buffer{size: 50}
-	m := extents{{a, 256}, {b, 44}}
+	m := extents{{buffer: a, bytes: 256}, {buffer: b, bytes: 44}}
 	data := make([]byte, 100)
 	for _, c := range []struct {
 		offset int64

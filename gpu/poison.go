@@ -65,7 +65,7 @@ func (s *Session) guarded(slot graph.Slot) int64 {
 	switch slot.Space {
 	case graph.SpaceState:
 		m, offset := s.states[slot.Index].at(slot.Offset)
-		free = offset+slot.Bytes == m.bytes
+		free = offset+slot.Bytes+s.core.guard() == m.size
 	case graph.SpaceArena:
 		free = s.program.Guard >= guardBytes || slot.Offset+slot.Bytes == s.program.Arena[slot.Index]
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -88,6 +89,18 @@ func (s *Session) load(ctx context.Context) error {
 		return err
 	}
 	defer s.store.load.Unlock()
+	err := s.fill(ctx)
+	if err != nil {
+		s.store.sweep()
+	}
+	return err
+}
+
+// fill gives the session its memory, values and steps. The caller holds the store's load.
+func (s *Session) fill(ctx context.Context) error {
+	if err := s.store.gather(ctx, s.program); err != nil {
+		return err
+	}
 	if err := s.core.call(ctx, s.allocate); err != nil {
 		return err
 	}
@@ -100,7 +113,10 @@ func (s *Session) load(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", stepName(s.program, i), err)
 		}
 	}
-	return nil
+	return s.core.call(ctx, func() error {
+		s.store.sessions = append(s.store.sessions, s)
+		return nil
+	})
 }
 
 // allocate takes all memory but that of new States, after a check that these fit
@@ -108,7 +124,7 @@ func (s *Session) load(ctx context.Context) error {
 func (s *Session) allocate() error {
 	c, p := s.core, s.program
 	for _, st := range p.States {
-		s.states = append(s.states, s.store.states[st])
+		s.states = append(s.states, s.store.locate(st))
 	}
 	sizes, picked, missing := s.store.demand(p, c.pool)
 	if err := c.fits(missing); err != nil {
@@ -140,6 +156,22 @@ func (s *Session) prepare(i int) error {
 	if err != nil {
 		return err
 	}
+	group, err := s.bind(i, p)
+	if err != nil {
+		return err
+	}
+	for j, slot := range st.Slots {
+		if slot.Space == graph.SpaceState && st.Kernel.Bindings[len(st.Kernel.Bindings)-len(st.Slots)+j].Access == shaders.ReadWrite {
+			s.commits = min(s.commits, i)
+		}
+	}
+	s.steps = append(s.steps, step{pipeline: p, group: group, x: st.Groups[0], y: st.Groups[1]})
+	return nil
+}
+
+// bind makes the bind group of step i. The caller is inside call.
+func (s *Session) bind(i int, p *pipeline) (*wgpu.BindGroup, error) {
+	st := s.program.Steps[i]
 	entries := make([]wgpu.BindGroupEntry, len(st.Kernel.Bindings))
 	first := len(entries) - len(st.Slots)
 	if first == 1 {
@@ -160,16 +192,11 @@ func (s *Session) prepare(i int) error {
 			*e = wgpu.BindGroupEntry{Buffer: s.core.unread.Buffer, Size: absentBytes}
 		}
 		e.Binding = uint32(first + j)
-		if write && slot.Space == graph.SpaceState {
-			s.commits = min(s.commits, i)
-		}
 	}
-	group, err := s.core.device.CreateBindGroup(&wgpu.BindGroupDescriptor{Label: st.Kernel.Name, Layout: p.bindings, Entries: entries})
-	if err != nil {
-		return err
+	if err := apart(st.Kernel, entries); err != nil {
+		return nil, err
 	}
-	s.steps = append(s.steps, step{pipeline: p, group: group, x: st.Groups[0], y: st.Groups[1]})
-	return nil
+	return s.core.device.CreateBindGroup(&wgpu.BindGroupDescriptor{Label: st.Kernel.Name, Layout: p.bindings, Entries: entries})
 }
 
 // locate finds the buffer that holds a slot, and where in it.
@@ -206,6 +233,7 @@ func (s *Session) Close() error {
 	s.core.freeBuffer(s.params)
 	s.core.leave(s.memory)
 	if s.store != nil {
+		s.store.sessions = slices.DeleteFunc(s.store.sessions, func(o *Session) bool { return o == s })
 		s.store.drop()
 	}
 	s.core.drop()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/clip-wgpu/clip-wgpu/internal/await"
@@ -16,9 +17,11 @@ type Store struct {
 	load await.Lock // one Load or Write at a time; taken before run
 
 	// Under core.calls.
-	states map[*graph.State]extents // without those that a Load is still filling
-	users  int                      // the owner and the sessions
-	closed bool
+	states   map[*graph.State]extents // without slabs, and those that a Load is still filling
+	slabs    []slab
+	sessions []*Session // that are loaded
+	users    int        // the owner and the sessions
+	closed   bool
 }
 
 // NewStore returns an empty store, which the caller closes. The store of a closed
@@ -56,7 +59,10 @@ func (s *Store) drop() {
 	for _, m := range s.states {
 		s.core.freeState(m)
 	}
-	s.states = nil
+	for _, b := range s.slabs {
+		s.core.freeBuffer(b.buffer)
+	}
+	s.states, s.slabs = nil, nil
 	s.core.drop()
 }
 
@@ -86,12 +92,10 @@ func (s *Store) check(st *graph.State, n int) error {
 		return fmt.Errorf("nil state")
 	case st.DType != graph.F32:
 		return fmt.Errorf("state %s is %v, want f32", st.Name, st.Spec)
-	case st.Check() != nil:
-		return st.Check()
 	case n != st.Shape.Elems():
 		return fmt.Errorf("state %s %v takes %d values, got %d", st.Name, st.Spec, st.Shape.Elems(), n)
 	}
-	return nil
+	return s.core.target.Check(st)
 }
 
 // find returns st's memory, or nil. It stays there while the caller holds run.
@@ -103,7 +107,7 @@ func (s *Store) find(ctx context.Context, st *graph.State) (extents, error) {
 	if s.closed {
 		return nil, ErrClosed
 	}
-	return s.states[st], nil
+	return s.locate(st), nil
 }
 
 // Write sets a state's values, row-major, and adds the state to the store if it
@@ -186,7 +190,7 @@ func (s *Store) Read(ctx context.Context, st *graph.State, dst []float32) error 
 // add gives st, which is new, memory of zeros.
 func (s *Store) add(ctx context.Context, st *graph.State) (m extents, err error) {
 	err = s.core.call(ctx, func() (err error) {
-		if m, err = s.core.newState(st); err == nil {
+		if m, err = s.place(st); err == nil {
 			s.states[st] = m
 		}
 		return err
@@ -206,7 +210,7 @@ func (s *Store) demand(p *graph.Program, pool []*buffer) (sizes []int64, picked 
 	}
 	picked, missing = pick(pool, sizes)
 	for _, st := range p.States {
-		if s.states[st] == nil {
+		if s.locate(st) == nil && s.inSlab(st) == nil && !slices.ContainsFunc(p.States, func(o *graph.State) bool { return slices.Contains(o.Parts, st) }) {
 			missing += s.core.stateBytes(st)
 		}
 	}

@@ -2,6 +2,7 @@ package graph
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/clip-wgpu/clip-wgpu/shaders"
 )
@@ -33,6 +34,7 @@ func (g *Graph) Build(outs ...Tensor) (*Program, error) {
 		fixed:  map[Tensor]Slot{},
 		states: map[*State]int{},
 		arena:  map[piece]int{},
+		joined: g.joined(nodes, outs),
 	}
 	for _, n := range nodes {
 		if err := b.node(n); err != nil {
@@ -59,9 +61,12 @@ func (g *Graph) checkStale(live []bool) error {
 		switch n.Op {
 		case stateOp:
 			handles[n.Attr.(*State)] = Tensor{n, 0}
-		case assignOp:
-			if h, ok := handles[n.Attr.(*State)]; ok {
-				stale[h] = true
+		}
+		for _, s := range n.into {
+			for other, h := range handles {
+				if other.shares(s) {
+					stale[h] = true
+				}
 			}
 		}
 	}
@@ -100,6 +105,7 @@ type builder struct {
 	fixed    map[Tensor]Slot // inputs and states
 	states   map[*State]int
 	arena    map[piece]int // activations, by their place in the planner
+	joined   map[Tensor]place
 	planner  planner
 	operands [][]piece // by step and binding: of the root tensor, zero where absent
 }
@@ -113,13 +119,23 @@ func (b *builder) node(n *Node) error {
 		b.fixed[Tensor{n, 0}] = s
 		b.prog.Inputs = append(b.prog.Inputs, Binding{n.Attr.(string), n.Out[0], []Slot{s}})
 		return nil
-	case stateOp, assignOp:
+	case stateOp:
 		b.fixed[Tensor{n, 0}] = b.state(n.Attr.(*State))
+	}
+	for i, s := range n.into {
+		b.fixed[Tensor{n, i}] = b.state(s)
 	}
 	if n.Op.Lower == nil {
 		return nil
 	}
-	for _, l := range n.Op.Lower(n) {
+	launches := n.Op.Lower(n)
+	if err := b.keepApart(n, launches); err != nil {
+		return err
+	}
+	for i, l := range launches {
+		if n.Op == joinOp && b.isJoined(n.In[i]) {
+			continue
+		}
 		if err := b.launch(n, l); err != nil {
 			return fmt.Errorf("kernel %s: %w", l.Kernel, err)
 		}
@@ -135,6 +151,9 @@ func (b *builder) state(s *State) Slot {
 		b.prog.States = append(b.prog.States, s)
 		if p := b.g.params[s]; p != nil {
 			b.prog.Params[s] = p
+		}
+		for _, part := range s.Parts {
+			b.state(part)
 		}
 	}
 	return Slot{Space: SpaceState, Index: i, Bytes: s.Bytes()}
@@ -181,7 +200,9 @@ func (b *builder) launch(n *Node, l Launch) error {
 			if err != nil {
 				return err
 			}
-			touches = append(touches, touch{a, write})
+			if !slices.Contains(touches, touch{a, write}) { // several outputs may be joined
+				touches = append(touches, touch{a, write})
+			}
 		}
 	}
 	b.prog.Steps = append(b.prog.Steps, s)
@@ -204,6 +225,9 @@ func (n *Node) operand(a Arg) Tensor {
 // touch notes that the next step binds activation t.
 func (b *builder) touch(t piece, write bool) (int, error) {
 	step := len(b.prog.Steps)
+	if p, ok := b.joined[t.Tensor]; ok {
+		t = piece{p.in, b.chunks(p.in)[0]}
+	}
 	i, ok := b.arena[t]
 	if !ok {
 		if !write {
@@ -211,7 +235,7 @@ func (b *builder) touch(t piece, write bool) (int, error) {
 		}
 		i = len(b.planner.activations)
 		size := (b.bytes(t) + b.g.Guard + alignment - 1) / alignment * alignment
-		b.planner.activations = append(b.planner.activations, activation{size: size, first: step})
+		b.planner.activations = append(b.planner.activations, activation{size: size, first: step, joined: t.node.Op == joinOp})
 		b.arena[t] = i
 	}
 	b.planner.activations[i].last = step
@@ -254,6 +278,10 @@ func (b *builder) slot(p piece) Slot {
 	if s, ok := b.fixed[p.Tensor]; ok {
 		return Slot{Space: s.Space, Index: s.Index, Offset: p.offset(), Bytes: b.bytes(p)}
 	}
+	bytes, offset := b.bytes(p), int64(0)
+	if to, ok := b.joined[p.Tensor]; ok {
+		p, offset = piece{to.in, b.chunks(to.in)[0]}, to.offset
+	}
 	a := b.planner.activations[b.arena[p]]
-	return Slot{Space: SpaceArena, Index: a.arena, Offset: a.offset, Bytes: b.bytes(p)}
+	return Slot{Space: SpaceArena, Index: a.arena, Offset: a.offset + offset, Bytes: bytes}
 }

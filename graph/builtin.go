@@ -18,20 +18,13 @@ var stateOp = &Op{Name: "state"}
 var assignOp = &Op{
 	Name: "assign",
 	Infer: func(n *Node) ([]Spec, error) {
-		dst := n.Attr.(*State)
-		if dst == nil {
-			return nil, errors.New("nil state")
+		if !n.In[0].Valid() {
+			return nil, errors.New("nothing is assigned")
 		}
-		if x := n.In[0].Spec(); !n.In[0].Valid() || x.DType != dst.DType || !slices.Equal(x.Shape, dst.Shape) {
-			return nil, fmt.Errorf("%v into %s %v", x, dst.Name, dst.Spec)
-		}
-		if err := dst.Trainable(); err != nil {
-			return nil, err
-		}
-		return []Spec{dst.Spec}, nil
+		return []Spec{n.In[0].Spec()}, nil
 	},
 	Lower: func(n *Node) []Launch {
-		if dst := n.Attr.(*State); dst.Packed() {
+		if dst := n.into[0]; dst.Packed() {
 			w, count := n.Packing(dst), dst.Shape.Elems()
 			kernel := shaders.Variant{File: "pack", Consts: w.Arrangement.Consts()}
 			return []Launch{{Kernel: kernel, Params: append([]uint32{uint32(count)}, w.Places()...), Args: []Arg{In(0), Out(0)}, Rows: count}}

@@ -21,8 +21,12 @@ func (g *Graph) Eval(inputs map[string][]float64, state map[*State][]float64, ou
 		if values[id], err = n.eval(inputs, state, values); err != nil {
 			return nil, err
 		}
-		if n.Op == assignOp {
-			state[n.Attr.(*State)] = values[id][0]
+		for i, s := range n.into {
+			if s.Parts != nil {
+				s.setParts(state, values[id][i])
+			} else {
+				state[s] = values[id][i]
+			}
 		}
 	}
 	result := make([][]float64, len(outs))
@@ -37,6 +41,9 @@ func (n *Node) eval(inputs map[string][]float64, state map[*State][]float64, val
 	case inputOp:
 		return leafValue(n, inputs[n.Attr.(string)])
 	case stateOp:
+		if s := n.Attr.(*State); s.Parts != nil {
+			return leafValue(n, s.partsOf(state))
+		}
 		return leafValue(n, state[n.Attr.(*State)])
 	}
 	in := make([][]float64, len(n.In))
@@ -60,7 +67,7 @@ func leafValue(n *Node, v []float64) ([][]float64, error) {
 	return [][]float64{v}, nil
 }
 
-// live marks what outs and the assigns need, backwards.
+// live marks what outs and new values of States need, backwards.
 func (g *Graph) live(outs []Tensor) ([]bool, error) {
 	live := make([]bool, len(g.nodes))
 	for i, t := range outs {
@@ -71,7 +78,7 @@ func (g *Graph) live(outs []Tensor) ([]bool, error) {
 	}
 	for id := len(g.nodes) - 1; id >= 0; id-- {
 		n := g.nodes[id]
-		if n.Op == assignOp {
+		if n.into != nil {
 			live[id] = true
 		}
 		if !live[id] {

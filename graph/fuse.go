@@ -54,7 +54,7 @@ func (f *fuser) add(n *Node) {
 		in[i] = f.rename(t)
 	}
 	if !slices.Equal(in, n.In) {
-		n = f.replace(n, &Node{Op: n.Op, In: in, Out: n.Out, Attr: n.Attr, Scope: n.Scope})
+		n = f.replace(n, &Node{Op: n.Op, In: in, Out: n.Out, Attr: n.Attr, Scope: n.Scope, into: n.into})
 	}
 	for _, t := range in {
 		if !n.g.Unfused && t.Valid() && f.readers[t] == 1 && t.node.Op.Fuse != nil && f.movable(t.node) {
@@ -86,7 +86,7 @@ func (f *fuser) replace(n, to *Node) *Node {
 // been assigned since.
 func (f *fuser) movable(n *Node) bool {
 	for i := len(f.nodes) - 1; i >= 0 && f.nodes[i] != n; i-- {
-		if f.nodes[i].Op == assignOp {
+		if f.nodes[i].into != nil {
 			return false
 		}
 	}

@@ -105,6 +105,7 @@ type Node struct {
 	Attr  any // the op's own attributes
 	Scope string
 
+	into  []*State // the States that the first outputs are the new values of
 	g     *Graph
 	id    int // place in the tape
 	used  []bool
@@ -130,6 +131,9 @@ func (n *Node) Software() bool { return n.g != nil && n.g.Software }
 
 // Packing is how s lies on the device that is built for; see Target.Packing.
 func (n *Node) Packing(s *State) packing.Weight { return n.g.Packing(s) }
+
+// Arrangement is where the blocks of all packed States lie, while lowering.
+func (n *Node) Arrangement() packing.Arrangement { return n.g.Target.Arrangement }
 
 // Output returns output i of n, for VJPs that need what the forward computed.
 func (n *Node) Output(i int) Tensor { return Tensor{n, i} }
@@ -197,6 +201,10 @@ type State struct {
 	Spec
 	Format     packing.Format // on the device; only ops that say so (Op.Packed) read a packed one
 	Transposed bool           // the weight P [K, N] of x·P instead of W [N, K …] of x·Wᵀ
+	// Parts are the States that lie in this one, a slab: a vector of f32 whose memory is
+	// theirs. A kernel that binds the slab sees them all, as they lie on the device.
+	Parts   []*State
+	Offsets []int64 // of the parts, ascending, in bytes; multiples of 256
 }
 
 // Source gives a parameter's values, piece by piece, so that weights stream to
@@ -301,8 +309,10 @@ func (g *Graph) Fail(format string, args ...any) {
 func (g *Graph) Err() error { return g.err }
 
 // Apply records op and returns its outputs.
-func (g *Graph) Apply(op *Op, attr any, in ...Tensor) []Tensor {
-	n := &Node{Op: op, In: in, Attr: attr, Scope: g.path(), g: g, id: len(g.nodes)}
+func (g *Graph) Apply(op *Op, attr any, in ...Tensor) []Tensor { return g.apply(op, attr, nil, in) }
+
+func (g *Graph) apply(op *Op, attr any, into []*State, in []Tensor) []Tensor {
+	n := &Node{Op: op, In: in, Attr: attr, Scope: g.path(), into: into, g: g, id: len(g.nodes)}
 	if g.err == nil {
 		out, err := g.infer(n)
 		if err != nil {
@@ -331,6 +341,9 @@ func (g *Graph) infer(n *Node) ([]Spec, error) {
 		}
 	}
 	out, err := n.Op.Infer(n)
+	if err == nil {
+		err = n.checkInto(out)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -354,23 +367,6 @@ func (g *Graph) Input(name string, shape Shape, dtype DType) Tensor {
 	return t
 }
 
-// State reads s as it is at this point of the tape.
-func (g *Graph) State(s *State) Tensor {
-	if s == nil {
-		g.Fail("nil state")
-		return Tensor{}
-	}
-	if t, ok := g.states[s]; ok {
-		return t
-	}
-	if err := s.Check(); err != nil {
-		g.Fail("%w", err)
-	}
-	t := g.leaf(stateOp, s, s.Spec)
-	g.states[s] = t
-	return t
-}
-
 // Param reads p; Grad can differentiate with respect to it.
 func (g *Graph) Param(p *Param) Tensor {
 	if p == nil {
@@ -379,13 +375,6 @@ func (g *Graph) Param(p *Param) Tensor {
 	}
 	g.params[&p.State] = p
 	return g.State(&p.State)
-}
-
-// Assign stores x in dst. Reads of dst recorded before see the old value; a
-// handle of dst taken before must not be used after, and Build says so.
-func (g *Graph) Assign(dst *State, x Tensor) {
-	g.Apply(assignOp, dst, x)
-	delete(g.states, dst)
 }
 
 func (g *Graph) leaf(op *Op, attr any, s Spec) Tensor {

@@ -24,7 +24,8 @@ type activation struct {
 	size        int64 // rounded up to the alignment, with the guard
 	first, last int   // the steps that touch it
 	color       int
-	arena       int // the buffer, when placed
+	joined      bool // the output of a Join
+	arena       int  // the buffer, when placed
 	offset      int64
 }
 
@@ -49,8 +50,15 @@ func (p *planner) plan() (bound int64, err error) {
 	for i := range order {
 		order[i] = i
 	}
-	slices.SortStableFunc(order, func(a, b int) int {
-		return cmp.Compare(p.activations[a].first, p.activations[b].first)
+	slices.SortStableFunc(order, func(i, j int) int {
+		a, b := p.activations[i], p.activations[j]
+		if a.joined == b.joined {
+			return cmp.Compare(a.first, b.first)
+		}
+		if a.joined { // they live long: what does not finds room beside them
+			return -1
+		}
+		return 1
 	})
 	for i := range p.activations {
 		p.activations[i].color = -1

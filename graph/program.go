@@ -101,6 +101,9 @@ func (p *Program) String() string {
 		if s.Packed() {
 			fmt.Fprintf(&b, " packed as %v", s.Format)
 		}
+		if s.Parts != nil {
+			fmt.Fprintf(&b, " holding %d states", len(s.Parts))
+		}
 		b.WriteString("\n")
 	}
 	for i, s := range p.Steps {

@@ -1,7 +1,9 @@
 package graph
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/clip-wgpu/clip-wgpu/graph/packing"
 )
@@ -34,10 +36,116 @@ func (s *State) Trainable() error {
 	return nil
 }
 
-// Check refuses a State that its format cannot hold.
-func (s *State) Check() error {
+// Check refuses a State that its format cannot hold, or its slab on such a device.
+func (t Target) Check(s *State) error {
 	if !s.Format.Valid() || s.Packed() && (len(s.Shape) < 2 || s.DType != F32) {
 		return fmt.Errorf("state %s %v cannot be packed: want f32 of two dimensions or more", s.Name, s.Spec)
 	}
+	if len(s.Offsets) != len(s.Parts) || s.Parts != nil && (s.Packed() || s.DType != F32 || len(s.Shape) != 1) {
+		return fmt.Errorf("state %s %v cannot hold %d others at %d offsets: want a vector of f32", s.Name, s.Spec, len(s.Parts), len(s.Offsets))
+	}
+	end := int64(0)
+	for i, part := range s.Parts {
+		if err := t.Check(part); err != nil {
+			return err
+		}
+		if at := s.Offsets[i]; at < end || at%alignment != 0 || part.Parts != nil || len(t.Buffers(part)) > 1 {
+			return fmt.Errorf("state %s cannot hold %s %v at byte %d", s.Name, part.Name, part.Spec, at)
+		}
+		end = s.Offsets[i] + part.Bytes()
+	}
+	if end > s.Bytes() {
+		return fmt.Errorf("state %s %v cannot hold %d bytes", s.Name, s.Spec, end)
+	}
 	return nil
+}
+
+// What reads and changes States, and slabs: States that others lie in.
+
+// State reads s as it is at this point of the tape.
+func (g *Graph) State(s *State) Tensor {
+	if s == nil {
+		g.Fail("nil state")
+		return Tensor{}
+	}
+	if t, ok := g.states[s]; ok {
+		return t
+	}
+	if err := g.Check(s); err != nil {
+		g.Fail("%w", err)
+	}
+	t := g.leaf(stateOp, s, s.Spec)
+	g.states[s] = t
+	return t
+}
+
+// Assign stores x in dst. Reads of dst recorded before see the old value; a
+// handle of dst taken before must not be used after, and Build says so.
+func (g *Graph) Assign(dst *State, x Tensor) {
+	g.apply(assignOp, nil, []*State{dst}, []Tensor{x})
+	g.forget(dst)
+}
+
+// Update records an op that changes states where they lie. Its first inputs and
+// outputs are their old and new values, of which a kernel binds the outputs alone
+// and finds the old values there; its other inputs are in. Handles taken before
+// must not be used after, as with Assign.
+func (g *Graph) Update(op *Op, attr any, states []*State, in ...Tensor) {
+	old := make([]Tensor, len(states))
+	for i, s := range states {
+		old[i] = g.State(s)
+	}
+	g.apply(op, attr, slices.Clone(states), append(old, in...))
+	for _, s := range states {
+		g.forget(s)
+	}
+}
+
+// forget makes State return a new handle of whatever shares memory with s.
+func (g *Graph) forget(s *State) {
+	for other := range g.states {
+		if other.shares(s) {
+			delete(g.states, other)
+		}
+	}
+}
+
+// shares reports whether s and other lie, in part, in the same memory.
+func (s *State) shares(other *State) bool {
+	return s == other || s != nil && slices.Contains(s.Parts, other) || other != nil && slices.Contains(other.Parts, s)
+}
+
+// checkInto refuses outputs that cannot be new values of the States they go into.
+func (n *Node) checkInto(out []Spec) error {
+	for i, s := range n.into {
+		if s == nil {
+			return errors.New("nil state")
+		}
+		if out[i].DType != s.DType || !slices.Equal(out[i].Shape, s.Shape) {
+			return fmt.Errorf("%v into %s %v", out[i], s.Name, s.Spec)
+		}
+		for _, s := range append(slices.Clone(s.Parts), s) {
+			if err := s.Trainable(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// partsOf are the values of a slab in Eval: those of its parts, row-major, where they lie.
+func (s *State) partsOf(state map[*State][]float64) []float64 {
+	v := make([]float64, s.Shape.Elems())
+	for i, part := range s.Parts {
+		copy(v[s.Offsets[i]/4:], state[part])
+	}
+	return v
+}
+
+// setParts is the way back.
+func (s *State) setParts(state map[*State][]float64, v []float64) {
+	for i, part := range s.Parts {
+		at := s.Offsets[i] / 4
+		state[part] = slices.Clone(v[at : at+int64(part.Shape.Elems())])
+	}
 }

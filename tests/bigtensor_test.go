@@ -38,12 +38,9 @@ func runChunkStep(t *testing.T, maxBinding int64) chunkStep {
 	n := x.Shape().Elems()
 	loss := ops.MatMul(g, g.Reshape(x, 1, n), g.Fill(0.5, n, 1), false, false)
 	grad := g.Grad(loss, table)[0]
-	moments := [2]*graph.State{{Name: "m", Spec: table.Spec}, {Name: "v", Spec: table.Spec}}
-	hyper := g.Input("hyper", graph.Shape{7}, graph.F32)
-	p, m, v := ops.AdamW(g, g.Param(table), grad, g.State(moments[0]), g.State(moments[1]), hyper, true)
-	g.Assign(&table.State, p)
-	g.Assign(moments[0], m)
-	g.Assign(moments[1], v)
+	moments := []*graph.State{{Name: "m", Spec: table.Spec}, {Name: "v", Spec: table.Spec}}
+	settings, records := g.Input("settings", graph.Shape{7}, graph.F32), g.Input("records", graph.Shape{1, 8}, graph.I32)
+	ops.Update(g, train.AdamW{}.Rule(), &table.State, moments, grad, records, settings)
 	prog, err := g.Build(x, grad)
 	require.NoError(t, err)
 	for i, s := range prog.Steps {
@@ -61,7 +58,10 @@ func runChunkStep(t *testing.T, maxBinding int64) chunkStep {
 	defer session.Close()
 	r := chunkStep{rows: make([]float32, n), grad: make([]float32, rows*width), table: make([]float32, rows*width), steps: len(prog.Steps)}
 	require.NoError(t, session.Run(t.Context(), gpu.IO{
-		Inputs:  map[string]any{"ids": ids, "hyper": []float32{0.1, 0.1, 0.02, 1e-6, 0.2, 0.1, 0.02}},
+		Inputs: map[string]any{
+			"ids": ids, "settings": []float32{0.1, 0.1, 0.02, 1e-6, 0.2, 0.1, 0.02},
+			"records": ops.Record(&table.State, 0, 0, true),
+		},
 		Outputs: [][]float32{r.rows, r.grad},
 	}))
 	require.NoError(t, store.Read(t.Context(), &table.State, r.table))
@@ -273,7 +273,7 @@ func TestWideTablesAreTrained(t *testing.T) {
 	}
 	before := make([]float32, len(got))
 	require.NoError(t, wideTable{width, nil}.ReadF32(before, 0))
-	cfg := train.DefaultConfig()
+	cfg := train.DefaultConfig().Optimizer.(train.AdamW)
 	for id := 3; id < 59999; id++ {
 		if slices.Contains(ids, int32(id)) {
 			continue

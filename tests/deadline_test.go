@@ -156,7 +156,7 @@ func deadlineCalls(m *clip.Model, trainer *train.Trainer) map[string]func(ctx co
 		},
 		"Parameters": func(ctx context.Context, _ int) error { _, err := trainer.Parameters(ctx); return err },
 		"Gradients": func(ctx context.Context, i int) error {
-			_, _, err := train.Gradients(ctx, m, train.ClipLoss, train.EvalMode, images(2), texts(1, i))
+			_, _, err := train.Gradients(ctx, m, train.ClipLoss{}, train.EvalMode, images(2), texts(1, i))
 			return err
 		},
 	}

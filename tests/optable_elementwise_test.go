@@ -257,27 +257,3 @@ func TestRotary(t *testing.T) {
 	}
 	runOpCases(t, cases)
 }
-
-func TestAdamW(t *testing.T) {
-	var cases []opCase
-	for _, n := range []int{1, 63, 197} {
-		for _, decay := range []bool{false, true} {
-			inputs := []opInput{
-				param("p", n), param("grad", n), param("m", n),
-				{name: "v", shape: graph.Shape{n}, gen: func(i int) float64 { return float64(i%7) / 100 }},
-				{name: "hyper", shape: graph.Shape{7}, gen: func(i int) float64 {
-					return []float64{1e-3, 0.1, 0.02, 1e-6, 0.2, 1 - math.Pow(0.9, 3), 1 - math.Pow(0.98, 3)}[i]
-				}},
-			}
-			cases = append(cases, opCase{
-				name: fmt.Sprintf("%d, decay %t", n, decay), tol: tolUlp, inputs: inputs,
-				noGrad: []string{"p", "grad", "m", "v", "hyper"},
-				build: func(g *graph.Graph, in tensors) []graph.Tensor {
-					p, m, v := ops.AdamW(g, in["p"], in["grad"], in["m"], in["v"], in["hyper"], decay)
-					return []graph.Tensor{p, m, v}
-				},
-			})
-		}
-	}
-	runOpCases(t, cases)
-}

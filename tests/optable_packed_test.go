@@ -142,28 +142,6 @@ func TestLinearVariants(t *testing.T) {
 	assert.ElementsMatch(t, linearVariants, offered)
 }
 
-// TestPackedAdamW has the optimizer read a packed parameter beside row-major moments.
-func TestPackedAdamW(t *testing.T) {
-	var cases []opCase
-	for _, transposed := range []bool{false, true} {
-		s := graph.Shape{7, 301}
-		cases = append(cases, opCase{
-			name: fmt.Sprint("transposed: ", transposed), tol: tolUlp,
-			inputs: []opInput{
-				{name: "p", shape: s, format: packing.F32, transposed: transposed}, param("grad", s...), param("m", s...),
-				{name: "v", shape: s, gen: func(i int) float64 { return float64(i%7) / 100 }},
-				{name: "hyper", shape: graph.Shape{7}, gen: func(i int) float64 { return []float64{1e-3, 0.1, 0.02, 1e-6, 0.2, 0.3, 0.1}[i] }},
-			},
-			noGrad: []string{"p", "grad", "m", "v", "hyper"},
-			build: func(g *graph.Graph, in tensors) []graph.Tensor {
-				p, m, v := ops.AdamW(g, in["p"], in["grad"], in["m"], in["v"], in["hyper"], true)
-				return []graph.Tensor{p, m, v}
-			},
-		})
-	}
-	runOpCases(t, cases)
-}
-
 // TestPackedStore: what is written or assigned is read back row-major.
 func TestPackedStore(t *testing.T) {
 	d, err := device()

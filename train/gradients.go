@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
-	"github.com/clip-wgpu/clip-wgpu/gpu"
 	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/clip-wgpu/clip-wgpu/internal/await"
 )
@@ -13,7 +12,7 @@ import (
 // width] and texts with respect to every trainable parameter, by state-dict
 // name, and the loss. The model is left as it is, but for batch norms' running
 // statistics in TrainMode.
-func Gradients(ctx context.Context, m *clip.Model, l Loss, mode Mode, images clip.Tensor, texts [][]int32) (map[string]clip.Tensor, float64, error) {
+func Gradients(ctx context.Context, m Model, l Loss, mode Mode, images clip.Tensor, texts [][]int32) (map[string]clip.Tensor, float64, error) {
 	x, err := newModel(m)
 	if err != nil {
 		return nil, 0, err
@@ -22,9 +21,9 @@ func Gradients(ctx context.Context, m *clip.Model, l Loss, mode Mode, images cli
 	if err != nil {
 		return nil, 0, err
 	}
-	session, err := await.Do(ctx, func() (*gpu.Session, error) {
+	session, err := await.Do(ctx, func() (*session, error) {
 		return x.backward(ctx, l, mode, len(texts), len(texts[0]))
-	}, func(s *gpu.Session) { s.Close() })
+	}, func(s *session) { s.close() })
 	if err != nil {
 		return nil, 0, err
 	}
@@ -36,7 +35,7 @@ func Gradients(ctx context.Context, m *clip.Model, l Loss, mode Mode, images cli
 		grad := clip.Tensor{Shape: p.Shape, Data: make([]float32, p.Shape.Elems())}
 		grads[p.Name], outs = grad, append(outs, grad.Data)
 	}
-	if err := session.Run(ctx, gpu.IO{Inputs: feed, Outputs: append(outs, loss[:])}); err != nil {
+	if err := session.run(ctx, feed, append(outs, loss[:])...); err != nil {
 		return nil, 0, err
 	}
 	return grads, float64(loss[0]), nil
@@ -44,12 +43,12 @@ func Gradients(ctx context.Context, m *clip.Model, l Loss, mode Mode, images cli
 
 // backward loads a program whose outputs are the gradients of the trainable
 // parameters and the loss, of batch pairs with texts of length tokens.
-func (m *model) backward(ctx context.Context, l Loss, mode Mode, batch, length int) (*gpu.Session, error) {
+func (m *model) backward(ctx context.Context, l Loss, mode Mode, batch, length int) (*session, error) {
 	g := graph.New()
 	loss := m.loss(g, l, mode, batch, length)
 	prog, err := g.Build(append(g.Grad(loss, m.trainable...), loss)...)
 	if err != nil {
 		return nil, err
 	}
-	return m.Device().LoadContext(ctx, prog, m.Store())
+	return m.load(ctx, prog)
 }

@@ -1,124 +1,80 @@
-// Package train fine-tunes CLIP models on the device: losses, AdamW and the
-// step that ties them to the towers' gradients.
 package train
 
 import (
-	"fmt"
-
-	"github.com/clip-wgpu/clip-wgpu/clip"
 	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/clip-wgpu/clip-wgpu/ops"
 )
 
-// Loss is a contrastive objective over a batch of pairs.
-type Loss uint8
-
-const (
-	// ClipLoss is the symmetric cross entropy of open_clip's loss.py (Radford
-	// et al., 2021).
-	ClipLoss Loss = iota
-	// SigLipLoss is the pairwise sigmoid loss of open_clip's loss.py (Zhai et
-	// al., 2023), summed over all pairs and divided by the batch.
-	SigLipLoss
-)
-
-func (l Loss) String() string { return [...]string{"ClipLoss", "SigLipLoss"}[l] }
-
-// Mode is how those layers act that differ in training, as torch's train() and
-// eval() tell them: batch norms.
-type Mode uint8
-
-const (
-	TrainMode Mode = iota
-	EvalMode
-)
-
-// record appends the loss of n pairs of unit features [n, embed_dim]. scale is
-// the exponential of the logit scale, [1]; bias, [1], may be absent.
-func (l Loss) record(g *graph.Graph, image, text, scale, bias graph.Tensor) graph.Tensor {
-	defer g.Scope("loss")()
-	n := image.Dim(0)
-	logits := func(x, y graph.Tensor) graph.Tensor {
-		z := ops.MatMul(g, ops.MulBroadcast(g, x, scale, 1), y, false, true)
-		if bias.Valid() {
-			z = ops.AddBroadcast(g, z, bias, 1)
-		}
-		return z
-	}
-	if l == SigLipLoss {
-		labels := g.Input("labels", graph.Shape{n, n}, graph.F32)
-		pairs := ops.Map(g, ops.Mul(g, labels, logits(image, text)), ops.LogSigmoid)
-		return ops.Scale(g, ops.Sum(g, pairs), -1/float64(n))
-	}
-	labels := g.Input("labels", graph.Shape{n}, graph.I32)
-	both := g.Add(ops.CrossEntropy(g, logits(image, text), labels), ops.CrossEntropy(g, logits(text, image), labels))
-	return ops.Scale(g, both, 0.5)
+// Loss is what training makes small, over a batch of n pairs of an image and a
+// text. Both methods must do the same whenever they are called for the same n.
+type Loss interface {
+	// Record appends the loss to g with the functions of package ops and returns it,
+	// one f32. Inputs that it declares with g.Input are given by Inputs; their names
+	// must not be those of the towers' ("image", "text", "pool") nor of the optimizer
+	// ("settings", "records 0" and so on). A mistake it reports with g.Fail.
+	Record(g *graph.Graph, f Features) graph.Tensor
+	// Inputs are the values of the inputs that Record declares for n pairs, []float32
+	// or []int32, row-major.
+	Inputs(n int) map[string]any
 }
 
-// labels are the values of the input that record declares: for ClipLoss each
-// row's own column, for SigLipLoss +1 on the diagonal and -1 elsewhere.
-func (l Loss) labels(n int) any {
-	if l == SigLipLoss {
-		signs := make([]float32, n*n)
-		for i := range signs {
-			signs[i] = -1
-		}
-		for i := range n {
-			signs[i*n+i] = 1
-		}
-		return signs
+// Features are what a model gives a Loss: row i of both towers is of pair i.
+type Features struct {
+	Image, Text graph.Tensor // unit vectors, [n, embed_dim]
+	LogitScale  graph.Tensor // the exponential of the parameter logit_scale, [1]
+	LogitBias   graph.Tensor // [1]; absent, as Valid tells, where the model has none
+}
+
+// logits are the scaled similarities [n, n] of x's rows and y's.
+func (f Features) logits(g *graph.Graph, x, y graph.Tensor) graph.Tensor {
+	z := ops.MatMul(g, ops.MulBroadcast(g, x, f.LogitScale, 1), y, false, true)
+	if f.LogitBias.Valid() {
+		z = ops.AddBroadcast(g, z, f.LogitBias, 1)
 	}
+	return z
+}
+
+// ClipLoss is the mean of the cross entropies of images among texts and of texts
+// among images, open_clip's ClipLoss (Radford et al., 2021).
+type ClipLoss struct{}
+
+// Record implements Loss.
+func (ClipLoss) Record(g *graph.Graph, f Features) graph.Tensor {
+	labels := g.Input("labels", graph.Shape{f.Image.Dim(0)}, graph.I32)
+	images := ops.CrossEntropy(g, f.logits(g, f.Image, f.Text), labels)
+	texts := ops.CrossEntropy(g, f.logits(g, f.Text, f.Image), labels)
+	return ops.Scale(g, g.Add(images, texts), 0.5)
+}
+
+// Inputs implements Loss: each row's label is its own column.
+func (ClipLoss) Inputs(n int) map[string]any {
 	own := make([]int32, n)
 	for i := range own {
 		own[i] = int32(i)
 	}
-	return own
+	return map[string]any{"labels": own}
 }
 
-// model is what training needs of a model's parameters.
-type model struct {
-	*clip.Model
-	trainable   []*graph.Param
-	scale, bias *graph.Param // logit_scale and logit_bias
+// SigLipLoss is the sigmoid loss of all pairs of an image and a text, summed and
+// divided by the batch, open_clip's SigLipLoss (Zhai et al., 2023).
+type SigLipLoss struct{}
+
+// Record implements Loss.
+func (SigLipLoss) Record(g *graph.Graph, f Features) graph.Tensor {
+	n := f.Image.Dim(0)
+	labels := g.Input("labels", graph.Shape{n, n}, graph.F32)
+	pairs := ops.Map(g, ops.Mul(g, labels, f.logits(g, f.Image, f.Text)), ops.LogSigmoid)
+	return ops.Scale(g, ops.Sum(g, pairs), -1/float64(n))
 }
 
-func newModel(m *clip.Model) (*model, error) {
-	x := &model{Model: m}
-	for name, p := range m.Parameters() {
-		if !p.Frozen && !p.Buffer {
-			x.trainable = append(x.trainable, p)
-		}
-		switch name {
-		case "logit_scale":
-			x.scale = p
-		case "logit_bias":
-			x.bias = p
-		}
+// Inputs implements Loss: the labels are +1 on the diagonal and -1 elsewhere.
+func (SigLipLoss) Inputs(n int) map[string]any {
+	signs := make([]float32, n*n)
+	for i := range signs {
+		signs[i] = -1
 	}
-	if x.scale == nil {
-		return nil, fmt.Errorf("%w: the model has no logit_scale", clip.ErrInput)
+	for i := range n {
+		signs[i*n+i] = 1
 	}
-	return x, nil
-}
-
-// loss appends towers and loss for batch pairs, texts of length tokens.
-func (m *model) loss(g *graph.Graph, l Loss, mode Mode, batch, length int) graph.Tensor {
-	g.Training = mode == TrainMode
-	image, text := m.Record(g, batch, length)
-	scale := ops.Map(g, g.Reshape(g.Param(m.scale), 1), ops.Exp)
-	var bias graph.Tensor
-	if m.bias != nil {
-		bias = g.Reshape(g.Param(m.bias), 1)
-	}
-	return l.record(g, image, text, scale, bias)
-}
-
-// feed gives the inputs of a graph with loss.
-func (m *model) feed(l Loss, images clip.Tensor, texts [][]int32) (map[string]any, error) {
-	feed, err := m.Feed(images, texts)
-	if err != nil {
-		return nil, err
-	}
-	feed["labels"] = l.labels(len(texts))
-	return feed, nil
+	return map[string]any{"labels": signs}
 }

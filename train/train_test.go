@@ -60,7 +60,7 @@ func parameters(t *testing.T, m *clip.Model) map[string][]float32 {
 	all := map[string][]float32{}
 	for name, p := range m.Parameters() {
 		v := make([]float32, p.Shape.Elems())
-		require.NoError(t, m.Store().Read(t.Context(), &p.State, v))
+		require.NoError(t, m.Store().ReadParam(t.Context(), p, v))
 		all[name] = v
 	}
 	return all
@@ -71,7 +71,7 @@ func TestGradientsLeaveTheModelAlone(t *testing.T) {
 	images, texts := pairs(3)
 	before, err := m.EncodeImage(t.Context(), images, true)
 	require.NoError(t, err)
-	for _, l := range []Loss{ClipLoss, SigLipLoss} {
+	for _, l := range []Loss{ClipLoss{}, SigLipLoss{}} {
 		first, loss, err := Gradients(t.Context(), m, l, TrainMode, images, texts)
 		require.NoError(t, err)
 		again, same, err := Gradients(t.Context(), m, l, TrainMode, images, texts)
@@ -88,7 +88,7 @@ func TestGradientsLeaveTheModelAlone(t *testing.T) {
 // are its gradients.
 func TestBatchOfOne(t *testing.T) {
 	images, texts := pairs(1)
-	grads, loss, err := Gradients(t.Context(), open(t), ClipLoss, TrainMode, images, texts)
+	grads, loss, err := Gradients(t.Context(), open(t), ClipLoss{}, TrainMode, images, texts)
 	require.NoError(t, err)
 	assert.Zero(t, loss)
 	for name, g := range grads {
@@ -101,7 +101,7 @@ func TestBatchOfOne(t *testing.T) {
 func TestStepsChangeTheModel(t *testing.T) {
 	m := open(t)
 	images, texts := pairs(4)
-	trainer, err := New(m, Config{LR: 1e-3, Beta1: 0.9, Beta2: 0.98, Eps: 1e-6})
+	trainer, err := New(m, Config{Loss: ClipLoss{}, Optimizer: AdamW{LR: 1e-3, Beta1: 0.9, Beta2: 0.98, Eps: 1e-6}})
 	require.NoError(t, err)
 	defer trainer.Close()
 	var losses []float64
@@ -118,7 +118,7 @@ func TestStepsChangeTheModel(t *testing.T) {
 		assert.Equal(t, on[name], p.Data, name)
 	}
 	assert.InDelta(t, math.Exp(float64(got["logit_scale"].Data[0])), float64(m.LogitScale()), 1e-4, "the model knows its new scale")
-	_, loss, err := Gradients(t.Context(), m, ClipLoss, TrainMode, images, texts)
+	_, loss, err := Gradients(t.Context(), m, ClipLoss{}, TrainMode, images, texts)
 	require.NoError(t, err)
 	assert.Less(t, loss, losses[0]/2, "the model's own loss")
 }
@@ -159,19 +159,25 @@ func TestBadInputs(t *testing.T) {
 	images, texts := pairs(3)
 	for name, call := range map[string]func() error{
 		"no pairs": func() error {
-			_, _, err := Gradients(t.Context(), m, ClipLoss, TrainMode, clip.Tensor{Shape: []int{0, 3, 32, 32}}, nil)
+			_, _, err := Gradients(t.Context(), m, ClipLoss{}, TrainMode, clip.Tensor{Shape: []int{0, 3, 32, 32}}, nil)
 			return err
 		},
 		"fewer texts": func() error {
-			_, _, err := Gradients(t.Context(), m, ClipLoss, TrainMode, images, texts[:2])
+			_, _, err := Gradients(t.Context(), m, ClipLoss{}, TrainMode, images, texts[:2])
 			return err
 		},
 		"a short text": func() error {
-			_, _, err := Gradients(t.Context(), m, ClipLoss, TrainMode, images, [][]int32{{1}, {1}, {1}})
+			_, _, err := Gradients(t.Context(), m, ClipLoss{}, TrainMode, images, [][]int32{{1}, {1}, {1}})
 			return err
 		},
-		"a negative rate": func() error { _, err := New(m, Config{LR: -1, Eps: 1e-6}); return err },
-		"a beta of 1":     func() error { _, err := New(m, Config{Beta1: 1, Eps: 1e-6}); return err },
+		"a negative rate": func() error {
+			_, err := New(m, Config{Loss: ClipLoss{}, Optimizer: AdamW{LR: -1, Eps: 1e-6}})
+			return err
+		},
+		"a beta of 1": func() error {
+			_, err := New(m, Config{Loss: ClipLoss{}, Optimizer: AdamW{Beta1: 1, Eps: 1e-6}})
+			return err
+		},
 	} {
 		assert.ErrorIs(t, call(), clip.ErrInput, name)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
@@ -16,21 +17,16 @@ import (
 	"github.com/clip-wgpu/clip-wgpu/ops"
 )
 
-// Config says how a Trainer steps. The optimizer is AdamW (Loshchilov & Hutter,
-// 2019) as torch computes it, the decay first.
+// Config says how a Trainer steps.
 type Config struct {
-	Loss        Loss
-	Mode        Mode
-	LR          float64
-	Beta1       float64
-	Beta2       float64
-	Eps         float64
-	WeightDecay float64 // of matrices, but for embeddings of positions and classes
+	Loss      Loss
+	Mode      Mode
+	Optimizer Optimizer
 }
 
 // DefaultConfig is open_clip_train's for vision transformers.
 func DefaultConfig() Config {
-	return Config{LR: 5e-4, Beta1: 0.9, Beta2: 0.98, Eps: 1e-6, WeightDecay: 0.2}
+	return Config{Loss: ClipLoss{}, Optimizer: AdamW{LR: 5e-4, Beta1: 0.9, Beta2: 0.98, Eps: 1e-6, WeightDecay: 0.2}}
 }
 
 // maxLogitScale caps the learned temperature at 100, as open_clip_train does
@@ -42,8 +38,8 @@ var maxLogitScale = math.Log(100)
 type Trainer struct {
 	model *model
 	cfg   Config
-
-	moments map[*graph.Param][2]*graph.State
+	rule  *ops.Rule
+	slabs []slab
 
 	turn     await.Lock // around what follows: one method at a time
 	closed   bool
@@ -54,13 +50,15 @@ type Trainer struct {
 // program is a step that is being loaded, or is ready to run.
 type program struct {
 	loaded  chan struct{} // closed once session or err is set
-	session *gpu.Session
+	session *session
 	err     error
 }
 
 // New returns a trainer that has made no step. A model whose config asks for
-// dropout of any kind, which nothing here does, gives config.ErrUnsupported.
-func New(m *clip.Model, c Config) (*Trainer, error) {
+// dropout of any kind, which nothing here does, gives config.ErrUnsupported; one whose
+// weights are rounded, settings out of range and a config without a loss or an
+// optimizer give clip.ErrInput.
+func New(m Model, c Config) (*Trainer, error) {
 	cfg := m.Config()
 	if d := towers.Dropouts(&cfg); len(d) > 0 {
 		return nil, fmt.Errorf("training with %s is %w; set it to 0", strings.Join(d, ", "), config.ErrUnsupported)
@@ -69,20 +67,22 @@ func New(m *clip.Model, c Config) (*Trainer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.LR < 0 || c.Eps <= 0 || c.Beta1 < 0 || c.Beta1 >= 1 || c.Beta2 < 0 || c.Beta2 >= 1 || c.WeightDecay < 0 {
-		return nil, fmt.Errorf("%w: optimizer settings %+v", clip.ErrInput, c)
+	if c.Loss == nil || c.Optimizer == nil {
+		return nil, fmt.Errorf("%w: training wants a loss and an optimizer", clip.ErrInput)
 	}
-	t := &Trainer{model: x, cfg: c, moments: map[*graph.Param][2]*graph.State{}, turn: await.NewLock(), programs: map[[2]int]*program{}}
+	if _, err := settings(c.Optimizer, 1); err != nil {
+		return nil, err
+	}
 	for _, p := range x.trainable {
 		if err := p.Trainable(); err != nil {
 			return nil, fmt.Errorf("%w: %w", clip.ErrInput, err)
 		}
-		t.moments[p] = [2]*graph.State{
-			{Name: "adamw.exp_avg." + p.Name, Spec: p.Spec},
-			{Name: "adamw.exp_avg_sq." + p.Name, Spec: p.Spec},
-		}
 	}
-	return t, nil
+	rule := c.Optimizer.Rule()
+	return &Trainer{
+		model: x, cfg: c, rule: rule, slabs: x.slabs(rule, min(slabBytes, m.Device().Info().MaxBindingBytes)),
+		turn: await.NewLock(), programs: map[[2]int]*program{},
+	}, nil
 }
 
 // decays tells whether AdamW decays p: open_clip_train's rule excludes vectors,
@@ -118,31 +118,35 @@ func (t *Trainer) Step(ctx context.Context, images clip.Tensor, texts [][]int32)
 
 // update makes the step on the device.
 func (t *Trainer) update(ctx context.Context, feed map[string]any, batch, length int) (float64, error) {
+	values, err := settings(t.cfg.Optimizer, t.step+1)
+	if err != nil {
+		return 0, err
+	}
+	if rule := t.cfg.Optimizer.Rule(); rule != t.rule {
+		return 0, fmt.Errorf("%w: the optimizer's rule was %s and is %s", clip.ErrInput, t.rule.Kernel, rule.Kernel)
+	}
 	session, err := t.session(ctx, [2]int{batch, length})
 	if err != nil {
 		return 0, err
 	}
-	feed["adamw"] = t.hyperparameters(t.step + 1)
+	feed["settings"] = values
+	for i, b := range t.slabs {
+		feed[recordsName(i)] = b.records
+	}
 	var loss [1]float32
-	if err := session.Run(ctx, gpu.IO{Inputs: feed, Outputs: [][]float32{loss[:]}}); err != nil {
+	if err := session.run(ctx, feed, loss[:]); err != nil {
 		return 0, err
 	}
 	t.step++
 	return float64(loss[0]), nil
 }
 
-// hyperparameters are AdamW's for a step counted from 1, as ops.AdamW takes them.
-func (t *Trainer) hyperparameters(step int) []float32 {
-	c := t.cfg
-	return []float32{
-		float32(c.LR), float32(1 - c.Beta1), float32(1 - c.Beta2), float32(c.Eps), float32(c.WeightDecay),
-		float32(1 - math.Pow(c.Beta1, float64(step))), float32(1 - math.Pow(c.Beta2, float64(step))),
-	}
-}
+// recordsName is the input with the records of slab i.
+func recordsName(i int) string { return fmt.Sprintf("records %d", i) }
 
 // session returns the step for a batch and a text length. If ctx ends, it leaves
 // the loading to go on for the next caller. The caller has the turn.
-func (t *Trainer) session(ctx context.Context, size [2]int) (*gpu.Session, error) {
+func (t *Trainer) session(ctx context.Context, size [2]int) (*session, error) {
 	if t.closed {
 		return nil, gpu.ErrClosed
 	}
@@ -167,32 +171,37 @@ func (t *Trainer) session(ctx context.Context, size [2]int) (*gpu.Session, error
 }
 
 // load makes a step for batch pairs with texts of length tokens ready to run.
-func (t *Trainer) load(batch, length int) (*gpu.Session, error) {
-	g := graph.New()
-	loss := t.model.loss(g, t.cfg.Loss, t.cfg.Mode, batch, length)
-	grads := g.Grad(loss, t.model.trainable...)
-	hyper := g.Input("adamw", graph.Shape{7}, graph.F32)
-	for i, p := range t.model.trainable {
-		t.assign(g, p, grads[i], hyper)
-	}
-	prog, err := g.Build(loss)
+func (t *Trainer) load(batch, length int) (*session, error) {
+	prog, err := t.program(batch, length)
 	if err != nil {
 		return nil, err
 	}
-	return t.model.Device().Load(prog, t.model.Store())
+	return t.model.load(context.Background(), prog)
 }
 
-// assign records AdamW's update of p.
-func (t *Trainer) assign(g *graph.Graph, p *graph.Param, grad, hyper graph.Tensor) {
-	defer g.Scope("adamw." + p.Name)()
-	m, v := t.moments[p][0], t.moments[p][1]
-	p2, m2, v2 := ops.AdamW(g, g.Param(p), grad, g.State(m), g.State(v), hyper, decays(p))
-	if p == t.model.scale {
-		p2 = ops.Clamp(g, p2, 0, maxLogitScale)
+// program is the step, with the loss before it as output.
+func (t *Trainer) program(batch, length int) (*graph.Program, error) {
+	g := graph.New()
+	loss := t.model.loss(g, t.cfg.Loss, t.cfg.Mode, batch, length)
+	grads := g.Grad(loss, t.model.trainable...)
+	of := map[*graph.Param]graph.Tensor{}
+	for i, p := range t.model.trainable {
+		of[p] = grads[i]
 	}
-	g.Assign(&p.State, p2)
-	g.Assign(m, m2)
-	g.Assign(v, v2)
+	defer g.Scope("update")()
+	settings := g.Input("settings", graph.Shape{len(t.rule.Settings)}, graph.F32)
+	for i, b := range t.slabs {
+		records := g.Input(recordsName(i), graph.Shape{len(b.trained), len(b.records) / len(b.trained)}, graph.I32)
+		grads := make([]graph.Tensor, len(b.trained))
+		for j, p := range b.trained {
+			grads[j] = of[p]
+		}
+		b.update(g, t.rule, grads, records, settings)
+	}
+	if scale := t.model.scale; slices.Contains(t.model.trainable, scale) {
+		g.Assign(&scale.State, ops.Clamp(g, g.Param(scale), 0, maxLogitScale))
+	}
+	return g.Build(loss)
 }
 
 // Parameters reads the state dict back, buffers included.
@@ -212,16 +221,24 @@ func (t *Trainer) Parameters(ctx context.Context) (map[string]clip.Tensor, error
 	return out, nil
 }
 
-// Close frees the trainer's programs; the model stays open and keeps the
-// optimizer's moments until it is closed.
+// Close frees the trainer's programs and moments. The model stays open.
 func (t *Trainer) Close() error {
 	t.turn.Lock()
 	defer t.turn.Unlock()
-	t.closed = true
-	for size, p := range t.programs {
-		<-p.loaded
-		p.session.Close()
-		delete(t.programs, size)
+	if t.closed {
+		return nil
 	}
-	return nil
+	t.closed = true
+	for _, p := range t.programs {
+		<-p.loaded
+		p.session.close()
+	}
+	t.programs = nil
+	var moments []*graph.State
+	for _, b := range t.slabs {
+		for _, m := range b.moments {
+			moments = append(moments, m.State)
+		}
+	}
+	return t.model.Store().Free(moments...)
 }

@@ -93,11 +93,11 @@ func TestRunningStatistics(t *testing.T) {
 	}
 	before := buffers()
 	require.Len(t, before, 3*22)
-	_, _, err := Gradients(t.Context(), m, ClipLoss, EvalMode, images, texts)
+	_, _, err := Gradients(t.Context(), m, ClipLoss{}, EvalMode, images, texts)
 	require.NoError(t, err)
 	assert.Equal(t, before, buffers())
 	for _, step := range []func() error{
-		func() error { _, _, err := Gradients(t.Context(), m, ClipLoss, TrainMode, images, texts); return err },
+		func() error { _, _, err := Gradients(t.Context(), m, ClipLoss{}, TrainMode, images, texts); return err },
 		func() error {
 			trainer, err := New(m, DefaultConfig())
 			require.NoError(t, err)
@@ -118,7 +118,7 @@ func TestRunningStatistics(t *testing.T) {
 	m.FreezeBatchNorm()
 	before = buffers()
 	assert.Len(t, before, 4*22)
-	grads, _, err := Gradients(t.Context(), m, ClipLoss, TrainMode, images, texts)
+	grads, _, err := Gradients(t.Context(), m, ClipLoss{}, TrainMode, images, texts)
 	require.NoError(t, err)
 	assert.Equal(t, before, buffers())
 	assert.NotContains(t, grads, "visual.bn1.weight")
@@ -133,8 +133,8 @@ func TestBatchNormOfOneValue(t *testing.T) {
 	require.NoError(t, err)
 	defer small.Close()
 	images, texts := resNetPairs(1, 32)
-	_, _, err = Gradients(t.Context(), small, ClipLoss, EvalMode, images, texts)
+	_, _, err = Gradients(t.Context(), small, ClipLoss{}, EvalMode, images, texts)
 	require.NoError(t, err)
-	_, _, err = Gradients(t.Context(), small, ClipLoss, TrainMode, images, texts)
+	_, _, err = Gradients(t.Context(), small, ClipLoss{}, TrainMode, images, texts)
 	require.ErrorContains(t, err, "visual.layer4.0.bn3: batch norm of f32[1×1×1×128]: want more than one value per channel when training")
 }

@@ -24,3 +24,24 @@ fn place(i: u32, cols: u32, transposed: u32, blocks: u32, depth: u32) -> u32 {
     }
     return element_at(i / cols, i % cols, blocks, depth);
 }
+
+// NOWHERE is what source gives for padding.
+const NOWHERE = 0xffffffffu;
+
+// source(at, cols, transposed, blocks, depth) is the element that lies there: place's inverse. Padding beyond the last
+// column is NOWHERE, other padding beyond the last element.
+fn source(at: u32, cols: u32, transposed: u32, blocks: u32, depth: u32) -> u32 {
+    if blocks == 0u {
+        return at;
+    }
+    let block = at / 16u;
+    let panel = block / (PANEL * depth) * PANEL;
+    if panel >= blocks {
+        return NOWHERE;
+    }
+    let width = min(PANEL, blocks - panel);
+    let n = 4u * (panel + (block - panel * depth) % width) + at % 4u;
+    let k = 4u * ((block - panel * depth) / width) + at / 4u % 4u;
+    let col = select(k, n, transposed != 0u);
+    return select(select(n, k, transposed != 0u) * cols + col, NOWHERE, col >= cols);
+}

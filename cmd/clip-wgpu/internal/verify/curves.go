@@ -52,10 +52,10 @@ func (t *training) compareCurve(ctx context.Context, name string, s setting, wan
 		return err
 	}
 	defer m.Close()
-	cfg := train.DefaultConfig()
-	cfg.Loss, cfg.Mode, cfg.LR, cfg.Beta1, cfg.Beta2 = s.loss, s.mode(), want.LR[0], t.optimizer.Betas[0], t.optimizer.Betas[1]
-	cfg.Eps, cfg.WeightDecay = t.optimizer.Eps, t.optimizer.WeightDecay
-	trainer, err := train.New(m, cfg)
+	o := t.optimizer
+	trainer, err := train.New(m, train.Config{Loss: s.loss, Mode: s.mode(), Optimizer: train.AdamW{
+		LR: want.LR[0], Beta1: o.Betas[0], Beta2: o.Betas[1], Eps: o.Eps, WeightDecay: o.WeightDecay,
+	}})
 	if err != nil {
 		return err
 	}

@@ -46,10 +46,11 @@ func parseSetting(name string) (s setting, ok bool) {
 	if m == nil {
 		return s, false
 	}
+	s.loss = train.ClipLoss{}
 	if m[1] == "siglip" {
-		s.loss = train.SigLipLoss
+		s.loss = train.SigLipLoss{}
 	}
-	s.bias, s.norms = m[2] != "" || s.loss == train.SigLipLoss, m[3]
+	s.bias, s.norms = m[2] != "" || m[1] == "siglip", m[3]
 	return s, true
 }
 
@@ -247,7 +248,7 @@ func (t *training) compareRunningStats(ctx context.Context) error {
 		return err
 	}
 	defer m.Close()
-	if _, _, err := train.Gradients(ctx, m, train.ClipLoss, train.TrainMode, *t.batches[0].images, t.batches[0].texts); err != nil {
+	if _, _, err := train.Gradients(ctx, m, train.ClipLoss{}, train.TrainMode, *t.batches[0].images, t.batches[0].texts); err != nil {
 		return err
 	}
 	got := map[string]clip.Tensor{}

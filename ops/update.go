@@ -1,0 +1,101 @@
+package ops
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/clip-wgpu/clip-wgpu/graph"
+)
+
+// Rule is how an optimizer updates an element of a parameter from its gradient.
+type Rule struct {
+	Kernel   string   // the file in shaders, which lib/slab.wgsl helps
+	Moments  []string // what it keeps for every element, as torch's state dict names it
+	Settings []string // its numbers, in the kernel's order
+	// Ref returns the new value of an element w in float64, and changes its moments.
+	// decays tells whether w is one that weight decay is for.
+	Ref func(settings []float64, decays bool, w, grad float64, moments []float64) float64
+}
+
+// updateOp takes w, moments, their gradient, records and settings.
+var updateOp = &graph.Op{
+	Name: "update",
+	Infer: func(n *graph.Node) ([]graph.Spec, error) {
+		rule := n.Attr.(*Rule)
+		states := 1 + len(rule.Moments)
+		grad, records, settings := n.In[states].Spec(), n.In[states+1].Spec(), n.In[states+2].Spec()
+		out := make([]graph.Spec, states)
+		for i, t := range n.In[:states] {
+			if out[i] = t.Spec(); !t.Valid() || out[i].DType != graph.F32 || i > 0 && !slices.Equal(out[i].Shape, grad.Shape) {
+				return nil, fmt.Errorf("%s: want a parameter, its moments and a gradient like them in f32", specs(n.In[:states+1]))
+			}
+		}
+		if !n.In[states].Valid() || grad.DType != graph.F32 || records.DType != graph.I32 || len(records.Shape) != 2 || records.Shape[1] != recordWords {
+			return nil, fmt.Errorf("gradient %v, records %v: want f32 and i32 [parameters, %d]", grad, records, recordWords)
+		}
+		if settings.DType != graph.F32 || !slices.Equal(settings.Shape, graph.Shape{len(rule.Settings)}) {
+			return nil, fmt.Errorf("settings %v: want f32 [%d]", settings, len(rule.Settings))
+		}
+		return out, nil
+	},
+	Lower: func(n *graph.Node) []graph.Launch {
+		rule := n.Attr.(*Rule)
+		states := 1 + len(rule.Moments)
+		args := []graph.Arg{graph.In(states), graph.In(states + 1), graph.In(states + 2)}
+		for i := range states {
+			args = append(args, graph.Out(i))
+		}
+		records := uint32(n.In[states+1].Dim(0))
+		return n.PerChunk(n.In[states].Spec(), func(c graph.Chunk) graph.Launch {
+			return elementwise(kernel(rule.Kernel).With(n.Arrangement().Consts()), c.Elems, args, records)
+		})
+	},
+	Ref: func(n *graph.Node, in, out [][]float64) {
+		rule := n.Attr.(*Rule)
+		states := 1 + len(rule.Moments)
+		for i := range states {
+			copy(out[i], in[i])
+		}
+		grad, records, settings := in[states], in[states+1], in[states+2]
+		moments := make([]float64, len(rule.Moments))
+		for r := range slices.Chunk(records, recordWords) {
+			first, home := int(r[0]), int(r[1])
+			for i := range int(r[2]) {
+				for j := range moments {
+					moments[j] = in[1+j][first+i]
+				}
+				out[0][home+i] = rule.Ref(settings, r[3] != 0, in[0][home+i], grad[first+i], moments)
+				for j, m := range moments {
+					out[1+j][first+i] = m
+				}
+			}
+		}
+	},
+}
+
+// Update records a rule's update of w, a parameter or a slab of some, in place. A
+// moment is a State of its own where w is a parameter. Otherwise moments and grad
+// hold those of w's parameters that are to change, side by side, each from a
+// multiple of [SlabAlign] bytes on: moments as the parameters lie, gradients
+// row-major. records, i32 [parameters, 8], has a Record for each in this order;
+// settings, f32, holds the rule's. No gradient flows.
+func Update(g *graph.Graph, rule *Rule, w *graph.State, moments []*graph.State, grad, records, settings graph.Tensor) {
+	g.Update(updateOp, rule, append([]*graph.State{w}, moments...), grad, records, settings)
+}
+
+// SlabAlign divides the bytes from which on parameters lie in slabs: no workgroup
+// of a rule's kernel has elements of two.
+const SlabAlign = 1024
+
+const recordWords = 8
+
+// Record describes a parameter to Update: where it begins, in bytes, among the
+// moments and in w, and whether it decays.
+func Record(p *graph.State, first, home int64, decays bool) []int32 {
+	places := graph.Target{}.Packing(p).Places() // which are the same for all arrangements
+	r := []int32{int32(first / 4), int32(home / 4), int32(p.Shape.Elems()), int32(flag(decays))}
+	for _, word := range places {
+		r = append(r, int32(word))
+	}
+	return r
+}

@@ -1,0 +1,32 @@
+//!use packed
+// Parameters that lie side by side in a slab, as ops.Slab.Records lists them. The kernel declares records, an
+// array<u32>, and p.records, how many there are.
+const RECORD = 8u;  // words of a record
+
+// record_of(at) is where the record begins of the parameter that element at of the slab belongs to.
+fn record_of(at: u32) -> u32 {
+    var lo = 0u;
+    var hi = p.records;
+    while hi - lo > 1u {
+        let middle = (lo + hi) / 2u;
+        if records[middle * RECORD] <= at {
+            lo = middle;
+        } else {
+            hi = middle;
+        }
+    }
+    return lo * RECORD;
+}
+
+// gradient_of(at, r) is the element that holds the gradient of element at, which record r's parameter holds: gradients
+// are row-major. Padding has none: NOWHERE.
+fn gradient_of(at: u32, r: u32) -> u32 {
+    let first = records[r];
+    let i = source(at - first, records[r + 4u], records[r + 5u], records[r + 6u], records[r + 7u]);
+    return select(NOWHERE, first + i, i < records[r + 2u]);
+}
+
+// parameter_of(at, r) is the element of w that element at of moments and gradients belongs to.
+fn parameter_of(at: u32, r: u32) -> u32 { return at - records[r] + records[r + 1u]; }
+
+fn decays(r: u32) -> bool { return records[r + 3u] != 0u; }

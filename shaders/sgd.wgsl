@@ -1,0 +1,33 @@
+// w −= lr·(nesterov ? d + momentum·m : m), after d = grad + decay·w, m = momentum·m + gain·d
+// One step of stochastic gradient descent with momentum on a slab of parameters.
+// m lies as the parameters do, gradients row-major from the same elements on; w may hold other parameters too.
+// One invocation updates one element, one workgroup WG of one parameter.
+//!use fold
+//!use slab
+struct Params { n: u32, records: u32 }
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> grad: array<f32>;     // [n]
+@group(0) @binding(2) var<storage, read> records: array<u32>;  // [records, 8]
+@group(0) @binding(3) var<storage, read> hyper: array<f32>;    // lr, momentum, gain, weight_decay, nesterov
+@group(0) @binding(4) var<storage, read_write> w: array<f32>;
+@group(0) @binding(5) var<storage, read_write> m: array<f32>;  // [n]
+
+const WG = 256u;
+
+//!tile WG
+@compute @workgroup_size(WG)
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let first = group_index(wg) * WG;
+    let i = first + lane;
+    let r = record_of(first);
+    let j = gradient_of(i, r);
+    if i >= p.n || j == NOWHERE {
+        return;
+    }
+    let momentum = hyper[1u];
+    let at = parameter_of(i, r);
+    let d = fma(select(0.0, hyper[3u], decays(r)), w[at], grad[j]);
+    let mean = fma(momentum, m[i], hyper[2u] * d);
+    m[i] = mean;
+    w[at] -= hyper[0u] * select(mean, fma(momentum, mean, d), hyper[4u] != 0.0);
+}

@@ -1,0 +1,180 @@
+package tests
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/clip-wgpu/clip-wgpu/gpu"
+	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/graph/packing"
+	"github.com/clip-wgpu/clip-wgpu/ops"
+	"github.com/clip-wgpu/clip-wgpu/train"
+)
+
+// optimizers are settings of every rule, which the tables of Update try.
+var optimizers = map[string]train.Optimizer{
+	"adamw":        train.AdamW{LR: 1e-3, Beta1: 0.9, Beta2: 0.98, Eps: 1e-6, WeightDecay: 0.2},
+	"sgd":          train.SGD{LR: 1e-2, WeightDecay: 0.3},
+	"sgd momentum": train.SGD{LR: 1e-2, Momentum: 0.9, Dampening: 0.25, WeightDecay: 0.3},
+	"sgd nesterov": train.SGD{LR: 1e-2, Momentum: 0.9, Nesterov: true},
+}
+
+// member is a parameter in a slab.
+type member struct {
+	shape      graph.Shape
+	layout     packing.Format
+	transposed bool
+	frozen     bool
+	decays     bool
+}
+
+// slabs are what one dispatch updates, by what is odd about it.
+var slabs = map[string][]member{
+	"one element":   {{shape: graph.Shape{}}},
+	"63":            {{shape: graph.Shape{63}, decays: true}},
+	"197":           {{shape: graph.Shape{197}}},
+	"packed":        {{shape: graph.Shape{7, 301}, layout: packing.F32, decays: true}},
+	"transposed":    {{shape: graph.Shape{7, 301}, layout: packing.F32, transposed: true, decays: true}},
+	"partial panel": {{shape: graph.Shape{70, 5, 3}, layout: packing.F32}},
+	"side by side": {
+		{shape: graph.Shape{301, 7}, layout: packing.F32, transposed: true, decays: true},
+		{shape: graph.Shape{257}, frozen: true},
+		{shape: graph.Shape{}},
+		{shape: graph.Shape{33, 9}, layout: packing.F32},
+		{shape: graph.Shape{33, 9}, layout: packing.F32, frozen: true},
+		{shape: graph.Shape{3, 256}, decays: true},
+		{shape: graph.Shape{1}},
+	},
+}
+
+// TestUpdate compares the rules' kernels with their reference over three steps,
+// parameters and moments after each, frozen parameters too.
+func TestUpdate(t *testing.T) {
+	for rule, o := range optimizers {
+		for name, members := range slabs {
+			t.Run(rule+", "+name, func(t *testing.T) { newUpdateRun(t, o, members).check(t) })
+		}
+	}
+}
+
+// updateRun is a slab with its program.
+type updateRun struct {
+	o       train.Optimizer
+	g       *graph.Graph
+	states  []*graph.State // parameters, then moments
+	inputs  map[string][]float64
+	values  map[*graph.State][]float64
+	rng     *rand.Rand
+	records []int32
+}
+
+func newUpdateRun(t *testing.T, o train.Optimizer, members []member) *updateRun {
+	t.Helper()
+	r := &updateRun{o: o, g: graph.New(), inputs: map[string][]float64{}, values: map[*graph.State][]float64{}, rng: rand.New(rand.NewPCG(1, 2))}
+	var all, trained []*graph.State
+	var decays []bool
+	for i, m := range members {
+		p := &graph.Param{
+			State:  graph.State{Name: fmt.Sprint("p", i), Spec: graph.Spec{Shape: m.shape}, Format: m.layout, Transposed: m.transposed},
+			Source: memory(r.random(m.shape.Elems())),
+		}
+		r.g.Param(p)
+		r.values[&p.State] = p.Source.(memory)
+		all = append(all, &p.State)
+		if !m.frozen {
+			trained, decays = append(trained, &p.State), append(decays, m.decays)
+		}
+	}
+	r.states = slices.Clone(all)
+	home, like := sideBySide("home", all), sideBySide("trained", trained)
+	var moments []*graph.State
+	for _, name := range o.Rule().Moments {
+		var parts []*graph.State
+		for _, p := range trained {
+			s := *p
+			s.Name = name + "." + p.Name
+			parts = append(parts, &s)
+			r.values[&s] = make([]float64, s.Shape.Elems())
+		}
+		r.states = append(r.states, parts...)
+		moments = append(moments, sideBySide(name, parts))
+	}
+	var grads []graph.Tensor
+	for i, p := range trained {
+		grads = append(grads, r.g.Input(fmt.Sprint("grad", i), p.Shape, graph.F32))
+		r.records = append(r.records, ops.Record(p, like.Offsets[i], home.Offsets[slices.Index(all, p)], decays[i])...)
+	}
+	settings := r.g.Input("settings", graph.Shape{len(o.Rule().Settings)}, graph.F32)
+	records := r.g.Input("records", graph.Shape{len(trained), 8}, graph.I32)
+	for _, v := range r.records {
+		r.inputs["records"] = append(r.inputs["records"], float64(v))
+	}
+	ops.Update(r.g, o.Rule(), home, moments, r.g.Join(like, grads...), records, settings)
+	require.NoError(t, r.g.Err())
+	return r
+}
+
+// sideBySide is a slab.
+func sideBySide(name string, parts []*graph.State) *graph.State {
+	s := &graph.State{Name: name, Parts: parts}
+	end := int64(0)
+	for _, p := range parts {
+		s.Offsets = append(s.Offsets, end)
+		end += (p.Bytes() + ops.SlabAlign - 1) / ops.SlabAlign * ops.SlabAlign
+	}
+	s.Shape = graph.Shape{int(end / 4)}
+	return s
+}
+
+// random are n numbers that float32 holds.
+func (r *updateRun) random(n int) []float64 {
+	v := make([]float64, n)
+	for i := range v {
+		v[i] = float64(float32(r.rng.Float64()*2 - 1))
+	}
+	return v
+}
+
+func (r *updateRun) check(t *testing.T) {
+	d, err := device()
+	require.NoError(t, err)
+	prog, err := r.g.Build()
+	require.NoError(t, err)
+	store := d.NewStore()
+	defer store.Close()
+	session, err := d.Load(prog, store)
+	require.NoError(t, err)
+	defer session.Close()
+	for step := range 3 {
+		named, err := r.o.Settings(step + 1)
+		require.NoError(t, err)
+		r.inputs["settings"] = nil
+		for _, name := range r.o.Rule().Settings {
+			r.inputs["settings"] = append(r.inputs["settings"], float64(float32(named[name])))
+		}
+		feed := map[string]any{}
+		for _, in := range prog.Inputs {
+			if _, ok := r.inputs[in.Name]; !ok || in.Name[0] == 'g' {
+				r.inputs[in.Name] = r.random(in.Shape.Elems())
+			}
+			feed[in.Name] = narrow(in.DType, r.inputs[in.Name])
+		}
+		_, err = r.g.Eval(r.inputs, r.values)
+		require.NoError(t, err)
+		require.NoError(t, session.Run(t.Context(), gpu.IO{Inputs: feed}))
+		for _, s := range r.states {
+			got := make([]float32, s.Shape.Elems())
+			require.NoError(t, store.Read(t.Context(), s, got))
+			closeRows(t, fmt.Sprintf("step %d: %s", step+1, s.Name), graph.Shape{len(got)}, r.values[s], got, tolUlp)
+			for i, v := range got { // the next step begins with what the device has
+				require.False(t, math.IsNaN(float64(v)))
+				r.values[s][i] = float64(v)
+			}
+		}
+	}
+}

@@ -1,0 +1,47 @@
+package train
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/clip-wgpu/clip-wgpu/clip/config"
+	"github.com/clip-wgpu/clip-wgpu/gpu"
+	"github.com/clip-wgpu/clip-wgpu/graph"
+)
+
+// A step of ViT-B-32 updates its 302 parameters, with their moments, by ten
+// dispatches and copies two tensors: the clamped scale, and one gradient of which
+// another is a part.
+func TestStepOfViTB32(t *testing.T) {
+	c := config.Config{EmbedDim: 512, VisionCfg: config.DefaultVisionConfig(), TextCfg: config.DefaultTextConfig()}
+	c.VisionCfg.PatchSize = config.Size{32, 32}
+	m, err := clip.New(c, 1, clip.WithGPU(gpu.Options{DefaultLimits: true}))
+	require.NoError(t, err)
+	defer m.Close()
+	trainer, err := New(m, DefaultConfig())
+	require.NoError(t, err)
+	p, err := trainer.program(8, 77)
+	require.NoError(t, err)
+	count := map[string]int{}
+	for _, s := range p.Steps {
+		count[s.Op]++
+	}
+	assert.Equal(t, len(trainer.slabs), count["update"])
+	assert.LessOrEqual(t, count["update"], 10)
+	assert.Equal(t, 1, count["assign"])
+	assert.Equal(t, 1, count["join"])
+	trained := 0
+	for _, b := range trainer.slabs {
+		trained += len(b.trained)
+		for _, s := range []*graph.State{b.home, b.like, b.moments[0].State, b.moments[1].State} {
+			assert.LessOrEqual(t, s.Bytes(), int64(128<<20))
+		}
+	}
+	assert.Equal(t, 302, trained)
+	// What is alive at once is little more than all gradients, 605 MB, and what the
+	// image tower's backward pass needs beside those of the text tower.
+	assert.Less(t, p.ArenaBytes(), int64(830<<20))
+}
