@@ -176,6 +176,10 @@ func (m *Model) Config() config.Config { return m.towers.Config }
 // Parameters iterates over the parameters and buffers by state-dict name.
 func (m *Model) Parameters() iter.Seq2[string, *graph.Param] { return m.towers.Parameters() }
 
+// Tree is the root of the structs that hold the parameters, as weights.Find takes it:
+// to give a weight an adapter (layers.Adapter), before the model first computes.
+func (m *Model) Tree() any { return m.towers.Tree() }
+
 // FreezeBatchNorm makes every batch norm one that training leaves alone
 // (freeze_batch_norm_2d of open_clip's utils.py). It must come before train.New and
 // while no other call uses the model.

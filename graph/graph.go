@@ -129,12 +129,6 @@ func (n *Node) Choose(class string, ways ...string) int {
 // Software reports Target.Software: ops put other candidates first.
 func (n *Node) Software() bool { return n.g != nil && n.g.Software }
 
-// Packing is how s lies on the device that is built for; see Target.Packing.
-func (n *Node) Packing(s *State) packing.Weight { return n.g.Packing(s) }
-
-// Arrangement is where the blocks of all packed States lie, while lowering.
-func (n *Node) Arrangement() packing.Arrangement { return n.g.Target.Arrangement }
-
 // Output returns output i of n, for VJPs that need what the forward computed.
 func (n *Node) Output(i int) Tensor { return Tensor{n, i} }
 

@@ -35,6 +35,9 @@ func (t Target) Packing(s *State) packing.Weight {
 	return packing.Weight{Name: s.Name, N: n, K: k, Transposed: s.Transposed, Format: s.Format, Arrangement: t.Arrangement}
 }
 
+// Packing is, while lowering, how s lies on the device that is built for.
+func (n *Node) Packing(s *State) packing.Weight { return n.g.Packing(s) }
+
 // Buffers are the sizes in bytes of the buffers that s lies in, in order.
 func (t Target) Buffers(s *State) []int64 {
 	if s.Packed() {
@@ -46,3 +49,6 @@ func (t Target) Buffers(s *State) []int64 {
 	}
 	return sizes
 }
+
+// Arrangement is where the blocks of all packed States lie, while lowering.
+func (n *Node) Arrangement() packing.Arrangement { return n.g.Target.Arrangement }

@@ -83,7 +83,7 @@ type Embedding struct {
 	Weight *Weight `w:"weight"` // [rows, width]
 }
 
-// NewEmbedding returns a table of rows rows, which src initialises.
+// NewEmbedding returns a table [rows, width] that src initialises.
 func NewEmbedding(src graph.Source, rows, width int) *Embedding {
 	return &Embedding{&Weight{Param: NewParam(src, rows, width)}}
 }

@@ -52,9 +52,9 @@ type adapted struct {
 // what B is multiplied by.
 func eachWeight(m *clip.Model, b float64) map[string]adapted {
 	tables := map[*layers.Weight]bool{}
-	weights.Find(m, func(_ string, e *layers.Embedding) { tables[e.Weight] = true })
+	weights.Find(m.Tree(), func(_ string, e *layers.Embedding) { tables[e.Weight] = true })
 	all := map[string]adapted{}
-	weights.Find(m, func(name string, w *layers.Weight) {
+	weights.Find(m.Tree(), func(name string, w *layers.Weight) {
 		x := adapted{w: w, table: tables[w]}
 		x.to, x.in = w.Matrix()
 		if x.table {

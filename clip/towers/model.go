@@ -96,6 +96,10 @@ func (m *Model) Parameters() iter.Seq2[string, *graph.Param] {
 	}
 }
 
+// Tree is the root of the structs that hold the parameters, as weights.Walk and
+// weights.Find take it: to give a weight an adapter, for one.
+func (m *Model) Tree() any { return m.tree }
+
 // Format is the format of weights that are stored as f32, f16, bf16 or q8
 // (open_clip's cast_dtype).
 func Format(castDType string) (packing.Format, error) {
