@@ -13,10 +13,10 @@ import (
 // verifyBatchNormTraining compares the gradient digests of another case's model with
 // batch norms in train mode, and the running statistics afterwards.
 func verifyBatchNormTraining(ctx context.Context, c *testCase) error {
-	var more struct {
+	more := struct {
 		InputsFrom string              `json:"inputs_from"`
 		Updating   map[string][]string `json:"bn_updating"` // the batch norms that a lock leaves updating
-	}
+	}{InputsFrom: "inputs.safetensors"}
 	if err := c.decode("meta.json", &more); err != nil {
 		return err
 	}
