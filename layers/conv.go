@@ -107,7 +107,8 @@ type ConvNorm struct {
 }
 
 // ConvNormAct is timm's ConvNormAct (conv_bn_act.py): a convolution, its
-// normalisation and an activation.
+// normalisation and an activation. The activation stays where the norm is frozen;
+// open_clip's freeze_batch_norm_2d loses it with timm's norm, whose part it is.
 type ConvNormAct struct {
 	Conv *Conv2D      `w:"conv"`
 	BN   *BatchNorm2D `w:"bn"` // nil: the convolution alone

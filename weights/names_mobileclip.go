@@ -43,6 +43,7 @@ func fromMobileCLIPB(src Source) (Map, error) {
 		t.Name = name
 		m[name] = t
 	}
+	// Apple's positions have leading dimensions of 1.
 	for name, axes := range map[string]int{"visual.trunk.pos_embed": 3, "text.positional_embedding": 2} {
 		t, ok := m[name]
 		if !ok {

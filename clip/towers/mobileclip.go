@@ -20,6 +20,7 @@ var mobileCLIPB = trunkReader(readMobileCLIP).family("MobileCLIP-B", "mobileclip
 // convStemStride is the product of the strides in newConvStem.
 const convStemStride = 16
 
+// readMobileCLIP reads a VisionTransformer whose embed_layer is a convStem.
 func readMobileCLIP(v *config.VisionConfig) (timmTrunk, error) {
 	const section = "vision_cfg.timm_model_kwargs"
 	t, err := readTimmTrunk(v)

@@ -83,8 +83,8 @@ type timmTrunk struct {
 	tokenInit, headInit   float64 // standard deviations
 	eva                   bool    // attention pooling sees all tokens, and the last layers of blocks start smaller from block to block
 
-	embed  func(*timmTrunk) patchEmbed
-	stride config.Size // pixels from one patch to the next
+	embed  func(*timmTrunk) patchEmbed // makes its layer
+	stride config.Size                 // pixels from one patch to the next
 }
 
 // prefix is the number of tokens before those of the patches.

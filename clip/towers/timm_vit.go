@@ -36,11 +36,10 @@ func (f Family) named(name, recording string, takes func(*config.Config) bool) F
 	return f
 }
 
-// trunkReader reads the description of a trunk of VisionTransformer's kind. What is
-// its own makes a family of towers.
+// trunkReader reads what a config says of its trunk. Families of TimmViT differ in it.
 type trunkReader func(v *config.VisionConfig) (timmTrunk, error)
 
-// family is that of TimmViT over such trunks.
+// family is one of TimmViT.
 func (read trunkReader) family(name, recording string, takes func(*config.Config) bool) Family {
 	return Family{
 		Name: name, Part: Visual, Recording: recording, Takes: takes,

@@ -209,9 +209,7 @@ func softmax(x clip.Tensor) clip.Tensor {
 func (f *forward) trace(ctx context.Context, names []string) (err error) {
 	var modules []string
 	var blocks, extra bool
-	// Blocks of images alone come from forward_intermediates of the tower, whose
-	// features are no unit vectors, and not from that of the model.
-	ofTower := true
+	ofTower := true // images alone: from the tower's own forward_intermediates, which makes no unit vectors
 	for _, name := range names {
 		if module, ok := strings.CutPrefix(name, "act."); ok {
 			modules = append(modules, module)
