@@ -5,22 +5,37 @@ import (
 	"github.com/clip-wgpu/clip-wgpu/ops"
 )
 
-// Conv2D is torch's nn.Conv2d of one group without bias. Images have the
-// channels last, [batch, height, width, channels].
+// ChannelsLast maps images [batch, channels, height, width], as the towers take them,
+// to [batch, height, width, channels].
+func ChannelsLast(g *graph.Graph, image graph.Tensor) graph.Tensor {
+	batch, channels, height, width := image.Dim(0), image.Dim(1), image.Dim(2), image.Dim(3)
+	x := ops.Transpose(g, g.Reshape(image, batch, channels, height*width))
+	return g.Reshape(x, batch, height, width, channels)
+}
+
+// Conv2D is torch's nn.Conv2d of one group. Images have the channels last, [batch,
+// height, width, channels].
 type Conv2D struct {
-	Weight          *Weight `w:"weight"` // [out, in, side, side]
+	Weight          *Weight      `w:"weight"` // [out, in, side, side]
+	Bias            *graph.Param `w:"bias"`   // [out]; nil for none
 	Stride, Padding int
 }
 
-// NewConv2D returns a Conv2D with torch's default initialisation.
+// NewConv2D returns a Conv2D without bias, with torch's default initialisation.
 func NewConv2D(in, out, side, stride, padding int) *Conv2D {
-	return &Conv2D{NewWeight(kaimingUniform(in*side*side), out, in, side, side), stride, padding}
+	return &Conv2D{Weight: NewWeight(kaimingUniform(in*side*side), out, in, side, side), Stride: stride, Padding: padding}
+}
+
+// WithBias adds a bias, with torch's default initialisation, and returns c.
+func (c *Conv2D) WithBias() *Conv2D {
+	c.Bias = NewParam(c.Weight.Source, c.Weight.Shape[0])
+	return c
 }
 
 // Forward maps [batch, height, width, in] to [batch, rows, cols, out].
 func (c *Conv2D) Forward(g *graph.Graph, x graph.Tensor) graph.Tensor {
 	s := c.Weight.Shape
-	return c.Weight.Forward(g, ops.Unfold(g, x, s[2], s[3], c.Stride, c.Padding), nil)
+	return c.Weight.Forward(g, ops.Unfold(g, x, s[2], s[3], c.Stride, c.Padding), c.Bias)
 }
 
 // BatchNorm2D is torch's nn.BatchNorm2d (Ioffe & Szegedy, 2015): it normalises
@@ -90,4 +105,28 @@ func (b *BatchNorm2D) track(g *graph.Graph, x graph.Tensor) (mean, variance grap
 type ConvNorm struct {
 	Conv *Conv2D      `w:"0"`
 	BN   *BatchNorm2D `w:"1"`
+}
+
+// ConvNormAct is timm's ConvNormAct (conv_bn_act.py): a convolution, its
+// normalisation and an activation. The activation stays where the norm is frozen;
+// open_clip's freeze_batch_norm_2d loses it with timm's norm, whose part it is.
+type ConvNormAct struct {
+	Conv *Conv2D      `w:"conv"`
+	BN   *BatchNorm2D `w:"bn"` // nil: the convolution alone
+
+	Activation ops.Function
+}
+
+// NewConvNormAct returns one whose batch norm has seen no batch.
+func NewConvNormAct(conv *Conv2D, act ops.Function) *ConvNormAct {
+	return &ConvNormAct{conv, NewBatchNorm2D(conv.Weight.Shape[0]), act}
+}
+
+// Forward maps [batch, height, width, in] to [batch, rows, cols, out].
+func (c *ConvNormAct) Forward(g *graph.Graph, x graph.Tensor) graph.Tensor {
+	x = g.Module("conv", func() graph.Tensor { return c.Conv.Forward(g, x) })
+	if c.BN == nil {
+		return x
+	}
+	return g.Module("bn", func() graph.Tensor { return ops.Map(g, c.BN.Forward(g, x), c.Activation) })
 }

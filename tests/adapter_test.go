@@ -230,7 +230,7 @@ func TestAdaptersAreTrained(t *testing.T) {
 // Whoever applies a parameter without layers.Weight leaves its adapter out.
 func TestWeightsAreAppliedInOnePlace(t *testing.T) {
 	products := map[string]bool{"Linear": true, "LinearRows": true, "Project": true, "Conv2D": true, "MatMul": true, "Gather": true}
-	for _, folder := range []string{"layers", "clip", "train"} {
+	for _, folder := range []string{"layers", "clip", "clip/towers", "train"} {
 		files, err := filepath.Glob(filepath.Join("..", folder, "*.go"))
 		require.NoError(t, err)
 		require.NotEmpty(t, files)

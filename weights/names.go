@@ -12,6 +12,7 @@ const (
 	HuggingFaceCLIP   Layout = "Hugging Face CLIP"   // CLIPModel of transformers
 	HuggingFaceSigLIP Layout = "Hugging Face SigLIP" // SiglipModel of transformers
 	BigVision         Layout = "big_vision"          // SigLIP as Google published it
+	MobileCLIPB       Layout = "MobileCLIP-B"        // as Apple published it
 	trainingPrefix           = "module."             // what DistributedDataParallel puts before each name
 )
 
@@ -26,6 +27,7 @@ var layouts = []struct {
 	{HuggingFaceCLIP, isHuggingFaceCLIP, fromHuggingFaceCLIP},
 	{HuggingFaceSigLIP, isHuggingFaceSigLIP, fromHuggingFaceSigLIP},
 	{BigVision, isBigVision, fromBigVision},
+	{MobileCLIPB, isMobileCLIPB, fromMobileCLIPB},
 }
 
 // Canonical returns the tensors of src under the names and in the shapes that

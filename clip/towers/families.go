@@ -15,6 +15,7 @@ var families = []Family{
 	vit, clipa, modifiedResNet,
 	planned("other timm", Visual, timmNamed(""), timmName),
 	timmViT, siglip, siglip2, peCore,
+	mobileCLIPB,
 	planned("ConvNeXt", Visual, timmNamed("convnext"), timmName),
 	planned("EVA", Visual, timmNamed("eva"), timmName),
 	planned("ViTamin", Visual, timmNamed("vitamin"), timmName),

@@ -87,9 +87,7 @@ func newModifiedResNet(c *config.Config) *ModifiedResNet {
 
 // stem maps an image [batch, 3, height, width] to [batch, height/4, width/4, width].
 func (t *ModifiedResNet) stem(g *graph.Graph, image graph.Tensor) graph.Tensor {
-	batch, height, width := image.Dim(0), image.Dim(2), image.Dim(3)
-	x := ops.Transpose(g, g.Reshape(image, batch, 3, height*width))
-	x = layers.ConvNormReLU(g, "1", t.Conv1, t.BN1, g.Reshape(x, batch, height, width, 3))
+	x := layers.ConvNormReLU(g, "1", t.Conv1, t.BN1, layers.ChannelsLast(g, image))
 	x = layers.ConvNormReLU(g, "2", t.Conv2, t.BN2, x)
 	x = layers.ConvNormReLU(g, "3", t.Conv3, t.BN3, x)
 	return g.Module("avgpool", func() graph.Tensor { return ops.AvgPool2D(g, x, 2) })

@@ -82,6 +82,9 @@ type timmTrunk struct {
 	rope                  *timmEvaArgs
 	tokenInit, headInit   float64 // standard deviations
 	eva                   bool    // attention pooling sees all tokens, and the last layers of blocks start smaller from block to block
+
+	embed  func(*timmTrunk) patchEmbed // makes its layer
+	stride config.Size                 // pixels from one patch to the next
 }
 
 // prefix is the number of tokens before those of the patches.
@@ -93,7 +96,7 @@ func (t *timmTrunk) prefix() int {
 }
 
 func (t *timmTrunk) grid() config.Size {
-	return config.Size{t.ImgSize[0] / t.PatchSize[0], t.ImgSize[1] / t.PatchSize[1]}
+	return config.Size{t.ImgSize[0] / t.stride[0], t.ImgSize[1] / t.stride[1]}
 }
 
 func isTimmViT(v *config.VisionConfig) bool {
@@ -132,6 +135,7 @@ func readTimmTrunk(v *config.VisionConfig) (t timmTrunk, err error) {
 	if err != nil {
 		return t, err
 	}
+	t.embed, t.stride = newTimmPatches, t.PatchSize
 	return t, resetTimmPool(v, &t)
 }
 
@@ -338,10 +342,10 @@ func (t *timmTrunk) checkPool(model, pool string) error {
 	return nil
 }
 
-// resizeTimm makes a tower of timm's one for another image size. What is wrong with
-// v is for Check to say.
-func resizeTimm(v *config.VisionConfig, size config.Size) {
-	t, err := readTimmTrunk(v)
+// resize makes a tower one for another image size. What is wrong with v is for check
+// to say.
+func (read trunkReader) resize(v *config.VisionConfig, size config.Size) {
+	t, err := read(v)
 	if err != nil || t.ImgSize == size {
 		return
 	}
@@ -353,10 +357,10 @@ func resizeTimm(v *config.VisionConfig, size config.Size) {
 	v.TimmModelKwargs, _ = json.Marshal(kwargs)
 }
 
-// timmRates are the rates of the tower's own arguments.
-func timmRates(c *config.Config) map[string]float64 {
+// rates are the rates of the tower's own arguments.
+func (read trunkReader) rates(c *config.Config) map[string]float64 {
 	rates := map[string]float64{}
-	if t, err := readTimmTrunk(&c.VisionCfg); err == nil {
+	if t, err := read(&c.VisionCfg); err == nil {
 		for name, rate := range t.rates() {
 			rates["vision_cfg.timm_model_kwargs."+name] = rate
 		}

@@ -16,15 +16,7 @@ import (
 )
 
 // timmViT is timm's VisionTransformer.
-var timmViT = Family{
-	Name: "timm ViT", Part: Visual, Recording: "timm_vit_avg",
-	Takes:   func(c *config.Config) bool { return isTimmViT(&c.VisionCfg) },
-	Check:   checkTimmViT,
-	Image:   func(c *config.Config) ImageTower { return newTimmViT(c) },
-	Resize:  resizeTimm,
-	Rates:   timmRates,
-	NoDecay: []string{"trunk.pos_embed", "trunk.cls_token", "trunk.reg_token"},
-}
+var timmViT = trunkReader(readTimmTrunk).family("timm ViT", "timm_vit_avg", func(c *config.Config) bool { return isTimmViT(&c.VisionCfg) })
 
 // Towers that are published as families of their own: with attention pooling,
 // with the tokenizer of Gemma, with rotary positions.
@@ -44,10 +36,25 @@ func (f Family) named(name, recording string, takes func(*config.Config) bool) F
 	return f
 }
 
-func checkTimmViT(c *config.Config) error {
+// trunkReader reads what a config says of its trunk. Families of TimmViT differ in it.
+type trunkReader func(v *config.VisionConfig) (timmTrunk, error)
+
+// family is one of TimmViT.
+func (read trunkReader) family(name, recording string, takes func(*config.Config) bool) Family {
+	return Family{
+		Name: name, Part: Visual, Recording: recording, Takes: takes,
+		Check:   read.check,
+		Image:   func(c *config.Config) ImageTower { return read.tower(c) },
+		Resize:  read.resize,
+		Rates:   read.rates,
+		NoDecay: []string{"trunk.pos_embed", "trunk.cls_token", "trunk.reg_token"},
+	}
+}
+
+func (read trunkReader) check(c *config.Config) error {
 	v := &c.VisionCfg
 	proj := config.Value(v.TimmProj)
-	t, err := readTimmTrunk(v)
+	t, err := read(v)
 	if err == nil {
 		err = check.OneOf("vision_cfg.timm_proj", proj, "", "none", "linear", "mlp")
 	}
@@ -65,29 +72,55 @@ func checkTimmViT(c *config.Config) error {
 // TimmViT is open_clip's TimmModel (timm_model.py) over timm's VisionTransformer
 // or, with rotary positions, Eva (vision_transformer.py, eva.py).
 type TimmViT struct {
-	ClsToken       *graph.Param                `w:"trunk.cls_token"` // [1, 1, width]
-	RegToken       *graph.Param                `w:"trunk.reg_token"` // [1, registers, width]
-	PosEmbed       *graph.Param                `w:"trunk.pos_embed"` // [1, tokens, width], or patches with no_embed_class
-	PatchEmbed     *layers.PatchEmbed          `w:"trunk.patch_embed.proj"`
-	PatchEmbedBias *graph.Param                `w:"trunk.patch_embed.proj.bias"` // [width]; without norm_pre
-	NormPre        *layers.LayerNorm           `w:"trunk.norm_pre"`
-	Blocks         []*layers.TimmBlock         `w:"trunk.blocks"`
-	Norm           *layers.LayerNorm           `w:"trunk.norm"`
-	AttnPool       *layers.AttentionPoolLatent `w:"trunk.attn_pool"`
-	FCNorm         *layers.LayerNorm           `w:"trunk.fc_norm"`
-	TrunkHead      *layers.Linear              `w:"trunk.head"` // timm_proj ""
-	Proj           *layers.Linear              `w:"head.proj"`  // timm_proj linear
-	MLP            *layers.TimmMLP             `w:"head.mlp"`   // timm_proj mlp
+	ClsToken   *graph.Param                `w:"trunk.cls_token"` // [1, 1, width]
+	RegToken   *graph.Param                `w:"trunk.reg_token"` // [1, registers, width]
+	PosEmbed   *graph.Param                `w:"trunk.pos_embed"` // [1, tokens, width], or patches with no_embed_class
+	PatchEmbed patchEmbed                  `w:"trunk.patch_embed"`
+	NormPre    *layers.LayerNorm           `w:"trunk.norm_pre"`
+	Blocks     []*layers.TimmBlock         `w:"trunk.blocks"`
+	Norm       *layers.LayerNorm           `w:"trunk.norm"`
+	AttnPool   *layers.AttentionPoolLatent `w:"trunk.attn_pool"`
+	FCNorm     *layers.LayerNorm           `w:"trunk.fc_norm"`
+	TrunkHead  *layers.Linear              `w:"trunk.head"` // timm_proj ""
+	Proj       *layers.Linear              `w:"head.proj"`  // timm_proj linear
+	MLP        *layers.TimmMLP             `w:"head.mlp"`   // timm_proj mlp
 
 	angles *graph.Param // of ops.Rotary, in no state dict; nil without rotary positions
 	cfg    timmTrunk
+	read   trunkReader
 	pixels
 }
 
-// newTimmViT makes the tower of a config that checkTimmViT has passed.
-func newTimmViT(c *config.Config) *TimmViT {
+// patchEmbed makes tokens of images (embed_layer of timm's constructors).
+type patchEmbed interface {
+	// Forward maps images [batch, 3, height, width] to [batch, lead + patches, width]:
+	// lead tokens of zeros, then those of the patches, still without TokenBias.
+	Forward(g *graph.Graph, image graph.Tensor, lead int) graph.Tensor
+	// TokenBias [width] is what each patch's token gets with its position; nil for none.
+	TokenBias() *graph.Param
+}
+
+// timmPatches is timm's PatchEmbed (patch_embed.py).
+type timmPatches struct {
+	*layers.PatchEmbed `w:"proj"`
+	Bias               *graph.Param `w:"proj.bias"` // [width]; without norm_pre
+}
+
+func newTimmPatches(t *timmTrunk) patchEmbed {
+	p := &timmPatches{PatchEmbed: layers.NewPatchEmbed(t.EmbedDim, t.PatchSize[0], t.PatchSize[1])}
+	if !t.preNorm {
+		p.Bias = layers.NewParam(p.Weight.Source, t.EmbedDim)
+	}
+	return p
+}
+
+// TokenBias implements patchEmbed.
+func (p *timmPatches) TokenBias() *graph.Param { return p.Bias }
+
+// tower makes the tower of a config that check has passed.
+func (read trunkReader) tower(c *config.Config) *TimmViT {
 	v := &c.VisionCfg
-	t, _ := readTimmTrunk(v)
+	t, _ := read(v)
 	grid, width := t.grid(), t.EmbedDim
 	norm := func(have bool) *layers.LayerNorm {
 		if !have {
@@ -101,18 +134,15 @@ func newTimmViT(c *config.Config) *TimmViT {
 	}
 	m := &TimmViT{
 		PosEmbed:   layers.NewParam(layers.Normal(0.02), 1, positions, width),
-		PatchEmbed: layers.NewPatchEmbed(width, t.PatchSize[0], t.PatchSize[1]),
+		PatchEmbed: t.embed(&t),
 		NormPre:    norm(t.preNorm), Norm: norm(t.norm), FCNorm: norm(t.fcNorm),
-		cfg: t, pixels: pixels{v.ImageSize},
+		cfg: t, read: read, pixels: pixels{v.ImageSize},
 	}
 	if t.ClassToken {
 		m.ClsToken = layers.NewParam(layers.Normal(t.tokenInit), 1, 1, width)
 	}
 	if t.registers > 0 {
 		m.RegToken = layers.NewParam(layers.Normal(t.tokenInit), 1, t.registers, width)
-	}
-	if !t.preNorm {
-		m.PatchEmbedBias = layers.NewParam(m.PatchEmbed.Weight.Source, width)
 	}
 	for i := range t.Depth {
 		b := layers.NewTimmBlock(t.block)
@@ -200,8 +230,8 @@ func (t *TimmViT) table(g *graph.Graph) graph.Tensor {
 		s := ops.Split(g, pos, 0, prefix, pos.Dim(0)-prefix)
 		before, pos = s[0], s[1]
 	}
-	if t.PatchEmbedBias != nil {
-		pos = ops.AddBroadcast(g, pos, g.Param(t.PatchEmbedBias), 1)
+	if bias := t.PatchEmbed.TokenBias(); bias != nil {
+		pos = ops.AddBroadcast(g, pos, g.Param(bias), 1)
 	}
 	var tokens []graph.Tensor
 	for _, p := range []*graph.Param{t.ClsToken, t.RegToken} {
@@ -224,8 +254,8 @@ func (t *TimmViT) sequence(g *graph.Graph, image graph.Tensor, depth int) []grap
 	prefix := t.cfg.prefix()
 	x := t.PatchEmbed.Forward(g, image, prefix)
 	patches := t.split(g, x)[1]
-	if t.PatchEmbedBias != nil {
-		patches = ops.AddBroadcast(g, patches, g.Param(t.PatchEmbedBias), 1)
+	if bias := t.PatchEmbed.TokenBias(); bias != nil {
+		patches = ops.AddBroadcast(g, patches, g.Param(bias), 1)
 	}
 	g.Tap(patches, "patch_embed")
 	x = ops.AddBroadcast(g, x, t.table(g), 1)
@@ -320,11 +350,11 @@ func (t *TimmViT) pool(g *graph.Graph, x graph.Tensor) graph.Tensor {
 func (t *TimmViT) Adapt(m weights.Map, stored *config.Config) error {
 	name, grid, width := t.PosEmbed.Name, t.cfg.grid(), t.cfg.EmbedDim
 	x, ok := m[name]
-	trunk, err := readTimmTrunk(&stored.VisionCfg)
+	trunk, err := t.read(&stored.VisionCfg)
 	if !ok || err != nil || trunk.ImgSize == t.cfg.ImgSize {
 		return nil // what does not fit is for Bind to report
 	}
-	from := config.Size{trunk.ImgSize[0] / t.cfg.PatchSize[0], trunk.ImgSize[1] / t.cfg.PatchSize[1]}
+	from := trunk.grid()
 	patches := from[0] * from[1]
 	prefix := t.PosEmbed.Shape[1] - grid[0]*grid[1]
 	if from == grid || patches == 0 || !x.DType.IsFloat() || !slices.Equal(x.Shape, []int{1, prefix + patches, width}) {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/clip-wgpu/clip-wgpu/train"
 	"github.com/clip-wgpu/clip-wgpu/weights"
 )
 
@@ -31,7 +32,7 @@ func verifyForward(ctx context.Context, c *testCase) error {
 		}
 	}
 	if c.has("grads.json") {
-		if err := c.compareDigests(ctx, m, in); err != nil {
+		if err := c.compareDigests(ctx, m, in, train.EvalMode); err != nil {
 			return err
 		}
 	}
@@ -208,12 +209,14 @@ func softmax(x clip.Tensor) clip.Tensor {
 func (f *forward) trace(ctx context.Context, names []string) (err error) {
 	var modules []string
 	var blocks, extra bool
+	ofTower := true // images alone: from the tower's own forward_intermediates, which makes no unit vectors
 	for _, name := range names {
 		if module, ok := strings.CutPrefix(name, "act."); ok {
 			modules = append(modules, module)
 		}
-		if strings.HasPrefix(name, "fi.") {
+		if key, ok := strings.CutPrefix(name, "fi."); ok {
 			blocks = true
+			ofTower = ofTower && strings.HasPrefix(key, "image_")
 			extra = extra || strings.Contains(name, "_prefix.") || strings.Contains(name, "_suffix.")
 		}
 	}
@@ -221,7 +224,7 @@ func (f *forward) trace(ctx context.Context, names []string) (err error) {
 		return err
 	}
 	o, err := f.m.ForwardIntermediates(ctx, f.images, f.texts, clip.IntermediatesOptions{
-		ImageOutputExtraTokens: extra, TextOutputExtraTokens: extra,
+		NoNormalize: ofTower, ImageOutputExtraTokens: extra, TextOutputExtraTokens: extra,
 	})
 	if err != nil {
 		return err

@@ -233,13 +233,15 @@ func (t *training) compareGradientFile(ctx context.Context, file string, s setti
 	return nil
 }
 
+// runningStats is the file of them.
+const runningStats = "running_stats_after_1_train_forward.safetensors"
+
 // compareRunningStats makes a row for every buffer after one forward pass.
 func (t *training) compareRunningStats(ctx context.Context) error {
-	const file = "running_stats_after_1_train_forward.safetensors"
-	if !t.has(file) {
+	if !t.has(runningStats) {
 		return nil
 	}
-	want, err := t.readAll(file)
+	want, err := t.readAll(runningStats)
 	if err != nil {
 		return err
 	}
@@ -251,15 +253,9 @@ func (t *training) compareRunningStats(ctx context.Context) error {
 	if _, _, err := train.Gradients(ctx, m, train.ClipLoss{}, train.TrainMode, *t.batches[0].images, t.batches[0].texts); err != nil {
 		return err
 	}
-	got := map[string]clip.Tensor{}
-	for name, p := range m.Parameters() {
-		if p.Buffer {
-			x := clip.Tensor{Shape: p.Shape, Data: make([]float32, p.Shape.Elems())}
-			if err := m.Store().Read(ctx, &p.State, x.Data); err != nil {
-				return err
-			}
-			got[name] = x
-		}
+	got, err := buffers(ctx, m)
+	if err != nil {
+		return err
 	}
 	t.compareParameters("running_stats.", got, want, func(string) float64 { return t.tolerance })
 	return nil

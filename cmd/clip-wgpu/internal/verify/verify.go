@@ -72,6 +72,7 @@ var kinds = map[string]func(context.Context, *testCase) error{
 	"pos_embed_resize": verifyPosEmbedResize,
 	"containers":       verifyContainers,
 	"training":         verifyTraining,
+	"bn_train":         verifyBatchNormTraining,
 	"coca":             notBuilt,
 	"locks":            notBuilt,
 }

@@ -67,6 +67,16 @@ func assertComplete(t *testing.T, dir string, rows []Row) {
 		for name := range g.Params {
 			assert.Contains(t, seen, "grad."+name)
 		}
+	case "bn_train":
+		var g gradients
+		readJSON(t, filepath.Join(dir, "grads.json"), &g)
+		for name := range g.Params {
+			assert.Contains(t, seen, "grad."+name)
+		}
+		for _, name := range tensorNames(t, filepath.Join(dir, runningStats)) {
+			assert.Contains(t, seen, "running_stats."+name)
+			assert.Contains(t, seen, "running_stats."+name[:strings.LastIndex(name, ".")]+".num_batches_tracked")
+		}
 	case "training":
 		for _, name := range trainingRows[filepath.Base(dir)] {
 			assert.Contains(t, seen, name)
@@ -166,6 +176,18 @@ func TestOneWrongValueFails(t *testing.T) {
 			assert.Equal(t, []string{c.row}, failed(rows))
 		})
 	}
+}
+
+// A case of batch norms in training takes its weights and inputs from another.
+func TestOneWrongRunningStatisticFails(t *testing.T) {
+	dir := copyCase(t, "bn_train_mobileclip_b_mci")
+	beside := filepath.Join(filepath.Dir(dir), "mobileclip_b_mci")
+	require.NoError(t, os.CopyFS(beside, os.DirFS(filepath.Join(testdata, "oracle", "mobileclip_b_mci"))))
+	const name = "visual.trunk.patch_embed.backbone.0.bn.running_var"
+	corrupt(t, filepath.Join(dir, runningStats), name, func(v float32) float32 { return v * 1.001 })
+	rows, err := newVerifier(t, gpu.Options{}).Run(t.Context(), dir)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"running_stats." + name}, failed(rows))
 }
 
 func TestOneWrongWeightFails(t *testing.T) {

@@ -1,0 +1,88 @@
+package verify
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/clip-wgpu/clip-wgpu/train"
+)
+
+// verifyBatchNormTraining compares the gradient digests of another case's model with
+// batch norms in train mode, and the running statistics afterwards.
+func verifyBatchNormTraining(ctx context.Context, c *testCase) error {
+	more := struct {
+		InputsFrom string              `json:"inputs_from"`
+		Updating   map[string][]string `json:"bn_updating"` // the batch norms that a lock leaves updating
+	}{InputsFrom: "inputs.safetensors"}
+	if err := c.decode("meta.json", &more); err != nil {
+		return err
+	}
+	in, err := c.inputs(more.InputsFrom)
+	if err != nil {
+		return err
+	}
+	m, err := c.load(ctx)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	if err := c.compareDigests(ctx, m, in, train.TrainMode); err != nil {
+		return err
+	}
+	if err := c.compareBatchNorms(ctx, m); err != nil {
+		return err
+	}
+	for _, lock := range slices.Sorted(maps.Keys(more.Updating)) {
+		c.notBuilt("bn_updating."+lock, "locking of towers")
+	}
+	return nil
+}
+
+// compareBatchNorms makes a row for every buffer after one batch in train mode.
+// The recordings leave out the counts of batches, which are one more than in the
+// weights.
+func (c *testCase) compareBatchNorms(ctx context.Context, m *clip.Model) error {
+	tolerance, err := c.tolerance()
+	if err != nil {
+		return err
+	}
+	want, err := c.readAll(runningStats)
+	if err != nil {
+		return err
+	}
+	for name, p := range m.Parameters() {
+		if strings.HasSuffix(name, ".num_batches_tracked") {
+			count := clip.Tensor{Shape: p.Shape, Data: make([]float32, 1)}
+			if err := p.Source.ReadF32(count.Data, 0); err != nil {
+				return err
+			}
+			count.Data[0]++
+			want[name] = count
+		}
+	}
+	got, err := buffers(ctx, m)
+	if err != nil {
+		return err
+	}
+	c.compareParameters("running_stats.", got, want, func(string) float64 { return tolerance })
+	return nil
+}
+
+// buffers reads what training changes without a gradient, by state-dict name.
+func buffers(ctx context.Context, m *clip.Model) (map[string]clip.Tensor, error) {
+	all := map[string]clip.Tensor{}
+	for name, p := range m.Parameters() {
+		if !p.Buffer {
+			continue
+		}
+		x := clip.Tensor{Shape: p.Shape, Data: make([]float32, p.Shape.Elems())}
+		if err := m.Store().Read(ctx, &p.State, x.Data); err != nil {
+			return nil, err
+		}
+		all[name] = x
+	}
+	return all, nil
+}
