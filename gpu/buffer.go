@@ -18,7 +18,7 @@ const (
 	maxAbsent = 32
 	// stagingBytes is the most that one readback copies at a time.
 	stagingBytes = 4 << 20
-	// uploadBytes is the most that is uploaded before the GPU has taken it: the library copies all of it first.
+	// uploadBytes is the most that one caller uploads before the GPU has taken it: the library copies all of it first.
 	uploadBytes = 64 << 20
 )
 

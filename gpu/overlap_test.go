@@ -359,6 +359,11 @@ func TestTimesAreSharedOut(t *testing.T) {
 	shareOut(two, 320*time.Millisecond)
 	ms(80, 80, 60)
 	assert.Equal(t, 160*time.Millisecond, two[1].job.took)
+	behind := run(2, 3)
+	behind.behind = true
+	shareOut([]submission{behind}, time.Millisecond) // of 60, as the end of the one before was noticed late
+	ms(80, 80, 30)
+	shareOut([]submission{run(2, 3)}, 60*time.Millisecond)
 	left := run(0, 3)
 	left.job.leave()
 	shareOut([]submission{left}, time.Hour)

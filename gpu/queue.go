@@ -35,6 +35,12 @@ func (j *job) leave() {
 	j.left = true
 }
 
+func (j *job) isLeft() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.left
+}
+
 // submission is work that the GPU gets at once.
 type submission struct {
 	job    *job
@@ -48,6 +54,7 @@ type submission struct {
 	// Once the GPU has it.
 	fence
 	staging *buffer // holds what reads copy, or nil
+	behind  bool    // others were in flight
 }
 
 // maxInFlight is how many submissions a GPU may have: one to execute, and one that
@@ -184,19 +191,18 @@ func shareOut(done []submission, elapsed time.Duration) {
 	}
 }
 
-// learn notes how long the submission took. A job that was left counts for nothing:
-// nobody looked when it was done.
+// learn notes how long the submission took. A job that was left teaches nothing, as
+// nobody looked when it was done. What is behind others seems to take less than it
+// does where their end is noticed late, so its estimate at most halves.
 func (s *submission) learn(elapsed time.Duration) {
 	s.job.took += elapsed
-	if s.session != nil && !s.job.isLeft() {
-		s.session.learn(s.steps, elapsed)
+	if s.session == nil || s.job.isLeft() {
+		return
 	}
-}
-
-func (j *job) isLeft() bool {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.left
+	if s.behind {
+		elapsed = max(elapsed, s.session.cost(s.steps)/2)
+	}
+	s.session.learn(s.steps, elapsed)
 }
 
 // finish gives the job what its submission, which is done, has brought: values that
@@ -272,7 +278,7 @@ func (c *core) send(ctx context.Context, s submission) error {
 		} else {
 			s.fence = queueFence(c.queue)
 		}
-		if len(c.flight) == 0 {
+		if s.behind = len(c.flight) > 0; !s.behind {
 			c.began = time.Now()
 		}
 		c.flight = append(c.flight, s)

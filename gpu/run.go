@@ -201,7 +201,7 @@ func (s *Session) dispatch(e *wgpu.CommandEncoder, steps []step) error {
 	return pass.End()
 }
 
-// cost is the estimate for steps that run together, 0 where one never ran.
+// cost is the estimate for steps that run together. A step that never ran has 0.
 func (s *Session) cost(steps []step) time.Duration {
 	s.costs.Lock()
 	defer s.costs.Unlock()
