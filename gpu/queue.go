@@ -45,7 +45,7 @@ func (j *job) isLeft() bool {
 type submission struct {
 	job    *job
 	record func(*wgpu.CommandEncoder) error // encodes it; nil is nothing
-	reads  []transfer                       // of at most stagingBytes, copied after it
+	reads  []transfer                       // of at most stagingSize, copied after it
 	alone  bool                             // with nothing else in flight, so that its time is its own
 
 	session *Session // learns how long steps took, unless nil
@@ -307,7 +307,7 @@ func (c *core) stage(e *wgpu.CommandEncoder, s *submission) (size int64, err err
 func (c *core) sendReads(ctx context.Context, j *job, transfers []transfer) error {
 	for len(transfers) > 0 {
 		var first []transfer
-		first, transfers = batch(transfers)
+		first, transfers = c.batch(transfers)
 		if err := c.send(ctx, submission{job: j, reads: first}); err != nil {
 			return err
 		}

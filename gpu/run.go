@@ -145,7 +145,7 @@ func (s *Session) replay(ctx context.Context, j *job, submit submitter, reads []
 		hi = s.submissionEnd(lo)
 		var first []transfer
 		if hi == len(s.steps) {
-			first, reads = batch(reads)
+			first, reads = s.core.batch(reads)
 		}
 		if err := submit(ctx, j, lo, hi, first); err != nil {
 			if ctx.Err() != nil {
