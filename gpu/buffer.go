@@ -16,9 +16,9 @@ const (
 	absentBytes = 256
 	// maxAbsent is how many outputs of one kernel may be absent.
 	maxAbsent = 32
-	// stagingBytes is the most that one readback copies at a time.
+	// stagingBytes is the most that is on its way back at a time.
 	stagingBytes = 4 << 20
-	// uploadBytes is the most that is uploaded before the GPU has taken it: the library copies all of it first.
+	// uploadBytes is the most that one caller uploads before the GPU has taken it: the library copies all of it first.
 	uploadBytes = 64 << 20
 )
 
@@ -149,9 +149,13 @@ type transfer struct {
 	dst    []byte
 }
 
-// batch cuts off what staging holds at a time. It may write to transfers.
-func batch(transfers []transfer) (first, rest []transfer) {
-	room := int64(stagingBytes)
+// stagingSize is the bytes that one submission may read back. Staging begins every
+// transfer at a multiple of 8.
+func (c *core) stagingSize() int64 { return stagingBytes / int64(c.depth) &^ 7 }
+
+// batch cuts off what one submission may read back. It may write to transfers.
+func (c *core) batch(transfers []transfer) (first, rest []transfer) {
+	room := c.stagingSize()
 	for i, t := range transfers {
 		n := int64(len(t.dst))
 		if n > room {

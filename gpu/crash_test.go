@@ -314,6 +314,7 @@ var cases = map[string]func(t *testing.T){
 		require.ErrorIs(t, err, ErrClosed)
 		require.ErrorIs(t, d.NewStore().Write(t.Context(), st, []float32{1}), ErrClosed)
 		require.NoError(t, d.NewStore().Close())
+		require.ErrorIs(t, d.core.call(t.Context(), func() error { panic("a call on what was freed") }), ErrClosed)
 		_, err = open(t, Options{}).Load(good(), w)
 		require.Error(t, err)
 	},

@@ -81,7 +81,7 @@ func (c *core) open() error {
 			return err
 		}
 		for len(c.staging) < c.depth {
-			b, err := c.newBuffer("readback", stagingBytes, wgpu.BufferUsage_MapRead|wgpu.BufferUsage_CopyDst)
+			b, err := c.newBuffer("readback", c.stagingSize(), wgpu.BufferUsage_MapRead|wgpu.BufferUsage_CopyDst)
 			if err != nil {
 				return err
 			}

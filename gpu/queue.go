@@ -35,11 +35,17 @@ func (j *job) leave() {
 	j.left = true
 }
 
+func (j *job) isLeft() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.left
+}
+
 // submission is work that the GPU gets at once.
 type submission struct {
 	job    *job
 	record func(*wgpu.CommandEncoder) error // encodes it; nil is nothing
-	reads  []transfer                       // of at most stagingBytes, copied after it
+	reads  []transfer                       // of at most stagingSize, copied after it
 	alone  bool                             // with nothing else in flight, so that its time is its own
 
 	session *Session // learns how long steps took, unless nil
@@ -48,6 +54,7 @@ type submission struct {
 	// Once the GPU has it.
 	fence
 	staging *buffer // holds what reads copy, or nil
+	behind  bool    // others were in flight
 }
 
 // maxInFlight is how many submissions a GPU may have: one to execute, and one that
@@ -184,19 +191,18 @@ func shareOut(done []submission, elapsed time.Duration) {
 	}
 }
 
-// learn notes how long the submission took. A job that was left counts for nothing:
-// nobody looked when it was done.
+// learn notes how long the submission took. A job that was left teaches nothing, as
+// nobody looked when it was done. What is behind others seems to take less than it
+// does where their end is noticed late, so its estimate at most halves.
 func (s *submission) learn(elapsed time.Duration) {
 	s.job.took += elapsed
-	if s.session != nil && !s.job.isLeft() {
-		s.session.learn(s.steps, elapsed)
+	if s.session == nil || s.job.isLeft() {
+		return
 	}
-}
-
-func (j *job) isLeft() bool {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.left
+	if s.behind {
+		elapsed = max(elapsed, s.session.cost(s.steps)/2)
+	}
+	s.session.learn(s.steps, elapsed)
 }
 
 // finish gives the job what its submission, which is done, has brought: values that
@@ -272,7 +278,7 @@ func (c *core) send(ctx context.Context, s submission) error {
 		} else {
 			s.fence = queueFence(c.queue)
 		}
-		if len(c.flight) == 0 {
+		if s.behind = len(c.flight) > 0; !s.behind {
 			c.began = time.Now()
 		}
 		c.flight = append(c.flight, s)
@@ -301,7 +307,7 @@ func (c *core) stage(e *wgpu.CommandEncoder, s *submission) (size int64, err err
 func (c *core) sendReads(ctx context.Context, j *job, transfers []transfer) error {
 	for len(transfers) > 0 {
 		var first []transfer
-		first, transfers = batch(transfers)
+		first, transfers = c.batch(transfers)
 		if err := c.send(ctx, submission{job: j, reads: first}); err != nil {
 			return err
 		}

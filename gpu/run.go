@@ -145,7 +145,7 @@ func (s *Session) replay(ctx context.Context, j *job, submit submitter, reads []
 		hi = s.submissionEnd(lo)
 		var first []transfer
 		if hi == len(s.steps) {
-			first, reads = batch(reads)
+			first, reads = s.core.batch(reads)
 		}
 		if err := submit(ctx, j, lo, hi, first); err != nil {
 			if ctx.Err() != nil {
@@ -201,7 +201,7 @@ func (s *Session) dispatch(e *wgpu.CommandEncoder, steps []step) error {
 	return pass.End()
 }
 
-// cost is the estimate for steps that run together, 0 where one never ran.
+// cost is the estimate for steps that run together. A step that never ran has 0.
 func (s *Session) cost(steps []step) time.Duration {
 	s.costs.Lock()
 	defer s.costs.Unlock()

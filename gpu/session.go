@@ -29,7 +29,7 @@ type Session struct {
 	commits int  // the first step that writes a State
 	closed  bool // whoever sets it holds run and core.calls, whoever reads it one of them
 
-	costs sync.Mutex // around the steps' costs, while some may be in flight
+	costs sync.Mutex // around the steps' costs while steps are in flight, whose ends correct them
 }
 
 // step is one dispatch as the GPU takes it.

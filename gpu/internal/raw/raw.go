@@ -33,7 +33,7 @@ type Core interface {
 	Alone(ctx context.Context, f func() error) error
 	// Submit gives the GPU what record encodes. The caller is inside Alone.
 	Submit(ctx context.Context, record func(*wgpu.CommandEncoder) error) error
-	// Finish waits until the GPU has done what it was given. The caller is inside Alone.
+	// Finish waits until the GPU has done what Submit gave it. The caller is inside Alone.
 	Finish(ctx context.Context) error
 	// Read fills dst from the beginning of b. The caller is inside Alone.
 	Read(ctx context.Context, b *wgpu.Buffer, dst []byte) error
