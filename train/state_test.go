@@ -218,7 +218,7 @@ func TestSlabsChangeNothing(t *testing.T) {
 		require.NoError(t, err)
 		return p, len(trainer.slabs)
 	}
-	want, one := run(slabBytes)
+	want, one := run(4 << 20)
 	assert.Equal(t, 1, one)
 	for _, limit := range []int64{1, 20000} {
 		got, several := run(limit)
