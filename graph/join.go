@@ -78,7 +78,7 @@ func (g *Graph) joined(nodes []*Node, outs []Tensor) map[Tensor]place {
 	}
 	all := map[Tensor]place{}
 	for _, n := range nodes {
-		if n.Op != joinOp || g.Guard > 0 {
+		if n.Op != joinOp || g.Guard > 0 || len(g.chunks(n.Out[0])) > 1 {
 			continue
 		}
 		for i, t := range n.In {
