@@ -160,11 +160,6 @@ func (s *Session) prepare(i int) error {
 	if err != nil {
 		return err
 	}
-	for j, slot := range st.Slots {
-		if slot.Space == graph.SpaceState && st.Kernel.Bindings[len(st.Kernel.Bindings)-len(st.Slots)+j].Access == shaders.ReadWrite {
-			s.commits = min(s.commits, i)
-		}
-	}
 	s.steps = append(s.steps, step{pipeline: p, group: group, x: st.Groups[0], y: st.Groups[1]})
 	return nil
 }
@@ -192,6 +187,9 @@ func (s *Session) bind(i int, p *pipeline) (*wgpu.BindGroup, error) {
 			*e = wgpu.BindGroupEntry{Buffer: s.core.unread.Buffer, Size: absentBytes}
 		}
 		e.Binding = uint32(first + j)
+		if write && slot.Space == graph.SpaceState {
+			s.commits = min(s.commits, i)
+		}
 	}
 	if err := apart(st.Kernel, entries); err != nil {
 		return nil, err

@@ -23,27 +23,24 @@ type slab struct {
 	extent
 }
 
-// like reports whether st is this slab.
-func (b slab) like(st *graph.State) bool {
-	return slices.Equal(b.of.Parts, st.Parts) && slices.Equal(b.of.Offsets, st.Offsets)
-}
-
 // part is where part i lies.
 func (b slab) part(i int) extents {
 	return extents{{buffer: b.buffer, offset: b.of.Offsets[i], bytes: b.of.Parts[i].Bytes(), slab: true}}
 }
 
+// slab is the index of the slab that st is, or -1. The caller holds calls.
+func (s *Store) slab(st *graph.State) int {
+	return slices.IndexFunc(s.slabs, func(b slab) bool {
+		return slices.Equal(b.of.Parts, st.Parts) && slices.Equal(b.of.Offsets, st.Offsets)
+	})
+}
+
 // locate returns the memory of st, or nil. The caller holds calls.
 func (s *Store) locate(st *graph.State) extents {
-	if st.Parts == nil {
-		return s.states[st]
+	if i := s.slab(st); i >= 0 {
+		return extents{s.slabs[i].extent}
 	}
-	for _, b := range s.slabs {
-		if b.like(st) {
-			return extents{b.extent}
-		}
-	}
-	return nil
+	return s.states[st]
 }
 
 // inSlab returns where st lies in a slab, or nil where none has it. The caller holds calls.
@@ -250,13 +247,10 @@ func (s *Store) Free(states ...*graph.State) error {
 	for _, st := range all {
 		s.core.freeState(s.states[st])
 		delete(s.states, st)
-		s.slabs = slices.DeleteFunc(s.slabs, func(b slab) bool {
-			if found := st.Parts != nil && b.like(st); !found {
-				return false
-			}
-			s.core.freeBuffer(b.buffer)
-			return true
-		})
+		if i := s.slab(st); i >= 0 {
+			s.core.freeBuffer(s.slabs[i].buffer)
+			s.slabs = slices.Delete(s.slabs, i, i+1)
+		}
 	}
 	return nil
 }

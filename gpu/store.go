@@ -209,8 +209,12 @@ func (s *Store) demand(p *graph.Program, pool []*buffer) (sizes []int64, picked 
 		sizes = append(sizes, in.Bytes())
 	}
 	picked, missing = pick(pool, sizes)
+	var parts []*graph.State
 	for _, st := range p.States {
-		if s.locate(st) == nil && s.inSlab(st) == nil && !slices.ContainsFunc(p.States, func(o *graph.State) bool { return slices.Contains(o.Parts, st) }) {
+		parts = append(parts, st.Parts...)
+	}
+	for _, st := range p.States {
+		if s.locate(st) == nil && s.inSlab(st) == nil && !slices.Contains(parts, st) {
 			missing += s.core.stateBytes(st)
 		}
 	}

@@ -78,7 +78,7 @@ func (g *Graph) joined(nodes []*Node, outs []Tensor) map[Tensor]place {
 	}
 	all := map[Tensor]place{}
 	for _, n := range nodes {
-		if n.Op != joinOp || g.Guard > 0 {
+		if n.Op != joinOp || g.Guard > 0 || len(n.Out[0].chunks(g.maxBinding())) > 1 {
 			continue
 		}
 		for i, t := range n.In {

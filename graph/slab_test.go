@@ -47,6 +47,11 @@ func TestSlabsThatCannotHoldTheirParts(t *testing.T) {
 	_, err := g.Build(g.Join(slabOf(a), g.Fill(1, 5)))
 	require.ErrorContains(t, err, "f32[5] as a f32[4]")
 	g = New()
+	g.MaxBinding = 256
+	var size *SizeError
+	_, err = g.Build(g.Join(slabOf(a, four("b")), g.Fill(1, 4), g.Fill(1, 4)))
+	require.ErrorAs(t, err, &size)
+	g = New()
 	_, err = g.Build(g.Join(slabOf(a)))
 	require.ErrorContains(t, err, "0 tensors, slab holds 1")
 }

@@ -117,6 +117,9 @@ func (s *State) shares(other *State) bool {
 
 // checkInto refuses outputs that cannot be new values of the States they go into.
 func (n *Node) checkInto(out []Spec) error {
+	if len(out) < len(n.into) {
+		return fmt.Errorf("%d new values for %d states", len(out), len(n.into))
+	}
 	for i, s := range n.into {
 		if s == nil {
 			return errors.New("nil state")

@@ -12,7 +12,7 @@ import (
 	"github.com/clip-wgpu/clip-wgpu/graph"
 )
 
-// A step of ViT-B-32 updates its 302 parameters, with their moments, by ten
+// A step of ViT-B-32 updates its 302 parameters, with their moments, by 16
 // dispatches and copies two tensors: the clamped scale, and one gradient of which
 // another is a part.
 func TestStepOfViTB32(t *testing.T) {
@@ -30,7 +30,7 @@ func TestStepOfViTB32(t *testing.T) {
 		count[s.Op]++
 	}
 	assert.Equal(t, len(trainer.slabs), count["update"])
-	assert.LessOrEqual(t, count["update"], 10)
+	assert.LessOrEqual(t, count["update"], 16)
 	assert.Equal(t, 1, count["assign"])
 	assert.Equal(t, 1, count["join"])
 	trained := 0
@@ -43,5 +43,5 @@ func TestStepOfViTB32(t *testing.T) {
 	assert.Equal(t, 302, trained)
 	// What is alive at once is little more than all gradients, 605 MB, and what the
 	// image tower's backward pass needs beside those of the text tower.
-	assert.Less(t, p.ArenaBytes(), int64(830<<20))
+	assert.Less(t, p.ArenaBytes(), int64(820e6))
 }

@@ -30,11 +30,17 @@ type zeros struct{}
 
 func (zeros) ReadF32(dst []float32, _ int) error { clear(dst); return nil }
 
-// slabBytes is how long slabs are: few dispatches, and short enough that the memory
-// of a slab's gradients, which is taken when the first of them is made, does not wait
-// long for the others. ViT-B-32 at batch 8 needs 826 MB of activations with this,
-// 961 MB with slabs twice as long, 805 MB with slabs half as long.
-const slabBytes = 64 << 20
+// slabBytes is how long a model's slabs should be: few dispatches, but the memory of
+// a slab's gradients is taken when the first of them is made. ViT-B-32 at batch 8
+// needs 806 MB of activations with slabs of a sixteenth, as much as with no slabs,
+// and 961 MB with the longest.
+func (m *model) slabBytes() int64 {
+	bytes := int64(0)
+	for _, p := range m.stored {
+		bytes += p.Bytes()
+	}
+	return min(max(bytes/16, 4<<20), m.Device().Info().MaxBindingBytes)
+}
 
 // slabs distributes a model's parameters over slabs of at most limit bytes. One that
 // is longer has a slab to itself.

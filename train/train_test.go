@@ -26,12 +26,17 @@ const recordings = "../tests/testdata/oracle"
 
 func open(t *testing.T) *clip.Model {
 	t.Helper()
+	return openOn(t, gpu.Options{DefaultLimits: true})
+}
+
+func openOn(t *testing.T, o gpu.Options) *clip.Model {
+	t.Helper()
 	data, err := os.ReadFile(filepath.Join(recordings, "train_vit/config.json"))
 	require.NoError(t, err)
 	cfg, _, err := models.Parse(data)
 	require.NoError(t, err)
 	m, err := clip.Load(t.Context(), filepath.Join(recordings, "vit_openai_tiny/model.safetensors"),
-		clip.WithConfig(cfg), clip.WithGPU(gpu.Options{DefaultLimits: true}))
+		clip.WithConfig(cfg), clip.WithGPU(o))
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, m.Close()) })
 	return m

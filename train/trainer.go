@@ -80,7 +80,7 @@ func New(m Model, c Config) (*Trainer, error) {
 	}
 	rule := c.Optimizer.Rule()
 	return &Trainer{
-		model: x, cfg: c, rule: rule, slabs: x.slabs(rule, min(slabBytes, m.Device().Info().MaxBindingBytes)),
+		model: x, cfg: c, rule: rule, slabs: x.slabs(rule, x.slabBytes()),
 		turn: await.NewLock(), programs: map[[2]int]*program{},
 	}, nil
 }

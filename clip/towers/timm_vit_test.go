@@ -45,7 +45,7 @@ func TestTimmConfigs(t *testing.T) {
 		{pe, `{"timm_pool": "token"}`, `{"use_rot_pos_emb": false}`, ""},
 
 		{"vit_tiny_patch16", `{}`, `{}`, `timm_model_name "vit_tiny_patch16" is not supported`},
-		{"vit_base_mci_224", `{}`, `{}`, `timm_model_name "vit_base_mci_224" is not supported`},
+		{"vit_base_mci_300", `{}`, `{}`, `timm_model_name "vit_base_mci_300" is not supported`},
 		{plain, `{"timm_model_kwargs": [1]}`, `{}`, "vision_cfg.timm_model_kwargs is \"[1]\", want a JSON object"},
 		{plain, `{}`, `{"qk_norm": true}`, "timm_model_kwargs.qk_norm of vit_tiny_patch16_224 is not supported"},
 		{plain, `{}`, `{"num_reg_tokens": 4}`, "timm_model_kwargs.num_reg_tokens"},
@@ -92,7 +92,7 @@ func TestTimmConfigs(t *testing.T) {
 // Every model of the table is one that can be built, and a saved config is the
 // model's again.
 func TestTimmModels(t *testing.T) {
-	require.Len(t, timm.Models, 138)
+	require.Len(t, timm.Models, 139)
 	for name := range timm.Models {
 		pool := ""
 		v := config.DefaultVisionConfig()
