@@ -81,10 +81,22 @@ func (l *LayerScale) Forward(g *graph.Graph, x graph.Tensor) graph.Tensor {
 // Embedding is a table of rows looked up by id.
 type Embedding struct {
 	Weight *graph.Param `w:"weight"` // [rows, width]
+
+	padding *int // the row that no gradient reaches; nil for none
+}
+
+// NewPaddedEmbedding returns a table from N(0, std²) whose row padding starts as
+// zeros and is not trained (padding_idx of torch's nn.Embedding).
+func NewPaddedEmbedding(rows, width int, std float64, padding int) *Embedding {
+	init := Normal(std).withZeros(padding*width, (padding+1)*width)
+	return &Embedding{NewParam(init, rows, width), &padding}
 }
 
 // Forward maps ids [...] in i32 to [..., width].
 func (e *Embedding) Forward(g *graph.Graph, ids graph.Tensor) graph.Tensor {
+	if e.padding != nil {
+		return ops.GatherPadded(g, g.Param(e.Weight), ids, *e.padding)
+	}
 	return ops.Gather(g, g.Param(e.Weight), ids)
 }
 
