@@ -85,13 +85,13 @@ func TestMatMul(t *testing.T) {
 	runOpCases(t, cases)
 }
 
-// attentionCase is one shape of Attention: masks 0 (none), 1 or one an item, each of
-// a row a query or, with keys, of one for all.
+// attentionCase is one shape of Attention: mask rows 0 (none), 1 or the batch; with
+// keys, one mask for all queries.
 type attentionCase struct {
 	name                       string
 	batch, heads, lq, lk, d, v int
 	causal                     bool
-	masks                      int
+	maskRows                   int
 	keys                       bool
 	mask                       func(i int) float64
 }
@@ -119,17 +119,17 @@ func attentionCases() (cases []opCase) {
 		{name: "causal, 65 tokens", batch: 2, heads: 3, lq: 65, lk: 65, d: 4, v: 4, causal: true},
 		{name: "few queries, other value width", batch: 2, heads: 2, lq: 3, lk: 63, d: 5, v: 9},
 		{name: "many queries, few keys", batch: 2, heads: 2, lq: 63, lk: 3, d: 5, v: 9},
-		{name: "mask shared by the batch", batch: 2, heads: 2, lq: 5, lk: 7, d: 4, v: 4, masks: 1},
-		{name: "mask of each, causal", batch: 2, heads: 2, lq: 5, lk: 5, d: 4, v: 4, masks: 2, causal: true},
-		{name: "mask of each, of keys", batch: 3, heads: 2, lq: 5, lk: 7, d: 4, v: 4, masks: 3, keys: true},
-		{name: "mask of keys, shared", batch: 2, heads: 2, lq: 5, lk: 7, d: 4, v: 4, masks: 1, keys: true},
-		{name: "masks but one hidden", batch: 2, heads: 2, lq: 5, lk: 7, d: 4, v: 4, masks: 2, mask: func(i int) float64 {
+		{name: "mask shared by the batch", batch: 2, heads: 2, lq: 5, lk: 7, d: 4, v: 4, maskRows: 1},
+		{name: "mask of each, causal", batch: 2, heads: 2, lq: 5, lk: 5, d: 4, v: 4, maskRows: 2, causal: true},
+		{name: "mask of each, of keys", batch: 3, heads: 2, lq: 5, lk: 7, d: 4, v: 4, maskRows: 3, keys: true},
+		{name: "mask of keys, shared", batch: 2, heads: 2, lq: 5, lk: 7, d: 4, v: 4, maskRows: 1, keys: true},
+		{name: "masks but one hidden", batch: 2, heads: 2, lq: 5, lk: 7, d: 4, v: 4, maskRows: 2, mask: func(i int) float64 {
 			if i%7 == i/7%7 {
 				return 0
 			}
 			return math.Inf(-1)
 		}},
-		{name: "a query that sees nothing", batch: 1, heads: 2, lq: 3, lk: 7, d: 4, v: 4, masks: 1, mask: func(i int) float64 {
+		{name: "a query that sees nothing", batch: 1, heads: 2, lq: 3, lk: 7, d: 4, v: 4, maskRows: 1, mask: func(i int) float64 {
 			if i/7 == 1 {
 				return math.Inf(-1)
 			}
@@ -147,8 +147,8 @@ func TestSelfAttention(t *testing.T) {
 	for _, c := range []attentionCase{
 		{name: "7 tokens", batch: 2, heads: 3, lq: 7, d: 5},
 		{name: "65 tokens, causal", batch: 2, heads: 2, lq: 65, d: 8, causal: true},
-		{name: "mask of each", batch: 2, heads: 2, lq: 5, d: 4, masks: 2},
-		{name: "mask of each, of keys", batch: 3, heads: 2, lq: 5, d: 4, masks: 3, keys: true, mask: func(i int) float64 {
+		{name: "mask of each", batch: 2, heads: 2, lq: 5, d: 4, maskRows: 2},
+		{name: "mask of each, of keys", batch: 3, heads: 2, lq: 5, d: 4, maskRows: 3, keys: true, mask: func(i int) float64 {
 			if i%5 > i/5 {
 				return -math.MaxFloat32
 			}
@@ -177,12 +177,12 @@ func (c attentionCase) row() opCase {
 		{name: "k", shape: graph.Shape{c.batch, c.lk, c.heads * c.d}},
 		{name: "v", shape: graph.Shape{c.batch, c.lk, c.heads * c.v}},
 	}
-	if c.masks > 0 {
+	if c.maskRows > 0 {
 		rows := c.lq
 		if c.keys {
 			rows = 1
 		}
-		inputs = append(inputs, opInput{name: "mask", shape: graph.Shape{c.masks, rows, c.lk}, gen: c.mask})
+		inputs = append(inputs, opInput{name: "mask", shape: graph.Shape{c.maskRows, rows, c.lk}, gen: c.mask})
 	}
 	return opCase{
 		name:   c.name,

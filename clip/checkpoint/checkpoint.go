@@ -250,7 +250,7 @@ func (c *files) tokenizer() (*tokenizer.Tokenizer, error) {
 		return nil, nil
 	}
 	if err == nil {
-		err = t.Fits(text.VocabSize)
+		err = t.Fits(towers.Vocabulary(&c.config))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.folder(), err)

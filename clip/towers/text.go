@@ -243,6 +243,9 @@ func (t *TextTransformer) pick(g *graph.Graph, x, rows graph.Tensor) graph.Tenso
 	return ops.Gather(g, g.Reshape(x, x.Dim(0)*x.Dim(1), x.Dim(2)), rows)
 }
 
+// BlockOptions implements Tower.
+func (t *TextTransformer) BlockOptions(o BlockOptions) (BlockOptions, error) { return o, nil }
+
 // Texts implements TextTower: ids are within the vocabulary.
 func (t *TextTransformer) Texts(rows [][]int32, full bool) (Batch, error) {
 	if err := checkRows(rows, t.ContextLength, t.VocabSize, full); err != nil || len(rows) == 0 {

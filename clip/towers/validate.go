@@ -159,6 +159,15 @@ func Dropouts(c *config.Config) []string {
 	return slices.Sorted(maps.Keys(rates))
 }
 
+// Vocabulary is the number of token ids that the text tower of c takes, where Check
+// has passed c.
+func Vocabulary(c *config.Config) int {
+	if f, ok := lastOf(c, Text); ok && f.Vocabulary != nil {
+		return f.Vocabulary(c)
+	}
+	return c.TextCfg.VocabSize
+}
+
 // Resize changes the image size of a config (open_clip's force_image_size).
 func Resize(c *config.Config, size config.Size) {
 	c.VisionCfg.ImageSize = size
