@@ -14,7 +14,7 @@ import (
 // roberta is transformers' RobertaModel and XLMRobertaModel, which differ in their
 // vocabularies alone.
 var roberta = hfFamily(Family{
-	Name: "RoBERTa", Recording: "hf_roberta_mean_mlp",
+	Name: "RoBERTa", Recording: "hf_roberta_quick",
 	NoDecay: []string{"transformer.embeddings.token_type_embeddings.weight", "transformer.embeddings.position_embeddings.weight"},
 }, readRoberta, "roberta", "xlm-roberta")
 
