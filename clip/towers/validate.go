@@ -81,6 +81,12 @@ func checkText(c *config.Config, f Family) error {
 	if err := f.Check(c); err != nil {
 		return err
 	}
+	if _, err := t.CheckTokenizer(); err != nil {
+		return err
+	}
+	if t.PoolType == "eos" && t.EosID == nil { // asked of all towers, also of those that do not read it
+		return fmt.Errorf("%w: text_cfg.pool_type eos wants text_cfg.eos_id", config.ErrConfig)
+	}
 	return check.InRange("text_cfg.context_length", t.ContextLength, 1, check.MaxSide)
 }
 
@@ -159,11 +165,15 @@ func Dropouts(c *config.Config) []string {
 	return slices.Sorted(maps.Keys(rates))
 }
 
-// Vocabulary is the number of token ids that the text tower of c takes, where Check
-// has passed c.
+// Vocabulary is the number of token ids that the text tower of c takes, 0 where that
+// is not known because the tower cannot be built.
 func Vocabulary(c *config.Config) int {
-	if f, ok := lastOf(c, Text); ok && f.Vocabulary != nil {
+	f, _ := lastOf(c, Text) // takes all configs
+	switch {
+	case f.Vocabulary != nil:
 		return f.Vocabulary(c)
+	case hfModelName(c) != "":
+		return 0
 	}
 	return c.TextCfg.VocabSize
 }
