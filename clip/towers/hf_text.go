@@ -115,10 +115,10 @@ func hfActivation(key, name string) (ops.Function, error) {
 	return f, nil
 }
 
-// HFTextEncoder is open_clip's text tower over an encoder of transformers
+// hfTextEncoder is open_clip's HFTextEncoder, a text tower over an encoder of transformers
 // (hf_model.py): a pooler makes one vector of the encoder's tokens, and a projection
 // features of that.
-type HFTextEncoder struct {
+type hfTextEncoder struct {
 	Transformer hfEncoder      `w:"transformer"`
 	Proj        *layers.Linear `w:"proj"`   // hf_proj_type linear
 	Proj0       *layers.Linear `w:"proj.0"` // mlp and clap_mlp
@@ -148,11 +148,11 @@ func checkHFText(c *config.Config, m *hfModel) error {
 	return err
 }
 
-func newHFTextEncoder(c *config.Config, m hfModel) *HFTextEncoder {
+func newHFTextEncoder(c *config.Config, m hfModel) *hfTextEncoder {
 	t := &c.TextCfg
 	// Without a name of a pooler open_clip makes no pooling layer, even where its
 	// default is cls_pooler.
-	x := &HFTextEncoder{
+	x := &hfTextEncoder{
 		Transformer: m.encoder(config.Value(t.HFPoolerType) == "cls_pooler"),
 		model:       m, pooler: m.pooler, outputTokens: t.OutputTokens,
 	}
@@ -174,15 +174,15 @@ func newHFTextEncoder(c *config.Config, m hfModel) *HFTextEncoder {
 }
 
 // Depth implements Tower.
-func (t *HFTextEncoder) Depth() int { return t.model.layers }
+func (t *hfTextEncoder) Depth() int { return t.model.layers }
 
 // BlockOptions implements Tower: open_clip's class has no forward_intermediates.
-func (t *HFTextEncoder) BlockOptions(o BlockOptions) (BlockOptions, error) {
+func (t *hfTextEncoder) BlockOptions(o BlockOptions) (BlockOptions, error) {
 	return o, fmt.Errorf("%w: Hugging Face text towers have no intermediates", check.ErrInput)
 }
 
 // Record implements Tower.
-func (t *HFTextEncoder) Record(g *graph.Graph, batch, length, depth int) Recording {
+func (t *hfTextEncoder) Record(g *graph.Graph, batch, length, depth int) Recording {
 	in := t.declare(g, batch, length)
 	end := g.Scope("transformer")
 	hidden := t.Transformer.record(g, in.ids, layers.Mask{Additive: in.mask}, depth)
@@ -206,7 +206,7 @@ type hfInputs struct {
 }
 
 // declare declares what feed supplies.
-func (t *HFTextEncoder) declare(g *graph.Graph, batch, length int) hfInputs {
+func (t *hfTextEncoder) declare(g *graph.Graph, batch, length int) hfInputs {
 	in := hfInputs{
 		ids:  g.Input("text", graph.Shape{batch, length}, graph.I32),
 		mask: g.Input("mask", graph.Shape{batch, 1, length}, graph.F32),
@@ -218,7 +218,7 @@ func (t *HFTextEncoder) declare(g *graph.Graph, batch, length int) hfInputs {
 }
 
 // feed gives the values of the inputs for rows of equal length.
-func (t *HFTextEncoder) feed(rows [][]int32) map[string]any {
+func (t *hfTextEncoder) feed(rows [][]int32) map[string]any {
 	var mask, shares []float32
 	for _, row := range rows {
 		share := 1 / float32(t.tokensOf(row))
@@ -239,7 +239,7 @@ func (t *HFTextEncoder) feed(rows [][]int32) map[string]any {
 }
 
 // pool makes [batch, width] of the hidden states and of what the encoder pools itself.
-func (t *HFTextEncoder) pool(g *graph.Graph, in hfInputs, hidden, own graph.Tensor) graph.Tensor {
+func (t *hfTextEncoder) pool(g *graph.Graph, in hfInputs, hidden, own graph.Tensor) graph.Tensor {
 	switch width := hidden.Dim(2); t.pooler {
 	case "mean_pooler":
 		return g.Reshape(ops.MatMul(g, in.shares, hidden, false, false), hidden.Dim(0), width)
@@ -261,7 +261,7 @@ func firstToken(g *graph.Graph, x graph.Tensor) graph.Tensor {
 	return g.Reshape(x, x.Dim(0), x.Dim(2))
 }
 
-func (t *HFTextEncoder) project(g *graph.Graph, x graph.Tensor) graph.Tensor {
+func (t *hfTextEncoder) project(g *graph.Graph, x graph.Tensor) graph.Tensor {
 	switch {
 	case t.Proj != nil:
 		return t.Proj.Forward(g, x)
@@ -274,7 +274,7 @@ func (t *HFTextEncoder) project(g *graph.Graph, x graph.Tensor) graph.Tensor {
 }
 
 // tokens are the hidden states, but for the one that cls_pooler takes.
-func (t *HFTextEncoder) tokens(g *graph.Graph, hidden graph.Tensor) graph.Tensor {
+func (t *hfTextEncoder) tokens(g *graph.Graph, hidden graph.Tensor) graph.Tensor {
 	if length := hidden.Dim(1); t.pooler == "cls_pooler" && length > 1 {
 		return ops.Split(g, hidden, 1, 1, length-1)[1]
 	}
@@ -283,7 +283,7 @@ func (t *HFTextEncoder) tokens(g *graph.Graph, hidden graph.Tensor) graph.Tensor
 
 // Texts implements TextTower. Rows may have any length that the encoder takes, as
 // in CustomTextCLIP. Some poolers want a token that is not padding.
-func (t *HFTextEncoder) Texts(rows [][]int32, _ bool) (Batch, error) {
+func (t *hfTextEncoder) Texts(rows [][]int32, _ bool) (Batch, error) {
 	if err := checkRows(rows, check.MaxSide, t.model.vocabulary, false); err != nil || len(rows) == 0 {
 		return Batch{}, err
 	}
@@ -303,7 +303,7 @@ func (t *HFTextEncoder) Texts(rows [][]int32, _ bool) (Batch, error) {
 }
 
 // tokensOf counts those of a row that are no padding.
-func (t *HFTextEncoder) tokensOf(row []int32) (n int) {
+func (t *hfTextEncoder) tokensOf(row []int32) (n int) {
 	for _, id := range row {
 		if int(id) != t.model.padding {
 			n++
@@ -313,7 +313,7 @@ func (t *HFTextEncoder) tokensOf(row []int32) (n int) {
 }
 
 // Adapt drops the positions' numbers, which older versions of transformers stored.
-func (t *HFTextEncoder) Adapt(m weights.Map, _ *config.Config) error {
+func (t *hfTextEncoder) Adapt(m weights.Map, _ *config.Config) error {
 	delete(m, "text.transformer.embeddings.position_ids")
 	return nil
 }

@@ -3,6 +3,7 @@ package towers
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/config"
 	"github.com/clip-wgpu/clip-wgpu/clip/internal/check"
@@ -129,32 +130,31 @@ func newRoberta(c *robertaConfig, activation ops.Function, pooling bool) *robert
 	return r
 }
 
-// place counts the tokens of a row from the id of padding on, at whose own place all
-// padding stands (create_position_ids_from_input_ids). It returns the last place.
-func (r *robertaModel) place(row []int32, set func(i, place int)) (last int) {
-	last = r.padding
+// places are the positions of a row: that of padding is its id, from which on the
+// others are counted (create_position_ids_from_input_ids).
+func (r *robertaModel) places(row []int32) []int32 {
+	places, last := make([]int32, len(row)), int32(r.padding)
 	for i, id := range row {
-		if int(id) == r.padding {
-			set(i, r.padding)
-			continue
+		places[i] = int32(r.padding)
+		if id != int32(r.padding) {
+			last++
+			places[i] = last
 		}
-		last++
-		set(i, last)
 	}
-	return last
+	return places
 }
 
 func (r *robertaModel) check(row []int32) error {
-	if last := r.place(row, func(int, int) {}); last >= r.positions {
+	if last := int(slices.Max(r.places(row))); last >= r.positions {
 		return fmt.Errorf("%d tokens without padding, want at most %d", last-r.padding, r.positions-r.padding-1)
 	}
 	return nil
 }
 
 func (r *robertaModel) feed(rows [][]int32, inputs map[string]any) {
-	positions := make([]int32, 0, len(rows)*len(rows[0]))
+	var positions []int32
 	for _, row := range rows {
-		r.place(row, func(_, place int) { positions = append(positions, int32(place)) })
+		positions = append(positions, r.places(row)...)
 	}
 	inputs["positions"] = positions
 }
@@ -169,14 +169,14 @@ func (r *robertaModel) record(g *graph.Graph, ids graph.Tensor, mask layers.Mask
 }
 
 func (r *robertaModel) embed(g *graph.Graph, ids graph.Tensor) graph.Tensor {
-	places := g.Input("positions", ids.Shape(), graph.I32)
+	positions := g.Input("positions", ids.Shape(), graph.I32)
 	x := g.Module("word_embeddings", func() graph.Tensor { return r.WordEmbeddings.Forward(g, ids) })
 	kind := g.Param(r.TokenTypeEmbeddings)
 	if n := kind.Dim(0); n > 1 {
 		kind = ops.Split(g, kind, 0, 1, n-1)[0]
 	}
 	x = ops.AddBroadcast(g, x, kind, 1)
-	x = g.Add(x, g.Module("position_embeddings", func() graph.Tensor { return r.PositionEmbeddings.Forward(g, places) }))
+	x = g.Add(x, g.Module("position_embeddings", func() graph.Tensor { return r.PositionEmbeddings.Forward(g, positions) }))
 	return g.Module("LayerNorm", func() graph.Tensor { return r.LayerNorm.Forward(g, x) })
 }
 

@@ -35,7 +35,8 @@ type Tower interface {
 type Recording struct {
 	// Outputs records what follows from the last block.
 	Outputs func() Outputs
-	// Block records the output of block i, through the tower's final norm with normalize.
+	// Block records the output of block i, through the tower's final norm with
+	// normalize. It is nil where BlockOptions refuses all.
 	Block func(i int, normalize bool) Block
 }
 
