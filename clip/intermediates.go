@@ -192,7 +192,10 @@ func (m *Model) textIntermediates(ctx context.Context, texts [][]int32, o Interm
 	if f := o.TextOutputFmt; custom && f != "" && f != "NLC" {
 		return fmt.Errorf("%w: text output format %q must be NLC", ErrInput, f)
 	}
-	bo := towers.BlockOptions{StopEarly: o.StopEarly && custom, Normalize: o.NormalizeIntermediates}
+	bo, err := m.towers.Text.BlockOptions(towers.BlockOptions{StopEarly: o.StopEarly && custom, Normalize: o.NormalizeIntermediates})
+	if err != nil {
+		return err
+	}
 	items, err := m.towers.Texts(texts)
 	if err != nil {
 		return err

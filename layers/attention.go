@@ -49,7 +49,7 @@ func NewAttention(width, heads, contextWidth int) *Attention {
 }
 
 // Mask says which keys a query sees: Causal, those up to its own position; and
-// what Additive [batch or 1, queries, keys] adds to the logits, where given.
+// what Additive [batch or 1, queries or 1, keys] adds to the logits, where given.
 type Mask struct {
 	Causal   bool
 	Additive graph.Tensor

@@ -12,9 +12,10 @@ import (
 // Source whose element i depends only on the seed, the parameter's name and i,
 // so that random weights stream like a checkpoint's.
 type Init struct {
-	dist  distribution
-	scale float64
-	key   uint64
+	dist       distribution
+	scale      float64
+	key        uint64
+	zero, ends uint64 // the elements that are zero, of which the second is the first behind them
 }
 
 type distribution uint8
@@ -27,17 +28,23 @@ const (
 )
 
 // Constant initialises every element to v.
-func Constant(v float64) Init { return Init{constant, v, 0} }
+func Constant(v float64) Init { return Init{dist: constant, scale: v} }
 
 // Uniform initialises uniformly on [-bound, bound].
-func Uniform(bound float64) Init { return Init{uniform, bound, 0} }
+func Uniform(bound float64) Init { return Init{dist: uniform, scale: bound} }
 
 // Normal initialises from N(0, std²).
-func Normal(std float64) Init { return Init{normal, std, 0} }
+func Normal(std float64) Init { return Init{dist: normal, scale: std} }
 
 // TruncatedNormal initialises from N(0, std²) with what lies beyond two standard
 // deviations drawn again (timm's trunc_normal_tf_).
-func TruncatedNormal(std float64) Init { return Init{truncated, std, 0} }
+func TruncatedNormal(std float64) Init { return Init{dist: truncated, scale: std} }
+
+// withZeros is i, but that elements lo to hi are zero.
+func (i Init) withZeros(lo, hi int) Init {
+	i.zero, i.ends = uint64(lo), uint64(hi)
+	return i
+}
 
 // kaimingUniform is torch's default for Linear and Conv2d, weight and bias:
 // kaiming_uniform_ with a = √5, which is U(±1/√fanIn).
@@ -65,6 +72,9 @@ func (i Init) ReadF32(dst []float32, offset int) error {
 }
 
 func (i Init) at(n uint64) float64 {
+	if n >= i.zero && n < i.ends {
+		return 0
+	}
 	switch i.dist {
 	case uniform:
 		return i.scale * (2*unit(i.key, n) - 1)

@@ -81,15 +81,28 @@ func (l *LayerScale) Forward(g *graph.Graph, x graph.Tensor) graph.Tensor {
 // Embedding is a table of rows looked up by id.
 type Embedding struct {
 	Weight *Weight `w:"weight"` // [rows, width]
+
+	padding *int // the row that no gradient reaches; nil for none
 }
 
 // NewEmbedding returns a table [rows, width] that src initialises.
 func NewEmbedding(src graph.Source, rows, width int) *Embedding {
-	return &Embedding{&Weight{Param: NewParam(src, rows, width)}}
+	return &Embedding{Weight: &Weight{Param: NewParam(src, rows, width)}}
+}
+
+// NewPaddedEmbedding returns a table from N(0, std²) whose row padding starts as
+// zeros and is not trained (padding_idx of torch's nn.Embedding).
+func NewPaddedEmbedding(rows, width int, std float64, padding int) *Embedding {
+	e := NewEmbedding(Normal(std).withZeros(padding*width, (padding+1)*width), rows, width)
+	e.padding = &padding
+	return e
 }
 
 // Forward maps ids [...] in i32 to [..., width].
 func (e *Embedding) Forward(g *graph.Graph, ids graph.Tensor) graph.Tensor {
+	if e.padding != nil {
+		return e.Weight.LookupPadded(g, ids, *e.padding)
+	}
 	return e.Weight.Lookup(g, ids)
 }
 

@@ -83,6 +83,11 @@ func (w *Weight) Lookup(g *graph.Graph, ids graph.Tensor) graph.Tensor {
 	return w.adapt(g, ids, ops.Gather(g, g.Param(w.Param), ids), 0)
 }
 
+// LookupPadded is Lookup, but that no gradient flows into the row padding.
+func (w *Weight) LookupPadded(g *graph.Graph, ids graph.Tensor, padding int) graph.Tensor {
+	return w.adapt(g, ids, ops.GatherPadded(g, g.Param(w.Param), ids, padding), 0)
+}
+
 func (w *Weight) adapt(g *graph.Graph, x, y graph.Tensor, first int) graph.Tensor {
 	if w.Adapter == nil {
 		return y

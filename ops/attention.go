@@ -87,12 +87,14 @@ var attentionOp = &graph.Op{
 	Ref: refAttention,
 }
 
-// maskRows is how many rows the mask has, 0 without one.
-func (s attentionDims) maskRows(n *graph.Node) int {
-	if mask := n.In[3]; mask.Valid() {
-		return mask.Dim(0) * s.lq
+// maskRows is how many rows the mask has, 0 without one, and how many of them are
+// one item's.
+func maskRows(n *graph.Node) (all, item uint32) {
+	mask := n.In[3]
+	if !mask.Valid() {
+		return 0, 1
 	}
-	return 0
+	return uint32(mask.Dim(0) * mask.Dim(1)), uint32(mask.Dim(1))
 }
 
 // threePasses makes the scores, their softmax in place, and the values.
@@ -104,11 +106,12 @@ func threePasses(n *graph.Node, s attentionDims) []graph.Launch {
 	values.a, values.b, values.c = s.probs(), s.v(), s.y()
 	rows := s.b * s.h * s.lq
 	q, k, v := s.parts(graph.In)
+	maskRows, maskItem := maskRows(n)
 	return []graph.Launch{
 		scores.launch(q, k, graph.None(), graph.Out(1)),
 		{
 			Kernel: kernel("softmax"),
-			Params: []uint32{uint32(rows), uint32(s.lk), flag(true), flag(c.Causal), uint32(s.lq), uint32(s.h), uint32(s.maskRows(n))},
+			Params: []uint32{uint32(rows), uint32(s.lk), flag(true), flag(c.Causal), uint32(s.lq), uint32(s.h), maskRows, maskItem},
 			Args:   []graph.Arg{graph.None(), graph.In(3), graph.Out(1)},
 			Rows:   rows,
 		},
@@ -124,9 +127,10 @@ func onePass(n *graph.Node, s attentionDims) graph.Launch {
 		params = append(params, uint32(x.base), uint32(x.batch), uint32(x.head), uint32(x.row))
 	}
 	q, k, v := s.parts(graph.In)
+	maskRows, maskItem := maskRows(n)
 	return graph.Launch{
 		Kernel: shaders.Variant{File: "attention", Consts: map[string]any{"QUADS": graph.Ceil(max(s.d, s.dv), 4)}},
-		Params: append(params, bits(c.Scale), flag(c.Causal), uint32(s.maskRows(n))),
+		Params: append(params, bits(c.Scale), flag(c.Causal), maskRows, maskItem),
 		Args:   []graph.Arg{q, k, v, graph.In(3), graph.Out(0)},
 		Batch:  s.b * s.h,
 		Rows:   s.lq,
@@ -159,8 +163,9 @@ func inferAttention(n *graph.Node) ([]graph.Spec, error) {
 }
 
 func attentionOutputs(s attentionDims, mask graph.Tensor) ([]graph.Spec, error) {
-	if m := mask.Shape(); mask.Valid() && !slices.Equal(m, graph.Shape{s.b, s.lq, s.lk}) && !slices.Equal(m, graph.Shape{1, s.lq, s.lk}) {
-		return nil, fmt.Errorf("%d queries, %d keys, mask %v: want the mask [%d or 1, %d, %d]", s.lq, s.lk, mask.Spec(), s.b, s.lq, s.lk)
+	repeats := func(have, want int) bool { return have == want || have == 1 }
+	if m := mask.Shape(); mask.Valid() && !(len(m) == 3 && repeats(m[0], s.b) && repeats(m[1], s.lq) && m[2] == s.lk) {
+		return nil, fmt.Errorf("%d queries, %d keys, mask %v: want the mask [%d or 1, %d or 1, %d]", s.lq, s.lk, mask.Spec(), s.b, s.lq, s.lk)
 	}
 	return []graph.Spec{{Shape: graph.Shape{s.b, s.lq, s.h * s.dv}}, {Shape: graph.Shape{s.b, s.h, s.lq, s.lk}}}, nil
 }
@@ -177,6 +182,7 @@ func refAttention(n *graph.Node, in, out [][]float64) {
 	s, c := dimsOf(n), n.Attr.(AttentionConfig)
 	q, k, v := s.refParts(in)
 	y, probs := out[0], out[1]
+	_, maskItem := maskRows(n)
 	for i := range s.b * s.h * s.lq {
 		b, h, r := i/(s.h*s.lq), i/s.lq%s.h, i%s.lq
 		p := probs[i*s.lk : (i+1)*s.lk]
@@ -185,7 +191,8 @@ func refAttention(n *graph.Node, in, out [][]float64) {
 				p[j] += c.Scale * q[s.q().at(b, h, r, e)] * k[s.k().at(b, h, j, e)]
 			}
 			if mask := in[3]; mask != nil {
-				p[j] += mask[(b*s.lq+r)*s.lk%len(mask)+j]
+				row := b*int(maskItem) + r%int(maskItem)
+				p[j] += mask[row*s.lk%len(mask)+j]
 			}
 			if c.Causal && j > r {
 				p[j] = math.Inf(-1)
@@ -262,9 +269,9 @@ func refAttentionGrad(n *graph.Node, in, out [][]float64) {
 
 // Attention records softmax(q · kᵀ · Scale + mask) · v for every head: q
 // [batch, Lq, Heads·D], k [batch, Lk, Heads·D] and v [batch, Lk, Heads·Dv] give
-// [batch, Lq, Heads·Dv]. The optional mask, [batch, Lq, Lk] or [1, Lq, Lk] and
-// shared by the heads, is added to the scores and may hold −Inf; a query that
-// sees no key gives zeros. No gradient flows into the mask.
+// [batch, Lq, Heads·Dv]. The optional mask [batch or 1, Lq or 1, Lk], shared by
+// the heads, is added to the scores and may hold −Inf; a query that sees no key
+// gives zeros. No gradient flows into the mask.
 // (Vaswani et al., Attention Is All You Need, 2017, §3.2.)
 func Attention(g *graph.Graph, q, k, v, mask graph.Tensor, c AttentionConfig) graph.Tensor {
 	return g.Apply(attentionOp, c, q, k, v, mask)[0]

@@ -1,8 +1,8 @@
 // y[i,h,r,:] = Σ_j softmax_j(scale · q[i,h,r,:] · k[i,h,j,:] + mask[i,r,j]) v[i,h,j,:], in one pass over the keys
 // The softmax is accumulated online (Milakov & Gimelshein, 2018; Dao et al., 2022), so no scores are stored.
 // All four are strided: element (i, h, r, e) lies at base + i·batch + h·head + r·row + e. causal hides j > r.
-// mask, where mask_rows > 0, has a row a query, shared by the heads, and is repeated for all batches if it has no
-// more. A query that sees nothing above −3.4e38 gives zeros.
+// mask, where mask_rows > 0, has mask_lq rows a batch, one a query or one for all, shared by the heads, and is repeated
+// for all batches if it has no more. A query that sees nothing above −3.4e38 gives zeros.
 // One invocation makes one query's row, one workgroup WG queries of one head. Keys and values pass through workgroup
 // memory, KEYS at a time.
 //!use fold
@@ -12,7 +12,7 @@ struct Params {
     k_base: u32, k_batch: u32, k_head: u32, k_row: u32,
     v_base: u32, v_batch: u32, v_head: u32, v_row: u32,
     y_base: u32, y_batch: u32, y_head: u32, y_row: u32,
-    scale: f32, causal: u32, mask_rows: u32
+    scale: f32, causal: u32, mask_rows: u32, mask_lq: u32
 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> q: array<f32>;        // groups × [lq, d]
@@ -48,7 +48,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
     let v_at = p.v_base + i * p.v_batch + h * p.v_head;
     var mask_at = 0u;
     if p.mask_rows != 0u {
-        mask_at = (i * p.lq + row) % p.mask_rows * p.lk;
+        mask_at = (i * p.mask_lq + row % p.mask_lq) % p.mask_rows * p.lk;
     }
     var query: array<vec4<f32>, QUADS>;
     for (var e = 0u; e < QUADS; e++) {

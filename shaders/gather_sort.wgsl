@@ -1,15 +1,19 @@
 // pairs[k] = (id_r, r), in ascending order within every block of WG: k = the block's start + Σ_s [(id_s, s) < (id_r, r)]
-// The order is that of the ids and, of one id, that of the rows. Ids are clamped as in gather.
+// The order is that of the ids and, of one id, that of the rows. Ids are clamped as in gather; the id padding
+// becomes rows, which no table has.
 // One invocation places one of the n pairs, one workgroup a block.
 //!use fold
-struct Params { n: u32, rows: u32 }
+struct Params { n: u32, rows: u32, padding: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> id: array<i32>;                 // [n]
 @group(0) @binding(2) var<storage, read_write> pairs: array<vec2<u32>>;  // [n]
 
 const WG = 64u;
 
-fn row(r: u32) -> u32 { return u32(clamp(id[r], 0, i32(p.rows) - 1)); }
+fn row(r: u32) -> u32 {
+    let near = u32(clamp(id[r], 0, i32(p.rows) - 1));
+    return select(near, p.rows, near == p.padding);
+}
 
 //!tile WG
 @compute @workgroup_size(WG)

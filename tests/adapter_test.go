@@ -229,7 +229,7 @@ func TestAdaptersAreTrained(t *testing.T) {
 
 // Whoever applies a parameter without layers.Weight leaves its adapter out.
 func TestWeightsAreAppliedInOnePlace(t *testing.T) {
-	products := map[string]bool{"Linear": true, "LinearRows": true, "Project": true, "Conv2D": true, "MatMul": true, "Gather": true}
+	products := map[string]bool{"Linear": true, "LinearRows": true, "Project": true, "Conv2D": true, "MatMul": true, "Gather": true, "GatherPadded": true}
 	for _, folder := range []string{"layers", "clip", "clip/towers", "train"} {
 		files, err := filepath.Glob(filepath.Join("..", folder, "*.go"))
 		require.NoError(t, err)
@@ -247,7 +247,7 @@ func TestWeightsAreAppliedInOnePlace(t *testing.T) {
 					return true
 				}
 				if op, ok := call.Fun.(*ast.SelectorExpr); ok && products[op.Sel.Name] && fmt.Sprint(op.X) == "ops" {
-					activations := op.Sel.Name == "MatMul" || op.Sel.Name == "Gather"
+					activations := slices.Contains([]string{"MatMul", "Gather", "GatherPadded"}, op.Sel.Name)
 					assert.True(t, activations && !readsParam(call), "%v: ops.%s is for layers.Weight", set.Position(call.Pos()), op.Sel.Name)
 				}
 				return true

@@ -85,12 +85,14 @@ func TestMatMul(t *testing.T) {
 	runOpCases(t, cases)
 }
 
-// attentionCase is one shape of Attention: mask rows 0 (none), 1 or the batch.
+// attentionCase is one shape of Attention: mask rows 0 (none), 1 or the batch; with
+// keys, one mask for all queries.
 type attentionCase struct {
 	name                       string
 	batch, heads, lq, lk, d, v int
 	causal                     bool
 	maskRows                   int
+	keys                       bool
 	mask                       func(i int) float64
 }
 
@@ -119,6 +121,8 @@ func attentionCases() (cases []opCase) {
 		{name: "many queries, few keys", batch: 2, heads: 2, lq: 63, lk: 3, d: 5, v: 9},
 		{name: "mask shared by the batch", batch: 2, heads: 2, lq: 5, lk: 7, d: 4, v: 4, maskRows: 1},
 		{name: "mask of each, causal", batch: 2, heads: 2, lq: 5, lk: 5, d: 4, v: 4, maskRows: 2, causal: true},
+		{name: "mask of each, of keys", batch: 3, heads: 2, lq: 5, lk: 7, d: 4, v: 4, maskRows: 3, keys: true},
+		{name: "mask of keys, shared", batch: 2, heads: 2, lq: 5, lk: 7, d: 4, v: 4, maskRows: 1, keys: true},
 		{name: "masks but one hidden", batch: 2, heads: 2, lq: 5, lk: 7, d: 4, v: 4, maskRows: 2, mask: func(i int) float64 {
 			if i%7 == i/7%7 {
 				return 0
@@ -144,6 +148,12 @@ func TestSelfAttention(t *testing.T) {
 		{name: "7 tokens", batch: 2, heads: 3, lq: 7, d: 5},
 		{name: "65 tokens, causal", batch: 2, heads: 2, lq: 65, d: 8, causal: true},
 		{name: "mask of each", batch: 2, heads: 2, lq: 5, d: 4, maskRows: 2},
+		{name: "mask of each, of keys", batch: 3, heads: 2, lq: 5, d: 4, maskRows: 3, keys: true, mask: func(i int) float64 {
+			if i%5 > i/5 {
+				return -math.MaxFloat32
+			}
+			return 0
+		}},
 	} {
 		c.lk, c.v = c.lq, c.d
 		row := c.row()
@@ -168,7 +178,11 @@ func (c attentionCase) row() opCase {
 		{name: "v", shape: graph.Shape{c.batch, c.lk, c.heads * c.v}},
 	}
 	if c.maskRows > 0 {
-		inputs = append(inputs, opInput{name: "mask", shape: graph.Shape{c.maskRows, c.lq, c.lk}, gen: c.mask})
+		rows := c.lq
+		if c.keys {
+			rows = 1
+		}
+		inputs = append(inputs, opInput{name: "mask", shape: graph.Shape{c.maskRows, rows, c.lk}, gen: c.mask})
 	}
 	return opCase{
 		name:   c.name,

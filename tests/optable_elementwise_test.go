@@ -178,6 +178,27 @@ func TestSums(t *testing.T) {
 	})
 }
 
+func TestMaxAxis(t *testing.T) {
+	max := func(axis int) func(*graph.Graph, tensors) []graph.Tensor {
+		return one(func(g *graph.Graph, in tensors) graph.Tensor { return ops.MaxAxis(g, in["x"], axis) })
+	}
+	runOpCases(t, []opCase{
+		{name: "of tokens", tol: tolMove, build: max(1), inputs: []opInput{param("x", 2, 49, 65)}},
+		{name: "first axis", tol: tolMove, build: max(0), inputs: []opInput{param("x", 7, 63)}},
+		{name: "last axis", tol: tolMove, build: max(-1), inputs: []opInput{param("x", 65, 9)}},
+		{name: "axis of one", tol: tolMove, build: max(1), inputs: []opInput{param("x", 5, 1, 3)}},
+		{name: "equal ones", tol: tolMove, kink: true, build: max(1),
+			inputs: []opInput{{name: "x", shape: graph.Shape{3, 5, 7}, gen: func(i int) float64 { return float64(i * i % 3) }}}},
+		{name: "all but one hidden", tol: tolMove, build: max(1),
+			inputs: []opInput{{name: "x", shape: graph.Shape{2, 5, 3}, gen: func(i int) float64 {
+				if i/3%5 == i%3 {
+					return -float64(i)
+				}
+				return -math.MaxFloat32
+			}}}},
+	})
+}
+
 func TestExpand(t *testing.T) {
 	var cases []opCase
 	for _, n := range []int{1, 7, 65} {
@@ -202,6 +223,22 @@ func TestGather(t *testing.T) {
 			return []float64{-1, 5, 0, 4, math.MinInt32, 1 << 30, 2, -7, 2}[i]
 		})},
 	})
+}
+
+// The row of padding is read like any other. The table's gradient there is zero,
+// which its finite differences are not.
+func TestGatherPadded(t *testing.T) {
+	var cases []opCase
+	for name, padding := range map[string]int{"first row": 0, "middle row": 3, "last row": 6} {
+		cases = append(cases, opCase{
+			name: name, tol: tolSum, kink: true,
+			inputs: []opInput{param("table", 7, 65), {name: "ids", shape: graph.Shape{3, 197}, ints: 7}},
+			build: one(func(g *graph.Graph, in tensors) graph.Tensor {
+				return ops.GatherPadded(g, in["table"], in["ids"], padding)
+			}),
+		})
+	}
+	runOpCases(t, cases)
 }
 
 func TestAddPrefix(t *testing.T) {

@@ -249,8 +249,8 @@ func (c *files) tokenizer() (*tokenizer.Tokenizer, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	if err == nil {
-		err = t.Fits(text.VocabSize)
+	if vocabulary := towers.Vocabulary(&c.config); err == nil && vocabulary > 0 {
+		err = t.Fits(vocabulary)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.folder(), err)

@@ -238,6 +238,9 @@ func openCLIPConfigOf(c config.Config, pp preprocess.Config) ([]byte, error) {
 		model["vision_cfg"] = without(fields(c.VisionCfg), fields(config.DefaultVisionConfig()), "image_size")
 	}
 	model["text_cfg"] = without(fields(c.TextCfg), fields(config.DefaultTextConfig()), "context_length", "vocab_size", "width", "heads", "layers")
+	if config.Value(c.TextCfg.HFModelName) != "" {
+		model["text_cfg"] = without(fields(c.TextCfg), fields(config.DefaultTextConfig()), "context_length")
+	}
 	prep := without(fields(pp), fields(preprocess.DefaultConfig()), "mean", "std", "interpolation", "resize_mode")
 	delete(prep, "size") // the model's
 	data, err := json.MarshalIndent(map[string]any{"model_cfg": model, "preprocess_cfg": prep}, "", "  ")

@@ -96,8 +96,12 @@ func (o *Options) find(ctx context.Context, source string) (origin, error) {
 		o.Config = &tagged
 	}
 	pp := pretrained.Preprocess()
+	from := origin{name: source, preprocess: &pp}
+	if quick := pretrained.QuickGELU; tagged.QuickGELU && (quick == nil || !*quick) {
+		from.warnings = append(from.warnings, fmt.Sprintf("quick_gelu is on, as in the config of %s, though tag %s does not say so", entry.Name, tag))
+	}
 	repo, file := pretrained.Repository()
-	return o.download(ctx, repo, file, origin{name: source, preprocess: &pp}, &tagged)
+	return o.download(ctx, repo, file, from, &tagged)
 }
 
 // isHere reports whether a source is the embedded model, or a path at which there

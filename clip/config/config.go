@@ -94,11 +94,11 @@ type TextConfig struct {
 	NormKwargs       *NormKwargs     `json:"norm_kwargs,omitempty"`
 	BlockConfig                      // the custom block's options
 
-	HFModelName       *string         `json:"hf_model_name,omitempty"` // Hugging Face towers; not supported
-	HFModelPretrained *bool           `json:"hf_model_pretrained,omitempty"`
-	HFProjType        *string         `json:"hf_proj_type,omitempty"`
-	HFPoolerType      *string         `json:"hf_pooler_type,omitempty"`
-	HFModelConfig     json.RawMessage `json:"hf_model_config,omitempty"`
+	HFModelName       *string         `json:"hf_model_name,omitempty"`       // an encoder of Hugging Face's transformers; what follows is its
+	HFModelPretrained *bool           `json:"hf_model_pretrained,omitempty"` // ignored: the encoder's own weights are not read
+	HFProjType        *string         `json:"hf_proj_type"`                  // linear, mlp or clap_mlp; nil: none
+	HFPoolerType      *string         `json:"hf_pooler_type"`                // mean_, max_, cls_ or cls_last_hidden_state_pooler; nil: the encoder's own
+	HFModelConfig     json.RawMessage `json:"hf_model_config,omitempty"`     // over the encoder's published config.json
 
 	ModernText
 }
@@ -166,9 +166,10 @@ func DefaultVisionConfig() VisionConfig {
 
 // DefaultTextConfig returns open_clip's defaults.
 func DefaultTextConfig() TextConfig {
+	proj, pooler := "mlp", "mean_pooler"
 	return TextConfig{
 		TextArch: "clip", ContextLength: 77, VocabSize: 49408, Width: 512, Heads: 8, Layers: 12, MLPRatio: 4,
-		PoolType: "argmax", ProjType: "linear",
+		PoolType: "argmax", ProjType: "linear", HFProjType: &proj, HFPoolerType: &pooler,
 	}
 }
 

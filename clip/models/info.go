@@ -26,6 +26,10 @@ func Parse(data []byte) (c config.Config, preprocessCfg json.RawMessage, err err
 // not supported.
 func Check(c *config.Config) error { return towers.Check(c) }
 
+// Vocabulary is the number of token ids that the model takes which c describes, 0
+// where that is not known because it cannot be built.
+func Vocabulary(c *config.Config) int { return towers.Vocabulary(c) }
+
 // Info says which kind of model one of open_clip's is and whether it can be built.
 type Info struct {
 	Name       string                `json:"name"`

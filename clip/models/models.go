@@ -123,7 +123,7 @@ func (e Entry) Config() (config.Config, error) {
 
 // Tagged returns the configuration of the model with the weights that open_clip
 // has under a tag, and where these lie. Where the tag asks for QuickGELU the model
-// gets it, as it was trained so; the reverse is an error.
+// gets it, as it was trained so; a config that has it keeps it, as in open_clip.
 func (e Entry) Tagged(tag string) (config.Config, Pretrained, error) {
 	known, ok := lookUp(e.Pretrained, tag)
 	if !ok {
@@ -135,16 +135,14 @@ func (e Entry) Tagged(tag string) (config.Config, Pretrained, error) {
 	}
 	p := e.Pretrained[known]
 	c, err := e.Config()
-	switch {
-	case err != nil:
+	if err != nil {
 		return c, p, err
-	case c.QuickGELU && (p.QuickGELU == nil || !*p.QuickGELU):
-		repo, _ := p.Repository()
-		return c, p, fmt.Errorf("%w: model %s has quick_gelu and its tag %s does not; hf-hub:%s takes the config beside the weights", config.ErrConfig, e.Name, known, repo)
 	}
-	c.QuickGELU = p.QuickGELU != nil && *p.QuickGELU
+	c.QuickGELU = c.QuickGELU || p.hasQuickGELU()
 	return c, p, Check(&c)
 }
+
+func (p Pretrained) hasQuickGELU() bool { return p.QuickGELU != nil && *p.QuickGELU }
 
 // Repository splits HFHub into the repository org/name and, where given, the
 // file of the weights in it.

@@ -7,14 +7,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/config"
-	"github.com/clip-wgpu/clip-wgpu/clip/internal/cliptest"
 	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
 	"github.com/clip-wgpu/clip-wgpu/clip/towers"
 )
@@ -47,7 +45,7 @@ func TestEveryNamedModelIsBuiltOrRefused(t *testing.T) {
 		require.NoError(t, err, name)
 	}
 	for name, asked := range map[string]string{
-		"EVA02-B-16": `"eva02_base_patch16_clip_224"`, "roberta-ViT-B-32": `"roberta-base"`, "coca_ViT-B-32": "multimodal_cfg",
+		"EVA02-B-16": `"eva02_base_patch16_clip_224"`, "mt5-base-ViT-B-32": `"google/mt5-base"`, "coca_ViT-B-32": "multimodal_cfg",
 		"moderntext-ViT-B-32-256": `"modern"`, "CLAP-HTSAT-tiny": "audio_cfg", "naflexgenlip_test": "genlip_cfg",
 		"naflexgenlap_test_1d": "genlap_cfg",
 	} {
@@ -67,7 +65,7 @@ func TestSupportedModelsHaveOpenCLIPsStateDict(t *testing.T) {
 		SHA256  string
 	}
 	require.NoError(t, json.Unmarshal(data, &digests))
-	require.Len(t, digests, 146)
+	require.Len(t, digests, 154)
 	list, err := List()
 	require.NoError(t, err)
 	for _, m := range list {
@@ -170,27 +168,29 @@ func TestTagged(t *testing.T) {
 }
 
 // No tag's weights are computed with another activation than they were trained with.
+// One model's config has QuickGELU and its tag does not say so: the config is right,
+// and open_clip keeps it, too.
 func TestTagsDecideQuickGELU(t *testing.T) {
 	list, err := List()
 	require.NoError(t, err)
-	tags, refused := 0, 0
+	tags, refused, unsaid := 0, 0, []string{}
 	for _, m := range list {
 		for tag, p := range m.Pretrained {
 			tags++
 			c, _, err := tagged(m.Name, tag)
-			if err != nil {
+			switch {
+			case err != nil:
 				refused++
-				continue
+			case c.QuickGELU && !p.hasQuickGELU():
+				unsaid = append(unsaid, m.Name+":"+tag)
+			default:
+				assert.Equal(t, p.hasQuickGELU(), c.QuickGELU, "%s:%s", m.Name, tag)
 			}
-			assert.Equal(t, p.QuickGELU != nil && *p.QuickGELU, c.QuickGELU, "%s:%s", m.Name, tag)
 		}
 	}
 	assert.Equal(t, 200, tags)
 	assert.Less(t, refused, tags)
-	entry := Entry{config: []byte(strings.Replace(cliptest.Tiny, "{", `{"quick_gelu": true, `, 1)), Pretrained: map[string]Pretrained{"tag": {HFHub: "org/name/"}}}
-	_, _, err = entry.Tagged("tag")
-	require.ErrorIs(t, err, config.ErrConfig)
-	assert.ErrorContains(t, err, "hf-hub:org/name")
+	assert.Equal(t, []string{"roberta-ViT-B-32:laion2b_s12b_b32k"}, unsaid)
 }
 
 func TestUnknownModelSuggestsItsNeighbours(t *testing.T) {

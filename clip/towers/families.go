@@ -22,7 +22,8 @@ var families = []Family{
 	planned("FastViT", Visual, timmNamed("fastvit"), timmName),
 	planned("modern text", Text, func(c *config.Config) bool { return c.TextCfg.TextArch != "clip" }, textArch),
 	planned("NaFlex", Visual, timmNamed("naflexvit"), timmName),
-	planned("Hugging Face text", Text, func(c *config.Config) bool { return hfModel(c) != "" }, func(c *config.Config) string { return fmt.Sprintf("hf_model_name %q", hfModel(c)) }),
+	planned("Hugging Face text", Text, func(c *config.Config) bool { return hfModelName(c) != "" }, func(c *config.Config) string { return fmt.Sprintf("hf_model_name %q", hfModelName(c)) }),
+	roberta,
 	planned("CoCa", Whole, func(c *config.Config) bool { return len(c.MultimodalCfg) > 0 }, func(*config.Config) string { return "multimodal_cfg (CoCa)" }),
 }
 
@@ -37,11 +38,17 @@ type Family struct {
 	Check     func(c *config.Config) error // what its own rules say of a config that it takes
 	Image     func(c *config.Config) ImageTower
 	Text      func(c *config.Config) TextTower
+	// CustomText tells that the towers are those of CustomTextCLIP, whatever the config says.
+	CustomText bool
+	// Vocabulary is the number of token ids of a text tower. Nil: text_cfg.vocab_size.
+	Vocabulary func(c *config.Config) int
 	// Resize changes what else of a config, but image_size, an image size decides. Nil: nothing.
 	Resize func(v *config.VisionConfig, size config.Size)
 	// Rates are the options that act in training only, by name. Nil: none but those
 	// of all families.
 	Rates func(c *config.Config) map[string]float64
+	// Ignored warns of what a config that Check has passed says without effect. Nil: nothing.
+	Ignored func(c *config.Config) []string
 	// NoDecay names, within the tower, what the weight decay of AdamW leaves alone
 	// beside vectors and scalars (no_weight_decay in open_clip and timm).
 	NoDecay []string
@@ -79,7 +86,7 @@ func timmName(c *config.Config) string {
 
 func textArch(c *config.Config) string { return fmt.Sprintf("text_arch %q", c.TextCfg.TextArch) }
 
-func hfModel(c *config.Config) string { return config.Value(c.TextCfg.HFModelName) }
+func hfModelName(c *config.Config) string { return config.Value(c.TextCfg.HFModelName) }
 
 // built reports whether the package builds towers of the family.
 func (f *Family) built() bool { return f.Image != nil || f.Text != nil }

@@ -51,9 +51,13 @@ func Build(c config.Config) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.CustomText = c.CustomText || text.CustomText
 	m := &Model{Config: c, Visual: image.Image(&c), Text: text.Text(&c)}
 	if m.Warnings, err = c.TextCfg.CheckTokenizer(); err != nil {
 		return nil, err
+	}
+	if text.Ignored != nil {
+		m.Warnings = append(m.Warnings, text.Ignored(&c)...)
 	}
 	shape := []int{}
 	if c.NonscalarLogitScale {

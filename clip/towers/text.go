@@ -36,14 +36,9 @@ func checkTextTransformer(c *config.Config) error {
 		check.OneOf("text_cfg.pool_type", t.PoolType, "argmax", "first", "last", "eos", "none"),
 		checkBlock("text_cfg", t.BlockConfig, t.ActKwargs, t.NormKwargs, c.QuickGELU),
 	)
-	if err == nil {
-		_, err = t.CheckTokenizer()
-	}
 	switch {
 	case err != nil:
 		return err
-	case t.PoolType == "eos" && t.EosID == nil:
-		return fmt.Errorf("%w: text_cfg.pool_type eos wants text_cfg.eos_id", config.ErrConfig)
 	case t.EmbedCls && !c.CustomText:
 		return fmt.Errorf("%w: text_cfg.embed_cls wants custom_text", config.ErrConfig)
 	case t.ProjType == "none" && t.Width != c.EmbedDim:
@@ -242,6 +237,9 @@ func (t *TextTransformer) head(g *graph.Graph, in inputs, blocks []graph.Tensor)
 func (t *TextTransformer) pick(g *graph.Graph, x, rows graph.Tensor) graph.Tensor {
 	return ops.Gather(g, g.Reshape(x, x.Dim(0)*x.Dim(1), x.Dim(2)), rows)
 }
+
+// BlockOptions implements Tower.
+func (t *TextTransformer) BlockOptions(o BlockOptions) (BlockOptions, error) { return o, nil }
 
 // Texts implements TextTower: ids are within the vocabulary.
 func (t *TextTransformer) Texts(rows [][]int32, full bool) (Batch, error) {

@@ -23,6 +23,9 @@ type Tower interface {
 	// Record declares the tower's inputs for batch items of length tokens (0 for
 	// items of one fixed size) and runs the first depth blocks on them.
 	Record(g *graph.Graph, batch, length, depth int) Recording
+	// BlockOptions refuses what the tower cannot do and returns what it makes of
+	// the rest.
+	BlockOptions(o BlockOptions) (BlockOptions, error)
 	// Adapt changes a state dict as open_clip does before loading it. stored is the
 	// config that the checkpoint came with.
 	Adapt(m weights.Map, stored *config.Config) error
@@ -32,7 +35,8 @@ type Tower interface {
 type Recording struct {
 	// Outputs records what follows from the last block.
 	Outputs func() Outputs
-	// Block records the output of block i, through the tower's final norm with normalize.
+	// Block records the output of block i, through the tower's final norm with
+	// normalize. It is nil where BlockOptions refuses all.
 	Block func(i int, normalize bool) Block
 }
 
@@ -61,9 +65,6 @@ type ImageTower interface {
 	Tower
 	// Images checks images [n, 3, height, width], in row-major order.
 	Images(shape []int, data []float32) (Batch, error)
-	// BlockOptions refuses what the tower cannot do and returns what it makes of
-	// the rest.
-	BlockOptions(o BlockOptions) (BlockOptions, error)
 }
 
 // BlockOptions are those arguments of open_clip's forward_intermediates that

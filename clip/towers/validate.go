@@ -83,6 +83,12 @@ func checkText(c *config.Config, f Family) error {
 	if err := f.Check(c); err != nil {
 		return err
 	}
+	if _, err := t.CheckTokenizer(); err != nil {
+		return err
+	}
+	if t.PoolType == "eos" && t.EosID == nil { // asked of all towers, also of those that do not read it
+		return fmt.Errorf("%w: text_cfg.pool_type eos wants text_cfg.eos_id", config.ErrConfig)
+	}
 	return check.InRange("text_cfg.context_length", t.ContextLength, 1, check.MaxSide)
 }
 
@@ -159,6 +165,19 @@ func Dropouts(c *config.Config) []string {
 	}
 	maps.DeleteFunc(rates, func(_ string, rate float64) bool { return rate == 0 })
 	return slices.Sorted(maps.Keys(rates))
+}
+
+// Vocabulary is the number of token ids that the text tower of c takes, 0 where that
+// is not known because the tower cannot be built.
+func Vocabulary(c *config.Config) int {
+	f, _ := lastOf(c, Text) // takes all configs
+	switch {
+	case f.Vocabulary != nil:
+		return f.Vocabulary(c)
+	case hfModelName(c) != "":
+		return 0
+	}
+	return c.TextCfg.VocabSize
 }
 
 // Resize changes the image size of a config (open_clip's force_image_size).

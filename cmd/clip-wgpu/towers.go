@@ -146,15 +146,16 @@ func noise(m *clip.Model, batch int) clip.Tensor {
 // captions are the tokens of a batch of short texts or, where the model has
 // no tokenizer that can be used, rows of low token ids with the highest at the end.
 func captions(m *clip.Model, batch int) [][]int32 {
-	c := m.Config().TextCfg
+	cfg := m.Config()
+	c, vocabulary := cfg.TextCfg, models.Vocabulary(&cfg)
 	texts, rows := make([]string, batch), make([][]int32, batch)
 	for i := range batch {
 		texts[i] = fmt.Sprintf("a photo of number %d", i)
 		rows[i] = make([]int32, c.ContextLength)
 		for j := range rows[i] {
-			rows[i][j] = int32(j % c.VocabSize)
+			rows[i][j] = int32(j % vocabulary)
 		}
-		rows[i][c.ContextLength-1] = int32(c.VocabSize - 1)
+		rows[i][c.ContextLength-1] = int32(vocabulary - 1)
 	}
 	if t := m.Tokenizer(); t != nil {
 		if tokens, err := t.Tokenize(texts, c.ContextLength); err == nil {
