@@ -163,7 +163,7 @@ func (b *bmp) readPalette(r *byteReader, headerSize, colors int) {
 	}
 	// Some writers give the offset of the palette for that of the pixels.
 	if b.offset == bmpFileHeader+headerSize {
-		b.offset += 4 * colors
+		b.offset += b.step * colors
 	}
 	b.entries = r.next(min(colors, 1<<16) * b.step)
 }
@@ -208,7 +208,7 @@ func (b *bmp) trueColor() *Image {
 }
 
 // indexed reads up to 8 bits a pixel. Pillow drops a palette of black and
-// white (mode 1) or one that is no more than the gray ramp (mode L); below 8
+// white or of black alone (mode 1) or one that is no more than the gray ramp (mode L); below 8
 // bits it then misreads the pixels, which is not followed.
 func (b *bmp) indexed() (*Image, error) {
 	m := newImage(modeP, b.w, b.h)
@@ -220,7 +220,7 @@ func (b *bmp) indexed() (*Image, error) {
 		entries = append(entries, e[2], e[1], e[0])
 	}
 	switch {
-	case b.bits == 1 && string(entries) == "\x00\x00\x00\xff\xff\xff":
+	case b.bits == 1 && (string(entries) == "\x00\x00\x00\xff\xff\xff" || string(entries) == "\x00\x00\x00"):
 		m.mode = modeBilevel
 		for i := range m.pix {
 			m.pix[i] *= 255
