@@ -211,9 +211,9 @@ func (b *bmp) trueColor() *Image {
 	return m
 }
 
-// indexed reads up to 8 bits a pixel. Pillow drops a palette of black and
-// white or of black alone (mode 1) or one that is no more than the gray ramp (mode L); below 8
-// bits it then misreads the pixels, which is not followed.
+// indexed reads up to 8 bits a pixel. Pillow drops a palette of black and white or
+// of black alone (mode 1) or one that is no more than the gray ramp (mode L); where
+// the pixels have other bits than that mode it misreads them, which is not followed.
 func (b *bmp) indexed() (*Image, error) {
 	m := newImage(modeP, b.w, b.h)
 	if err := b.readIndices(m.pix); err != nil {

@@ -85,3 +85,23 @@ func TestBMPOffsetOfPalette(t *testing.T) {
 		assert.Equal(t, []uint8{0, 0, 0, 5, 5, 5, 10, 10, 10, 15, 15, 15}, img.RGB())
 	}
 }
+
+// A fill_color is an index where the palette has it, and a gray level where not.
+func TestPadOfPalette(t *testing.T) {
+	m := randomImage(1, modeP, 4, 2)
+	for fill, palette := range map[int]int{7: 8, 8: 8, 300: 256, -3: 1, 0: 0} {
+		m.palette = randomImage(1, modeP, 1, 1).palette[:palette]
+		cfg := DefaultConfig()
+		cfg.Size, cfg.ResizeMode, cfg.FillColor = Size{4, 4}, "longest", fill
+		tr, err := New(cfg)
+		require.NoError(t, err)
+		got, err := tr.Pixels(m)
+		require.NoError(t, err)
+		level := max(0, min(fill, 255))
+		want := [3]uint8{uint8(level), uint8(level), uint8(level)}
+		if level < palette {
+			want = m.palette[level]
+		}
+		assert.Equal(t, want[:], got[:3], fill)
+	}
+}

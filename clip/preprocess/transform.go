@@ -139,14 +139,15 @@ func (t *Transform) pad(m *Image, left, top int) *Image {
 	if t.cfg.ResizeMode == "longest" {
 		fill = t.cfg.FillColor
 	}
-	if m.mode == modeP && fill >= len(m.palette) {
+	level := uint8(max(0, min(fill, 255)))
+	if m.mode == modeP && int(level) >= len(m.palette) {
 		m = &Image{mode: modeRGB, width: m.width, height: m.height, pix: m.RGB()}
 	}
 	out := m.like(t.cfg.Size[1], t.cfg.Size[0])
 	for i := range out.wide {
 		out.wide[i] = int32(max(math.MinInt32, min(fill, math.MaxInt32)))
 	}
-	if level := uint8(max(0, min(fill, 255))); level != 0 {
+	if level != 0 {
 		for i := range out.pix {
 			out.pix[i] = level
 		}
