@@ -22,20 +22,28 @@ import (
 const busyConfig = `{"embed_dim": 32, "custom_text": true, "vision_cfg": {"layers": 3, "width": 768, "patch_size": 32, "image_size": 224},
 	"text_cfg": {"width": 32, "heads": 2, "layers": 1}}`
 
+const deadline, late = 50 * time.Millisecond, 2 * time.Second
+
+// busyModel is a model of that config on a device of its own.
+func busyModel(t *testing.T) *clip.Model {
+	cfg, _, err := models.Parse([]byte(busyConfig))
+	require.NoError(t, err)
+	dev, err := gpu.Open(gpu.Options{DefaultLimits: true})
+	require.NoError(t, err)
+	t.Cleanup(func() { dev.Close() })
+	m, err := clip.New(cfg, 1, clip.WithDevice(dev))
+	require.NoError(t, err)
+	t.Cleanup(func() { m.Close() })
+	return m
+}
+
 // Whatever a model and its device are doing, a call returns soon after its
 // context has ended. Here it is late by some tenths of a second on two cores, which
 // the callers themselves keep busy. A caller that waits for the work of others is
 // late by the time of a batch: four seconds and more.
 func TestDeadlinesOnABusyModel(t *testing.T) {
-	const deadline, late, lasting = 50 * time.Millisecond, 2 * time.Second, 8 * time.Second
-	cfg, _, err := models.Parse([]byte(busyConfig))
-	require.NoError(t, err)
-	dev, err := gpu.Open(gpu.Options{DefaultLimits: true})
-	require.NoError(t, err)
-	defer dev.Close()
-	m, err := clip.New(cfg, 1, clip.WithDevice(dev))
-	require.NoError(t, err)
-	defer m.Close()
+	const lasting = 8 * time.Second
+	m := busyModel(t)
 	trainer, err := train.New(m, train.DefaultConfig())
 	require.NoError(t, err)
 	defer trainer.Close()
@@ -83,6 +91,38 @@ func TestDeadlinesOnABusyModel(t *testing.T) {
 		t.Log(name, took)
 		assert.Less(t, took, deadline+late, name)
 	}
+}
+
+// A call whose program takes the place of another leaves when its context ends,
+// though the device, which has to let go of the other, is busy.
+func TestDisplacingProgramsOnABusyDevice(t *testing.T) {
+	const kept = 24 // programs
+	m := busyModel(t)
+	images := clip.Tensor{Shape: []int{32, 3, 224, 224}, Data: make([]float32, 32*3*224*224)}
+	_, err := m.EncodeImage(t.Context(), images, true)
+	require.NoError(t, err)
+	for i := range kept {
+		_, err := m.EncodeText(t.Context(), [][]int32{make([]int32, 1+i)}, true)
+		require.NoError(t, err)
+	}
+	busy, stop := context.WithCancel(t.Context())
+	var work sync.WaitGroup
+	work.Go(func() {
+		for busy.Err() == nil {
+			_, _ = m.EncodeImage(busy, images, true)
+		}
+	})
+	time.Sleep(time.Second) // until the device is busy
+	for i := range 2 {
+		ctx, cancel := context.WithTimeout(t.Context(), deadline)
+		began := time.Now()
+		_, err := m.EncodeText(ctx, [][]int32{make([]int32, 1+kept+i)}, true)
+		assert.ErrorIs(t, err, context.DeadlineExceeded)
+		assert.Less(t, time.Since(began), deadline+late)
+		cancel()
+	}
+	stop()
+	work.Wait()
 }
 
 // deadlineCalls are calls by name, the i-th of a kind for another program each.

@@ -38,7 +38,11 @@ var (
 	bmpLayouts = map[int][]bmpLayout{
 		16: {{0xf800, 0x7e0, 0x1f}, bgr15},
 		24: {bgrx},
-		32: {bgrx, bgra, {0xff000000, 0xff0000, 0xff00}, {0xff000000, 0xff0000, 0xff00, 0xff}, {0xff, 0xff00, 0xff0000, 0xff000000}},
+		32: {
+			bgrx, bgra, {0xff, 0xff00, 0xff0000, 0xff000000},
+			{0xff000000, 0xff0000, 0xff00}, {0xff000000, 0xff0000, 0xff00, 0xff},
+			{0xff000000, 0xff00, 0xff}, {0xff000000, 0xff00, 0xff, 0xff0000},
+		},
 	}
 )
 
@@ -163,7 +167,7 @@ func (b *bmp) readPalette(r *byteReader, headerSize, colors int) {
 	}
 	// Some writers give the offset of the palette for that of the pixels.
 	if b.offset == bmpFileHeader+headerSize {
-		b.offset += 4 * colors
+		b.offset += b.step * colors
 	}
 	b.entries = r.next(min(colors, 1<<16) * b.step)
 }
@@ -207,9 +211,9 @@ func (b *bmp) trueColor() *Image {
 	return m
 }
 
-// indexed reads up to 8 bits a pixel. Pillow drops a palette of black and
-// white (mode 1) or one that is no more than the gray ramp (mode L); below 8
-// bits it then misreads the pixels, which is not followed.
+// indexed reads up to 8 bits a pixel. Pillow drops a palette of black and white or
+// of black alone (mode 1) or one that is no more than the gray ramp (mode L); where
+// the pixels have other bits than that mode it misreads them, which is not followed.
 func (b *bmp) indexed() (*Image, error) {
 	m := newImage(modeP, b.w, b.h)
 	if err := b.readIndices(m.pix); err != nil {
@@ -220,7 +224,7 @@ func (b *bmp) indexed() (*Image, error) {
 		entries = append(entries, e[2], e[1], e[0])
 	}
 	switch {
-	case b.bits == 1 && string(entries) == "\x00\x00\x00\xff\xff\xff":
+	case b.bits == 1 && (string(entries) == "\x00\x00\x00\xff\xff\xff" || string(entries) == "\x00\x00\x00"):
 		m.mode = modeBilevel
 		for i := range m.pix {
 			m.pix[i] *= 255

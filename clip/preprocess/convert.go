@@ -12,8 +12,10 @@ func (m *Image) RGB() []uint8 {
 			copy(out[j:j+3], m.pix[i:])
 		}
 	case modeP:
+		var colours [256][3]uint8 // an index that the file gives no colour for is black
+		copy(colours[:], m.palette)
 		for i, v := range m.pix {
-			copy(out[3*i:], m.palette[v][:])
+			copy(out[3*i:], colours[v][:])
 		}
 	case modeCMYK:
 		for i, j := 0, 0; i < len(m.pix); i, j = i+4, j+3 {

@@ -8,9 +8,10 @@
 // An [Image] keeps the mode that Pillow would open the file in, because
 // open_clip resizes in that mode and converts to RGB last: palette and bilevel
 // images are resized by nearest neighbour, colours are multiplied by alpha
-// while they are resized, and 16-bit gray saturates at 255. Where versions of
-// Pillow differ, pixels are as in 9.4. Three things are as in 13.0: TIFF, BMP of
-// runs, and which damaged PNG files are refused.
+// while they are resized, and 16-bit gray saturates at 255. Pixels, and which files
+// are refused, are as with Pillow 13.0. Two things are as with 9.4, where open_clip
+// was recorded: 16-bit gray is mode I, not I;16, and a fill_color that a palette
+// lacks is gray, not black.
 //
 // PNG, JPEG, GIF (first frame), WebP (first frame), BMP and TIFF are read, and
 // recognised by content. JPEG pixels are within 3 levels of libjpeg-turbo's

@@ -1,6 +1,7 @@
 package preprocess
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"image"
@@ -128,6 +129,43 @@ func TestTurned(t *testing.T) {
 		upright, err := DecodeFile(path, WithOrientation())
 		require.NoError(t, err)
 		assert.False(t, upright.Turned(), name)
+	}
+}
+
+// A still lossy WebP whose VP8X does not tell of its alpha has it, as in Pillow.
+func TestWebPAlphaWithoutFlag(t *testing.T) {
+	data := readSample(t, "formats/webp_lossy_alpha.webp")
+	want, err := Decode(bytes.NewReader(data))
+	require.NoError(t, err)
+	require.Equal(t, "VP8X", string(data[12:16]))
+	data[20] &^= 0x10
+	got, err := Decode(bytes.NewReader(data))
+	require.NoError(t, err)
+	assert.Equal(t, want, got)
+}
+
+// The masks of 32 bits that Pillow 13 reads: where the bytes of a pixel go.
+func TestBMPMasks(t *testing.T) {
+	head := readSample(t, "formats/bmp_rgba_masks.bmp")
+	head = head[:binary.LittleEndian.Uint32(head[10:])]
+	binary.LittleEndian.PutUint32(head[18:], 1)
+	binary.LittleEndian.PutUint32(head[22:], 1)
+	for masks, want := range map[[4]uint32][]uint8{
+		{0xff0000, 0xff00, 0xff, 0}:          {30, 20, 10},
+		{0xff0000, 0xff00, 0xff, 0xff000000}: {30, 20, 10, 40},
+		{0xff, 0xff00, 0xff0000, 0xff000000}: {10, 20, 30, 40},
+		{0xff000000, 0xff0000, 0xff00, 0}:    {40, 30, 20},
+		{0xff000000, 0xff0000, 0xff00, 0xff}: {40, 30, 20, 10},
+		{0xff000000, 0xff00, 0xff, 0}:        {40, 20, 10},
+		{0xff000000, 0xff00, 0xff, 0xff0000}: {40, 20, 10, 30},
+		{0, 0, 0, 0}:                         {30, 20, 10, 40},
+	} {
+		for i, m := range masks {
+			binary.LittleEndian.PutUint32(head[54+4*i:], m)
+		}
+		img, err := Decode(strings.NewReader(string(head) + "\x0a\x14\x1e\x28"))
+		require.NoError(t, err, "%x", masks)
+		assert.Equal(t, want, img.pix, "%x", masks)
 	}
 }
 

@@ -24,11 +24,11 @@ const (
 type Image struct {
 	mode          string
 	width, height int
-	pix           []uint8        // [height, width, bands], all modes but I
-	wide          []int32        // [height, width], mode I
-	palette       *[256][3]uint8 // mode P
-	orientation   int            // EXIF's, if it is not applied, or 0
-	err           error          // why FromImage could make no image
+	pix           []uint8    // [height, width, bands], all modes but I
+	wide          []int32    // [height, width], mode I
+	palette       [][3]uint8 // mode P, the colours that the file gives
+	orientation   int        // EXIF's, if it is not applied, or 0
+	err           error      // why FromImage could make no image
 }
 
 // Mode is Pillow's name of the image's mode: 1, L, LA, P, RGB, RGBA, CMYK or I.
@@ -189,19 +189,10 @@ func gatherWide(w, h int, s samples) *Image {
 	return m
 }
 
-// grayRamp is the palette Pillow starts from: an index that the file gives no
-// colour for is a gray level.
-func grayRamp() *[256][3]uint8 {
-	var p [256][3]uint8
-	for i := range p {
-		p[i] = [3]uint8{uint8(i), uint8(i), uint8(i)}
-	}
-	return &p
-}
-
-func paletteOf(colors color.Palette) *[256][3]uint8 {
-	p := grayRamp()
-	for i, c := range colors[:min(len(colors), 256)] {
+// paletteOf makes a palette of colours, of which alpha is ignored.
+func paletteOf(colors color.Palette) [][3]uint8 {
+	p := make([][3]uint8, len(colors))
+	for i, c := range colors {
 		n := color.NRGBAModel.Convert(c).(color.NRGBA)
 		p[i] = [3]uint8{n.R, n.G, n.B}
 	}
@@ -220,9 +211,9 @@ func isGrayRamp(entries []uint8) bool {
 }
 
 // rgbPalette makes a palette of RGB triples. It ignores a last one that is cut short.
-func rgbPalette(entries []uint8) *[256][3]uint8 {
-	p := grayRamp()
-	for i := range min(256, len(entries)/3) {
+func rgbPalette(entries []uint8) [][3]uint8 {
+	p := make([][3]uint8, len(entries)/3)
+	for i := range p {
 		p[i] = [3]uint8(entries[3*i:])
 	}
 	return p

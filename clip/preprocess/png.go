@@ -70,18 +70,16 @@ func decodePNG(data []byte, o options) (*Image, error) {
 	return m.withEXIF(f.exif, o), nil
 }
 
-// colours returns the palette of mode P. Without PLTE all are black, as in Pillow 13.
-func (f *pngFile) colours() (*[256][3]uint8, error) {
+// colours returns the palette of mode P, which is empty without PLTE.
+func (f *pngFile) colours() ([][3]uint8, error) {
 	n := len(f.palette) / 3
 	switch {
 	case f.palette != nil && !f.layout.is(modeP):
 		return nil, fmt.Errorf("%w: it has a palette, and its second IHDR a colour type without one", ErrCorrupt)
 	case n > 256:
 		return nil, fmt.Errorf("%w: palette of %d colours", ErrCorrupt, n)
-	case f.palette != nil:
-		return rgbPalette(f.palette), nil
 	case f.layout.is(modeP):
-		return new([256][3]uint8), nil
+		return rgbPalette(f.palette), nil
 	}
 	return nil, nil
 }

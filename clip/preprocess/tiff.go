@@ -250,8 +250,7 @@ func (f *tiffFile) readChunk(m *Image, i int, o options) error {
 }
 
 // palette returns the colours of mode P, of which Pillow keeps the high bytes.
-// Those that the file does not give are black, as in Pillow 13.
-func (f *tiffFile) palette() (*[256][3]uint8, error) {
+func (f *tiffFile) palette() ([][3]uint8, error) {
 	n := f.count(tagColorMap) / 3
 	if n == 0 {
 		return nil, fmt.Errorf("%w: no ColorMap for its palette", ErrCorrupt)
@@ -259,8 +258,8 @@ func (f *tiffFile) palette() (*[256][3]uint8, error) {
 	if n > 256 {
 		return nil, fmt.Errorf("%w: %d colours", ErrUnsupportedFormat, n)
 	}
-	p, values := new([256][3]uint8), f.ints(tagColorMap, 3*n)
-	for i := range n {
+	p, values := make([][3]uint8, n), f.ints(tagColorMap, 3*n)
+	for i := range p {
 		p[i] = [3]uint8{uint8(values[i] >> 8), uint8(values[n+i] >> 8), uint8(values[2*n+i] >> 8)}
 	}
 	return p, nil

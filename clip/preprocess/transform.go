@@ -132,17 +132,22 @@ func window(n, resized, target int) (a axis, before int) {
 }
 
 // pad puts m on a canvas of the target size, filled in m's own mode: fill_color
-// is a level of every band, the index of a palette.
+// is a level of every band, the index of a palette. An index that the palette
+// lacks is a gray level, as with Pillow 9.4; with 13 it is black.
 func (t *Transform) pad(m *Image, left, top int) *Image {
 	fill := 0
 	if t.cfg.ResizeMode == "longest" {
 		fill = t.cfg.FillColor
 	}
+	level := uint8(max(0, min(fill, 255)))
+	if m.mode == modeP && int(level) >= len(m.palette) {
+		m = &Image{mode: modeRGB, width: m.width, height: m.height, pix: m.RGB()}
+	}
 	out := m.like(t.cfg.Size[1], t.cfg.Size[0])
 	for i := range out.wide {
 		out.wide[i] = int32(max(math.MinInt32, min(fill, math.MaxInt32)))
 	}
-	if level := uint8(max(0, min(fill, 255))); level != 0 {
+	if level != 0 {
 		for i := range out.pix {
 			out.pix[i] = level
 		}

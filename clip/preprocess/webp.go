@@ -106,8 +106,9 @@ func (f *webpFrame) keep(id string, body []byte) {
 }
 
 // readHeader reads the frame's size from its bit stream. Without VP8X the canvas is
-// the frame. Of a still VP8L the bit stream says whether it has alpha, as in
-// libwebp's WebPGetFeatures; of other frames VP8X does.
+// the frame. Whether a still image has alpha is told as in libwebp's
+// WebPGetFeatures: by the bit stream of VP8L; of VP8 by VP8X or by an ALPH chunk.
+// An animation's VP8X tells it.
 func (f *webpFrame) readHeader() error {
 	switch {
 	case f.codec == "VP8L" && len(f.bits) >= 5 && f.bits[0] == 0x2f:
@@ -119,6 +120,7 @@ func (f *webpFrame) readHeader() error {
 	case f.codec == "VP8 " && len(f.bits) >= 10 && string(f.bits[3:6]) == "\x9d\x01\x2a":
 		f.w = int(binary.LittleEndian.Uint16(f.bits[6:]) & 0x3fff)
 		f.h = int(binary.LittleEndian.Uint16(f.bits[8:]) & 0x3fff)
+		f.hasAlpha = f.hasAlpha || f.alpha != nil && !f.animated
 	}
 	if f.w == 0 || f.h == 0 {
 		return fmt.Errorf("%w: bad %s header", ErrCorrupt, f.codec)

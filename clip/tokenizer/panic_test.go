@@ -33,6 +33,6 @@ func TestPanicIsTheErrorOfItsText(t *testing.T) {
 		assert.NoError(t, err)
 		assert.Len(t, rows, 1)
 	}
-	_, err := tok.Length("bad")
+	_, err := tok.Row("bad", 77)
 	assert.Error(t, err)
 }

@@ -125,61 +125,61 @@ func (e *TextError) Error() string { return fmt.Sprintf("text %d: %v", e.Index, 
 // Unwrap returns Err.
 func (e *TextError) Unwrap() error { return e.Err }
 
-// Tokenize returns one row of contextLength ids per text, for CLIP's own
-// tokenizer: start of text, the text's ids, end of text, zeros. Of a text that is
-// too long the first ids are kept, and the last one of its row is end of text;
-// [Tokenizer.Length] tells which texts are. A contextLength below 1 means
+// Row is a text as a text tower reads it.
+type Row struct {
+	IDs    []int32 // as many as the context length
+	Filled int     // how many of them come before the padding
+	Cut    int     // how many ids of the text there was no room for
+}
+
+// Row returns the row of one text, for CLIP's own tokenizer: start of text, the
+// text's ids, end of text, zeros. Of a text that is too long the first ids are
+// kept, and the last one of its row is end of text. A contextLength below 1 means
 // [DefaultContextLength].
 //
 // Every text can be tokenized, so that an error means a defect of this package.
-// It is a *[TextError] about the first text that has one.
-func (t *Tokenizer) Tokenize(texts []string, contextLength int) ([][]int32, error) {
+func (t *Tokenizer) Row(text string, contextLength int) (Row, error) {
 	if contextLength < 1 {
 		contextLength = DefaultContextLength
 	}
-	rows, err := t.Unpadded(texts, contextLength)
+	ids, err := t.encode(text)
 	if err != nil {
-		return nil, err
+		return Row{}, err
 	}
-	for i, row := range rows {
-		length := contextLength
-		if t.row.last != none {
-			length--
-		}
-		for len(row) < length {
-			row = append(row, t.row.pad)
-		}
-		if t.row.last != none {
-			row = append(row[:length], t.row.last)
-		}
-		rows[i] = row
+	row := t.row.around(ids, contextLength)
+	r := Row{Filled: len(row), Cut: max(0, t.row.special()+len(ids)-contextLength)}
+	for len(row) < contextLength {
+		row = append(row, t.row.pad)
 	}
-	return rows, nil
+	if t.row.last != none {
+		row[contextLength-1] = t.row.last
+	}
+	r.IDs = row
+	return r, nil
+}
+
+// Tokenize returns one [Tokenizer.Row] of contextLength ids per text. Its error is a
+// *[TextError] about the first text that has one.
+func (t *Tokenizer) Tokenize(texts []string, contextLength int) ([][]int32, error) {
+	return t.rows(texts, contextLength, func(r Row) []int32 { return r.IDs })
 }
 
 // Unpadded returns the rows of Tokenize without the padding at their ends (the
 // pad=False of open_clip's tokenizers). Its errors are those of Tokenize.
 func (t *Tokenizer) Unpadded(texts []string, contextLength int) ([][]int32, error) {
-	if contextLength < 1 {
-		contextLength = DefaultContextLength
-	}
+	return t.rows(texts, contextLength, func(r Row) []int32 { return r.IDs[:r.Filled:r.Filled] })
+}
+
+func (t *Tokenizer) rows(texts []string, contextLength int, ids func(Row) []int32) ([][]int32, error) {
 	rows := make([][]int32, len(texts))
 	for i, text := range texts {
-		ids, err := t.encode(text)
+		row, err := t.Row(text, contextLength)
 		if err != nil {
 			return nil, &TextError{i, err}
 		}
-		rows[i] = t.row.around(ids, contextLength)
+		rows[i] = ids(row)
 	}
 	return rows, nil
-}
-
-// Length returns how many ids the row of a text has, special tokens among them,
-// before it is padded or cut. Tokenize cuts a text whose Length is over the
-// context length. An error means a defect of this package.
-func (t *Tokenizer) Length(text string) (int, error) {
-	ids, err := t.encode(text)
-	return t.row.special() + len(ids), err
 }
 
 // encode is Encode, but a panic becomes an error.

@@ -197,14 +197,13 @@ func FuzzTokenize(f *testing.F) {
 	})
 }
 
-func TestLengthTellsWhatIsCut(t *testing.T) {
+func TestRowTellsWhatIsCut(t *testing.T) {
 	tok := tokenizer.Default()
-	for text, want := range map[string]int{"": 2, "a photo of a dog": 7, strings.Repeat("dog ", 75): 77, strings.Repeat("dog ", 76): 78} {
-		n, err := tok.Length(text)
+	for text, length := range map[string]int{"": 2, "a photo of a dog": 7, strings.Repeat("dog ", 75): 77, strings.Repeat("dog ", 76): 78, strings.Repeat("dog ", 90): 92} {
+		row, err := tok.Row(text, 77)
 		require.NoError(t, err)
-		assert.Equal(t, want, n)
-		rows, err := tok.Unpadded([]string{text}, 77)
-		require.NoError(t, err)
-		assert.Len(t, rows[0], min(want, 77))
+		assert.Len(t, row.IDs, 77)
+		assert.Equal(t, min(length, 77), row.Filled)
+		assert.Equal(t, max(0, length-77), row.Cut)
 	}
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"iter"
 	"runtime"
 
@@ -14,10 +13,9 @@ import (
 // prepared is an input made ready for the model, or why it cannot be.
 type prepared struct {
 	input
-	pixels []float32 // of an image [3, height, width], normalised
-	turned bool      // the image is stored turned and was not made upright
-	tokens []int32   // of a text
-	cut    bool      // the text was too long for the model
+	pixels []float32     // of an image [3, height, width], normalised
+	turned bool          // the image is stored turned and was not made upright
+	tokens tokenizer.Row // of a text
 }
 
 // prepare lets work make an input ready. A panic of work is the input's error.
@@ -93,21 +91,7 @@ func tokenizeEach(ctx context.Context, t *tokenizer.Tokenizer, contextLength int
 }
 
 // tokenizeText is a variable for a test that plants a tokenizer which panics.
-var tokenizeText = func(p *prepared, t *tokenizer.Tokenizer, contextLength int) error {
-	rows, err := t.Tokenize([]string{p.id}, contextLength)
-	if err != nil {
-		return textError(err)
-	}
-	length, err := t.Length(p.id)
-	p.tokens, p.cut = rows[0], length > contextLength
-	return err
-}
-
-// textError takes the number of the text, of which there is one, off an error.
-func textError(err error) error {
-	var one *tokenizer.TextError
-	if errors.As(err, &one) {
-		return one.Err
-	}
+var tokenizeText = func(p *prepared, t *tokenizer.Tokenizer, contextLength int) (err error) {
+	p.tokens, err = t.Row(p.id, contextLength)
 	return err
 }

@@ -135,7 +135,7 @@ func (s *session) encodeTexts(ctx context.Context, texts []input, emit func(text
 	return s.encode(ctx, "text", len(texts), ready, emit, func(batch []prepared) (clip.Tensor, error) {
 		rows := make([][]int32, len(batch))
 		for i := range batch {
-			rows[i] = batch[i].tokens
+			rows[i] = batch[i].tokens.IDs
 		}
 		return s.model.EncodeText(ctx, rows, true)
 	})
@@ -240,11 +240,11 @@ type cutTexts struct {
 }
 
 func (c *cutTexts) count(p prepared) {
-	if p.tokens == nil {
+	if p.tokens.IDs == nil {
 		return
 	}
-	c.total, c.contextLength = c.total+1, len(p.tokens)
-	if p.cut {
+	c.total, c.contextLength = c.total+1, len(p.tokens.IDs)
+	if p.tokens.Cut > 0 {
 		if c.n == 0 {
 			c.first = p.id
 		}

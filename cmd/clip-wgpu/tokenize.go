@@ -78,13 +78,11 @@ func textInputs(texts []string) []input {
 }
 
 func writeTokens(w io.Writer, t *tokenizer.Tokenizer, p prepared, asJSON bool) error {
-	unpadded, err := t.Unpadded([]string{p.id}, len(p.tokens))
-	if err != nil {
-		return textError(err)
-	}
-	tokens := make([]string, len(unpadded[0]))
+	ids := p.tokens.IDs
+	tokens := make([]string, p.tokens.Filled)
 	for i := range tokens {
-		if tokens[i], err = t.Decode(p.tokens[i : i+1]); err != nil {
+		var err error
+		if tokens[i], err = t.Decode(ids[i : i+1]); err != nil {
 			return err
 		}
 	}
@@ -93,12 +91,12 @@ func writeTokens(w io.Writer, t *tokenizer.Tokenizer, p prepared, asJSON bool) e
 			Text   rawText  `json:"text"`
 			IDs    []int32  `json:"ids"`
 			Tokens []string `json:"tokens"`
-		}{rawText(p.id), p.tokens, tokens})
+		}{rawText(p.id), ids, tokens})
 	}
 	words := make([]string, len(tokens))
 	for i, token := range tokens {
-		words[i] = fmt.Sprintf("%d %q", p.tokens[i], token)
+		words[i] = fmt.Sprintf("%d %q", ids[i], token)
 	}
-	_, err = fmt.Fprintln(w, strings.Join(words, "  "))
+	_, err := fmt.Fprintln(w, strings.Join(words, "  "))
 	return err
 }

@@ -1,20 +1,22 @@
-"""Writes the image files of this folder and what Pillow 9.4 reads from them.
+"""Writes the image files of this folder and what Pillow 13 reads from them.
 
 outputs_u8.safetensors holds for each file, by name: `NAME` the whole image as
 RGB [H, W, 3], `NAME|upright` the same after ImageOps.exif_transpose where the
 file has an orientation, and `NAME|longest` open_clip's resize_mode "longest"
-at 24x20 (height x width), bicubic, fill_color 127. meta.json has their modes.
+at 24x20 (height x width), bicubic, fill_color 127. meta.json has their modes
+("I" for "I;16", as Pillow 9.4 has it).
 
-    python make.py        # needs pillow==9.4.0, numpy, safetensors
+    python make.py files        # needs pillow==9.4.0, numpy
+    python make.py              # needs pillow==13.0.0, numpy, safetensors
 """
 import json
 import os
 import struct
+import sys
 import zlib
 
 import numpy as np
 from PIL import Image, ImageOps
-from safetensors.numpy import save_file
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 W, H = 37, 22
@@ -146,6 +148,8 @@ def longest(im):
     colours = im.getpalette() if im.mode == "P" else None
     im = ImageOps.expand(im, (dx // 2, dy // 2, (dx + 1) // 2, (dy + 1) // 2), fill if bands == 1 else (fill,) * bands)
     if colours:
+        if len(colours) <= 3 * fill:  # gray, as with Pillow 9.4
+            colours += [0] * (3 * fill - len(colours)) + [fill] * 3
         im.putpalette(colours)
     return im
 
@@ -154,20 +158,29 @@ def array(im):
     return np.array(im.convert("RGB"))
 
 
-for name, im, kw in FILES:
-    im.save(os.path.join(HERE, name), **kw)
-for name, data in RAW.items():
-    with open(os.path.join(HERE, name), "wb") as f:
-        f.write(data)
-outputs, modes = {}, {}
-for name in [f[0] for f in FILES] + list(RAW):
-    im = Image.open(os.path.join(HERE, name))
-    im.load()
-    modes[name] = im.mode
-    outputs[name] = array(im)
-    outputs[name + "|longest"] = array(longest(im))
-    if "exif_" in name:
-        outputs[name + "|upright"] = array(ImageOps.exif_transpose(im))
-save_file(outputs, os.path.join(HERE, "outputs_u8.safetensors"))
-with open(os.path.join(HERE, "meta.json"), "w") as f:
-    json.dump({"pillow": Image.__version__, "modes": modes}, f, indent=1)
+def write_files():
+    for name, im, kw in FILES:
+        im.save(os.path.join(HERE, name), **kw)
+    for name, data in RAW.items():
+        with open(os.path.join(HERE, name), "wb") as f:
+            f.write(data)
+
+
+def record():
+    from safetensors.numpy import save_file
+
+    outputs, modes = {}, {}
+    for name in [f[0] for f in FILES] + list(RAW):
+        im = Image.open(os.path.join(HERE, name))
+        im.load()
+        modes[name] = "I" if im.mode == "I;16" else im.mode
+        outputs[name] = array(im)
+        outputs[name + "|longest"] = array(longest(im))
+        if "exif_" in name:
+            outputs[name + "|upright"] = array(ImageOps.exif_transpose(im))
+    save_file(outputs, os.path.join(HERE, "outputs_u8.safetensors"))
+    with open(os.path.join(HERE, "meta.json"), "w") as f:
+        json.dump({"pillow": Image.__version__, "modes": modes}, f, indent=1)
+
+
+write_files() if sys.argv[1:] == ["files"] else record()
