@@ -167,24 +167,41 @@ func (c *checkpoint) tokenizer() (*tokenizer.Tokenizer, error) {
 	switch name := text.tokenizerName(); {
 	case name == "":
 		t, err = tokenizer.Load(c.dir)
+	case text.TokenizerType == tiktokenType:
+		var o tokenizer.Tiktoken
+		if o, _, err = text.tiktoken(); err == nil {
+			t, err = tokenizer.LoadTiktoken(c.dir, o)
+		}
 	case text.TokenizerType != "":
 		return nil, nil
 	default:
 		var o tokenizer.HuggingFace
-		if o, _, err = text.huggingFace(); err == nil {
-			t, err = tokenizer.LoadHuggingFace(c.dir, o)
+		if o, _, err = text.huggingFace(); err != nil {
+			break
+		}
+		if t, err = tokenizer.LoadHuggingFace(c.dir, o); errors.Is(err, fs.ErrNotExist) && fs.ValidPath(name) {
+			t, err = loadHuggingFaceIn(c.dir, name, o)
 		}
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	if err == nil {
+	if err == nil && text.HFModelName == nil { // else the tower's own config has the vocab_size
 		err = t.Fits(text.VocabSize)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.folder(), err)
 	}
 	return t, nil
+}
+
+// loadHuggingFaceIn loads a tokenizer from a folder in dir.
+func loadHuggingFaceIn(dir fs.FS, folder string, o tokenizer.HuggingFace) (*tokenizer.Tokenizer, error) {
+	dir, err := fs.Sub(dir, folder)
+	if err != nil {
+		return nil, err
+	}
+	return tokenizer.LoadHuggingFace(dir, o)
 }
 
 // textNames start the names of a text tower in the state dict of CLIP.

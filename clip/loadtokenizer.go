@@ -1,6 +1,7 @@
 package clip
 
 import (
+	"cmp"
 	"context"
 	"embed"
 	"errors"
@@ -54,8 +55,11 @@ func LoadTokenizer(ctx context.Context, source string, opts ...Option) (*tokeniz
 // noTokenizer says why a model has no tokenizer here.
 func (t *TextConfig) noTokenizer() error {
 	missing := ""
-	if t.TokenizerType == "" {
+	switch t.TokenizerType {
+	case "":
 		missing = " without its files (tokenizer.json or the like) beside the weights"
+	case tiktokenType:
+		missing = " without its file (" + cmp.Or(t.TiktokenName, "cl100k_base") + ".tiktoken) beside the weights"
 	}
 	return fmt.Errorf("the model's tokenizer %q is %w%s", t.tokenizerName(), ErrUnsupported, missing)
 }
@@ -76,7 +80,11 @@ func (o *options) describeText(ctx context.Context, source string) (*checkpoint,
 		return o.describeLocal(folder)
 	}
 	if isHere(source) {
-		return o.describeLocal(source)
+		c, err := o.describeLocal(source)
+		if err == nil {
+			o.cachedTokenizer(ctx, c)
+		}
+		return c, err
 	}
 	name, tag, hasTag := strings.Cut(source, ":")
 	known, entry, err := findModel(name)
@@ -154,6 +162,27 @@ func (o *options) describeHub(ctx context.Context, source string, m hubModel) (*
 		return c, nil
 	}
 	return c, o.downloadTokenizer(ctx, c, "")
+}
+
+// cachedTokenizer looks in the hub's cache for the tokenizer that a local config
+// names, where none lies beside it. It asks no server.
+func (o *options) cachedTokenizer(ctx context.Context, c *checkpoint) {
+	name := c.config.TextCfg.HFTokenizerName
+	if name == nil || c.config.TextCfg.TokenizerType != "" {
+		return
+	}
+	if t, err := c.tokenizer(); t != nil || err != nil {
+		return
+	}
+	h, err := hub.New(hub.Options{Offline: true})
+	if err != nil {
+		return
+	}
+	if ref, err := hub.ParseRef(*name); err == nil {
+		if folder, err := h.Tokenizer(ctx, ref); err == nil {
+			c.dir = os.DirFS(folder)
+		}
+	}
 }
 
 // downloadTokenizer downloads the tokenizer of a config that names one. It takes

@@ -99,6 +99,31 @@ func (t *TextConfig) huggingFace() (o tokenizer.HuggingFace, ignored []string, e
 	return o, ignoredKeys(kwargsKey, unknown), firstError(checkClean(kwargs.Clean), oneOf("text_cfg.tokenizer_mode", o.Mode, "", "clips"))
 }
 
+// tiktokenType is the tokenizer_type of OpenAI's encodings.
+const tiktokenType = "tiktoken"
+
+// tiktoken reads what the config says about an encoding. open_clip's get_tokenizer
+// drops the options that it does not know. ignored warns of these.
+func (t *TextConfig) tiktoken() (o tokenizer.Tiktoken, ignored []string, err error) {
+	kwargs := struct {
+		Clean  string `json:"clean"`
+		AddBOS bool   `json:"add_bos"`
+		AddEOS bool   `json:"add_eos"`
+	}{AddBOS: true, AddEOS: true}
+	var unknown []string
+	if t.TokenizerKwargs != nil {
+		unknown, err = strictjson.Known(t.TokenizerKwargs, &kwargs)
+	}
+	if err != nil {
+		return o, nil, fmt.Errorf("%w: %w", ErrConfig, strictjson.At(kwargsKey, t.TokenizerKwargs, err))
+	}
+	o = tokenizer.Tiktoken{Name: t.TiktokenName, Clean: tokenizer.Clean(kwargs.Clean), NoBOS: !kwargs.AddBOS, NoEOS: !kwargs.AddEOS}
+	if kwargs.Clean != "" {
+		err = checkClean(kwargs.Clean)
+	}
+	return o, ignoredKeys(kwargsKey, unknown), err
+}
+
 const kwargsKey = "text_cfg.tokenizer_kwargs"
 
 // transformersOptions are refused: they would change the ids of transformers'
@@ -113,6 +138,8 @@ var transformersOptions = []string{
 // ignored are warnings of options without effect.
 func (t *TextConfig) checkTokenizer() (ignored []string, err error) {
 	switch {
+	case t.TokenizerType == tiktokenType:
+		_, ignored, err = t.tiktoken()
 	case t.TokenizerType != "": // not supported; its options do not matter
 	case t.tokenizerName() != "":
 		_, ignored, err = t.huggingFace()

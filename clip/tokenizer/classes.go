@@ -38,11 +38,39 @@ var classNames = []struct{ part, class string }{
 	{"t5", "T5"}, {"gemma", "Gemma"}, {"modernbert", ""}, {"bert", "Bert"},
 }
 
-// findClass takes the class from tokenizer_config.json or else from the name,
-// and adds its tokens.
-func (s *specials) findClass(name string) {
-	s.class = strings.TrimSuffix(strings.TrimSuffix(s.config.Class, "Fast"), "Tokenizer")
+// modelClasses are the classes of tokenizers by a config.json's model_type, as in
+// transformers' AutoTokenizer.
+var modelClasses = map[string]string{
+	"bert": "Bert", "roberta": "Roberta", "xlm-roberta": "XLMRoberta", "xlm-roberta-xl": "XLMRoberta", "mt5": "MT5", "t5": "T5",
+	"gemma": "Gemma", "gpt2": "GPT2", "modernbert": "",
+}
+
+// findClass takes the class from tokenizer_config.json or else from the model's
+// config.json or from the name, and adds its tokens.
+func (s *specials) findClass(fsys fs.FS, name string) error {
+	var model struct {
+		Class string `json:"tokenizer_class"`
+		Type  string `json:"model_type"`
+	}
 	if s.config.Class == "" {
+		data, found, err := readFile(fsys, modelFile, maxModelSize)
+		if err == nil && found {
+			if err = strictjson.Unmarshal(data, &model); err != nil {
+				err = unusable(modelFile, err)
+			}
+		}
+		if err != nil {
+			return err
+		}
+		s.config.Class = model.Class
+	}
+	class, known := modelClasses[model.Type]
+	switch {
+	case s.config.Class != "":
+		s.class = strings.TrimSuffix(strings.TrimSuffix(s.config.Class, "Fast"), "Tokenizer")
+	case known:
+		s.class = class
+	default:
 		for _, c := range classNames {
 			if strings.Contains(strings.ToLower(name), c.part) {
 				s.class = c.class
@@ -55,6 +83,7 @@ func (s *specials) findClass(name string) {
 			s.tokens[key] = token
 		}
 	}
+	return nil
 }
 
 // template returns the special tokens that the class itself puts around a text,
@@ -178,14 +207,35 @@ func loadByteLevel(fsys fs.FS, s *specials) (*Tokenizer, error) {
 }
 
 // fromParts makes a tokenizer of the parts of a tokenizer.json, to which the
-// special tokens are added.
+// special tokens are added. Those that are not in the vocab get ids behind it, as
+// in transformers.
 func (s *specials) fromParts(file string, vocab map[string]int, parts map[string]any) (*Tokenizer, error) {
 	list, _ := parts["added_tokens"].([]any)
-	for key, token := range s.tokens {
-		if id, ok := vocab[token]; ok {
-			list = append(list, map[string]any{"id": id, "content": token, "special": true,
-				"lstrip": key == "mask_token" && s.class == "Roberta"})
+	seen := map[string]bool{}
+	for _, t := range list {
+		seen[t.(map[string]any)["content"].(string)] = true
+	}
+	tokens, err := s.list()
+	if err != nil {
+		return nil, err
+	}
+	next := 0
+	for _, id := range vocab {
+		next = max(next, id+1)
+	}
+	for _, token := range tokens {
+		if seen[token] {
+			continue
 		}
+		seen[token] = true
+		id, ok := vocab[token]
+		if !ok {
+			id = next
+			next++
+		}
+		mask := token == s.tokens["mask_token"]
+		list = append(list, map[string]any{"id": id, "content": token, "special": true,
+			"lstrip": mask && (s.class == "Roberta" || s.class == "Nllb"), "normalized": mask && s.class == "Nllb"})
 	}
 	parts["added_tokens"] = list
 	data, err := json.Marshal(parts)
@@ -193,6 +243,28 @@ func (s *specials) fromParts(file string, vocab map[string]int, parts map[string
 		return nil, unusable(file, err)
 	}
 	return parseTokenizerJSON(file, data, s)
+}
+
+// list returns the special tokens in the order in which transformers adds them.
+func (s *specials) list() (tokens []string, err error) {
+	for _, key := range []string{"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"} {
+		if token := s.tokens[key]; token != "" {
+			tokens = append(tokens, token)
+		}
+	}
+	if s.class == "Nllb" {
+		tokens = append(tokens, strings.Fields(nllbLanguages)...)
+	}
+	var additional []specialToken
+	if s.additional != nil {
+		if err = strictjson.Unmarshal(s.additional, &additional); err != nil {
+			err = unusable(configFile, fmt.Errorf("additional_special_tokens: %w", err))
+		}
+	}
+	for _, token := range additional {
+		tokens = append(tokens, string(token))
+	}
+	return tokens, err
 }
 
 // loadModel reads a sentencepiece model, with the special tokens that the
@@ -217,6 +289,8 @@ func loadModel(file string, data []byte, s *specials) (*Tokenizer, error) {
 			return nil, err
 		}
 		return t, t.setTemplate([]string{s.tokens["cls_token"]}, []string{s.tokens["sep_token"]})
+	case "Nllb":
+		return s.loadNllb(file, m)
 	case "Siglip":
 		return t, t.setTemplate(nil, []string{s.tokens["eos_token"]})
 	case "Gemma", "Llama":
@@ -287,12 +361,15 @@ func (s *specials) t5Pieces(pieces []sentencepiece.Piece, unk int32) ([]sentence
 	return pieces, unk
 }
 
-// xlmRobertaPieces puts fairseq's special tokens in place of the first three pieces.
+// xlmRobertaPieces are fairseq's, with the mask at the end.
 func (s *specials) xlmRobertaPieces(pieces []sentencepiece.Piece, _ int32) ([]sentencepiece.Piece, int32) {
-	var all []sentencepiece.Piece
+	return append(s.fairseqPieces(pieces), sentencepiece.Piece{Text: s.tokens["mask_token"], Control: true}), 3
+}
+
+// fairseqPieces puts fairseq's special tokens in place of the first three pieces.
+func (s *specials) fairseqPieces(pieces []sentencepiece.Piece) (all []sentencepiece.Piece) {
 	for _, key := range []string{"bos_token", "pad_token", "eos_token", "unk_token"} {
 		all = append(all, sentencepiece.Piece{Text: s.tokens[key], Control: true})
 	}
-	all = append(all, pieces[3:]...)
-	return append(all, sentencepiece.Piece{Text: s.tokens["mask_token"], Control: true}), 3
+	return append(all, pieces[3:]...)
 }

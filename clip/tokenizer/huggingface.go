@@ -25,6 +25,7 @@ type HuggingFace struct {
 const (
 	tokenizerFile = "tokenizer.json"
 	configFile    = "tokenizer_config.json"
+	modelFile     = "config.json"
 	specialsFile  = "special_tokens_map.json"
 	wordsFile     = "vocab.txt"
 )
@@ -131,6 +132,8 @@ type specials struct {
 	tokens map[string]string // bos_token, eos_token, sep_token, cls_token, pad_token, unk_token, mask_token
 	config tokenizerConfig
 	named  map[string]bool // those that a file names
+
+	additional json.RawMessage // additional_special_tokens, a list; nil without
 }
 
 // tokenizerConfig is what ids depend on of a tokenizer_config.json.
@@ -189,6 +192,9 @@ func readSpecials(fsys fs.FS, name string) (*specials, error) {
 				s.tokens[key], s.named[key] = string(*token), true
 			}
 		}
+		if raw, ok := keys["additional_special_tokens"]; ok && string(raw) != "null" {
+			s.additional = raw
+		}
 		if file != configFile {
 			continue
 		}
@@ -196,8 +202,7 @@ func readSpecials(fsys fs.FS, name string) (*specials, error) {
 			return nil, unusable(file, err)
 		}
 	}
-	s.findClass(name)
-	return s, nil
+	return s, s.findClass(fsys, name)
 }
 
 // setSpecials finds the special tokens' ids and lays out the rows.

@@ -181,6 +181,24 @@ func TestModelsAloneEqualFastTokenizers(t *testing.T) {
 	}
 }
 
+// TestClassOfModelType checks that a config.json tells the class where
+// tokenizer_config.json does not, as for AutoTokenizer, whatever the name says.
+func TestClassOfModelType(t *testing.T) {
+	files := map[string][]byte{"sentencepiece.bpe.model": recorded.Read(t, "xlm_roberta.only.model"), "config.json": []byte(`{"model_type": "xlm-roberta"}`)}
+	want, err := tokenizer.LoadHuggingFace(folder(files), tokenizer.HuggingFace{Name: "xlm-roberta"})
+	require.NoError(t, err)
+	for _, config := range []string{`{"model_type": "xlm-roberta"}`, `{"model_type": "other", "tokenizer_class": "XLMRobertaTokenizerFast"}`} {
+		files["config.json"] = []byte(config)
+		got, err := tokenizer.LoadHuggingFace(folder(files), tokenizer.HuggingFace{Name: "roberta"})
+		require.NoError(t, err)
+		assert.Equal(t, tokenize(t, want, 9, "a photo <mask>"), tokenize(t, got, 9, "a photo <mask>"))
+	}
+	files["config.json"] = []byte(`{"model_type": `)
+	_, err = tokenizer.LoadHuggingFace(folder(files), tokenizer.HuggingFace{Name: "roberta"})
+	require.ErrorIs(t, err, tokenizer.ErrVocabulary)
+	assert.ErrorContains(t, err, "config.json")
+}
+
 // TestExtraIDs checks the tokens that T5's class adds to a model.
 func TestExtraIDs(t *testing.T) {
 	model := recorded.LoadModel(t, "t5").Model
