@@ -10,6 +10,7 @@ import (
 	"github.com/rajveermalviya/go-webgpu/wgpu"
 
 	"github.com/clip-wgpu/clip-wgpu/internal/await"
+	"github.com/clip-wgpu/clip-wgpu/internal/debug"
 )
 
 // Device is a handle of an open GPU. Several users may share one by Retain.
@@ -27,6 +28,7 @@ type core struct {
 	faults   fault
 	info     Info
 	options  Options
+	debug    debug.Switch
 
 	run      await.Lock   // one Run, Read or Write at a time, from first upload to last readback; taken before calls
 	inflight []submission // under run: also what a cancelled run left behind

@@ -31,6 +31,9 @@ const maxSteps = 4096
 // the run goes on to its end. After an error Outputs may be partly filled.
 func (s *Session) Run(ctx context.Context, io IO) error {
 	return s.run(ctx, io, func(ctx context.Context, reads []transfer) error {
+		if s.core.debug.Watches() {
+			return s.replay(ctx, s.watched(), reads)
+		}
 		if s.core.options.Check {
 			return s.replay(ctx, s.checked, reads)
 		}
@@ -150,7 +153,7 @@ func (s *Session) replay(ctx context.Context, submit submitter, reads []transfer
 // alone: nothing is known of it, and a kernel's first dispatch also compiles it.
 func (s *Session) submissionEnd(lo int) int {
 	hi, cost := lo+1, s.steps[lo].cost
-	if cost == 0 || s.core.options.Check {
+	if cost == 0 || s.core.options.Check || s.core.debug.Watches() {
 		return hi
 	}
 	for hi < min(len(s.steps), lo+maxSteps) && s.steps[hi].cost > 0 && cost+s.steps[hi].cost <= maxSubmission {

@@ -71,8 +71,10 @@ func (d *Device) load(ctx context.Context, p *graph.Program, w *Store) (*Session
 		return nil, err
 	}
 	s := &Session{core: d.core, program: p, commits: math.MaxInt}
+	defer s.traceLoad(time.Now())
 	s.learned = func(elapsed time.Duration) error {
 		s.learn(s.sent, elapsed)
+		s.traceSent(elapsed)
 		return nil
 	}
 	err := w.retain(d.core)

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/clip-wgpu/clip-wgpu/internal/debug"
 	"github.com/clip-wgpu/clip-wgpu/shaders"
 )
 
@@ -241,15 +242,20 @@ type Graph struct {
 	states map[*State]Tensor // the newest handle of each state
 	params map[*State]*Param
 	err    error
+	debug  debug.Switch
 }
 
-// New returns an empty graph.
+// New returns an empty graph. The environment variable CLIPWGPU may change how it is
+// built, see internal/debug.
 func New() *Graph {
+	d, _ := debug.Get() // gpu.Open refuses what cannot be read
 	return &Graph{
-		taps:   map[string]Tensor{},
-		inputs: map[string]Tensor{},
-		states: map[*State]Tensor{},
-		params: map[*State]*Param{},
+		Unfused: d.NoPlan,
+		taps:    map[string]Tensor{},
+		inputs:  map[string]Tensor{},
+		states:  map[*State]Tensor{},
+		params:  map[*State]*Param{},
+		debug:   d,
 	}
 }
 

@@ -15,7 +15,8 @@ const module = "github.com/clip-wgpu/clip-wgpu/"
 // mayImport are the arrows between the packages: towers are recorded,
 // differentiated and planned without any device.
 var mayImport = map[string][]string{
-	"shaders":             {},
+	"internal/debug":      {},
+	"shaders":             {"internal/debug"},
 	"internal/guard":      {},
 	"internal/atomicfile": {},
 	"internal/smallfile":  {},
@@ -26,11 +27,11 @@ var mayImport = map[string][]string{
 	"internal/usage":      {},
 	"internal/hubtest":    {},
 	"internal/torchtest":  {},
-	"graph":               {"shaders", "internal/half"},
+	"graph":               {"shaders", "internal/debug", "internal/half"},
 	"ops":                 {"graph", "shaders"},
 	"layers":              {"graph", "ops"},
 	"weights":             {"graph", "internal/atomicfile", "internal/guard", "internal/half"},
-	"gpu":                 {"graph", "shaders", "internal/atomicfile", "internal/await", "internal/smallfile"},
+	"gpu":                 {"graph", "shaders", "internal/atomicfile", "internal/await", "internal/debug", "internal/smallfile"},
 	"clip/tokenizer":      {"internal/guard", "internal/smallfile", "internal/strictjson"},
 	"clip/preprocess":     {"internal/guard", "internal/strictjson"},
 	"clip/hub":            {"weights", "internal/atomicfile", "internal/smallfile"},
