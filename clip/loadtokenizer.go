@@ -18,9 +18,10 @@ import (
 // tokens. The source is one of Load's, a folder without weights, or open_clip's name
 // of a model; the model need not be one that can be built. LoadTokenizer uses no
 // device and downloads no weights. It reads weights only where they take the place
-// of a config, as OpenAI's archives do. A model whose tokenizer is not supported is
-// an error that matches ErrUnsupported. WithWarn hears which options of the config
-// are ignored.
+// of a config, as OpenAI's archives do. The tokenizer of a local config lies beside it,
+// in a folder of its name there or, but for local-dir:, in the hub's cache. A model
+// whose tokenizer is not supported is an error that matches ErrUnsupported. WithWarn
+// hears which options of the config are ignored.
 func LoadTokenizer(ctx context.Context, source string, opts ...Option) (*tokenizer.Tokenizer, int, error) {
 	o := newOptions(opts)
 	c, err := o.describeText(ctx, source)

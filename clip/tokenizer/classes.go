@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"strings"
 
+	"github.com/clip-wgpu/clip-wgpu/clip/tokenizer/internal/hf"
 	"github.com/clip-wgpu/clip-wgpu/clip/tokenizer/internal/sentencepiece"
 	"github.com/clip-wgpu/clip-wgpu/internal/strictjson"
 )
@@ -210,32 +211,30 @@ func loadByteLevel(fsys fs.FS, s *specials) (*Tokenizer, error) {
 // special tokens are added. Those that are not in the vocab get ids behind it, as
 // in transformers.
 func (s *specials) fromParts(file string, vocab map[string]int, parts map[string]any) (*Tokenizer, error) {
-	list, _ := parts["added_tokens"].([]any)
-	seen := map[string]bool{}
-	for _, t := range list {
-		seen[t.(map[string]any)["content"].(string)] = true
+	list, _ := parts["added_tokens"].([]hf.AddedToken)
+	place, next := map[string]int{}, 0
+	for i, t := range list {
+		place[t.Content] = i
 	}
-	tokens, err := s.list()
-	if err != nil {
-		return nil, err
-	}
-	next := 0
 	for _, id := range vocab {
 		next = max(next, id+1)
 	}
-	for _, token := range tokens {
-		if seen[token] {
+	for _, t := range s.list() {
+		if at, ok := place[t.Content]; ok {
+			if _, given := s.given[t.Content]; given {
+				t.ID = list[at].ID
+				list[at] = t
+			}
 			continue
 		}
-		seen[token] = true
-		id, ok := vocab[token]
+		id, ok := vocab[t.Content]
 		if !ok {
 			id = next
 			next++
 		}
-		mask := token == s.tokens["mask_token"]
-		list = append(list, map[string]any{"id": id, "content": token, "special": true,
-			"lstrip": mask && (s.class == "Roberta" || s.class == "Nllb"), "normalized": mask && s.class == "Nllb"})
+		t.ID = int32(id)
+		place[t.Content] = len(list)
+		list = append(list, t)
 	}
 	parts["added_tokens"] = list
 	data, err := json.Marshal(parts)
@@ -243,28 +242,6 @@ func (s *specials) fromParts(file string, vocab map[string]int, parts map[string
 		return nil, unusable(file, err)
 	}
 	return parseTokenizerJSON(file, data, s)
-}
-
-// list returns the special tokens in the order in which transformers adds them.
-func (s *specials) list() (tokens []string, err error) {
-	for _, key := range []string{"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"} {
-		if token := s.tokens[key]; token != "" {
-			tokens = append(tokens, token)
-		}
-	}
-	if s.class == "Nllb" {
-		tokens = append(tokens, strings.Fields(nllbLanguages)...)
-	}
-	var additional []specialToken
-	if s.additional != nil {
-		if err = strictjson.Unmarshal(s.additional, &additional); err != nil {
-			err = unusable(configFile, fmt.Errorf("additional_special_tokens: %w", err))
-		}
-	}
-	for _, token := range additional {
-		tokens = append(tokens, string(token))
-	}
-	return tokens, err
 }
 
 // loadModel reads a sentencepiece model, with the special tokens that the
@@ -316,7 +293,8 @@ func (s *specials) loadUnigram(file string, m *sentencepiece.Model, layOut func(
 	}
 	pieces, unk = layOut(pieces, unk)
 	ids := map[string]int{}
-	var vocab, added []any
+	var vocab []any
+	var added []hf.AddedToken
 	for id, p := range pieces {
 		if _, ok := ids[p.Text]; ok {
 			return nil, unusable(file, fmt.Errorf("two pieces are %q", p.Text))
@@ -324,7 +302,7 @@ func (s *specials) loadUnigram(file string, m *sentencepiece.Model, layOut func(
 		ids[p.Text] = id
 		vocab = append(vocab, []any{p.Text, p.Score})
 		if p.Control || p.User {
-			added = append(added, map[string]any{"id": id, "content": p.Text, "special": p.Control})
+			added = append(added, hf.AddedToken{ID: int32(id), Content: p.Text, Special: p.Control})
 		}
 	}
 	metaspace := map[string]any{"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "always", "split": true}

@@ -65,8 +65,8 @@ func FuzzTokenizerJSON(f *testing.F) {
 
 // FuzzSentencepiece reads a .model file as the classes do that take one.
 func FuzzSentencepiece(f *testing.F) {
-	classes := []string{"t5", "xlm-roberta", "gemma", "siglip"}
-	for i, name := range []string{"t5", "xlmr", "gemma", "suffix"} {
+	classes := []string{"t5", "xlm-roberta", "gemma", "siglip", "nllb"}
+	for i, name := range []string{"t5", "xlmr", "gemma", "suffix", "bpe"} {
 		f.Add(recorded.Read(f, name+".model"), uint8(i), fuzzText)
 	}
 	f.Add(recorded.Read(f, "mt5.only.model"), uint8(0), fuzzText)

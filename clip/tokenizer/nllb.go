@@ -3,9 +3,11 @@ package tokenizer
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"slices"
 	"unicode/utf8"
 
+	"github.com/clip-wgpu/clip-wgpu/clip/tokenizer/internal/hf"
 	"github.com/clip-wgpu/clip-wgpu/clip/tokenizer/internal/sentencepiece"
 )
 
@@ -37,16 +39,19 @@ func (s *specials) loadNllb(file string, m *sentencepiece.Model) (*Tokenizer, er
 	if !ok || len(pieces) < 3 {
 		return nil, unusable(file, errors.New("a NllbTokenizer wants a BPE model of at least 3 pieces, or a tokenizer.json"))
 	}
+	for id, p := range pieces {
+		if len(p.Text) > maxPiece {
+			return nil, unusable(file, fmt.Errorf("piece %d has %d bytes, at most %d are supported", id, len(p.Text), maxPiece))
+		}
+	}
 	merges := mergesOf(pieces)
 	pieces = s.fairseqPieces(pieces)
 	vocab := map[string]int{}
+	var added []hf.AddedToken
 	for id, p := range pieces {
 		vocab[p.Text] = id
-	}
-	var added []any
-	for id, p := range pieces {
 		if p.Control || p.User {
-			added = append(added, map[string]any{"id": id, "content": p.Text, "special": p.Control})
+			added = append(added, hf.AddedToken{ID: int32(id), Content: p.Text, Special: p.Control})
 		}
 	}
 	metaspace := map[string]any{"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "always", "split": true}
@@ -65,6 +70,10 @@ func (s *specials) loadNllb(file string, m *sentencepiece.Model) (*Tokenizer, er
 		"added_tokens":  added,
 	})
 }
+
+// maxPiece bounds, in bytes, what mergesOf splits at every character. sentencepiece
+// makes pieces of at most 16 characters unless told otherwise.
+const maxPiece = 256
 
 // mergesOf returns the merges that a sentencepiece model implies: every split of a
 // piece into two others, the piece of the highest score first and, for one score,
