@@ -9,6 +9,7 @@ import (
 
 	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/clip-wgpu/clip-wgpu/internal/await"
+	"github.com/clip-wgpu/clip-wgpu/internal/debug"
 )
 
 // Device is a handle of an open GPU. Several users may share one by Retain.
@@ -27,6 +28,7 @@ type core struct {
 	info     Info
 	options  Options
 	target   graph.Target // never changes, as States lie as it says
+	debug    debug.Switch
 
 	run   await.Lock // one caller at a time uploads, records and submits; taken before calls
 	depth int        // submissions that may be in flight

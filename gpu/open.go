@@ -136,7 +136,12 @@ func Adapters() ([]Info, error) {
 }
 
 // Open opens a device. The caller closes it. ErrNoDriver means that there is no adapter at all.
+// What the environment variable CLIPWGPU asks for and is not there is an error.
 func Open(o Options) (*Device, error) {
+	watch, err := debugSwitch()
+	if err != nil {
+		return nil, err
+	}
 	instance, list, err := adapters()
 	if err != nil {
 		return nil, err
@@ -160,6 +165,7 @@ func Open(o Options) (*Device, error) {
 		adapter:   list[chosen],
 		info:      infos[chosen],
 		options:   o,
+		debug:     watch,
 		run:       await.NewLock(),
 		depth:     cmp.Or(o.depth, maxInFlight(infos[chosen])),
 		calls:     await.NewLock(),

@@ -340,7 +340,7 @@ func TestCloseBehindRuns(t *testing.T) {
 // Times of submissions that were found done together are shared out by their
 // estimates; those that nobody waited for teach nothing.
 func TestTimesAreSharedOut(t *testing.T) {
-	s := &Session{steps: []step{{cost: 10}, {cost: 20}, {cost: 30}}}
+	s := &Session{core: new(core), steps: []step{{cost: 10}, {cost: 20}, {cost: 30}}}
 	ms := func(n ...time.Duration) {
 		t.Helper()
 		for i, st := range s.steps {

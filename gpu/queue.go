@@ -196,6 +196,9 @@ func shareOut(done []submission, elapsed time.Duration) {
 // does where their end is noticed late, so its estimate at most halves.
 func (s *submission) learn(elapsed time.Duration) {
 	s.job.took += elapsed
+	if s.session != nil {
+		s.session.traceSteps(s.steps, elapsed)
+	}
 	if s.session == nil || s.job.isLeft() {
 		return
 	}

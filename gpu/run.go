@@ -31,6 +31,9 @@ const maxSteps = 4096
 // the run goes on to its end. After an error Outputs may be partly filled.
 func (s *Session) Run(ctx context.Context, io IO) error {
 	return s.run(ctx, io, func(ctx context.Context, j *job, reads []transfer) error {
+		if s.core.debug.Watches() {
+			return s.replay(ctx, j, s.watched(), reads)
+		}
 		if s.core.options.Check {
 			return s.replay(ctx, j, s.checked, reads)
 		}
@@ -167,7 +170,7 @@ func (s *Session) submissionEnd(lo int) int {
 	s.costs.Lock()
 	defer s.costs.Unlock()
 	hi, cost := lo+1, s.steps[lo].cost
-	if cost == 0 || s.core.options.Check {
+	if cost == 0 || s.core.options.Check || s.core.debug.Watches() {
 		return hi
 	}
 	for hi < min(len(s.steps), lo+maxSteps) && s.steps[hi].cost > 0 && cost+s.steps[hi].cost <= maxSubmission {

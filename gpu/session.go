@@ -70,6 +70,7 @@ func (d *Device) load(ctx context.Context, p *graph.Program, w *Store) (*Session
 		return nil, err
 	}
 	s := &Session{core: d.core, program: p, commits: math.MaxInt}
+	defer s.traceLoad(time.Now())
 	err := w.retain(d.core)
 	if err == nil {
 		s.store = w

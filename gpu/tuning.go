@@ -33,8 +33,14 @@ func (d *Device) NewTuning() *Tuning {
 
 // LoadTuning reads what the device's Save has kept in the user's cache folder.
 // Nothing kept, or kept for another driver or other kernels, gives nil, and so
-// does what cannot be read: work goes on without it.
-func (d *Device) LoadTuning() *Tuning { return d.NewTuning().kept() }
+// does what cannot be read: work goes on without it. So it does with tune=off in
+// CLIPWGPU.
+func (d *Device) LoadTuning() *Tuning {
+	if d != nil && d.core.debug.NoTune {
+		return nil
+	}
+	return d.NewTuning().kept()
+}
 
 // kept is what is in the user's cache folder under t's key.
 func (t *Tuning) kept() *Tuning {

@@ -108,6 +108,7 @@ type builder struct {
 	joined   map[Tensor]place
 	planner  planner
 	operands [][]piece // by step and binding: of the root tensor, zero where absent
+	nodes    []*Node   // by step
 }
 
 func (b *builder) node(n *Node) error {
@@ -207,6 +208,7 @@ func (b *builder) launch(n *Node, l Launch) error {
 	}
 	b.prog.Steps = append(b.prog.Steps, s)
 	b.operands = append(b.operands, operands)
+	b.nodes = append(b.nodes, n)
 	b.planner.steps = append(b.planner.steps, touches)
 	return nil
 }
@@ -251,6 +253,9 @@ func (b *builder) finish(outs []Tensor) (*Program, error) {
 			}
 		}
 	}
+	if b.g.debug.NoPlan {
+		b.keepAll()
+	}
 	var err error
 	if b.prog.ArenaBound, err = b.planner.plan(); err != nil {
 		return nil, err
@@ -267,6 +272,9 @@ func (b *builder) finish(outs []Tensor) (*Program, error) {
 			out.Slots = append(out.Slots, b.slot(piece{root(t), c}))
 		}
 		b.prog.Outputs = append(b.prog.Outputs, out)
+	}
+	if b.g.debug.Watches() {
+		b.exposeNodes()
 	}
 	return b.prog, nil
 }

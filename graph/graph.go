@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/clip-wgpu/clip-wgpu/graph/packing"
+	"github.com/clip-wgpu/clip-wgpu/internal/debug"
 	"github.com/clip-wgpu/clip-wgpu/shaders"
 )
 
@@ -244,15 +245,20 @@ type Graph struct {
 	states map[*State]Tensor // the newest handle of each state
 	params map[*State]*Param
 	err    error
+	debug  debug.Switch
 }
 
-// New returns an empty graph.
+// New returns an empty graph. The environment variable CLIPWGPU may change how it is
+// built, see internal/debug.
 func New() *Graph {
+	d, _ := debug.Get() // gpu.Open refuses what cannot be read
 	return &Graph{
-		taps:   map[string]Tensor{},
-		inputs: map[string]Tensor{},
-		states: map[*State]Tensor{},
-		params: map[*State]*Param{},
+		Unfused: d.NoPlan,
+		taps:    map[string]Tensor{},
+		inputs:  map[string]Tensor{},
+		states:  map[*State]Tensor{},
+		params:  map[*State]*Param{},
+		debug:   d,
 	}
 }
 

@@ -60,8 +60,12 @@ type place struct {
 }
 
 // joined finds the tensors that can be made where a Join wants them: those that a
-// kernel makes and that nothing else reads. With a Guard every tensor is apart.
+// kernel makes and that nothing else reads. With a Guard, and for those who look at
+// tensors one by one, every tensor is apart.
 func (g *Graph) joined(nodes []*Node, outs []Tensor) map[Tensor]place {
+	if g.Guard > 0 || g.debug.Watches() || g.debug.NoPlan {
+		return nil
+	}
 	readers := map[Tensor]int{}
 	for _, n := range nodes {
 		if n.Op == reshapeOp {
@@ -78,7 +82,7 @@ func (g *Graph) joined(nodes []*Node, outs []Tensor) map[Tensor]place {
 	}
 	all := map[Tensor]place{}
 	for _, n := range nodes {
-		if n.Op != joinOp || g.Guard > 0 || len(n.Out[0].chunks(g.maxBinding())) > 1 {
+		if n.Op != joinOp || len(n.Out[0].chunks(g.maxBinding())) > 1 {
 			continue
 		}
 		for i, t := range n.In {

@@ -39,6 +39,11 @@ type Step struct {
 	Slots  []Slot    // what each storage binding, from number 1 on or 0 without Params, is
 	Groups [2]uint32 // workgroups in x and y; see the kernels' group_index
 	FLOPs  int64     // twice the multiplications of a matrix product, 0 for other kernels
+
+	// What the op reads and makes, for those who look at steps one by one: nil but
+	// with check or dump in CLIPWGPU. An op's steps follow one another.
+	Node    *Node
+	In, Out []Binding // as Node has them, without Slots where nothing is read or made
 }
 
 // Space says which memory a Slot lies in.

@@ -68,16 +68,17 @@ var cache = struct {
 
 // Load returns the kernel. Results are cached and shared. Load is safe for concurrent use.
 func (v Variant) Load() (*Kernel, error) {
-	name := v.String()
+	name, from := v.String(), source()
+	key := from.dir + " " + name
 	cache.Lock()
 	defer cache.Unlock()
-	if k := cache.kernels[name]; k != nil {
+	if k := cache.kernels[key]; k != nil {
 		return k, nil
 	}
 	if !slices.Contains(Files(), v.File) {
 		return nil, fmt.Errorf("shaders: no kernel %s.wgsl", v.File)
 	}
-	src, err := files.ReadFile(v.File + ".wgsl")
+	src, err := fs.ReadFile(from, v.File+".wgsl")
 	if err != nil {
 		return nil, fmt.Errorf("shaders: %w", err)
 	}
@@ -86,7 +87,7 @@ func (v Variant) Load() (*Kernel, error) {
 		return nil, fmt.Errorf("shaders: %w", err)
 	}
 	k.Name = name
-	cache.kernels[name] = k
+	cache.kernels[key] = k
 	return k, nil
 }
 
@@ -109,7 +110,7 @@ func parse(name, src string, consts map[string]any) (*Kernel, error) {
 	if format, ok := consts["weight"]; ok {
 		weight = fmt.Sprint(format)
 	}
-	lines, err := splice(files, name, src, weight)
+	lines, err := splice(source(), name, src, weight)
 	if err != nil {
 		return nil, err
 	}
@@ -126,7 +127,7 @@ var Digest = sync.OnceValue(func() string {
 		if err != nil || d.IsDir() {
 			return err
 		}
-		text, err := files.ReadFile(path)
+		text, err := fs.ReadFile(source(), path)
 		fmt.Fprintf(h, "%s %d\n%s", path, len(text), text)
 		return err
 	})

@@ -2,6 +2,7 @@ package shaders
 
 import (
 	"fmt"
+	"io/fs"
 	"maps"
 	"regexp"
 	"slices"
@@ -39,7 +40,7 @@ var tuneLine = regexp.MustCompile(`^const (\w+)\b.*//!tune (.+)$`)
 // Tuned lists v with the values that the tune lines of its file ask for: every value of each, crossed; v alone where
 // there is no such line.
 func (v Variant) Tuned() ([]Variant, error) {
-	src, err := files.ReadFile(v.File + ".wgsl")
+	src, err := fs.ReadFile(source(), v.File+".wgsl")
 	if err != nil {
 		return nil, fmt.Errorf("shaders: %w", err)
 	}

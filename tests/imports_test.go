@@ -15,7 +15,8 @@ const module = "github.com/clip-wgpu/clip-wgpu/"
 // mayImport are the arrows between the packages: towers are recorded,
 // differentiated and planned without any device.
 var mayImport = map[string][]string{
-	"shaders":             {},
+	"internal/debug":      {},
+	"shaders":             {"internal/debug"},
 	"internal/guard":      {},
 	"internal/atomicfile": {},
 	"internal/smallfile":  {},
@@ -27,11 +28,11 @@ var mayImport = map[string][]string{
 	"internal/hubtest":    {},
 	"internal/torchtest":  {},
 	"graph/packing":       {"internal/half"},
-	"graph":               {"shaders", "graph/packing"},
+	"graph":               {"shaders", "graph/packing", "internal/debug"},
 	"ops":                 {"graph", "graph/packing", "shaders"},
 	"layers":              {"graph", "graph/packing", "ops"},
 	"weights":             {"graph", "internal/atomicfile", "internal/guard", "internal/half"},
-	"gpu":                 {"graph", "graph/packing", "shaders", "internal/atomicfile", "internal/await", "internal/smallfile"},
+	"gpu":                 {"graph", "graph/packing", "shaders", "internal/atomicfile", "internal/await", "internal/debug", "internal/smallfile"},
 	"gpu/window":          {"gpu", "gpu/internal/raw"},
 	"clip/tokenizer":      {"internal/guard", "internal/smallfile", "internal/strictjson"},
 	"clip/preprocess":     {"internal/guard", "internal/strictjson"},
@@ -39,7 +40,7 @@ var mayImport = map[string][]string{
 	"clip/posembed":       {},
 	"clip/emoji-clip":     {},
 	"clip/config":         {"clip/internal/check", "clip/internal/timm", "clip/tokenizer", "internal/guard", "internal/strictjson", "weights"},
-	"clip/towers": {"clip/config", "clip/internal/check", "clip/internal/timm", "clip/posembed", "graph", "graph/packing", "internal/guard", "internal/strictjson", "layers", "ops",
+	"clip/towers": {"clip/config", "clip/internal/check", "clip/internal/timm", "clip/internal/transformers", "clip/posembed", "graph", "graph/packing", "internal/guard", "internal/strictjson", "layers", "ops",
 		"weights"},
 	"clip/models": {"clip/config", "clip/preprocess", "clip/towers"},
 	"clip/checkpoint": {"clip/config", "clip/emoji-clip", "clip/hub", "clip/internal/check", "clip/internal/finite", "clip/models", "clip/preprocess", "clip/tokenizer",
@@ -52,11 +53,12 @@ var mayImport = map[string][]string{
 // inside are the arrows of packages that others cannot import, where they are more
 // than those to the shared ones: the engine knows neither CLIP nor its families.
 var inside = map[string][]string{
-	"clip/internal/check":    {},
-	"clip/internal/finite":   {},
-	"clip/internal/timm":     {},
-	"clip/internal/cliptest": {"graph", "weights"},
-	"clip/internal/engine":   {"gpu", "graph", "internal/await"},
+	"clip/internal/check":        {},
+	"clip/internal/finite":       {},
+	"clip/internal/timm":         {},
+	"clip/internal/transformers": {},
+	"clip/internal/cliptest":     {"graph", "weights"},
+	"clip/internal/engine":       {"gpu", "graph", "internal/await"},
 }
 
 // needGPU are the packages that do not build without cgo, the binding's language.

@@ -238,12 +238,20 @@ func (c *files) tokenizer() (*tokenizer.Tokenizer, error) {
 	switch name := text.TokenizerName(); {
 	case name == "":
 		t, err = tokenizer.Load(c.dir)
+	case text.TokenizerType == config.TiktokenType:
+		var o tokenizer.Tiktoken
+		if o, _, err = text.Tiktoken(); err == nil {
+			t, err = tokenizer.LoadTiktoken(c.dir, o)
+		}
 	case text.TokenizerType != "":
 		return nil, nil
 	default:
 		var o tokenizer.HuggingFace
-		if o, _, err = text.HuggingFaceTokenizer(); err == nil {
-			t, err = tokenizer.LoadHuggingFace(c.dir, o)
+		if o, _, err = text.HuggingFaceTokenizer(); err != nil {
+			break
+		}
+		if t, err = tokenizer.LoadHuggingFace(c.dir, o); errors.Is(err, fs.ErrNotExist) && fs.ValidPath(name) {
+			t, err = loadHuggingFaceIn(c.dir, name, o)
 		}
 	}
 	if errors.Is(err, fs.ErrNotExist) {
@@ -256,4 +264,13 @@ func (c *files) tokenizer() (*tokenizer.Tokenizer, error) {
 		return nil, fmt.Errorf("%s: %w", c.folder(), err)
 	}
 	return t, nil
+}
+
+// loadHuggingFaceIn loads a tokenizer from a folder in dir.
+func loadHuggingFaceIn(dir fs.FS, folder string, o tokenizer.HuggingFace) (*tokenizer.Tokenizer, error) {
+	dir, err := fs.Sub(dir, folder)
+	if err != nil {
+		return nil, err
+	}
+	return tokenizer.LoadHuggingFace(dir, o)
 }

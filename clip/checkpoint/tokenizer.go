@@ -20,8 +20,10 @@ import (
 // tokens, and which options of its config are ignored. The source is one of Open's,
 // a folder without weights, or open_clip's name of a model; the model need not be one
 // that can be built. LoadTokenizer downloads no weights. It reads weights only where
-// they take the place of a config, as OpenAI's archives do. A model whose tokenizer
-// is not supported is an error that matches config.ErrUnsupported.
+// they take the place of a config, as OpenAI's archives do. The tokenizer of a local
+// config lies beside it, in a folder of its name there or, but for local-dir:, in the
+// hub's cache. A model whose tokenizer is not supported is an error that matches
+// config.ErrUnsupported.
 func LoadTokenizer(ctx context.Context, source string, o Options) (t *tokenizer.Tokenizer, contextLength int, ignored []string, err error) {
 	c, err := o.describeText(ctx, source)
 	if err != nil {
@@ -63,7 +65,11 @@ func (o *Options) describeText(ctx context.Context, source string) (*files, erro
 		return o.describeLocal(folder)
 	}
 	if isHere(source) {
-		return o.describeLocal(source)
+		c, err := o.describeLocal(source)
+		if err == nil {
+			o.cachedTokenizer(ctx, c)
+		}
+		return c, err
 	}
 	name, tag, hasTag := strings.Cut(source, ":")
 	entry, err := models.Find(name)
@@ -138,6 +144,27 @@ func (o *Options) describeHub(ctx context.Context, source string, m hubModel) (*
 		return c, nil
 	}
 	return c, o.downloadTokenizer(ctx, c, "")
+}
+
+// cachedTokenizer looks in the hub's cache for the tokenizer that a local config
+// names, where none lies beside it. It asks no server.
+func (o *Options) cachedTokenizer(ctx context.Context, c *files) {
+	name := c.config.TextCfg.HFTokenizerName
+	if name == nil || c.config.TextCfg.TokenizerType != "" {
+		return
+	}
+	if t, err := c.tokenizer(); t != nil || err != nil {
+		return
+	}
+	h, err := hub.New(hub.Options{Offline: true})
+	if err != nil {
+		return
+	}
+	if ref, err := hub.ParseRef(*name); err == nil {
+		if folder, err := h.Tokenizer(ctx, ref); err == nil {
+			c.dir = os.DirFS(folder)
+		}
+	}
 }
 
 // downloadTokenizer downloads the tokenizer of a config that names one. It takes

@@ -1,6 +1,9 @@
 package checkpoint
 
 import (
+	"compress/gzip"
+	"encoding/json"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -10,7 +13,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/clip-wgpu/clip-wgpu/clip/config"
 	"github.com/clip-wgpu/clip-wgpu/clip/internal/cliptest"
+	"github.com/clip-wgpu/clip-wgpu/clip/models"
 	"github.com/clip-wgpu/clip-wgpu/internal/hubtest"
 )
 
@@ -106,4 +111,127 @@ func TestLoadTokenizerWarns(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, heard, 1)
 	assert.Contains(t, heard[0], "reduction_mask is ignored")
+}
+
+// huggingFaceTokenizer is a recorded tokenizer with the ids of one text.
+func huggingFaceTokenizer(t *testing.T, folder string) (files map[string][]byte, text string, ids []int32) {
+	t.Helper()
+	const home = "../../tests/testdata/oracle/hf_tokenizers"
+	packed, err := os.Open(filepath.Join(home, "rows.json.gz"))
+	require.NoError(t, err)
+	defer packed.Close()
+	unzip, err := gzip.NewReader(packed)
+	require.NoError(t, err)
+	var recorded struct {
+		Texts []string
+		Cases []struct {
+			Folder string
+			Kwargs map[string]any
+			IDs    [][]int32
+		}
+	}
+	require.NoError(t, json.NewDecoder(unzip).Decode(&recorded))
+	for _, c := range recorded.Cases {
+		if c.Folder == folder && len(c.Kwargs) == 0 {
+			return cliptest.Files(t, filepath.Join(home, folder)), recorded.Texts[0], c.IDs[0]
+		}
+	}
+	t.Fatalf("no tokenizer %s", folder)
+	return nil, "", nil
+}
+
+func writeFiles(t *testing.T, folder string, files map[string][]byte) {
+	t.Helper()
+	require.NoError(t, os.MkdirAll(folder, 0o777))
+	for name, data := range files {
+		require.NoError(t, os.WriteFile(filepath.Join(folder, name), data, 0o666))
+	}
+}
+
+// The towers of Hugging Face have tokenizers that their configs name: beside the
+// config, in a folder of that name beside it, or in the hub's cache.
+func TestLoadTokenizerOfHuggingFaceTowers(t *testing.T) {
+	for model, c := range map[string]struct {
+		name, folder string
+		context      int
+	}{
+		"roberta-ViT-B-32": {"roberta-base", "roberta", 77}, "coca_roberta-ViT-B-32": {"roberta-base", "roberta", 77},
+		"xlm-roberta-base-ViT-B-32": {"xlm-roberta-base", "xlm_roberta", 77}, "xlm-roberta-large-ViT-H-14": {"xlm-roberta-large", "xlm_roberta", 77},
+		"mt5-base-ViT-B-32": {"google/mt5-base", "mt5", 77}, "nllb-clip-base": {"facebook/nllb-200-distilled-600M", "nllb", 77},
+		"gte-modernbert-base-ViT-B-32-256": {"Alibaba-NLP/gte-modernbert-base", "gte_modernbert", 256},
+	} {
+		t.Run(model, func(t *testing.T) {
+			files, text, ids := huggingFaceTokenizer(t, c.folder)
+			s := hubtest.New(t, map[string]map[string][]byte{c.name: files})
+			s.Environment(t)
+			described, _ := models.Config(model) // of a model that need not be built
+			encoded, err := json.Marshal(described)
+			require.NoError(t, err)
+			about := map[string][]byte{"open_clip_config.json": fmt.Appendf(nil, `{"model_cfg": %s}`, encoded)}
+			beside, below, alone := t.TempDir(), t.TempDir(), t.TempDir()
+			writeFiles(t, beside, about)
+			writeFiles(t, beside, files)
+			writeFiles(t, below, about)
+			writeFiles(t, filepath.Join(below, c.name), files)
+			writeFiles(t, alone, about)
+			check := func(source string) {
+				t.Helper()
+				tok, length, _, err := LoadTokenizer(t.Context(), source, Options{})
+				require.NoError(t, err, source)
+				assert.Equal(t, c.context, length)
+				rows, err := tok.Unpadded([]string{text}, length)
+				require.NoError(t, err)
+				assert.Equal(t, ids, rows[0], source)
+			}
+			check(beside)
+			check(localPrefix + beside)
+			check(below)
+			_, _, _, err = LoadTokenizer(t.Context(), alone, Options{})
+			require.ErrorIs(t, err, config.ErrUnsupported)
+			assert.ErrorContains(t, err, c.name)
+			check(model) // fills the cache
+			t.Setenv("HF_HUB_OFFLINE", "1")
+			s.Requests()
+			check(model)
+			check(alone)
+			assert.Empty(t, s.Requests())
+			_, _, _, err = LoadTokenizer(t.Context(), localPrefix+alone, Options{}) // upstream looks nowhere else
+			require.ErrorIs(t, err, config.ErrUnsupported)
+		})
+	}
+}
+
+func TestLoadTokenizerOfTiktoken(t *testing.T) {
+	files, text, ids := huggingFaceTokenizer(t, "tiktoken_r50k")
+	folder := func(text string) string {
+		dir := t.TempDir()
+		writeFiles(t, dir, files)
+		writeFiles(t, dir, map[string][]byte{"open_clip_config.json": []byte(`{"model_cfg": {"embed_dim": 8,
+			"vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "patch_size": 16},
+			"text_cfg": {"context_length": 24, "vocab_size": 804, "width": 64, "heads": 1, "layers": 1, "tokenizer_type": "tiktoken"` + text + `}}}`)})
+		return dir
+	}
+	tok, length, _, err := LoadTokenizer(t.Context(), folder(`, "tiktoken_name": "r50k_base"`), Options{})
+	require.NoError(t, err)
+	rows, err := tok.Unpadded([]string{text}, length)
+	require.NoError(t, err)
+	assert.Equal(t, ids, rows[0])
+	tok, length, heard, err := LoadTokenizer(t.Context(), folder(`, "tiktoken_name": "r50k_base", "tokenizer_kwargs": {"add_bos": false, "add_eos": false, "clean": "lower", "language": "x"}`), Options{})
+	require.NoError(t, err)
+	assert.Len(t, heard, 1)
+	rows, err = tok.Unpadded([]string{"A  B"}, length)
+	require.NoError(t, err)
+	assert.Equal(t, tok.Encode("a b"), rows[0])
+	for text, part := range map[string]string{
+		"":                       "cl100k_base.tiktoken",
+		`, "tiktoken_name": "k"`: `tiktoken_name "k" is not supported`,
+		`, "tiktoken_name": "r50k_base", "tokenizer_kwargs": {"clean": "no"}`:  "clean",
+		`, "tiktoken_name": "r50k_base", "tokenizer_kwargs": {"add_bos": "x"}`: "add_bos",
+	} {
+		_, _, _, err := LoadTokenizer(t.Context(), folder(text), Options{})
+		assert.ErrorContains(t, err, part)
+	}
+	_, _, _, err = LoadTokenizer(t.Context(), "moderntext-ViT-B-32-256", Options{})
+	require.ErrorIs(t, err, config.ErrUnsupported)
+	assert.ErrorContains(t, err, "r50k_base.tiktoken")
 }

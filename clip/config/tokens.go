@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -100,6 +101,31 @@ func (t *TextConfig) HuggingFaceTokenizer() (o tokenizer.HuggingFace, ignored []
 	return o, check.Ignored(kwargsKey, unknown), check.First(checkClean(kwargs.Clean), check.OneOf("text_cfg.tokenizer_mode", o.Mode, "", "clips"))
 }
 
+// TiktokenType is the tokenizer_type of OpenAI's encodings.
+const TiktokenType = "tiktoken"
+
+// Tiktoken reads what the config says about an encoding. open_clip's get_tokenizer
+// drops the options that it does not know. ignored warns of these.
+func (t *TextConfig) Tiktoken() (o tokenizer.Tiktoken, ignored []string, err error) {
+	kwargs := struct {
+		Clean  string `json:"clean"`
+		AddBOS bool   `json:"add_bos"`
+		AddEOS bool   `json:"add_eos"`
+	}{AddBOS: true, AddEOS: true}
+	var unknown []string
+	if t.TokenizerKwargs != nil {
+		unknown, err = strictjson.Known(t.TokenizerKwargs, &kwargs)
+	}
+	if err != nil {
+		return o, nil, fmt.Errorf("%w: %w", ErrConfig, strictjson.At(kwargsKey, t.TokenizerKwargs, err))
+	}
+	o = tokenizer.Tiktoken{Name: t.TiktokenName, Clean: tokenizer.Clean(kwargs.Clean), NoBOS: !kwargs.AddBOS, NoEOS: !kwargs.AddEOS}
+	if kwargs.Clean != "" {
+		err = checkClean(kwargs.Clean)
+	}
+	return o, check.Ignored(kwargsKey, unknown), err
+}
+
 const kwargsKey = "text_cfg.tokenizer_kwargs"
 
 // transformersOptions are refused: they would change the ids of transformers'
@@ -114,6 +140,8 @@ var transformersOptions = []string{
 // ignored are warnings of options without effect.
 func (t *TextConfig) CheckTokenizer() (ignored []string, err error) {
 	switch {
+	case t.TokenizerType == TiktokenType:
+		_, ignored, err = t.Tiktoken()
 	case t.TokenizerType != "": // not supported; its options do not matter
 	case t.TokenizerName() != "":
 		_, ignored, err = t.HuggingFaceTokenizer()
@@ -126,8 +154,11 @@ func (t *TextConfig) CheckTokenizer() (ignored []string, err error) {
 // NoTokenizer says why a model has no tokenizer here.
 func (t *TextConfig) NoTokenizer() error {
 	missing := ""
-	if t.TokenizerType == "" {
+	switch t.TokenizerType {
+	case "":
 		missing = " without its files (tokenizer.json or the like) beside the weights"
+	case TiktokenType:
+		missing = " without its file (" + cmp.Or(t.TiktokenName, "cl100k_base") + ".tiktoken) beside the weights"
 	}
 	return fmt.Errorf("the model's tokenizer %q is %w%s", t.TokenizerName(), ErrUnsupported, missing)
 }

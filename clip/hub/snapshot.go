@@ -32,7 +32,8 @@ var tokenizerFiles = []string{
 // TokenizerFiles lists the names of files that tokenizers are made of, or that
 // go with them.
 func TokenizerFiles() []string {
-	return append(slices.Clone(tokenizerFiles), "bpe_simple_vocab_16e6.txt.gz", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+	return append(slices.Clone(tokenizerFiles), "bpe_simple_vocab_16e6.txt.gz", "r50k_base.tiktoken", "p50k_base.tiktoken",
+		"cl100k_base.tiktoken", "o200k_base.tiktoken", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 }
 
 // Model brings the files of a model here: its configuration, its weights and
@@ -80,7 +81,7 @@ func (h *Hub) Tokenizer(ctx context.Context, r Ref) (string, error) {
 		if len(tokenizers) == 0 {
 			return "", nil, fmt.Errorf("%w: %s has no tokenizer (none of %s)", ErrNotFound, r, strings.Join(tokenizerFiles, ", "))
 		}
-		return tokenizers[0], append(tokenizers, among(besideFiles, files)...), nil
+		return tokenizers[0], append(tokenizers, among(append(besideFiles, "config.json"), files)...), nil // a config.json tells the class
 	}})
 	if err != nil {
 		return "", err

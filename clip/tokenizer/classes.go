@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"strings"
 
+	"github.com/clip-wgpu/clip-wgpu/clip/tokenizer/internal/hf"
 	"github.com/clip-wgpu/clip-wgpu/clip/tokenizer/internal/sentencepiece"
 	"github.com/clip-wgpu/clip-wgpu/internal/strictjson"
 )
@@ -38,11 +39,39 @@ var classNames = []struct{ part, class string }{
 	{"t5", "T5"}, {"gemma", "Gemma"}, {"modernbert", ""}, {"bert", "Bert"},
 }
 
-// findClass takes the class from tokenizer_config.json or else from the name,
-// and adds its tokens.
-func (s *specials) findClass(name string) {
-	s.class = strings.TrimSuffix(strings.TrimSuffix(s.config.Class, "Fast"), "Tokenizer")
+// modelClasses are the classes of tokenizers by a config.json's model_type, as in
+// transformers' AutoTokenizer.
+var modelClasses = map[string]string{
+	"bert": "Bert", "roberta": "Roberta", "xlm-roberta": "XLMRoberta", "xlm-roberta-xl": "XLMRoberta", "mt5": "MT5", "t5": "T5",
+	"gemma": "Gemma", "gpt2": "GPT2", "modernbert": "",
+}
+
+// findClass takes the class from tokenizer_config.json or else from the model's
+// config.json or from the name, and adds its tokens.
+func (s *specials) findClass(fsys fs.FS, name string) error {
+	var model struct {
+		Class string `json:"tokenizer_class"`
+		Type  string `json:"model_type"`
+	}
 	if s.config.Class == "" {
+		data, found, err := readFile(fsys, modelFile, maxModelSize)
+		if err == nil && found {
+			if err = strictjson.Unmarshal(data, &model); err != nil {
+				err = unusable(modelFile, err)
+			}
+		}
+		if err != nil {
+			return err
+		}
+		s.config.Class = model.Class
+	}
+	class, known := modelClasses[model.Type]
+	switch {
+	case s.config.Class != "":
+		s.class = strings.TrimSuffix(strings.TrimSuffix(s.config.Class, "Fast"), "Tokenizer")
+	case known:
+		s.class = class
+	default:
 		for _, c := range classNames {
 			if strings.Contains(strings.ToLower(name), c.part) {
 				s.class = c.class
@@ -55,6 +84,7 @@ func (s *specials) findClass(name string) {
 			s.tokens[key] = token
 		}
 	}
+	return nil
 }
 
 // template returns the special tokens that the class itself puts around a text,
@@ -178,14 +208,33 @@ func loadByteLevel(fsys fs.FS, s *specials) (*Tokenizer, error) {
 }
 
 // fromParts makes a tokenizer of the parts of a tokenizer.json, to which the
-// special tokens are added.
+// special tokens are added. Those that are not in the vocab get ids behind it, as
+// in transformers.
 func (s *specials) fromParts(file string, vocab map[string]int, parts map[string]any) (*Tokenizer, error) {
-	list, _ := parts["added_tokens"].([]any)
-	for key, token := range s.tokens {
-		if id, ok := vocab[token]; ok {
-			list = append(list, map[string]any{"id": id, "content": token, "special": true,
-				"lstrip": key == "mask_token" && s.class == "Roberta"})
+	list, _ := parts["added_tokens"].([]hf.AddedToken)
+	place, next := map[string]int{}, 0
+	for i, t := range list {
+		place[t.Content] = i
+	}
+	for _, id := range vocab {
+		next = max(next, id+1)
+	}
+	for _, t := range s.list() {
+		if at, ok := place[t.Content]; ok {
+			if _, given := s.given[t.Content]; given {
+				t.ID = list[at].ID
+				list[at] = t
+			}
+			continue
 		}
+		id, ok := vocab[t.Content]
+		if !ok {
+			id = next
+			next++
+		}
+		t.ID = int32(id)
+		place[t.Content] = len(list)
+		list = append(list, t)
 	}
 	parts["added_tokens"] = list
 	data, err := json.Marshal(parts)
@@ -217,6 +266,8 @@ func loadModel(file string, data []byte, s *specials) (*Tokenizer, error) {
 			return nil, err
 		}
 		return t, t.setTemplate([]string{s.tokens["cls_token"]}, []string{s.tokens["sep_token"]})
+	case "Nllb":
+		return s.loadNllb(file, m)
 	case "Siglip":
 		return t, t.setTemplate(nil, []string{s.tokens["eos_token"]})
 	case "Gemma", "Llama":
@@ -242,7 +293,8 @@ func (s *specials) loadUnigram(file string, m *sentencepiece.Model, layOut func(
 	}
 	pieces, unk = layOut(pieces, unk)
 	ids := map[string]int{}
-	var vocab, added []any
+	var vocab []any
+	var added []hf.AddedToken
 	for id, p := range pieces {
 		if _, ok := ids[p.Text]; ok {
 			return nil, unusable(file, fmt.Errorf("two pieces are %q", p.Text))
@@ -250,7 +302,7 @@ func (s *specials) loadUnigram(file string, m *sentencepiece.Model, layOut func(
 		ids[p.Text] = id
 		vocab = append(vocab, []any{p.Text, p.Score})
 		if p.Control || p.User {
-			added = append(added, map[string]any{"id": id, "content": p.Text, "special": p.Control})
+			added = append(added, hf.AddedToken{ID: int32(id), Content: p.Text, Special: p.Control})
 		}
 	}
 	metaspace := map[string]any{"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "always", "split": true}
@@ -287,12 +339,15 @@ func (s *specials) t5Pieces(pieces []sentencepiece.Piece, unk int32) ([]sentence
 	return pieces, unk
 }
 
-// xlmRobertaPieces puts fairseq's special tokens in place of the first three pieces.
+// xlmRobertaPieces are fairseq's, with the mask at the end.
 func (s *specials) xlmRobertaPieces(pieces []sentencepiece.Piece, _ int32) ([]sentencepiece.Piece, int32) {
-	var all []sentencepiece.Piece
+	return append(s.fairseqPieces(pieces), sentencepiece.Piece{Text: s.tokens["mask_token"], Control: true}), 3
+}
+
+// fairseqPieces puts fairseq's special tokens in place of the first three pieces.
+func (s *specials) fairseqPieces(pieces []sentencepiece.Piece) (all []sentencepiece.Piece) {
 	for _, key := range []string{"bos_token", "pad_token", "eos_token", "unk_token"} {
 		all = append(all, sentencepiece.Piece{Text: s.tokens[key], Control: true})
 	}
-	all = append(all, pieces[3:]...)
-	return append(all, sentencepiece.Piece{Text: s.tokens["mask_token"], Control: true}), 3
+	return append(all, pieces[3:]...)
 }

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"math"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -64,8 +65,8 @@ func FuzzTokenizerJSON(f *testing.F) {
 
 // FuzzSentencepiece reads a .model file as the classes do that take one.
 func FuzzSentencepiece(f *testing.F) {
-	classes := []string{"t5", "xlm-roberta", "gemma", "siglip"}
-	for i, name := range []string{"t5", "xlmr", "gemma", "suffix"} {
+	classes := []string{"t5", "xlm-roberta", "gemma", "siglip", "nllb"}
+	for i, name := range []string{"t5", "xlmr", "gemma", "suffix", "bpe"} {
 		f.Add(recorded.Read(f, name+".model"), uint8(i), fuzzText)
 	}
 	f.Add(recorded.Read(f, "mt5.only.model"), uint8(0), fuzzText)
@@ -92,6 +93,28 @@ func tinyModel() (model []byte) {
 		model = protowire.AppendBytes(protowire.AppendTag(model, 1, protowire.BytesType), p)
 	}
 	return model
+}
+
+// FuzzTiktoken reads a file of ranks.
+func FuzzTiktoken(f *testing.F) {
+	f.Add(ranksFile("ab", "abc", " a"), uint8(0), "a photo of abc 123\r\n")
+	f.Add([]byte("YQ== 0\nYg== 0\n"), uint8(1), "")
+	f.Fuzz(func(t *testing.T, data []byte, kind uint8, text string) {
+		name := []string{"r50k_base", "cl100k_base", "o200k_base"}[int(kind)%3]
+		err := fuzztest.Within(t, func() error {
+			tok, err := tokenizer.LoadTiktoken(folder(map[string][]byte{name + ".tiktoken": data}), tokenizer.Tiktoken{Name: name})
+			if err != nil || len(text) > 64 {
+				return err
+			}
+			got, err := tok.Decode(tok.Encode(text))
+			require.NoError(t, err)
+			if utf8.ValidString(text) {
+				assert.Equal(t, text, got) // nothing is lost
+			}
+			return nil
+		})
+		assert.True(t, err == nil || errors.Is(err, tokenizer.ErrVocabulary), "%v", err)
+	})
 }
 
 // FuzzVocabulary reads the files of CLIP's, RoBERTa's and BERT's tokenizers.

@@ -1,7 +1,6 @@
 package tokenizer
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,7 +8,6 @@ import (
 
 	"github.com/clip-wgpu/clip-wgpu/clip/tokenizer/internal/hf"
 	"github.com/clip-wgpu/clip-wgpu/internal/guard"
-	"github.com/clip-wgpu/clip-wgpu/internal/strictjson"
 )
 
 // HuggingFace says which of Hugging Face's tokenizers a folder holds and how
@@ -25,7 +23,9 @@ type HuggingFace struct {
 const (
 	tokenizerFile = "tokenizer.json"
 	configFile    = "tokenizer_config.json"
+	modelFile     = "config.json"
 	specialsFile  = "special_tokens_map.json"
+	addedFile     = "added_tokens.json"
 	wordsFile     = "vocab.txt"
 )
 
@@ -122,82 +122,6 @@ func loadSlow(fsys fs.FS, s *specials) (*Tokenizer, error) {
 		err = fmt.Errorf("tokenizer: no %s, %s, %s or sentencepiece model: %w", tokenizerFile, wordsFile, vocabFile, fs.ErrNotExist)
 	}
 	return t, err
-}
-
-// specials is what a folder's files and the tokenizer's class say about special
-// tokens.
-type specials struct {
-	class  string            // without Tokenizer and Fast
-	tokens map[string]string // bos_token, eos_token, sep_token, cls_token, pad_token, unk_token, mask_token
-	config tokenizerConfig
-	named  map[string]bool // those that a file names
-}
-
-// tokenizerConfig is what ids depend on of a tokenizer_config.json.
-type tokenizerConfig struct {
-	Class          string `json:"tokenizer_class"`
-	AddBOS         *bool  `json:"add_bos_token"`
-	AddEOS         *bool  `json:"add_eos_token"`
-	SrcLang        string `json:"src_lang"`
-	Legacy         bool   `json:"legacy_behaviour"`
-	LowerCase      *bool  `json:"do_lower_case"`
-	StripAccents   *bool  `json:"strip_accents"`
-	CJK            *bool  `json:"tokenize_chinese_chars"`
-	TruncationSide string `json:"truncation_side"`
-	ExtraIDs       *int   `json:"extra_ids"` // of T5; 100 when nil
-}
-
-// specialToken is a token by itself or as the content of an AddedToken.
-type specialToken string
-
-func (t *specialToken) UnmarshalJSON(data []byte) error {
-	var added *struct{ Content string }
-	if json.Unmarshal(data, (*string)(t)) == nil {
-		return nil
-	}
-	if err := json.Unmarshal(data, &added); err != nil {
-		return errors.New("a special token is neither a string nor has content")
-	}
-	*t = specialToken(added.Content)
-	return nil
-}
-
-var specialKeys = []string{"bos_token", "eos_token", "sep_token", "cls_token", "pad_token", "unk_token", "mask_token"}
-
-func readSpecials(fsys fs.FS, name string) (*specials, error) {
-	s := &specials{tokens: map[string]string{}, named: map[string]bool{}}
-	for _, file := range []string{specialsFile, configFile} {
-		data, found, err := readFile(fsys, file, maxModelSize)
-		if err != nil {
-			return nil, err
-		}
-		if !found {
-			continue
-		}
-		var keys map[string]json.RawMessage
-		if err := strictjson.Unmarshal(data, &keys); err != nil {
-			return nil, unusable(file, err)
-		}
-		for _, key := range specialKeys {
-			var token *specialToken
-			if raw, ok := keys[key]; ok {
-				if err := strictjson.Unmarshal(raw, &token); err != nil {
-					return nil, unusable(file, fmt.Errorf("%s: %w", key, err))
-				}
-			}
-			if token != nil {
-				s.tokens[key], s.named[key] = string(*token), true
-			}
-		}
-		if file != configFile {
-			continue
-		}
-		if err := strictjson.Unmarshal(data, &s.config); err != nil {
-			return nil, unusable(file, err)
-		}
-	}
-	s.findClass(name)
-	return s, nil
 }
 
 // setSpecials finds the special tokens' ids and lays out the rows.

@@ -181,6 +181,65 @@ func TestModelsAloneEqualFastTokenizers(t *testing.T) {
 	}
 }
 
+// TestClassOfModelType checks that a config.json tells the class where
+// tokenizer_config.json does not, as for AutoTokenizer, whatever the name says.
+func TestClassOfModelType(t *testing.T) {
+	files := map[string][]byte{"sentencepiece.bpe.model": recorded.Read(t, "xlm_roberta.only.model"), "config.json": []byte(`{"model_type": "xlm-roberta"}`)}
+	want, err := tokenizer.LoadHuggingFace(folder(files), tokenizer.HuggingFace{Name: "xlm-roberta"})
+	require.NoError(t, err)
+	for _, config := range []string{`{"model_type": "xlm-roberta"}`, `{"model_type": "other", "tokenizer_class": "XLMRobertaTokenizerFast"}`} {
+		files["config.json"] = []byte(config)
+		got, err := tokenizer.LoadHuggingFace(folder(files), tokenizer.HuggingFace{Name: "roberta"})
+		require.NoError(t, err)
+		assert.Equal(t, tokenize(t, want, 9, "a photo <mask>"), tokenize(t, got, 9, "a photo <mask>"))
+	}
+	files["config.json"] = []byte(`{"model_type": `)
+	_, err = tokenizer.LoadHuggingFace(folder(files), tokenizer.HuggingFace{Name: "roberta"})
+	require.ErrorIs(t, err, tokenizer.ErrVocabulary)
+	assert.ErrorContains(t, err, "config.json")
+}
+
+// TestSpecialTokensBehindTheVocab checks that special tokens without an id get one, in
+// transformers' order.
+func TestSpecialTokensBehindTheVocab(t *testing.T) {
+	files := map[string][]byte{
+		"vocab.json": []byte(`{"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "a": 4, "\u0120": 5, "a\u0120": 6}`), "merges.txt": []byte("a \u0120\n"),
+		"special_tokens_map.json": []byte(`{"additional_special_tokens": ["<one>", {"content": "<two>"}, "</s>"]}`),
+	}
+	tok, err := tokenizer.LoadHuggingFace(folder(files), tokenizer.HuggingFace{Name: "roberta"})
+	require.NoError(t, err)
+	assert.Equal(t, 10, tok.VocabSize())
+	assert.Equal(t, []int32{4, 7, 8, 9, 2, 4, 5, 4}, tok.Encode("a <mask><one><two></s>a a"), "the mask takes the blank before it")
+	// What a file describes is as it says; the ids are those of the list.
+	files["tokenizer_config.json"] = []byte(`{"added_tokens_decoder": {
+		"8": {"content": "b", "single_word": true, "normalized": true}, "7": {"content": "<mask>", "special": true},
+		"3": {"content": "<unk>", "rstrip": true, "special": true}}}`)
+	tok, err = tokenizer.LoadHuggingFace(folder(files), tokenizer.HuggingFace{Name: "roberta"})
+	require.NoError(t, err)
+	assert.Equal(t, 11, tok.VocabSize())
+	assert.Equal(t, []int32{4, 5, 7, 9, 10, 8, 3, 4}, tok.Encode("a <mask><one><two>b<unk> a"))
+	assert.Equal(t, []int32{4}, tok.Encode("ab"), "b alone is a token")
+	delete(files, "tokenizer_config.json")
+	files["added_tokens.json"] = []byte(`{"<later>": 9, "<mask>": 7, "<sooner>": 8}`)
+	tok, err = tokenizer.LoadHuggingFace(folder(files), tokenizer.HuggingFace{Name: "roberta"})
+	require.NoError(t, err)
+	assert.Equal(t, []int32{4, 7, 8, 9, 10, 11}, tok.Encode("a <mask><sooner><later><one><two>"))
+	files["added_tokens.json"] = []byte(`{"<later>": "x"}`)
+	_, err = tokenizer.LoadHuggingFace(folder(files), tokenizer.HuggingFace{Name: "roberta"})
+	require.ErrorIs(t, err, tokenizer.ErrVocabulary)
+	assert.ErrorContains(t, err, "added_tokens.json")
+	delete(files, "added_tokens.json")
+	files["tokenizer_config.json"] = []byte(`{"added_tokens_decoder": []}`)
+	_, err = tokenizer.LoadHuggingFace(folder(files), tokenizer.HuggingFace{Name: "roberta"})
+	require.ErrorIs(t, err, tokenizer.ErrVocabulary)
+	assert.ErrorContains(t, err, "tokenizer_config.json: added_tokens_decoder")
+	delete(files, "tokenizer_config.json")
+	files["special_tokens_map.json"] = []byte(`{"additional_special_tokens": 3}`)
+	_, err = tokenizer.LoadHuggingFace(folder(files), tokenizer.HuggingFace{Name: "roberta"})
+	require.ErrorIs(t, err, tokenizer.ErrVocabulary)
+	assert.ErrorContains(t, err, "special_tokens_map.json: additional_special_tokens")
+}
+
 // TestExtraIDs checks the tokens that T5's class adds to a model.
 func TestExtraIDs(t *testing.T) {
 	model := recorded.LoadModel(t, "t5").Model

@@ -1,10 +1,10 @@
 // Package tokenizer turns text into the token ids that CLIP's text tower reads.
 //
-// It computes exactly what SimpleTokenizer and HFTokenizer in open_clip's
-// tokenizer.py do: the text is cleaned (ftfy's repairs, HTML entities, white
-// space, case) and split into the tokens of a vocabulary: CLIP's own, that of a
-// Hugging Face tokenizer.json or that of a sentencepiece model. The package needs
-// neither cgo nor a GPU.
+// It computes exactly what SimpleTokenizer, HFTokenizer and TikTokenTokenizer in
+// open_clip's tokenizer.py do: the text is cleaned (ftfy's repairs, HTML entities,
+// white space, case) and split into the tokens of a vocabulary: CLIP's own, that of
+// a Hugging Face tokenizer.json, of a sentencepiece model or of tiktoken's ranks.
+// The package needs neither cgo nor a GPU.
 //
 // Which characters are letters, white space or lower case is decided as in the
 // reference environment: CPython 3.11 (Unicode 14) with the regex module
@@ -35,7 +35,7 @@ var ErrTokenID = errors.New("token id outside the vocabulary")
 type Tokenizer struct {
 	coder coder
 	file  string // where the tokens are from, for errors
-	clean Clean
+	clean Clean  // none when empty
 	row   layout
 }
 
@@ -111,7 +111,11 @@ func (t *Tokenizer) Fits(vocabSize int) error {
 // literal special token in it becomes that id. Bytes that are not UTF-8 count as
 // U+FFFD, as Python's decode("utf-8", "replace") reads them.
 func (t *Tokenizer) Encode(text string) []int32 {
-	return t.coder.Encode(cleanings[t.clean](pytext.DecodeUTF8(text)))
+	text = pytext.DecodeUTF8(text)
+	if t.clean != "" {
+		text = cleanings[t.clean](text)
+	}
+	return t.coder.Encode(text)
 }
 
 // TextError is the error of one of several texts.

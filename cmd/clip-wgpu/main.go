@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/clip-wgpu/clip-wgpu/internal/debug"
 )
 
 func main() {
@@ -24,6 +26,9 @@ func main() {
 
 // run is the whole program but for its process: it returns the exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	if _, err := debug.Get(); err != nil {
+		return report(&exitError{exitUsage, err.Error()}, stderr)
+	}
 	root := newRootCommand()
 	root.SetArgs(append([]string{}, args...)) // nil would mean os.Args
 	root.SetIn(stdin)

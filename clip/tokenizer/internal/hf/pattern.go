@@ -90,6 +90,22 @@ func regex(expr string) (pattern, error) {
 	}, nil
 }
 
+// Words compiles a regular expression that cuts a text into words. What it does not
+// match is a word, too, so that nothing of a text is lost.
+func Words(expr string) (func(text string) []string, error) {
+	cut, err := regex(expr)
+	if err != nil {
+		return nil, err
+	}
+	return func(text string) []string {
+		var words []string
+		for _, s := range cut(text) {
+			words = append(words, text[s.start:s.end])
+		}
+		return words
+	}, nil
+}
+
 // wordClass is Oniguruma's \w within brackets: alphabetic characters, marks,
 // decimal digits, connectors and Latin-1's other numbers. regexp2 follows .NET,
 // which has fewer.

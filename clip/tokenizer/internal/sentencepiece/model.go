@@ -131,11 +131,20 @@ type Piece struct {
 // pieces by id, the id of the unknown one, and the character map that normalizes
 // text. ok is false for a BPE model.
 func (m *Model) Unigram() (pieces []Piece, unk int32, charsMap []byte, ok bool) {
+	return m.list(), m.unk, m.spec.charsMap, m.spec.modelType == unigramType
+}
+
+// BPE is [Model.Unigram] for a BPE model: ok is false for a unigram one.
+func (m *Model) BPE() (pieces []Piece, charsMap []byte, ok bool) {
+	return m.list(), m.spec.charsMap, m.spec.modelType == bpeType
+}
+
+func (m *Model) list() (pieces []Piece) {
 	s := m.spec
 	for id, text := range s.pieces {
 		pieces = append(pieces, Piece{text, s.scores[id], s.types[id] == control, s.types[id] == userDefined})
 	}
-	return pieces, m.unk, s.charsMap, s.modelType == unigramType
+	return pieces
 }
 
 // unkPenalty is how much less than the least likely piece an unknown character

@@ -67,6 +67,7 @@ var kinds = map[string]func(context.Context, *testCase) error{
 	"intermediates":    verifyIntermediates,
 	"end_to_end":       verifyEndToEnd,
 	"tokenizer":        verifyTokenizer,
+	"hf_tokenizers":    verifyHFTokenizers,
 	"preprocess":       verifyPreprocess,
 	"jpeg":             verifyJPEG,
 	"pos_embed_resize": verifyPosEmbedResize,

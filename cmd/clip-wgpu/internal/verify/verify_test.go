@@ -1,6 +1,8 @@
 package verify
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"maps"
@@ -146,6 +148,34 @@ func corrupt(t *testing.T, path, name string, change func(float32) float32) {
 		records = append(records, y.As(weights.F32))
 	}
 	require.NoError(t, weights.Save(path, records, weights.SaveOptions{}))
+}
+
+// Rows that transformers did not make, and special ids that are not there, are found.
+func TestHFTokenizersFindsWrongRows(t *testing.T) {
+	dir := copyCase(t, "hf_tokenizers")
+	packed, err := os.ReadFile(filepath.Join(dir, "rows.json.gz"))
+	require.NoError(t, err)
+	unzip, err := gzip.NewReader(bytes.NewReader(packed))
+	require.NoError(t, err)
+	var recorded map[string]any
+	require.NoError(t, json.NewDecoder(unzip).Decode(&recorded))
+	cases := recorded["cases"].([]any)
+	cases[0].(map[string]any)["ids"].([]any)[3].([]any)[1] = 5
+	cases[1].(map[string]any)["pad_id"] = 0
+	cases[2].(map[string]any)["sot_id"] = 7
+	recorded["cases"] = cases[:3]
+	var b bytes.Buffer
+	zip := gzip.NewWriter(&b)
+	require.NoError(t, json.NewEncoder(zip).Encode(recorded))
+	require.NoError(t, zip.Close())
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "rows.json.gz"), b.Bytes(), 0o666))
+	rows, err := newVerifier(t, gpu.Options{}).Run(t.Context(), dir)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"roberta.0 vocab.json", "xlm_roberta.0 sentencepiece.bpe.model", "mt5.0 spiece.model special ids"}, failed(rows))
+	require.NoError(t, os.RemoveAll(filepath.Join(dir, "roberta")))
+	_, err = newVerifier(t, gpu.Options{}).Run(t.Context(), dir)
+	require.ErrorIs(t, err, ErrCannotRun)
+	assert.ErrorContains(t, err, "no tokenizer in folder roberta")
 }
 
 func failed(rows []Row) (names []string) {
