@@ -181,6 +181,22 @@ func (m *Model) Parameters() iter.Seq2[string, *graph.Param] { return m.towers.P
 // while no other call uses the model.
 func (m *Model) FreezeBatchNorm() { m.towers.FreezeBatchNorm() }
 
+// LockImageTower freezes the image tower but for its last unlockedGroups groups of
+// parameters, the projection first (lock_image_tower of open_clip; Zhai et al., 2022).
+// With freezeBNStats training changes nothing about the batch norms of frozen groups
+// any more. Later calls override earlier ones, but for batch norms. It must come
+// before train.New and while no other call uses the model.
+func (m *Model) LockImageTower(unlockedGroups int, freezeBNStats bool) {
+	m.towers.LockImageTower(unlockedGroups, freezeBNStats)
+}
+
+// LockTextTower does the same for the text tower (lock_text_tower of open_clip).
+// Without freezeLayerNorm the layer norms of frozen groups stay trainable, which
+// CLIP's own text tower refuses with ErrInput.
+func (m *Model) LockTextTower(unlockedLayers int, freezeLayerNorm bool) error {
+	return m.towers.LockTextTower(unlockedLayers, freezeLayerNorm)
+}
+
 // Tokenizer turns strings into token ids. It is nil where the config names one that
 // is not supported.
 func (m *Model) Tokenizer() *tokenizer.Tokenizer { return m.source.Tokenizer }

@@ -44,6 +44,17 @@ type Family struct {
 	// NoDecay names, within the tower, what the weight decay of AdamW leaves alone
 	// beside vectors and scalars (no_weight_decay in open_clip and timm).
 	NoDecay []string
+	// Groups are what LockImageTower and LockTextTower freeze at a time, from the input
+	// to the output (layer_groups in open_clip). An entry names parameters or modules
+	// within the tower. A * in a name stands for a number: such an entry is a group for
+	// every number, and those of its names that have none go with the last. The first
+	// entry that names a parameter counts. What none names is never locked.
+	Groups [][]string
+	// UnlockedStats names the batch norms that LockImageTower leaves their statistics.
+	UnlockedStats []string
+	// LayerNorm is the name of the modules that LockTextTower leaves trainable without
+	// freezeLayerNorm. Empty: it refuses that.
+	LayerNorm string
 
 	key func(c *config.Config) string // of planned families
 }

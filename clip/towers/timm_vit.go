@@ -24,6 +24,12 @@ var timmViT = Family{
 	Resize:  resizeTimm,
 	Rates:   timmRates,
 	NoDecay: []string{"trunk.pos_embed", "trunk.cls_token", "trunk.reg_token"},
+	Groups: [][]string{ // the group_matcher of timm's classes, then open_clip's head
+		{"trunk.cls_token", "trunk.reg_token", "trunk.pos_embed", "trunk.patch_embed", "trunk.norm_pre"},
+		{"trunk.blocks.*", "trunk.norm"},
+		{"trunk"},
+		{"head"},
+	},
 }
 
 // Towers that are published as families of their own: with attention pooling,

@@ -52,14 +52,27 @@ func (t *training) compareCurve(ctx context.Context, name string, s setting, wan
 		return err
 	}
 	defer m.Close()
-	cfg := train.DefaultConfig()
-	cfg.Loss, cfg.Mode, cfg.LR, cfg.Beta1, cfg.Beta2 = s.loss, s.mode(), want.LR[0], t.optimizer.Betas[0], t.optimizer.Betas[1]
-	cfg.Eps, cfg.WeightDecay = t.optimizer.Eps, t.optimizer.WeightDecay
-	trainer, err := train.New(m, cfg)
+	trainer, err := t.trainer(m, s, want)
 	if err != nil {
 		return err
 	}
 	defer trainer.Close()
+	if err := t.compareRun(ctx, name, m, trainer, want); err != nil {
+		return err
+	}
+	return t.compareFinal(ctx, name, trainer, want)
+}
+
+// trainer steps as the run of want did.
+func (t *training) trainer(m *clip.Model, s setting, want curve) (*train.Trainer, error) {
+	cfg := train.DefaultConfig()
+	cfg.Loss, cfg.Mode, cfg.LR, cfg.Beta1, cfg.Beta2 = s.loss, s.mode(), want.LR[0], t.optimizer.Betas[0], t.optimizer.Betas[1]
+	cfg.Eps, cfg.WeightDecay = t.optimizer.Eps, t.optimizer.WeightDecay
+	return train.New(m, cfg)
+}
+
+// compareRun makes the steps of a run and the rows of what came out of them.
+func (t *training) compareRun(ctx context.Context, name string, m *clip.Model, trainer *train.Trainer, want curve) error {
 	var got curve
 	for i := range want.Loss {
 		b := t.batches[i%len(t.batches)]
@@ -75,7 +88,7 @@ func (t *training) compareCurve(ctx context.Context, name string, s setting, wan
 	t.compareSteps(name+".loss", got.Loss, want.Loss, max(t.tolerance, toleranceFactor*want.Float64Error))
 	t.compareSteps(name+".logit_scale_after", got.LogitScale, want.LogitScale, t.paramTolerance)
 	t.compareSteps(name+".logit_bias_after", got.LogitBias, want.LogitBias, t.paramTolerance)
-	return t.compareFinal(ctx, name, trainer, want)
+	return nil
 }
 
 // compareSteps makes the row of one quantity over a run, if it was recorded.

@@ -73,7 +73,7 @@ var kinds = map[string]func(context.Context, *testCase) error{
 	"containers":       verifyContainers,
 	"training":         verifyTraining,
 	"coca":             notBuilt,
-	"locks":            notBuilt,
+	"locks":            verifyLocks,
 }
 
 func notBuilt(_ context.Context, c *testCase) error {
