@@ -56,8 +56,8 @@ func (t *training) compareLockedRuns(ctx context.Context) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(runs)) {
 		locks, ok := parseLocks(name)
-		if !ok {
-			t.notBuilt(name, "these calls")
+		if _, constant := runs[name].rate(); !ok || !constant && len(runs[name].Loss) > 0 {
+			t.notBuilt(name, "a run with these settings")
 			continue
 		}
 		if err := t.compareLockedRun(ctx, name, setting{locks: locks}, runs[name]); err != nil {
@@ -68,36 +68,30 @@ func (t *training) compareLockedRuns(ctx context.Context) error {
 }
 
 func (t *training) compareLockedRun(ctx context.Context, name string, s setting, want lockedRun) error {
-	s.bias = want.LogitBias != nil
-	m, err := t.model(ctx, s)
+	r, err := t.start(ctx, s, want.curve)
 	if err != nil {
 		return err
 	}
-	defer m.Close()
-	t.compareStates(name+".requires_grad", trainable(m), want.RequiresGrad)
+	defer r.close()
+	t.compareStates(name+".requires_grad", trainable(r.model), want.RequiresGrad)
 	if want.Decay != nil || want.NoDecay != nil {
-		t.compareDecay(name+".decay", m, want)
+		t.compareDecay(name+".decay", r.model, want)
 	}
 	if want.BatchNorms != nil {
-		t.compareBatchNorms(name+".batchnorm_classes", m, want)
+		t.compareBatchNorms(name+".batchnorm_classes", r.model, want)
 	}
-	trainer, err := t.trainer(m, s, want.curve)
+	before, err := r.trainer.Parameters(ctx)
 	if err != nil {
 		return err
 	}
-	defer trainer.Close()
-	before, err := trainer.Parameters(ctx)
+	if err := t.compareRun(ctx, name, r, want.curve); err != nil {
+		return err
+	}
+	after, err := r.trainer.Parameters(ctx)
 	if err != nil {
 		return err
 	}
-	if err := t.compareRun(ctx, name, m, trainer, want.curve); err != nil {
-		return err
-	}
-	after, err := trainer.Parameters(ctx)
-	if err != nil {
-		return err
-	}
-	t.compareMoved(name, m, before, after, want)
+	t.compareMoved(name, r.model, before, after, want)
 	return nil
 }
 

@@ -67,6 +67,9 @@ func parseLock(text bool, args string) (lock, bool) {
 	if text {
 		names = []string{"unlocked_layers", "freeze_layer_norm"}
 	}
+	if args == "" {
+		return l, true
+	}
 	for i, arg := range strings.Split(args, ",") {
 		name, value, named := strings.Cut(strings.TrimSpace(arg), "=")
 		if !named {
