@@ -182,10 +182,12 @@ func (m *Model) Parameters() iter.Seq2[string, *graph.Param] { return m.towers.P
 func (m *Model) FreezeBatchNorm() { m.towers.FreezeBatchNorm() }
 
 // LockImageTower freezes the image tower but for its last unlockedGroups groups of
-// parameters, the projection first (lock_image_tower of open_clip; Zhai et al., 2022).
-// With freezeBNStats training changes nothing about the batch norms of frozen groups
-// any more. Later calls override earlier ones, but for batch norms. It must come
-// before train.New and while no other call uses the model.
+// parameters: none of them with 0, all with as many as there are (lock_image_tower of
+// open_clip; Zhai et al., 2022). The last group is the projection, the ones before it
+// are blocks or stages, the first is the embedding. With freezeBNStats the batch norms
+// of frozen groups keep their statistics, too, for good; otherwise a later call
+// overrides an earlier one. It must come before train.New and while no other call uses
+// the model.
 func (m *Model) LockImageTower(unlockedGroups int, freezeBNStats bool) {
 	m.towers.LockImageTower(unlockedGroups, freezeBNStats)
 }

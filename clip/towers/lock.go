@@ -16,8 +16,8 @@ import (
 
 // LockImageTower freezes the image tower but for its last unlockedGroups groups: 0
 // freezes all, more than there are unlocks all (lock_image_tower of open_clip's
-// model.py). With freezeBNStats the batch norms of frozen groups become ones that
-// training leaves alone, which later calls do not undo.
+// model.py). With freezeBNStats it also makes the batch norms of frozen groups ones
+// that training leaves alone. Later calls do not undo that.
 func (m *Model) LockImageTower(unlockedGroups int, freezeBNStats bool) {
 	m.imageFamily.lock(m.Visual, unlockedGroups, "")
 	if !freezeBNStats {

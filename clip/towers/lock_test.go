@@ -164,7 +164,7 @@ func TestLockKeepsLayerNorms(t *testing.T) {
 	assert.Equal(t, []string{"text.text_projection", "text.transformer.resblocks.0.ln_1.bias", "text.transformer.resblocks.0.ln_1.weight"}, trainable(m.Text))
 }
 
-// stages is a tower as convolutional networks of timm's have it.
+// stages is a tower with the names of timm's convolutional networks.
 type stages struct {
 	Tower
 	Stem   *graph.Param   `w:"stem"`
@@ -179,8 +179,8 @@ type stage struct {
 	Blocks     []*graph.Param `w:"blocks"`
 }
 
-// Two numbers order groups, and as numbers: timm's (stage, block), where what is said
-// of a stage alone belongs to its first block.
+// Two numbers, stage and block, order groups by their values. A name with the stage
+// alone belongs to its first block.
 func TestGroupsByTwoNumbers(t *testing.T) {
 	many := func(n int) []*graph.Param {
 		all := make([]*graph.Param, n)

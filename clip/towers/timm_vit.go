@@ -24,7 +24,7 @@ var timmViT = Family{
 	Resize:  resizeTimm,
 	Rates:   timmRates,
 	NoDecay: []string{"trunk.pos_embed", "trunk.cls_token", "trunk.reg_token"},
-	Groups: [][]string{ // the group_matcher of timm's classes, then open_clip's head
+	Groups: [][]string{ // group_matcher of timm's classes, what is left of the trunk, open_clip's head
 		{"trunk.cls_token", "trunk.reg_token", "trunk.pos_embed", "trunk.patch_embed", "trunk.norm_pre"},
 		{"trunk.blocks.*", "trunk.norm"},
 		{"trunk"},
