@@ -1,7 +1,6 @@
 package verify
 
 import (
-	"encoding/json"
 	"os"
 	"path/filepath"
 	"testing"
@@ -42,10 +41,9 @@ func TestParseLocks(t *testing.T) {
 func TestLocksThatDiffer(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name string, content any) {
-		data, err := json.Marshal(content)
-		require.NoError(t, err)
-		require.NoError(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755))
-		require.NoError(t, os.WriteFile(filepath.Join(dir, name), data, 0o644))
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		writeJSON(t, path, content)
 	}
 	require.NoError(t, os.CopyFS(filepath.Join(dir, "opt_sincos"), os.DirFS(filepath.Join(testdata, "oracle/opt_sincos"))))
 	text := map[string]any{"context_length": 8, "vocab_size": 90, "width": 24, "heads": 2, "layers": 1}
@@ -75,8 +73,14 @@ func TestLocksThatDiffer(t *testing.T) {
 		{Case: "locks", Tensor: "opt_sincos.no_decay_with_ndim_over_1", Error: 1, Status: Fail, Note: "visual.positional_embedding"},
 		{Case: "locks", Tensor: "opt_sincos.something else", Status: NotBuilt, Note: "this list"},
 	}, rows)
-	require.NoError(t, os.RemoveAll(filepath.Join(dir, "convnext")))
+
+	write("locks/locks.json", map[string]map[string][]string{"convnext": {"lock_image_tower(0)": {}}})
+	rows, err = newVerifier(t, gpu.Options{}).Run(t.Context(), filepath.Join(dir, "locks"))
+	require.ErrorIs(t, err, ErrCannotRun)
+	assert.Len(t, rows, 1)
+
+	write("locks/locks.json", map[string]map[string][]string{"no_such_case": {}})
 	_, err = newVerifier(t, gpu.Options{}).Run(t.Context(), filepath.Join(dir, "locks"))
 	require.ErrorIs(t, err, ErrCannotRun)
-	require.ErrorContains(t, err, "convnext")
+	require.ErrorContains(t, err, "no_such_case")
 }
