@@ -185,6 +185,24 @@ func (m *Model) Tree() any { return m.towers.Tree() }
 // while no other call uses the model.
 func (m *Model) FreezeBatchNorm() { m.towers.FreezeBatchNorm() }
 
+// LockImageTower freezes the image tower but for its last unlockedGroups groups of
+// parameters: none of them with 0, all with as many as there are (lock_image_tower of
+// open_clip; Zhai et al., 2022). The last group is the projection, the ones before it
+// are blocks or stages, the first is the embedding. With freezeBNStats the batch norms
+// of frozen groups keep their statistics, too, for good; otherwise a later call
+// overrides an earlier one. It must come before train.New and while no other call uses
+// the model.
+func (m *Model) LockImageTower(unlockedGroups int, freezeBNStats bool) {
+	m.towers.LockImageTower(unlockedGroups, freezeBNStats)
+}
+
+// LockTextTower does the same for the text tower (lock_text_tower of open_clip).
+// Without freezeLayerNorm the layer norms of frozen groups stay trainable, which
+// CLIP's own text tower refuses with ErrInput.
+func (m *Model) LockTextTower(unlockedLayers int, freezeLayerNorm bool) error {
+	return m.towers.LockTextTower(unlockedLayers, freezeLayerNorm)
+}
+
 // Tokenizer turns strings into token ids. It is nil where the config names one that
 // is not supported.
 func (m *Model) Tokenizer() *tokenizer.Tokenizer { return m.source.Tokenizer }

@@ -52,6 +52,18 @@ type Family struct {
 	// NoDecay names, within the tower, what the weight decay of AdamW leaves alone
 	// beside vectors and scalars (no_weight_decay in open_clip and timm).
 	NoDecay []string
+	// Groups are the parts of a tower that LockImageTower and LockTextTower freeze, from
+	// the input to the output (layer_groups in open_clip). An entry lists parameters and
+	// modules by their names within the tower. A * in a name, two at most, stands for a
+	// number, and there is one group for each number. Names without a * belong to the
+	// last group of their entry. The first name that fits a parameter counts. A
+	// parameter that no name fits is never locked.
+	Groups [][]string
+	// UnlockedStats names the batch norms that freezeBNStats of LockImageTower misses.
+	UnlockedStats []string
+	// LayerNorm is the last part of the names of the layer norms that LockTextTower can
+	// leave trainable. Empty: it can not.
+	LayerNorm string
 
 	key func(c *config.Config) string // of planned families
 }

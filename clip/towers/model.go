@@ -24,7 +24,8 @@ type Model struct {
 	LogitBias  *graph.Param // likewise; nil where the model has none
 	Warnings   []string     // what the config says without effect
 
-	tree any // of the parameters under their names
+	tree                    any    // of the parameters under their names
+	imageFamily, textFamily Family // of the towers
 }
 
 // clipTree holds CLIP's parameters: the modules of the text tower are its own.
@@ -52,7 +53,7 @@ func Build(c config.Config) (*Model, error) {
 		return nil, err
 	}
 	c.CustomText = c.CustomText || text.CustomText
-	m := &Model{Config: c, Visual: image.Image(&c), Text: text.Text(&c)}
+	m := &Model{Config: c, Visual: image.Image(&c), Text: text.Text(&c), imageFamily: image, textFamily: text}
 	if m.Warnings, err = c.TextCfg.CheckTokenizer(); err != nil {
 		return nil, err
 	}

@@ -17,6 +17,14 @@ var modifiedResNet = Family{
 	Takes: func(c *config.Config) bool { return c.VisionCfg.TimmName() == "" && len(c.VisionCfg.Layers) > 1 },
 	Check: checkModifiedResNet,
 	Image: func(c *config.Config) ImageTower { return newModifiedResNet(c) },
+	Groups: [][]string{
+		{"conv1", "bn1", "conv2", "bn2", "conv3", "bn3"},
+		{"layer1"}, {"layer2"}, {"layer3"}, {"layer4"},
+		{"attnpool"},
+	},
+	// open_clip's freeze_batch_norm_2d replaces what is within the modules of a group.
+	// These are modules of a group themselves.
+	UnlockedStats: []string{"bn1", "bn2", "bn3"},
 }
 
 func checkModifiedResNet(c *config.Config) error {

@@ -17,6 +17,12 @@ import (
 var roberta = hfFamily(Family{
 	Name: "RoBERTa", Recording: "hf_roberta_quick",
 	NoDecay: []string{"transformer.embeddings.token_type_embeddings.weight", "transformer.embeddings.position_embeddings.weight"},
+	Groups: [][]string{ // lock of open_clip's hf_model.py
+		{"transformer.embeddings"},
+		{"transformer.encoder.layer.*"},
+		{"transformer.pooler", "proj"},
+	},
+	LayerNorm: "LayerNorm",
 }, readRoberta, "roberta", "xlm-roberta")
 
 // robertaConfig is transformers' RobertaConfig, as far as it counts in an encoder.

@@ -21,6 +21,11 @@ var clipText = Family{
 	Check:   checkTextTransformer,
 	Text:    func(c *config.Config) TextTower { return newTextTransformer(c) },
 	NoDecay: []string{"positional_embedding", "cls_emb"},
+	Groups: [][]string{
+		{"token_embedding", "positional_embedding", "cls_emb"},
+		{"transformer.resblocks.*", "ln_final"},
+		{"text_projection"},
+	},
 }
 
 func checkTextTransformer(c *config.Config) error {

@@ -48,6 +48,12 @@ func (read trunkReader) family(name, recording string, takes func(*config.Config
 		Resize:  read.resize,
 		Rates:   read.rates,
 		NoDecay: []string{"trunk.pos_embed", "trunk.cls_token", "trunk.reg_token"},
+		Groups: [][]string{ // group_matcher of timm's classes, what is left of the trunk, open_clip's head
+			{"trunk.cls_token", "trunk.reg_token", "trunk.pos_embed", "trunk.patch_embed", "trunk.norm_pre"},
+			{"trunk.blocks.*", "trunk.norm"},
+			{"trunk"},
+			{"head"},
+		},
 	}
 }
 

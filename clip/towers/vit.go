@@ -20,6 +20,11 @@ var vit = Family{
 	Check:   checkVisionTransformer,
 	Image:   func(c *config.Config) ImageTower { return newVisionTransformer(c) },
 	NoDecay: []string{"positional_embedding", "class_embedding"},
+	Groups: [][]string{ // without the attentional poolers, as in open_clip
+		{"conv1", "class_embedding", "positional_embedding", "ln_pre"},
+		{"transformer.resblocks.*", "ln_post"},
+		{"proj"},
+	},
 }
 
 // clipa is the form in which CLIPA trains it.

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -32,19 +33,46 @@ func verifyBatchNormTraining(ctx context.Context, c *testCase) error {
 	if err := c.compareDigests(ctx, m, in, train.TrainMode); err != nil {
 		return err
 	}
-	if err := c.compareBatchNorms(ctx, m); err != nil {
+	if err := c.compareStatistics(ctx, m); err != nil {
 		return err
 	}
 	for _, lock := range slices.Sorted(maps.Keys(more.Updating)) {
-		c.notBuilt("bn_updating."+lock, "locking of towers")
+		if err := c.compareUpdating(ctx, lock, more.Updating[lock]); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// compareBatchNorms makes a row for every buffer after one batch in train mode.
+// compareUpdating makes the row of which batch norms count batches after a lock.
+func (c *testCase) compareUpdating(ctx context.Context, lock string, want []string) error {
+	var unlocked int
+	if n, _ := fmt.Sscanf(lock, "lock_image_tower(%d,freeze_bn_stats=True)", &unlocked); n != 1 {
+		return fmt.Errorf("meta.json: bn_updating: %q: want lock_image_tower(GROUPS,freeze_bn_stats=True)", lock)
+	}
+	m, err := c.load(ctx)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	m.LockImageTower(unlocked, true)
+	got, wanted := map[string]bool{}, map[string]bool{}
+	for name := range m.Parameters() {
+		if module, ok := strings.CutSuffix(name, ".num_batches_tracked"); ok {
+			got[module] = true
+		}
+	}
+	for _, module := range want {
+		wanted[module] = true
+	}
+	c.compareStates("bn_updating."+lock, got, wanted)
+	return nil
+}
+
+// compareStatistics makes a row for every buffer after one batch in train mode.
 // The recordings leave out the counts of batches, which are one more than in the
 // weights.
-func (c *testCase) compareBatchNorms(ctx context.Context, m *clip.Model) error {
+func (c *testCase) compareStatistics(ctx context.Context, m *clip.Model) error {
 	tolerance, err := c.tolerance()
 	if err != nil {
 		return err

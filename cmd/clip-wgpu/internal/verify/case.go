@@ -90,7 +90,8 @@ func (c *testCase) decode(name string, dst any) error {
 // open opens a safetensors file of the case.
 func (c *testCase) open(name string) (*weights.File, error) { return weights.Open(c.path(name)) }
 
-// config is the case's config.json, nil where the weights have their own.
+// config is the case's config.json, nil where the weights have their own. One that is
+// not supported comes back with the error.
 func (c *testCase) config() (*config.Config, error) {
 	data, err := smallfile.Read(c.path("config.json"), maxJSON)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -99,12 +100,15 @@ func (c *testCase) config() (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg, _, err := models.Parse(data)
+	cfg, _, err := config.Parse(data)
 	if err != nil {
 		return nil, fmt.Errorf("config.json: %w", err)
 	}
 	if c.meta.TextPrefix == "text." {
 		cfg.CustomText = true
+	}
+	if err := models.Check(&cfg); err != nil {
+		return &cfg, fmt.Errorf("config.json: %w", err)
 	}
 	return &cfg, nil
 }

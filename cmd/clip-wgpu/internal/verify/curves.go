@@ -2,6 +2,7 @@ package verify
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -21,6 +22,14 @@ type curve struct {
 	Float64Error float64   `json:"loss_f32_vs_f64_max_abs"`
 }
 
+// rate is the constant learning rate of a run; false where it varies or is not known.
+func (c curve) rate() (float64, bool) {
+	if len(c.LR) == 0 {
+		return 0, false
+	}
+	return c.LR[0], slices.Min(c.LR) == slices.Max(c.LR)
+}
+
 // compareCurves runs the curves that are plain AdamW at a constant rate.
 func (t *training) compareCurves(ctx context.Context) error {
 	if !t.has("curves.json") {
@@ -32,13 +41,11 @@ func (t *training) compareCurves(ctx context.Context) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(curves)) {
 		setting, ok := parseSetting(name)
-		want := curves[name]
-		constant := len(want.LR) > 0 && slices.Min(want.LR) == slices.Max(want.LR)
-		if !ok || !constant {
+		if _, constant := curves[name].rate(); !ok || !constant {
 			t.notBuilt(name, "a run with these settings")
 			continue
 		}
-		if err := t.compareCurve(ctx, name, setting, want); err != nil {
+		if err := t.compareCurve(ctx, name, setting, curves[name]); err != nil {
 			return fmt.Errorf("curves.json: %s: %w", name, err)
 		}
 	}
@@ -46,36 +53,64 @@ func (t *training) compareCurves(ctx context.Context) error {
 }
 
 func (t *training) compareCurve(ctx context.Context, name string, s setting, want curve) error {
+	r, err := t.start(ctx, s, want)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	if err := t.compareRun(ctx, name, r, want); err != nil {
+		return err
+	}
+	return t.compareFinal(ctx, name, r.trainer, want)
+}
+
+// run is a model that is trained.
+type run struct {
+	model   *clip.Model
+	trainer *train.Trainer
+}
+
+// start readies the run that gave a curve.
+func (t *training) start(ctx context.Context, s setting, want curve) (*run, error) {
 	s.bias = want.LogitBias != nil
 	m, err := t.model(ctx, s)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer m.Close()
 	o := t.optimizer
+	rate, _ := want.rate()
 	trainer, err := train.New(m, train.Config{Loss: s.loss, Mode: s.mode(), Optimizer: train.AdamW{
-		LR: want.LR[0], Beta1: o.Betas[0], Beta2: o.Betas[1], Eps: o.Eps, WeightDecay: o.WeightDecay,
+		LR: rate, Beta1: o.Betas[0], Beta2: o.Betas[1], Eps: o.Eps, WeightDecay: o.WeightDecay,
 	}})
 	if err != nil {
-		return err
+		return nil, errors.Join(err, m.Close())
 	}
-	defer trainer.Close()
+	return &run{m, trainer}, nil
+}
+
+func (r *run) close() {
+	r.trainer.Close()
+	r.model.Close()
+}
+
+// compareRun makes the steps of a run and the rows of what came out of them.
+func (t *training) compareRun(ctx context.Context, name string, r *run, want curve) error {
 	var got curve
 	for i := range want.Loss {
 		b := t.batches[i%len(t.batches)]
-		value, err := trainer.Step(ctx, *b.images, b.texts)
+		value, err := r.trainer.Step(ctx, *b.images, b.texts)
 		if err != nil {
 			return fmt.Errorf("step %d: %w", i+1, err)
 		}
-		bias, _ := m.LogitBias()
+		bias, _ := r.model.LogitBias()
 		got.Loss = append(got.Loss, value)
-		got.LogitScale = append(got.LogitScale, math.Log(float64(m.LogitScale())))
+		got.LogitScale = append(got.LogitScale, math.Log(float64(r.model.LogitScale())))
 		got.LogitBias = append(got.LogitBias, float64(bias))
 	}
 	t.compareSteps(name+".loss", got.Loss, want.Loss, max(t.tolerance, toleranceFactor*want.Float64Error))
 	t.compareSteps(name+".logit_scale_after", got.LogitScale, want.LogitScale, t.paramTolerance)
 	t.compareSteps(name+".logit_bias_after", got.LogitBias, want.LogitBias, t.paramTolerance)
-	return t.compareFinal(ctx, name, trainer, want)
+	return nil
 }
 
 // compareSteps makes the row of one quantity over a run, if it was recorded.

@@ -75,7 +75,7 @@ var kinds = map[string]func(context.Context, *testCase) error{
 	"training":         verifyTraining,
 	"bn_train":         verifyBatchNormTraining,
 	"coca":             notBuilt,
-	"locks":            notBuilt,
+	"locks":            verifyLocks,
 }
 
 func notBuilt(_ context.Context, c *testCase) error {
