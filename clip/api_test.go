@@ -11,7 +11,6 @@ import (
 	"github.com/clip-wgpu/clip-wgpu/clip/config"
 	"github.com/clip-wgpu/clip-wgpu/clip/internal/cliptest"
 	"github.com/clip-wgpu/clip-wgpu/clip/models"
-	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
 	"github.com/clip-wgpu/clip-wgpu/gpu"
 )
 
@@ -54,7 +53,7 @@ func TestForwardReturnsWhatIsGiven(t *testing.T) {
 	}
 }
 
-func assertUnit(t *testing.T, x Tensor) {
+func assertUnit(t *testing.T, x Array) {
 	t.Helper()
 	for i := range x.Shape[0] {
 		var sum float64
@@ -125,20 +124,20 @@ func TestImagesMustFitTheTower(t *testing.T) {
 	m := newModel(t, `{}`)
 	data := make([]float32, 3*16*16)
 	for _, c := range []struct {
-		x    Tensor
+		x    Array
 		want string
 	}{
-		{Tensor{}, "shape []"},
-		{Tensor{Data: data}, "shape []"},
-		{Tensor{[]int{3, 16, 16}, data}, "shape [3 16 16], want [n 3 16 16]"},
-		{Tensor{[]int{1, 16, 16, 3}, data}, "shape [1 16 16 3]"},
-		{Tensor{[]int{1, 3, 8, 8}, data[:192]}, "shape [1 3 8 8]"},
-		{Tensor{[]int{1, 1, 3, 16, 16}, data}, "shape [1 1 3 16 16]"},
-		{Tensor{[]int{2, 3, 16, 16}, data}, "768 elements"},
-		{Tensor{[]int{1, 3, 16, 16}, data[:700]}, "700 elements"},
-		{Tensor{[]int{1, 3, 16, 16}, nil}, "0 elements"},
-		{Tensor{[]int{-1, 3, 16, 16}, data}, "shape [-1 3 16 16]"},
-		{Tensor{[]int{1 << 56, 3, 16, 16}, nil}, "0 elements"}, // the product overflows to 0
+		{Array{}, "shape []"},
+		{Array{Data: data}, "shape []"},
+		{Array{[]int{3, 16, 16}, data}, "shape [3 16 16], want [n 3 16 16]"},
+		{Array{[]int{1, 16, 16, 3}, data}, "shape [1 16 16 3]"},
+		{Array{[]int{1, 3, 8, 8}, data[:192]}, "shape [1 3 8 8]"},
+		{Array{[]int{1, 1, 3, 16, 16}, data}, "shape [1 1 3 16 16]"},
+		{Array{[]int{2, 3, 16, 16}, data}, "768 elements"},
+		{Array{[]int{1, 3, 16, 16}, data[:700]}, "700 elements"},
+		{Array{[]int{1, 3, 16, 16}, nil}, "0 elements"},
+		{Array{[]int{-1, 3, 16, 16}, data}, "shape [-1 3 16 16]"},
+		{Array{[]int{1 << 56, 3, 16, 16}, nil}, "0 elements"}, // the product overflows to 0
 	} {
 		calls := map[string]error{}
 		_, calls["EncodeImage"] = m.EncodeImage(t.Context(), c.x, true)
@@ -219,11 +218,11 @@ func TestOnlyCustomTextTakesShorterTexts(t *testing.T) {
 func TestEmptyBatches(t *testing.T) {
 	for _, class := range classes {
 		m := newModel(t, class.members)
-		images := Tensor{Shape: []int{0, 3, 16, 16}}
+		images := Array{Shape: []int{0, 3, 16, 16}}
 		texts := [][]int32{}
 		x, err := m.EncodeImage(t.Context(), images, true)
 		require.NoError(t, err)
-		assert.Equal(t, Tensor{Shape: []int{0, 20}}, x)
+		assert.Equal(t, Array{Shape: []int{0, 20}}, x)
 		x, err = m.EncodeText(t.Context(), texts, true)
 		require.NoError(t, err)
 		assert.Equal(t, []int{0, 20}, x.Shape)
@@ -261,10 +260,10 @@ func TestEmptyBatches(t *testing.T) {
 
 func TestSimilarityWantsFeatures(t *testing.T) {
 	m := newModel(t, `{}`)
-	good := Tensor{[]int{1, 20}, make([]float32, 20)}
-	_, err := m.Similarity(t.Context(), good, Tensor{[]int{1, 1, 20}, good.Data})
+	good := Array{[]int{1, 20}, make([]float32, 20)}
+	_, err := m.Similarity(t.Context(), good, Array{[]int{1, 1, 20}, good.Data})
 	assert.ErrorIs(t, err, ErrInput, "texts by token")
-	for _, bad := range []Tensor{{}, {[]int{20}, good.Data}, {[]int{1, 2, 20}, good.Data}, {[]int{1, 0, 20}, nil}, {[]int{1, -1, 20}, good.Data},
+	for _, bad := range []Array{{}, {[]int{20}, good.Data}, {[]int{1, 2, 20}, good.Data}, {[]int{1, 0, 20}, nil}, {[]int{1, -1, 20}, good.Data},
 		{[]int{1 << 62, 4, 20}, nil}, {[]int{0, 1 << 62, 20}, nil}, {[]int{1, 1, 1, 20}, good.Data}, {[]int{2, 20}, good.Data}, {[]int{1, 10}, good.Data[:10]}, {[]int{-1, 20}, nil}} {
 		_, err := m.Similarity(t.Context(), bad, good)
 		assert.ErrorIs(t, err, ErrInput, "%v", bad.Shape)
@@ -287,7 +286,7 @@ func TestUnpooledTowersReturnTokens(t *testing.T) {
 	assert.Equal(t, []int{3, 8, 20}, y.Shape)
 	_, _, err = m.GetLogits(t.Context(), randomImages(m, 1), randomTexts(m, 1))
 	assert.ErrorIs(t, err, ErrInput)
-	pooled := Tensor{Shape: []int{3, 20}, Data: make([]float32, 60)}
+	pooled := Array{Shape: []int{3, 20}, Data: make([]float32, 60)}
 	for i := range 3 {
 		copy(pooled.Data[i*20:], y.Data[i*8*20:][:20])
 	}
@@ -350,7 +349,7 @@ func TestSizesCanBeReplaced(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, []int{1, 20}, x.Shape)
 	assert.Equal(t, config.Size{24, 16}, m.Config().VisionCfg.ImageSize)
-	assert.Equal(t, preprocess.Size{24, 16}, m.Preprocess().Config().Size)
+	assert.Equal(t, [2]int{24, 16}, m.Preprocess().Config().Size)
 	_, err = m.EncodeText(t.Context(), [][]int32{{1, 2, 3, 4, 5}}, true)
 	require.NoError(t, err)
 

@@ -30,7 +30,7 @@ func TestCastDType(t *testing.T) {
 		"OpenAI RN":  {path: resNet, opts: []Option{resNetConfig}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			features := func(c CastDType) (image, text Tensor, bytes int64) {
+			features := func(c CastDType) (image, text Array, bytes int64) {
 				m, err := Load(context.Background(), source.path, append(source.opts, WithDevice(device(t)), WithCastDType(c))...)
 				require.NoError(t, err)
 				defer m.Close()
@@ -58,7 +58,7 @@ func TestCastDType(t *testing.T) {
 }
 
 // cosine compares row i of two tensors.
-func cosine(a, b Tensor, i int) float64 {
+func cosine(a, b Array, i int) float64 {
 	width := a.Shape[len(a.Shape)-1]
 	var ab, aa, bb float64
 	for j := i * width; j < (i+1)*width; j++ {

@@ -31,8 +31,8 @@ import (
 // ErrInput is matched by errors about arguments that do not fit the model.
 var ErrInput = check.ErrInput
 
-// Tensor is a shape and its elements in row-major order.
-type Tensor struct {
+// Array is a shape and its elements in row-major order.
+type Array struct {
 	Shape []int
 	Data  []float32
 }

@@ -23,14 +23,14 @@ func TestConcurrentEncodesEqualSequentialOnes(t *testing.T) {
 	const goroutines, encodes = 8, 100
 	m := newModel(t, `{"custom_text": true}`)
 	images, texts := randomImages(m, goroutines), randomTexts(m, goroutines)
-	encode := func(i int) (image, text Tensor) {
+	encode := func(i int) (image, text Array) {
 		image, err := m.EncodeImage(t.Context(), images.rows(i, i+1), true)
 		assert.NoError(t, err)
 		text, err = m.EncodeText(t.Context(), texts[i:i+1], true)
 		assert.NoError(t, err)
 		return image, text
 	}
-	var wantImage, wantText [goroutines]Tensor
+	var wantImage, wantText [goroutines]Array
 	for i := range goroutines {
 		wantImage[i], wantText[i] = encode(i)
 	}
@@ -66,7 +66,7 @@ func TestBadInputStaysWithItsCaller(t *testing.T) {
 		})
 		wg.Go(func() {
 			for range 50 {
-				_, err := m.EncodeImage(t.Context(), Tensor{[]int{1, 3, 16, 16}, nil}, true)
+				_, err := m.EncodeImage(t.Context(), Array{[]int{1, 3, 16, 16}, nil}, true)
 				assert.ErrorIs(t, err, ErrInput)
 				_, err = m.EncodeText(t.Context(), [][]int32{{-1}}, true)
 				assert.ErrorIs(t, err, ErrInput)

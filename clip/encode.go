@@ -21,42 +21,42 @@ import (
 // [n, embed_dim], or [n, tokens, embed_dim] where the tower does not pool;
 // normalize makes them unit vectors. NaN or infinities in features or logits are a
 // *NotFiniteError, here and in all other methods but Trace.
-func (m *Model) EncodeImage(ctx context.Context, images Tensor, normalize bool) (Tensor, error) {
+func (m *Model) EncodeImage(ctx context.Context, images Array, normalize bool) (Array, error) {
 	b, err := m.towers.Visual.Images(images.Shape, images.Data)
 	if err != nil {
-		return Tensor{}, err
+		return Array{}, err
 	}
 	features, err := m.encode(ctx, "image", b, normalize, m.towers.RecordImages)
 	if err != nil {
-		return Tensor{}, err
+		return Array{}, err
 	}
 	return features, m.finiteImages(features, images)
 }
 
 // EncodeText maps rows of token ids to features [n, embed_dim], or [n, tokens,
 // embed_dim] where the tower does not pool.
-func (m *Model) EncodeText(ctx context.Context, texts [][]int32, normalize bool) (Tensor, error) {
+func (m *Model) EncodeText(ctx context.Context, texts [][]int32, normalize bool) (Array, error) {
 	b, err := m.towers.Texts(texts)
 	if err != nil {
-		return Tensor{}, err
+		return Array{}, err
 	}
 	features, err := m.encode(ctx, "text", b, normalize, m.towers.RecordTexts)
 	if err != nil {
-		return Tensor{}, err
+		return Array{}, err
 	}
 	return features, m.finiteTexts(features)
 }
 
 // encode runs a tower and returns its features.
-func (m *Model) encode(ctx context.Context, tower string, b towers.Batch, normalize bool, record recorder) (Tensor, error) {
+func (m *Model) encode(ctx context.Context, tower string, b towers.Batch, normalize bool, record recorder) (Array, error) {
 	outs, err := m.engine.Run(ctx, b.Items, encoding(tower, b, normalize, record))
 	if err != nil {
-		return Tensor{}, err
+		return Array{}, err
 	}
 	if b.Items == 0 {
-		return Tensor{Shape: []int{0, m.Config().EmbedDim}}, nil
+		return Array{Shape: []int{0, m.Config().EmbedDim}}, nil
 	}
-	return Tensor(outs[towers.Features]), nil
+	return Array(outs[towers.Features]), nil
 }
 
 // recorder records a tower.
@@ -78,26 +78,26 @@ func encoding(tower string, b towers.Batch, normalize bool, record recorder) eng
 }
 
 // EncodeImages preprocesses images and returns their unit features.
-func (m *Model) EncodeImages(ctx context.Context, images []image.Image) (Tensor, error) {
-	x, err := await.Do(ctx, func() (Tensor, error) { return m.preprocess(ctx, images) }, nil)
+func (m *Model) EncodeImages(ctx context.Context, images []image.Image) (Array, error) {
+	x, err := await.Do(ctx, func() (Array, error) { return m.preprocess(ctx, images) }, nil)
 	if err != nil {
-		return Tensor{}, err
+		return Array{}, err
 	}
 	return m.EncodeImage(ctx, x, true)
 }
 
 // preprocess makes images [n, 3, height, width] for the tower. It hears ctx
 // between two images.
-func (m *Model) preprocess(ctx context.Context, images []image.Image) (Tensor, error) {
+func (m *Model) preprocess(ctx context.Context, images []image.Image) (Array, error) {
 	s := m.Config().VisionCfg.ImageSize
 	item := 3 * s[0] * s[1]
-	x := Tensor{Shape: []int{len(images), 3, s[0], s[1]}, Data: make([]float32, len(images)*item)}
+	x := Array{Shape: []int{len(images), 3, s[0], s[1]}, Data: make([]float32, len(images)*item)}
 	for i, img := range images {
 		if err := ctx.Err(); err != nil {
-			return Tensor{}, err
+			return Array{}, err
 		}
 		if err := m.Preprocess().ApplyInto(x.Data[i*item:(i+1)*item], preprocess.FromImage(img)); err != nil {
-			return Tensor{}, fmt.Errorf("%w: image %d: %w", ErrInput, i, err)
+			return Array{}, fmt.Errorf("%w: image %d: %w", ErrInput, i, err)
 		}
 	}
 	return x, nil
@@ -105,13 +105,13 @@ func (m *Model) preprocess(ctx context.Context, images []image.Image) (Tensor, e
 
 // EncodeTexts tokenizes strings and returns their unit features. Where one string
 // cannot be tokenized, the error is a *tokenizer.TextError with its index.
-func (m *Model) EncodeTexts(ctx context.Context, texts []string) (Tensor, error) {
+func (m *Model) EncodeTexts(ctx context.Context, texts []string) (Array, error) {
 	if text := m.Config().TextCfg; m.Tokenizer() == nil {
-		return Tensor{}, fmt.Errorf("%w; give its token ids to EncodeText", text.NoTokenizer())
+		return Array{}, fmt.Errorf("%w; give its token ids to EncodeText", text.NoTokenizer())
 	}
 	rows, err := await.Do(ctx, func() ([][]int32, error) { return m.tokenize(ctx, texts) }, nil)
 	if err != nil {
-		return Tensor{}, err
+		return Array{}, err
 	}
 	return m.EncodeText(ctx, rows, true)
 }
@@ -174,7 +174,7 @@ func (m *Model) Record(g *graph.Graph, batch, length int) (imageFeatures, textFe
 }
 
 // Feed checks pairs and gives the inputs of a graph that Record made for them.
-func (m *Model) Feed(images Tensor, texts [][]int32) (map[string]any, error) {
+func (m *Model) Feed(images Array, texts [][]int32) (map[string]any, error) {
 	x, err := m.towers.Visual.Images(images.Shape, images.Data)
 	if err != nil {
 		return nil, err

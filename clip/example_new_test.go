@@ -30,7 +30,7 @@ func ExampleNew() {
 
 	const n = 4
 	r := rand.New(rand.NewPCG(42, 0))
-	images := clip.Tensor{Shape: []int{n, 3, 224, 224}, Data: make([]float32, n*3*224*224)}
+	images := clip.Array{Shape: []int{n, 3, 224, 224}, Data: make([]float32, n*3*224*224)}
 	for i := range images.Data {
 		images.Data[i] = float32(r.NormFloat64())
 	}
@@ -55,7 +55,7 @@ func ExampleNew() {
 	}
 	fmt.Println("similarity:", similarity.Shape)
 
-	one, err := model.EncodeImage(ctx, clip.Tensor{Shape: []int{1, 3, 224, 224}, Data: images.Data[:3*224*224]}, true)
+	one, err := model.EncodeImage(ctx, clip.Array{Shape: []int{1, 3, 224, 224}, Data: images.Data[:3*224*224]}, true)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -144,7 +144,7 @@ func ExampleModel_trace() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	images := clip.Tensor{Shape: []int{1, 3, 64, 64}, Data: x}
+	images := clip.Array{Shape: []int{1, 3, 64, 64}, Data: x}
 	texts, err := model.Tokenizer().Tokenize([]string{"rose"}, model.Config().TextCfg.ContextLength)
 	if err != nil {
 		log.Fatal(err)
@@ -175,7 +175,7 @@ func ExampleModel_forwardIntermediates() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	images := clip.Tensor{Shape: []int{1, 3, 64, 64}, Data: x}
+	images := clip.Array{Shape: []int{1, 3, 64, 64}, Data: x}
 	out, err := model.ForwardIntermediates(ctx, &images, nil, clip.IntermediatesOptions{
 		ImageIndices:           clip.LastN(2),
 		ImageOutputExtraTokens: true,

@@ -27,17 +27,17 @@ func (e *NotFiniteError) Error() string {
 }
 
 // finiteImages returns a *NotFiniteError unless all features of images are finite.
-func (m *Model) finiteImages(features, images Tensor) error {
+func (m *Model) finiteImages(features, images Array) error {
 	return m.finite("image features", features, m.isImage, images)
 }
 
 // finiteTexts does the same for texts.
-func (m *Model) finiteTexts(features Tensor) error {
+func (m *Model) finiteTexts(features Array) error {
 	return m.finite("text features", features, func(name string) bool { return !m.isImage(name) && !isLogit(name) })
 }
 
 // finiteLogits does the same for logits, whose cause may also be the scale.
-func (m *Model) finiteLogits(logits, imageFeatures, textFeatures Tensor) error {
+func (m *Model) finiteLogits(logits, imageFeatures, textFeatures Array) error {
 	err := m.finite("logits", logits, isLogit, imageFeatures, textFeatures)
 	var odd *NotFiniteError
 	if scale := m.LogitScale(); errors.As(err, &odd) && odd.Cause == overflow && !finite.Is(scale) {
@@ -51,7 +51,7 @@ const overflow = "neither the weights nor the input hold any, so float32 has ove
 
 // finite returns nil or, where t [n, ...] holds NaN or infinities, an error. Its
 // cause is tensors of that part of the state dict or, without such, the inputs.
-func (m *Model) finite(of string, t Tensor, part func(name string) bool, inputs ...Tensor) error {
+func (m *Model) finite(of string, t Array, part func(name string) bool, inputs ...Array) error {
 	var items []int
 	n := t.Shape[0]
 	for i := range n {
@@ -67,7 +67,7 @@ func (m *Model) finite(of string, t Tensor, part func(name string) bool, inputs 
 	cause := strings.Join(used.Warnings(), "; ")
 	switch {
 	case cause != "":
-	case slices.ContainsFunc(inputs, func(t Tensor) bool { return !finite.All(t.Data) }):
+	case slices.ContainsFunc(inputs, func(t Array) bool { return !finite.All(t.Data) }):
 		cause = "the input holds NaN or Inf"
 	default:
 		cause = overflow

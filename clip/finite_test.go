@@ -57,7 +57,7 @@ func TestNaNWeightsGiveNoAnswer(t *testing.T) {
 	}
 }
 
-func nanIn(t *testing.T, file *weights.File, x weights.Tensor, config string) {
+func nanIn(t *testing.T, file *weights.File, x weights.Stored, config string) {
 	all := weights.NewMap(file.Tensors()...)
 	cliptest.Set(t, all, x.Name, x.Shape, slices.Repeat([]float32{nan}, x.Len())...)
 	m := load(t, cliptest.Folder(t, all, config))
@@ -107,7 +107,7 @@ func TestNotFiniteItems(t *testing.T) {
 			assert.ErrorAs(t, err, &notFinite)
 			_, err = m.Forward(t.Context(), &images, nil)
 			assert.ErrorAs(t, err, &notFinite)
-			_, err = m.Similarity(t.Context(), want, Tensor{[]int{1, want.Shape[1]}, slices.Repeat([]float32{nan}, want.Shape[1])})
+			_, err = m.Similarity(t.Context(), want, Array{[]int{1, want.Shape[1]}, slices.Repeat([]float32{nan}, want.Shape[1])})
 			assert.EqualError(t, err, "NaN or Inf in the logits of item 0 and 2 more: the input holds NaN or Inf")
 			_, err = m.Trace(t.Context(), &images, nil, "visual.ln_post")
 			assert.NoError(t, err, "how NaN spreads can be looked at")
@@ -186,11 +186,11 @@ func TestWeightsTooSmallForTheirStorage(t *testing.T) {
 	}
 }
 
-func encodeBoth(t *testing.T, m *Model) [2]Tensor {
+func encodeBoth(t *testing.T, m *Model) [2]Array {
 	t.Helper()
 	image, err := m.EncodeImage(t.Context(), randomImages(m, 2), true)
 	require.NoError(t, err)
 	text, err := m.EncodeText(t.Context(), randomTexts(m, 2), true)
 	require.NoError(t, err)
-	return [2]Tensor{image, text}
+	return [2]Array{image, text}
 }

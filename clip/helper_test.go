@@ -68,10 +68,10 @@ func newModel(t testing.TB, members string, opts ...Option) *Model {
 }
 
 // randomImages are n images as the tower takes them.
-func randomImages(m *Model, n int) Tensor {
+func randomImages(m *Model, n int) Array {
 	s := m.Config().VisionCfg.ImageSize
 	r := rand.New(rand.NewPCG(1, uint64(n)))
-	x := Tensor{Shape: []int{n, 3, s[0], s[1]}, Data: make([]float32, n*3*s[0]*s[1])}
+	x := Array{Shape: []int{n, 3, s[0], s[1]}, Data: make([]float32, n*3*s[0]*s[1])}
 	for i := range x.Data {
 		x.Data[i] = float32(r.NormFloat64())
 	}
@@ -93,7 +93,7 @@ func randomTexts(m *Model, n int) [][]int32 {
 }
 
 // rows are items lo to hi of t.
-func (t Tensor) rows(lo, hi int) Tensor {
+func (t Array) rows(lo, hi int) Array {
 	item := len(t.Data) / t.Shape[0]
-	return Tensor{append([]int{hi - lo}, t.Shape[1:]...), t.Data[lo*item : hi*item]}
+	return Array{append([]int{hi - lo}, t.Shape[1:]...), t.Data[lo*item : hi*item]}
 }

@@ -75,19 +75,19 @@ type IntermediatesOptions struct {
 
 // Intermediates is the dict that forward_intermediates returns; nil is absent.
 type Intermediates struct {
-	ImageIntermediates       []Tensor // [n, width, grid height, grid width], or [n, tokens, width]
-	ImageIntermediatesPrefix []Tensor // [n, 1, width]
-	ImageFeatures            *Tensor
-	TextIntermediates        []Tensor // [n, tokens, width]
-	TextIntermediatesSuffix  []Tensor // [n, 1, width]
-	TextFeatures             *Tensor
-	ImageLogits, TextLogits  *Tensor
+	ImageIntermediates       []Array // [n, width, grid height, grid width], or [n, tokens, width]
+	ImageIntermediatesPrefix []Array // [n, 1, width]
+	ImageFeatures            *Array
+	TextIntermediates        []Array // [n, tokens, width]
+	TextIntermediatesSuffix  []Array // [n, 1, width]
+	TextFeatures             *Array
+	ImageLogits, TextLogits  *Array
 	LogitScale, LogitBias    *float32
 }
 
 // ForwardIntermediates also returns the outputs of the towers' blocks. An empty
 // batch is an error.
-func (m *Model) ForwardIntermediates(ctx context.Context, images *Tensor, texts [][]int32, o IntermediatesOptions) (*Intermediates, error) {
+func (m *Model) ForwardIntermediates(ctx context.Context, images *Array, texts [][]int32, o IntermediatesOptions) (*Intermediates, error) {
 	if o.IntermediatesOnly {
 		o.NoNormalize, o.OutputLogits = true, false
 	}
@@ -127,7 +127,7 @@ func (m *Model) ForwardIntermediates(ctx context.Context, images *Tensor, texts 
 }
 
 // notEmpty refuses batches of nothing, whose results would have no shape.
-func notEmpty(images *Tensor, texts [][]int32) error {
+func notEmpty(images *Array, texts [][]int32) error {
 	if images != nil && len(images.Shape) > 0 && images.Shape[0] == 0 {
 		return fmt.Errorf("%w: a batch of no images", ErrInput)
 	}
@@ -149,7 +149,7 @@ func selection(i Indices, n int, stopEarly bool) (taken []int, depth int, err er
 	return taken, taken[len(taken)-1] + 1, nil
 }
 
-func (m *Model) imageIntermediates(ctx context.Context, images Tensor, o IntermediatesOptions, out *Intermediates) error {
+func (m *Model) imageIntermediates(ctx context.Context, images Array, o IntermediatesOptions, out *Intermediates) error {
 	format := o.ImageOutputFmt
 	if format == "" {
 		format = "NCHW"
@@ -218,13 +218,13 @@ func (m *Model) textIntermediates(ctx context.Context, texts [][]int32, o Interm
 
 // block is the output of one block, as towers.Block.
 type block struct {
-	tokens  Tensor
-	special *Tensor
+	tokens  Array
+	special *Array
 }
 
 // blocks runs a tower and returns the outputs of the chosen blocks and, unless only
 // these are wanted, the features.
-func (m *Model) blocks(ctx context.Context, kind, scope string, tower towers.Tower, items towers.Batch, chosen Indices, bo towers.BlockOptions, o IntermediatesOptions) ([]block, *Tensor, error) {
+func (m *Model) blocks(ctx context.Context, kind, scope string, tower towers.Tower, items towers.Batch, chosen Indices, bo towers.BlockOptions, o IntermediatesOptions) ([]block, *Array, error) {
 	taken, depth, err := selection(chosen, tower.Depth(), bo.StopEarly)
 	if err != nil {
 		return nil, nil, err
@@ -261,24 +261,24 @@ func (m *Model) blocks(ctx context.Context, kind, scope string, tower towers.Tow
 	}
 	var blocks []block
 	for _, i := range taken {
-		b := block{tokens: Tensor(outs[tokens(i)])}
+		b := block{tokens: Array(outs[tokens(i)])}
 		if x, ok := outs[special(i)]; ok {
-			t := Tensor(x)
+			t := Array(x)
 			b.special = &t
 		}
 		blocks = append(blocks, b)
 	}
 	if x, ok := outs[towers.Features]; ok {
-		t := Tensor(x)
+		t := Array(x)
 		return blocks, &t, nil
 	}
 	return blocks, nil, nil
 }
 
 // channelsFirst turns [n, height, width, channels] into [n, channels, height, width].
-func channelsFirst(t Tensor) Tensor {
+func channelsFirst(t Array) Array {
 	n, cells, channels := t.Shape[0], t.Shape[1]*t.Shape[2], t.Shape[3]
-	y := Tensor{[]int{n, channels, t.Shape[1], t.Shape[2]}, make([]float32, len(t.Data))}
+	y := Array{[]int{n, channels, t.Shape[1], t.Shape[2]}, make([]float32, len(t.Data))}
 	for i := range n {
 		for c := range cells {
 			for w := range channels {
@@ -295,11 +295,11 @@ func channelsFirst(t Tensor) Tensor {
 // "visual.conv1", are [n, channels, height, width]. Names of a tower whose input
 // is absent, and of modules that the model lacks, are errors, and so is an
 // empty batch.
-func (m *Model) Trace(ctx context.Context, images *Tensor, texts [][]int32, modules ...string) (map[string]Tensor, error) {
+func (m *Model) Trace(ctx context.Context, images *Array, texts [][]int32, modules ...string) (map[string]Array, error) {
 	if err := notEmpty(images, texts); err != nil {
 		return nil, err
 	}
-	found := map[string]Tensor{}
+	found := map[string]Array{}
 	if images != nil {
 		b, err := m.towers.Visual.Images(images.Shape, images.Data)
 		if err == nil {
@@ -327,7 +327,7 @@ func (m *Model) Trace(ctx context.Context, images *Tensor, texts [][]int32, modu
 }
 
 // trace adds to found what a tower's modules compute.
-func (m *Model) trace(ctx context.Context, tower string, b towers.Batch, record recorder, modules []string, found map[string]Tensor) error {
+func (m *Model) trace(ctx context.Context, tower string, b towers.Batch, record recorder, modules []string, found map[string]Array) error {
 	probe := graph.New()
 	record(probe, 1, b.Length)
 	names := slices.DeleteFunc(slices.Clone(modules), func(name string) bool { _, ok := probe.Tapped(name); return !ok })
@@ -350,7 +350,7 @@ func (m *Model) trace(ctx context.Context, tower string, b towers.Batch, record 
 		return err
 	}
 	for name, x := range outs {
-		t := Tensor(x)
+		t := Array(x)
 		if len(t.Shape) == 4 { // feature maps are channels-last on the device
 			t = channelsFirst(t)
 		}

@@ -73,7 +73,7 @@ func TestLoadReadsThePreprocessing(t *testing.T) {
 	assert.Equal(t, preprocess.Channels{0.1, 0.2, 0.3}, c.Mean)
 	assert.Equal(t, "squash", c.ResizeMode)
 	assert.Equal(t, preprocess.OpenAIDatasetStd, c.Std)
-	assert.Equal(t, preprocess.Size{16, 16}, c.Size)
+	assert.Equal(t, [2]int{16, 16}, c.Size)
 }
 
 func TestLoadEmbedded(t *testing.T) {
@@ -95,7 +95,7 @@ func TestLoadNamesTensorsThatDoNotFit(t *testing.T) {
 	}{
 		{"one missing", func(x weights.Map) { delete(x, "visual.proj") }, []string{"tensor visual.proj is missing"}},
 		{"several missing", func(x weights.Map) {
-			maps.DeleteFunc(x, func(name string, _ weights.Tensor) bool {
+			maps.DeleteFunc(x, func(name string, _ weights.Stored) bool {
 				return strings.HasPrefix(name, "ln_final") || name == "visual.proj"
 			})
 		}, []string{"is missing (and 2 more)"}},
@@ -283,7 +283,7 @@ func TestLoadResizesPositions(t *testing.T) {
 		x := cliptest.Tensors(t, m.Parameters())
 		dir := cliptest.Folder(t, x, configOf(t, m))
 		got := load(t, dir, WithImageSize(40, 24), WithContextLength(5))
-		assert.Equal(t, preprocess.Size{40, 24}, got.Preprocess().Config().Size)
+		assert.Equal(t, [2]int{40, 24}, got.Preprocess().Config().Size)
 		images, texts := randomImages(got, 2), randomTexts(got, 2)
 		out, err := got.Forward(t.Context(), &images, texts)
 		require.NoError(t, err)

@@ -18,16 +18,16 @@ const maxTexts = 4096
 // Similarity returns the logits of unit features [n, embed_dim] or [n, tokens,
 // embed_dim] and [m, embed_dim]: [n, m] or [n, tokens, m]. It runs programs for 1, 2, 4 … texts, filled up with zeros, so that
 // another number of labels seldom compiles another program.
-func (m *Model) Similarity(ctx context.Context, imageFeatures, textFeatures Tensor) (Tensor, error) {
+func (m *Model) Similarity(ctx context.Context, imageFeatures, textFeatures Array) (Array, error) {
 	width := m.Config().EmbedDim
 	if err := checkFeatures("image features", imageFeatures, width, 3); err != nil {
-		return Tensor{}, err
+		return Array{}, err
 	}
 	if err := checkFeatures("text features", textFeatures, width, 2); err != nil {
-		return Tensor{}, err
+		return Array{}, err
 	}
 	texts := textFeatures.Shape[0]
-	logits := Tensor{Shape: slices.Clone(imageFeatures.Shape)}
+	logits := Array{Shape: slices.Clone(imageFeatures.Shape)}
 	logits.Shape[len(logits.Shape)-1] = texts
 	if logits.Data = make([]float32, graph.Shape(logits.Shape).Elems()); len(logits.Data) == 0 {
 		return logits, nil
@@ -36,7 +36,7 @@ func (m *Model) Similarity(ctx context.Context, imageFeatures, textFeatures Tens
 		hi := min(lo+maxTexts, texts)
 		part, err := m.partOfLogits(ctx, imageFeatures, textFeatures.Data[lo*width:hi*width])
 		if err != nil {
-			return Tensor{}, err
+			return Array{}, err
 		}
 		columns := part.Shape[len(part.Shape)-1]
 		for row := range len(part.Data) / columns {
@@ -48,7 +48,7 @@ func (m *Model) Similarity(ctx context.Context, imageFeatures, textFeatures Tens
 
 // partOfLogits are the logits of up to maxTexts texts, and of zeros up to the
 // next power of two.
-func (m *Model) partOfLogits(ctx context.Context, imageFeatures Tensor, textFeatures []float32) (Tensor, error) {
+func (m *Model) partOfLogits(ctx context.Context, imageFeatures Array, textFeatures []float32) (Array, error) {
 	width := m.Config().EmbedDim
 	columns := 1
 	for columns*width < len(textFeatures) {
@@ -74,14 +74,14 @@ func (m *Model) partOfLogits(ctx context.Context, imageFeatures Tensor, textFeat
 		},
 	})
 	if err != nil {
-		return Tensor{}, err
+		return Array{}, err
 	}
-	return Tensor(outs["logits"]), nil
+	return Array(outs["logits"]), nil
 }
 
 // checkFeatures wants features [n, width] or, with up to three axes, [n, tokens,
 // width] of a tower that does not pool.
-func checkFeatures(name string, t Tensor, width, axes int) error {
+func checkFeatures(name string, t Array, width, axes int) error {
 	last := len(t.Shape) - 1
 	if last < 1 || last >= axes || t.Shape[last] != width || last == 2 && (t.Shape[1] < 1 || t.Shape[1] > max(len(t.Data), 1)) {
 		want := fmt.Sprintf("[n %d]", width)
@@ -106,27 +106,27 @@ func (m *Model) logits(g *graph.Graph, image, text graph.Tensor) graph.Tensor {
 // GetLogits returns scaled similarities [images, texts], or [images, tokens, texts]
 // where the image tower does not pool, and the same with its axes reversed. A text
 // tower that does not pool has none.
-func (m *Model) GetLogits(ctx context.Context, images Tensor, texts [][]int32) (imageLogits, textLogits Tensor, err error) {
+func (m *Model) GetLogits(ctx context.Context, images Array, texts [][]int32) (imageLogits, textLogits Array, err error) {
 	x, err := m.EncodeImage(ctx, images, true)
 	if err != nil {
-		return Tensor{}, Tensor{}, err
+		return Array{}, Array{}, err
 	}
 	y, err := m.EncodeText(ctx, texts, true)
 	if err != nil {
-		return Tensor{}, Tensor{}, err
+		return Array{}, Array{}, err
 	}
 	if imageLogits, err = m.Similarity(ctx, x, y); err != nil {
-		return Tensor{}, Tensor{}, err
+		return Array{}, Array{}, err
 	}
 	return imageLogits, transpose(imageLogits), nil
 }
 
 // transpose reverses the axes, as torch's T does.
-func transpose(t Tensor) Tensor {
+func transpose(t Array) Array {
 	n, last := t.Shape[0], t.Shape[len(t.Shape)-1]
 	shape := slices.Clone(t.Shape)
 	slices.Reverse(shape)
-	y := Tensor{shape, make([]float32, len(t.Data))}
+	y := Array{shape, make([]float32, len(t.Data))}
 	tokens := graph.Shape(shape[1 : len(shape)-1]).Elems()
 	for i, v := range t.Data {
 		item, token, j := i/(tokens*last), i/last%tokens, i%last

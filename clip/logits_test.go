@@ -10,9 +10,9 @@ import (
 )
 
 // unitRows are n random unit vectors.
-func unitRows(n, width int) Tensor {
+func unitRows(n, width int) Array {
 	r := rand.New(rand.NewPCG(3, uint64(n)))
-	x := Tensor{[]int{n, width}, make([]float32, n*width)}
+	x := Array{[]int{n, width}, make([]float32, n*width)}
 	for i := range n {
 		row := make([]float32, width)
 		for j := range row {

@@ -50,7 +50,7 @@ func TestBatchSizesShareMemory(t *testing.T) {
 func TestBatchesAreSplitToFitTheBudget(t *testing.T) {
 	free, _ := openOwn(t, gpu.Options{}, `{}`)
 	images := randomImages(free, 32)
-	encode := func(m *Model, n int) (Tensor, error) { return m.EncodeImage(t.Context(), images.rows(0, n), true) }
+	encode := func(m *Model, n int) (Array, error) { return m.EncodeImage(t.Context(), images.rows(0, n), true) }
 	_, err := encode(free, 4)
 	require.NoError(t, err)
 	budget := free.Device().MemoryInUse()

@@ -4,8 +4,8 @@ import "context"
 
 // Output is what open_clip's forward returns, as a tuple or a dict.
 type Output struct {
-	ImageFeatures *Tensor // unit vectors; nil without images
-	TextFeatures  *Tensor // unit vectors; nil without texts
+	ImageFeatures *Array // unit vectors; nil without images
+	TextFeatures  *Array // unit vectors; nil without texts
 	LogitScale    float32
 	LogitBias     *float32 // nil when the model has none
 }
@@ -30,7 +30,7 @@ func (o *Output) Dict() map[string]any {
 }
 
 // Forward encodes what is given; Output says what it returns.
-func (m *Model) Forward(ctx context.Context, images *Tensor, texts [][]int32) (*Output, error) {
+func (m *Model) Forward(ctx context.Context, images *Array, texts [][]int32) (*Output, error) {
 	o := &Output{LogitScale: m.LogitScale()}
 	if b, ok := m.LogitBias(); ok {
 		o.LogitBias = &b

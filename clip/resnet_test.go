@@ -143,7 +143,7 @@ func TestModifiedResNetOddSizes(t *testing.T) {
 // quick_gelu is the text tower's alone.
 func TestModifiedResNetHasNoGELU(t *testing.T) {
 	cfg, _ := resNetRecords(t)
-	var features [2]Tensor
+	var features [2]Array
 	for i := range features {
 		cfg.QuickGELU = i == 1
 		m, err := Load(t.Context(), filepath.Join(oracle, "modified_resnet", "model.safetensors"), WithConfig(cfg), WithDevice(device(t)))

@@ -57,10 +57,10 @@ func TestSigLIPFromEveryContainer(t *testing.T) {
 	want, err := weights.Open(filepath.Join(references, "siglip_outputs.safetensors"))
 	require.NoError(t, err)
 	defer want.Close()
-	read := func(name string) Tensor {
+	read := func(name string) Array {
 		x, ok := want.Tensor(name)
 		require.True(t, ok)
-		out := Tensor{x.Shape, make([]float32, x.Len())}
+		out := Array{x.Shape, make([]float32, x.Len())}
 		require.NoError(t, x.ReadF32(out.Data, 0))
 		return out
 	}

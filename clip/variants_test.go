@@ -65,10 +65,10 @@ func TestVariants(t *testing.T) {
 }
 
 // readTensor reads one tensor of a safetensors file.
-func readTensor(t *testing.T, path, name string) (x Tensor) {
+func readTensor(t *testing.T, path, name string) (x Array) {
 	t.Helper()
-	inFile(t, path, name, func(stored weights.Tensor) error {
-		x = Tensor{Shape: stored.Shape, Data: make([]float32, stored.Len())}
+	inFile(t, path, name, func(stored weights.Stored) error {
+		x = Array{Shape: stored.Shape, Data: make([]float32, stored.Len())}
 		return stored.ReadF32(x.Data, 0)
 	})
 	return x
@@ -77,7 +77,7 @@ func readTensor(t *testing.T, path, name string) (x Tensor) {
 // readTokens reads rows of token ids.
 func readTokens(t *testing.T, path, name string) (rows [][]int32) {
 	t.Helper()
-	inFile(t, path, name, func(stored weights.Tensor) error {
+	inFile(t, path, name, func(stored weights.Stored) error {
 		ids := make([]int64, stored.Len())
 		err := stored.ReadI64(ids, 0)
 		rows = make([][]int32, stored.Shape[0])
@@ -90,7 +90,7 @@ func readTokens(t *testing.T, path, name string) (rows [][]int32) {
 	return rows
 }
 
-func inFile(t *testing.T, path, name string, read func(weights.Tensor) error) {
+func inFile(t *testing.T, path, name string, read func(weights.Stored) error) {
 	t.Helper()
 	f, err := weights.Open(path)
 	require.NoError(t, err)
@@ -101,7 +101,7 @@ func inFile(t *testing.T, path, name string, read func(weights.Tensor) error) {
 }
 
 // farthest is the largest difference of two tensors.
-func farthest(a, b Tensor) (d float64) {
+func farthest(a, b Array) (d float64) {
 	for i, v := range a.Data {
 		d = max(d, math.Abs(float64(v-b.Data[i])))
 	}

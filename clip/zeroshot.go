@@ -13,7 +13,7 @@ import (
 
 // TextEncoder is what ZeroShotClassifier needs of a *Model.
 type TextEncoder interface {
-	EncodeTexts(ctx context.Context, texts []string) (Tensor, error)
+	EncodeTexts(ctx context.Context, texts []string) (Array, error)
 }
 
 // ZeroShotClassifier returns the text features of classes, [classes,
@@ -21,10 +21,10 @@ type TextEncoder interface {
 // made a unit vector again (build_zero_shot_classifier of open_clip's
 // zero_shot_classifier.py, transposed). A template holds "{}" for the class
 // name; none means the names alone.
-func ZeroShotClassifier(ctx context.Context, m TextEncoder, classes, templates []string) (Tensor, error) {
+func ZeroShotClassifier(ctx context.Context, m TextEncoder, classes, templates []string) (Array, error) {
 	texts, err := Prompts(classes, templates)
 	if err != nil {
-		return Tensor{}, err
+		return Array{}, err
 	}
 	features, err := m.EncodeTexts(ctx, texts)
 	var one *tokenizer.TextError
@@ -36,14 +36,14 @@ func ZeroShotClassifier(ctx context.Context, m TextEncoder, classes, templates [
 		err = fmt.Errorf("text %q: %w", texts[odd.Items[0]], err)
 	}
 	if err != nil {
-		return Tensor{}, err
+		return Array{}, err
 	}
 	perClass := max(1, len(templates))
 	if len(features.Shape) != 2 {
-		return Tensor{}, fmt.Errorf("%w: a classifier needs pooled text features, the model's are %v", ErrInput, features.Shape)
+		return Array{}, fmt.Errorf("%w: a classifier needs pooled text features, the model's are %v", ErrInput, features.Shape)
 	}
 	width := features.Shape[1]
-	out := Tensor{[]int{len(classes), width}, make([]float32, len(classes)*width)}
+	out := Array{[]int{len(classes), width}, make([]float32, len(classes)*width)}
 	for i := range classes {
 		row := out.Data[i*width : (i+1)*width]
 		meanUnit(row, features.Data[i*perClass*width:(i+1)*perClass*width])
@@ -90,7 +90,7 @@ func meanUnit(dst, rows []float32) {
 
 // Probabilities turns logits [images, labels] into probabilities in place: a
 // softmax over the labels, or, for models with a logit bias, a sigmoid each.
-func Probabilities(m *Model, logits Tensor) {
+func Probabilities(m *Model, logits Array) {
 	_, sigmoid := m.LogitBias()
 	n := logits.Shape[len(logits.Shape)-1]
 	for lo := 0; lo < len(logits.Data); lo += n {

@@ -43,16 +43,16 @@ func TestZeroShotClassifierAveragesTemplates(t *testing.T) {
 
 func TestProbabilities(t *testing.T) {
 	softmax := newModel(t, `{}`)
-	p := Tensor{[]int{2, 3}, []float32{1000, 999, -1000, 0, 0, 0}}
+	p := Array{[]int{2, 3}, []float32{1000, 999, -1000, 0, 0, 0}}
 	Probabilities(softmax, p)
 	assert.InDeltaSlice(t, []float32{0.7310586, 0.26894143, 0, 1. / 3, 1. / 3, 1. / 3}, p.Data, 1e-6)
 
 	sigmoid := newModel(t, `{"init_logit_bias": -10}`)
-	p = Tensor{[]int{1, 3}, []float32{0, 2, -1000}}
+	p = Array{[]int{1, 3}, []float32{0, 2, -1000}}
 	Probabilities(sigmoid, p)
 	assert.InDeltaSlice(t, []float32{0.5, 0.880797, 0}, p.Data, 1e-6)
 
-	p = Tensor{[]int{2, 0}, nil}
+	p = Array{[]int{2, 0}, nil}
 	Probabilities(softmax, p)
 	assert.Empty(t, p.Data)
 }
@@ -60,8 +60,8 @@ func TestProbabilities(t *testing.T) {
 // oddText is a model whose tokenizer fails on the last of four texts.
 type oddText struct{ *Model }
 
-func (oddText) EncodeTexts(_ context.Context, texts []string) (Tensor, error) {
-	return Tensor{}, &tokenizer.TextError{Index: 3, Err: errors.New("planted")}
+func (oddText) EncodeTexts(_ context.Context, texts []string) (Array, error) {
+	return Array{}, &tokenizer.TextError{Index: 3, Err: errors.New("planted")}
 }
 
 func TestZeroShotClassifierNamesTheText(t *testing.T) {

@@ -153,7 +153,7 @@ func (w *watcher) read(ctx context.Context, t graph.Binding, dst []float64) erro
 	if err := w.core.readback(ctx, parts); err != nil {
 		return err
 	}
-	convert(dst, words, t.DType)
+	convert(dst, words, t.Element)
 	return nil
 }
 
@@ -184,12 +184,12 @@ func (w *watcher) readState(ctx context.Context, st *graph.State, m extents, beg
 	if err := w.core.readback(ctx, m.transfers(begin, bytesOf(words))); err != nil {
 		return err
 	}
-	convert(dst, words, st.DType)
+	convert(dst, words, st.Element)
 	return nil
 }
 
 // convert takes elements of the device to numbers.
-func convert(dst []float64, words []uint32, dtype graph.DType) {
+func convert(dst []float64, words []uint32, dtype graph.Element) {
 	for i, word := range words {
 		if dtype == graph.I32 {
 			dst[i] = float64(int32(word))
@@ -240,7 +240,7 @@ func (w *watcher) checkOp(st graph.Step, out [][]float64) error {
 		}
 		least := 0.0
 		for i, in := range w.in {
-			if in != nil && st.In[i].DType == graph.F32 {
+			if in != nil && st.In[i].Element == graph.F32 {
 				terms := max(1, float64(len(in))/float64(len(out[k])))
 				least = max(least, inputTolerance*math.Sqrt(terms)*largest(in))
 			}
@@ -272,7 +272,7 @@ func differs(spec graph.Spec, got, want []float64, least float64) int {
 	floor := largest(want) / 100
 	for lo := 0; lo < len(want); lo += cols {
 		allowed := max(least, opTolerance*max(floor, largest(want[lo:lo+cols])))
-		if spec.DType == graph.I32 {
+		if spec.Element == graph.I32 {
 			allowed = 0
 		}
 		for i := lo; i < lo+cols; i++ {
@@ -306,7 +306,7 @@ func (w *watcher) dump(i int, out [][]float64) error {
 		if k > 0 {
 			name += fmt.Sprintf("-%d", k)
 		}
-		data := debug.NPY(st.Out[k].Shape, st.Out[k].DType == graph.I32, values)
+		data := debug.NPY(st.Out[k].Shape, st.Out[k].Element == graph.I32, values)
 		if err := os.WriteFile(filepath.Join(w.folder, name+".npy"), data, 0o666); err != nil {
 			return fmt.Errorf("%s: dump: %w", debug.Variable, err)
 		}

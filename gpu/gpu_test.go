@@ -191,7 +191,7 @@ func TestStates(t *testing.T) {
 	unknown := &graph.State{Name: "nobody", Spec: graph.Spec{Shape: graph.Shape{1}}}
 	require.EqualError(t, w.Read(t.Context(), unknown, make([]float32, 1)), "state nobody is not in the store")
 	require.EqualError(t, w.Write(t.Context(), sum, nil), "state sum f32[70] takes 70 values, got 0")
-	ids := &graph.State{Name: "ids", Spec: graph.Spec{Shape: graph.Shape{1}, DType: graph.I32}}
+	ids := &graph.State{Name: "ids", Spec: graph.Spec{Shape: graph.Shape{1}, Element: graph.I32}}
 	require.EqualError(t, w.Write(t.Context(), ids, make([]float32, 1)), "state ids is i32[1], want f32")
 }
 

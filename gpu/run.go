@@ -83,7 +83,7 @@ func (s *Session) checkIO(io IO) error {
 			return fmt.Errorf("input %s %v is missing", in.Name, in.Spec)
 		}
 		var n int
-		var dtype graph.DType
+		var dtype graph.Element
 		switch v := v.(type) {
 		case []float32:
 			n, dtype = len(v), graph.F32
@@ -92,7 +92,7 @@ func (s *Session) checkIO(io IO) error {
 		default:
 			return fmt.Errorf("input %s %v is a %T, want []float32 or []int32", in.Name, in.Spec, v)
 		}
-		if dtype != in.DType || n != in.Shape.Elems() {
+		if dtype != in.Element || n != in.Shape.Elems() {
 			return fmt.Errorf("input %s %v takes %d values, got %d of %v", in.Name, in.Spec, in.Shape.Elems(), n, dtype)
 		}
 	}
@@ -108,7 +108,7 @@ func (s *Session) checkIO(io IO) error {
 	}
 	for i, dst := range io.Outputs {
 		out := s.program.Outputs[i]
-		if dst != nil && (out.DType != graph.F32 || len(dst) != out.Shape.Elems()) {
+		if dst != nil && (out.Element != graph.F32 || len(dst) != out.Shape.Elems()) {
 			return fmt.Errorf("output %d %v has %d values, got room for %d of f32", i, out.Spec, out.Shape.Elems(), len(dst))
 		}
 	}

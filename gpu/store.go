@@ -90,7 +90,7 @@ func (s *Store) check(st *graph.State, n int) error {
 		return ErrClosed
 	case st == nil:
 		return fmt.Errorf("nil state")
-	case st.DType != graph.F32:
+	case st.Element != graph.F32:
 		return fmt.Errorf("state %s is %v, want f32", st.Name, st.Spec)
 	case n != st.Shape.Elems():
 		return fmt.Errorf("state %s %v takes %d values, got %d", st.Name, st.Spec, st.Shape.Elems(), n)

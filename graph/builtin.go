@@ -43,7 +43,7 @@ var reshapeOp = &Op{
 		if !n.In[0].Valid() || x.Shape.Elems() != to.Elems() {
 			return nil, fmt.Errorf("%v to %v: the number of elements differs", x, []int(to))
 		}
-		return []Spec{{to, x.DType}}, nil
+		return []Spec{{to, x.Element}}, nil
 	},
 	Ref: func(_ *Node, in, out [][]float64) { copy(out[0], in[0]) },
 }
@@ -93,7 +93,7 @@ var addOp = &Op{
 	Name: "add",
 	Infer: func(n *Node) ([]Spec, error) {
 		a, b := n.In[0].Spec(), n.In[1].Spec()
-		if !n.In[0].Valid() || !n.In[1].Valid() || a.DType != F32 || b.DType != F32 || !slices.Equal(a.Shape, b.Shape) {
+		if !n.In[0].Valid() || !n.In[1].Valid() || a.Element != F32 || b.Element != F32 || !slices.Equal(a.Shape, b.Shape) {
 			return nil, fmt.Errorf("%v + %v: want two f32 of one shape", a, b)
 		}
 		return []Spec{a}, nil

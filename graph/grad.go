@@ -10,7 +10,7 @@ func (g *Graph) Grad(loss Tensor, wrt ...*Param) []Tensor {
 		g.Fail("grad: the loss is absent")
 	case !g.owns(loss):
 		g.Fail("grad: the loss belongs to another graph")
-	case loss.Shape().Elems() != 1 || loss.Spec().DType != F32:
+	case loss.Shape().Elems() != 1 || loss.Spec().Element != F32:
 		g.Fail("grad: the loss is %v, want one f32", loss.Spec())
 	}
 	for i, p := range wrt {

@@ -16,17 +16,17 @@ import (
 	"github.com/clip-wgpu/clip-wgpu/shaders"
 )
 
-// DType is the element type of a tensor on the device.
-type DType uint8
+// Element is the type of a tensor's elements on the device.
+type Element uint8
 
 const (
-	F32 DType = iota // 32-bit float
-	I32              // 32-bit signed integer: token ids, row indices, labels
+	F32 Element = iota // 32-bit float
+	I32                // 32-bit signed integer: token ids, row indices, labels
 )
 
-func (d DType) String() string {
+func (d Element) String() string {
 	if d > I32 {
-		return fmt.Sprintf("dtype(%d)", uint8(d))
+		return fmt.Sprintf("element(%d)", uint8(d))
 	}
 	return [...]string{"f32", "i32"}[d]
 }
@@ -45,15 +45,15 @@ func (s Shape) Elems() int {
 
 // Spec is what is known of a tensor while recording.
 type Spec struct {
-	Shape Shape
-	DType DType
+	Shape   Shape
+	Element Element
 }
 
 // Bytes is the size on the device.
 func (s Spec) Bytes() int64 { return 4 * int64(s.Shape.Elems()) }
 
 func (s Spec) String() string {
-	return s.DType.String() + strings.ReplaceAll(fmt.Sprint([]int(s.Shape)), " ", "×")
+	return s.Element.String() + strings.ReplaceAll(fmt.Sprint([]int(s.Shape)), " ", "×")
 }
 
 // Tensor is a value recorded on a graph. The zero Tensor means "absent".
@@ -358,7 +358,7 @@ func (g *Graph) infer(n *Node) ([]Spec, error) {
 }
 
 // Input declares a value that every run supplies.
-func (g *Graph) Input(name string, shape Shape, dtype DType) Tensor {
+func (g *Graph) Input(name string, shape Shape, dtype Element) Tensor {
 	if _, ok := g.inputs[name]; ok {
 		g.Fail("input %q is declared twice", name)
 	}
@@ -381,7 +381,7 @@ func (g *Graph) leaf(op *Op, attr any, s Spec) Tensor {
 	if slices.ContainsFunc(s.Shape, func(d int) bool { return d <= 0 }) {
 		g.Fail("%s %v: empty dimension in %v", op.Name, attr, s)
 	}
-	if s.DType > I32 {
+	if s.Element > I32 {
 		g.Fail("%s %v: no such element type as in %v", op.Name, attr, s)
 	}
 	n := &Node{Op: op, Attr: attr, Out: []Spec{s}, Scope: g.path(), g: g, id: len(g.nodes)}

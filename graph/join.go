@@ -20,7 +20,7 @@ var joinOp = &Op{
 			return nil, fmt.Errorf("%d tensors, %s holds %d", len(n.In), slab.Name, len(slab.Parts))
 		}
 		for i, x := range n.In {
-			if want := slab.Parts[i]; !x.Valid() || x.Spec().DType != want.DType || !slices.Equal(x.Shape(), want.Shape) {
+			if want := slab.Parts[i]; !x.Valid() || x.Spec().Element != want.Element || !slices.Equal(x.Shape(), want.Shape) {
 				return nil, fmt.Errorf("%v as %s %v", x.Spec(), want.Name, want.Spec)
 			}
 		}

@@ -38,10 +38,10 @@ func (s *State) Trainable() error {
 
 // Check refuses a State that its format cannot hold, or its slab on such a device.
 func (t Target) Check(s *State) error {
-	if !s.Format.Valid() || s.Packed() && (len(s.Shape) < 2 || s.DType != F32) {
+	if !s.Format.Valid() || s.Packed() && (len(s.Shape) < 2 || s.Element != F32) {
 		return fmt.Errorf("state %s %v cannot be packed: want f32 of two dimensions or more", s.Name, s.Spec)
 	}
-	if len(s.Offsets) != len(s.Parts) || s.Parts != nil && (s.Packed() || s.DType != F32 || len(s.Shape) != 1) {
+	if len(s.Offsets) != len(s.Parts) || s.Parts != nil && (s.Packed() || s.Element != F32 || len(s.Shape) != 1) {
 		return fmt.Errorf("state %s %v cannot hold %d others at %d offsets: want a vector of f32", s.Name, s.Spec, len(s.Parts), len(s.Offsets))
 	}
 	end := int64(0)
@@ -124,7 +124,7 @@ func (n *Node) checkInto(out []Spec) error {
 		if s == nil {
 			return errors.New("nil state")
 		}
-		if out[i].DType != s.DType || !slices.Equal(out[i].Shape, s.Shape) {
+		if out[i].Element != s.Element || !slices.Equal(out[i].Shape, s.Shape) {
 			return fmt.Errorf("%v into %s %v", out[i], s.Name, s.Spec)
 		}
 		for _, s := range append(slices.Clone(s.Parts), s) {

@@ -110,5 +110,5 @@ func (v Values) ReadF32(dst []float32, offset int) error {
 
 // NewParam returns an unnamed parameter.
 func NewParam(src graph.Source, shape ...int) *graph.Param {
-	return &graph.Param{State: graph.State{Spec: graph.Spec{Shape: shape, DType: graph.F32}}, Source: src}
+	return &graph.Param{State: graph.State{Spec: graph.Spec{Shape: shape, Element: graph.F32}}, Source: src}
 }

@@ -12,7 +12,7 @@ var avgPool2DOp = &graph.Op{
 	Name: "avgpool2d",
 	Infer: func(n *graph.Node) ([]graph.Spec, error) {
 		x, side := n.In[0].Spec(), n.Attr.(int)
-		if len(x.Shape) != 4 || x.DType != graph.F32 {
+		if len(x.Shape) != 4 || x.Element != graph.F32 {
 			return nil, fmt.Errorf("x %v: want f32 [batch, height, width, channels]", x)
 		}
 		if side < 1 || side > x.Shape[1] || side > x.Shape[2] {

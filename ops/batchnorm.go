@@ -13,7 +13,7 @@ var batchNormOp = &graph.Op{
 	Name: "batchnorm",
 	Infer: func(n *graph.Node) ([]graph.Spec, error) {
 		for _, c := range n.In {
-			if !c.Valid() || c.Spec().DType != graph.F32 || len(n.In[0].Shape()) == 0 {
+			if !c.Valid() || c.Spec().Element != graph.F32 || len(n.In[0].Shape()) == 0 {
 				return nil, fmt.Errorf("%s: want five f32", specs(n.In))
 			}
 		}

@@ -40,7 +40,7 @@ var mulBroadcastOp = &graph.Op{
 
 func inferBroadcast(n *graph.Node) ([]graph.Spec, error) {
 	x, b, inner := n.In[0], n.In[1], n.Attr.(int)
-	if !x.Valid() || !b.Valid() || x.Spec().DType != graph.F32 || b.Spec().DType != graph.F32 {
+	if !x.Valid() || !b.Valid() || x.Spec().Element != graph.F32 || b.Spec().Element != graph.F32 {
 		return nil, fmt.Errorf("%s: want two f32", specs(n.In))
 	}
 	if inner <= 0 || x.Shape().Elems()%(inner*b.Shape().Elems()) != 0 {

@@ -40,7 +40,7 @@ func inferConcat(n *graph.Node) ([]graph.Spec, error) {
 		if len(x.Shape()) == len(like) {
 			like[axis] = x.Dim(axis)
 		}
-		if !x.Valid() || x.Spec().DType != y.DType || !slices.Equal(x.Shape(), like) {
+		if !x.Valid() || x.Spec().Element != y.Element || !slices.Equal(x.Shape(), like) {
 			return nil, fmt.Errorf("%s: want one type and one shape but for axis %d", specs(n.In), axis)
 		}
 		y.Shape[axis] += x.Dim(axis)
@@ -121,7 +121,7 @@ func inferSplit(n *graph.Node) ([]graph.Spec, error) {
 	for _, size := range attr.sizes {
 		shape := slices.Clone(x.Shape)
 		shape[axis] = size
-		parts = append(parts, graph.Spec{Shape: shape, DType: x.DType})
+		parts = append(parts, graph.Spec{Shape: shape, Element: x.Element})
 		rest -= size
 	}
 	if rest != 0 || len(parts) == 0 {

@@ -21,7 +21,7 @@ var unfoldOp = &graph.Op{
 	Name: "unfold",
 	Infer: func(n *graph.Node) ([]graph.Spec, error) {
 		x, k := n.In[0].Spec(), n.Attr.(window)
-		if len(x.Shape) != 4 || x.DType != graph.F32 {
+		if len(x.Shape) != 4 || x.Element != graph.F32 {
 			return nil, fmt.Errorf("x %v: want f32 [batch, height, width, channels]", x)
 		}
 		s := x.Shape

@@ -15,7 +15,7 @@ var crossEntropyOp = &graph.Op{
 	Name: "cross_entropy",
 	Infer: func(n *graph.Node) ([]graph.Spec, error) {
 		x, labels := n.In[0].Spec(), n.In[1].Spec()
-		if len(x.Shape) != 2 || x.DType != graph.F32 || labels.DType != graph.I32 || !slices.Equal(labels.Shape, x.Shape[:1]) {
+		if len(x.Shape) != 2 || x.Element != graph.F32 || labels.Element != graph.I32 || !slices.Equal(labels.Shape, x.Shape[:1]) {
 			return nil, fmt.Errorf("logits %v, labels %v: want f32 [rows, classes] and i32 [rows]", x, labels)
 		}
 		row := graph.Spec{Shape: x.Shape[:1]}

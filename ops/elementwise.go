@@ -62,7 +62,7 @@ var (
 func sameF32(n *graph.Node) ([]graph.Spec, error) {
 	x := n.In[0].Spec()
 	for _, t := range n.In {
-		if !t.Valid() || t.Spec().DType != graph.F32 || !slices.Equal(t.Shape(), x.Shape) {
+		if !t.Valid() || t.Spec().Element != graph.F32 || !slices.Equal(t.Shape(), x.Shape) {
 			return nil, fmt.Errorf("%s: want f32 of one shape", specs(n.In))
 		}
 	}

@@ -12,7 +12,7 @@ var gatherOp = &graph.Op{
 	Name: "gather",
 	Infer: func(n *graph.Node) ([]graph.Spec, error) {
 		table, ids := n.In[0].Spec(), n.In[1].Spec()
-		if len(table.Shape) != 2 || table.DType != graph.F32 || !n.In[1].Valid() || ids.DType != graph.I32 {
+		if len(table.Shape) != 2 || table.Element != graph.F32 || !n.In[1].Valid() || ids.Element != graph.I32 {
 			return nil, fmt.Errorf("table %v, ids %v: want f32 [rows, width] and i32 [...]", table, ids)
 		}
 		return []graph.Spec{{Shape: append(slices.Clone(ids.Shape), table.Shape[1])}}, nil
@@ -59,7 +59,7 @@ type gatherGradAttr struct {
 var gatherGradOp = &graph.Op{
 	Name: "gather_grad",
 	Infer: func(n *graph.Node) ([]graph.Spec, error) {
-		pairs := graph.Spec{Shape: graph.Shape{n.In[0].Shape().Elems(), 2}, DType: graph.I32}
+		pairs := graph.Spec{Shape: graph.Shape{n.In[0].Shape().Elems(), 2}, Element: graph.I32}
 		return []graph.Spec{{Shape: n.Attr.(gatherGradAttr).table}, pairs, pairs}, nil
 	},
 	Lower: func(n *graph.Node) []graph.Launch {

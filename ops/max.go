@@ -12,7 +12,7 @@ var maxAxisOp = &graph.Op{
 	Name: "max_axis",
 	Infer: func(n *graph.Node) ([]graph.Spec, error) {
 		x := n.In[0].Spec()
-		if !n.In[0].Valid() || x.DType != graph.F32 {
+		if !n.In[0].Valid() || x.Element != graph.F32 {
 			return nil, fmt.Errorf("%s: want f32", specs(n.In))
 		}
 		axis, err := axisIn(x, n.Attr.(int))

@@ -20,7 +20,7 @@ func rowsOf(s graph.Shape) (rows, cols int) {
 // wantF32 refuses present tensors that are not f32.
 func wantF32(ts ...graph.Tensor) error {
 	for i, t := range ts {
-		if t.Valid() && t.Spec().DType != graph.F32 {
+		if t.Valid() && t.Spec().Element != graph.F32 {
 			return fmt.Errorf("input %d is %v, want f32", i, t.Spec())
 		}
 	}

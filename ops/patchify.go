@@ -14,7 +14,7 @@ var patchifyOp = &graph.Op{
 	Name: "patchify",
 	Infer: func(n *graph.Node) ([]graph.Spec, error) {
 		x, p := n.In[0].Spec(), n.Attr.(patchSize)
-		if len(x.Shape) != 4 || x.DType != graph.F32 {
+		if len(x.Shape) != 4 || x.Element != graph.F32 {
 			return nil, fmt.Errorf("image %v: want f32 [batch, channels, height, width]", x)
 		}
 		if p.lead < 0 || p.h <= 0 || p.w <= 0 || p.h > x.Shape[2] || p.w > x.Shape[3] {

@@ -101,7 +101,7 @@ func softmaxGradRow(y, d []float64) {
 // likeRows is the shape rule of operations on rows: f32 with at least one
 // dimension, kept as it is.
 func likeRows(x graph.Tensor) ([]graph.Spec, error) {
-	if s := x.Spec(); len(s.Shape) == 0 || s.DType != graph.F32 {
+	if s := x.Spec(); len(s.Shape) == 0 || s.Element != graph.F32 {
 		return nil, fmt.Errorf("x %v: want f32 [..., cols]", s)
 	}
 	return []graph.Spec{x.Spec()}, nil

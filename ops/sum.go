@@ -20,7 +20,7 @@ var sumAxisOp = &graph.Op{
 	Name: "sum_axis",
 	Infer: func(n *graph.Node) ([]graph.Spec, error) {
 		x := n.In[0].Spec()
-		if !n.In[0].Valid() || x.DType != graph.F32 {
+		if !n.In[0].Valid() || x.Element != graph.F32 {
 			return nil, fmt.Errorf("%s: want f32", specs(n.In))
 		}
 		axis, err := axisIn(x, n.Attr.(sumAttr).axis)
@@ -99,7 +99,7 @@ var expandOp = &graph.Op{
 		if !n.In[0].Valid() || attr.count <= 0 {
 			return nil, fmt.Errorf("%s, %d copies: want a tensor and at least one copy", specs(n.In), attr.count)
 		}
-		return []graph.Spec{{Shape: slices.Insert(slices.Clone(x.Shape), attr.axis, attr.count), DType: x.DType}}, nil
+		return []graph.Spec{{Shape: slices.Insert(slices.Clone(x.Shape), attr.axis, attr.count), Element: x.Element}}, nil
 	},
 	Lower: func(n *graph.Node) []graph.Launch {
 		return []graph.Launch{expandSlice(n).launch(graph.In(0), graph.Out(0))}

@@ -11,7 +11,7 @@ var transposeOp = &graph.Op{
 	Name: "transpose",
 	Infer: func(n *graph.Node) ([]graph.Spec, error) {
 		x := n.In[0].Spec()
-		if len(x.Shape) < 2 || x.DType != graph.F32 {
+		if len(x.Shape) < 2 || x.Element != graph.F32 {
 			return nil, fmt.Errorf("%v: want f32 [..., rows, cols]", x)
 		}
 		y := slices.Clone(x.Shape)

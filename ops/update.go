@@ -26,14 +26,14 @@ var updateOp = &graph.Op{
 		grad, records, settings := n.In[states].Spec(), n.In[states+1].Spec(), n.In[states+2].Spec()
 		out := make([]graph.Spec, states)
 		for i, t := range n.In[:states] {
-			if out[i] = t.Spec(); !t.Valid() || out[i].DType != graph.F32 || i > 0 && !slices.Equal(out[i].Shape, grad.Shape) {
+			if out[i] = t.Spec(); !t.Valid() || out[i].Element != graph.F32 || i > 0 && !slices.Equal(out[i].Shape, grad.Shape) {
 				return nil, fmt.Errorf("%s: want a parameter, its moments and a gradient like them in f32", specs(n.In[:states+1]))
 			}
 		}
-		if !n.In[states].Valid() || grad.DType != graph.F32 || records.DType != graph.I32 || len(records.Shape) != 2 || records.Shape[1] != recordWords {
+		if !n.In[states].Valid() || grad.Element != graph.F32 || records.Element != graph.I32 || len(records.Shape) != 2 || records.Shape[1] != recordWords {
 			return nil, fmt.Errorf("gradient %v, records %v: want f32 and i32 [parameters, %d]", grad, records, recordWords)
 		}
-		if settings.DType != graph.F32 || !slices.Equal(settings.Shape, graph.Shape{len(rule.Settings)}) {
+		if settings.Element != graph.F32 || !slices.Equal(settings.Shape, graph.Shape{len(rule.Settings)}) {
 			return nil, fmt.Errorf("settings %v: want f32 [%d]", settings, len(rule.Settings))
 		}
 		return out, nil

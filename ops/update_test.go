@@ -28,7 +28,7 @@ func TestUpdateOfPartOfASlab(t *testing.T) {
 	home := &graph.State{Name: "home", Spec: graph.Spec{Shape: graph.Shape{512}}, Parts: []*graph.State{a, b}, Offsets: []int64{0, SlabAlign}}
 	sum := &graph.State{Name: "sum", Spec: b.Spec}
 	g := graph.New()
-	in := func(name string, dtype graph.DType, shape ...int) graph.Tensor { return g.Input(name, shape, dtype) }
+	in := func(name string, dtype graph.Element, shape ...int) graph.Tensor { return g.Input(name, shape, dtype) }
 	Update(g, &descent, home, []*graph.State{sum}, in("grad", graph.F32, 2), in("records", graph.I32, 1, 8), in("settings", graph.F32, 2))
 	var records []float64
 	for _, v := range Record(b, 0, SlabAlign, true) {

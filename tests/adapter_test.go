@@ -32,7 +32,7 @@ const loraRank, loraScale = 2, 0.5
 
 func (l *lora) Adapt(g *graph.Graph, x, y graph.Tensor, first int) graph.Tensor {
 	var h graph.Tensor
-	if x.Spec().DType == graph.I32 {
+	if x.Spec().Element == graph.I32 {
 		h = ops.Gather(g, g.Param(l.A), x)
 	} else {
 		h = ops.Linear(g, x, g.Param(l.A), graph.Tensor{})
@@ -134,7 +134,7 @@ func recording(t *testing.T, name, file, tensor string) (shape []int, data []flo
 func features(t *testing.T, m *clip.Model, name string) (image, text []float32) {
 	t.Helper()
 	shape, pixels := recording(t, name, "inputs.safetensors", "image")
-	x, err := m.EncodeImage(t.Context(), clip.Tensor{Shape: shape, Data: pixels}, true)
+	x, err := m.EncodeImage(t.Context(), clip.Array{Shape: shape, Data: pixels}, true)
 	require.NoError(t, err)
 	shape, ids := recording(t, name, "inputs.safetensors", "text")
 	var rows [][]int32

@@ -207,9 +207,9 @@ func wideTexts(c config.Config, ids []int32) (wide, narrow [][]int32) {
 	return wide, narrow
 }
 
-func images(c config.Config, n int) clip.Tensor {
+func images(c config.Config, n int) clip.Array {
 	size := c.VisionCfg.ImageSize
-	x := clip.Tensor{Shape: []int{n, 3, size[0], size[1]}, Data: make([]float32, n*3*size[0]*size[1])}
+	x := clip.Array{Shape: []int{n, 3, size[0], size[1]}, Data: make([]float32, n*3*size[0]*size[1])}
 	for i := range x.Data {
 		x.Data[i] = float32(i*7919%1013)/500 - 1
 	}

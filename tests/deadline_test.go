@@ -98,7 +98,7 @@ func TestDeadlinesOnABusyModel(t *testing.T) {
 func TestDisplacingProgramsOnABusyDevice(t *testing.T) {
 	const kept = 24 // programs
 	m := busyModel(t)
-	images := clip.Tensor{Shape: []int{32, 3, 224, 224}, Data: make([]float32, 32*3*224*224)}
+	images := clip.Array{Shape: []int{32, 3, 224, 224}, Data: make([]float32, 32*3*224*224)}
 	_, err := m.EncodeImage(t.Context(), images, true)
 	require.NoError(t, err)
 	for i := range kept {
@@ -128,11 +128,11 @@ func TestDisplacingProgramsOnABusyDevice(t *testing.T) {
 // deadlineCalls are calls by name, the i-th of a kind for another program each.
 func deadlineCalls(m *clip.Model, trainer *train.Trainer) map[string]func(ctx context.Context, i int) error {
 	size := func(i int) int { return 1 + i%32 }
-	images := func(n int) clip.Tensor {
-		return clip.Tensor{Shape: []int{n, 3, 224, 224}, Data: make([]float32, n*3*224*224)}
+	images := func(n int) clip.Array {
+		return clip.Array{Shape: []int{n, 3, 224, 224}, Data: make([]float32, n*3*224*224)}
 	}
 	texts := func(i, length int) [][]int32 { return slices.Repeat([][]int32{make([]int32, 1+length%77)}, size(i)) }
-	features := func(n int) clip.Tensor { return clip.Tensor{Shape: []int{n, 32}, Data: make([]float32, n*32)} }
+	features := func(n int) clip.Array { return clip.Array{Shape: []int{n, 32}, Data: make([]float32, n*32)} }
 	own := &graph.State{Name: "own", Spec: graph.Spec{Shape: graph.Shape{1000}}}
 	pair := images(1)
 	return map[string]func(ctx context.Context, i int) error{

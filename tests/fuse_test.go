@@ -45,7 +45,7 @@ func runTowers(t *testing.T, m *clip.Model, unfused bool) (features [][]float32,
 	t.Helper()
 	cfg := m.Config()
 	size := cfg.VisionCfg.ImageSize
-	images := clip.Tensor{Shape: []int{2, 3, size[0], size[1]}, Data: make([]float32, 2*3*size[0]*size[1])}
+	images := clip.Array{Shape: []int{2, 3, size[0], size[1]}, Data: make([]float32, 2*3*size[0]*size[1])}
 	noise := rand.New(rand.NewPCG(1, 2))
 	for i := range images.Data {
 		images.Data[i] = float32(noise.NormFloat64())

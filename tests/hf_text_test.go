@@ -50,7 +50,7 @@ func TestHFTextRefusals(t *testing.T) {
 	m, err := clip.Load(t.Context(), robertaCase)
 	require.NoError(t, err)
 	defer m.Close()
-	images, texts := clip.Tensor{Shape: []int{1, 3, 16, 16}, Data: make([]float32, 3*16*16)}, [][]int32{{0, 5, 2, 1}}
+	images, texts := clip.Array{Shape: []int{1, 3, 16, 16}, Data: make([]float32, 3*16*16)}, [][]int32{{0, 5, 2, 1}}
 	out, err := m.ForwardIntermediates(t.Context(), &images, nil, clip.IntermediatesOptions{})
 	require.NoError(t, err)
 	assert.Len(t, out.ImageIntermediates, 1)

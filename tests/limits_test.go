@@ -27,9 +27,9 @@ func smallTowers() config.Config {
 
 // towerAnswers are what a model on one device gives, all of it comparable.
 type towerAnswers struct {
-	image, text clip.Tensor
+	image, text clip.Array
 	loss        float64
-	trained     map[string]clip.Tensor // the state dict after a step
+	trained     map[string]clip.Array // the state dict after a step
 }
 
 // answer encodes three pairs and, with training, makes a step.
@@ -96,7 +96,7 @@ func TestTheDevicesLimitSizesChunks(t *testing.T) {
 
 // Batches are split where the device's own limit asks for it, and only there.
 func TestTheDevicesLimitSizesBatches(t *testing.T) {
-	var want clip.Tensor
+	var want clip.Array
 	for _, c := range []struct {
 		limit int64
 		fits  int // pairs at once, of 4 kB each in the widest layer

@@ -52,7 +52,7 @@ func (c opCase) bench(b *testing.B, device *gpu.Device) {
 	defer session.Close()
 	io := gpu.IO{Inputs: map[string]any{}}
 	for _, in := range program.Inputs {
-		io.Inputs[in.Name] = narrow(in.DType, r.inputs[in.Name])
+		io.Inputs[in.Name] = narrow(in.Element, r.inputs[in.Name])
 	}
 	run := func() { require.NoError(b, session.Run(b.Context(), io)) }
 	run() // the driver compiles

@@ -49,7 +49,7 @@ func (r *opRun) onDevice(t *testing.T, outs ...graph.Tensor) [][]float32 {
 
 	io := gpu.IO{Inputs: map[string]any{}}
 	for _, in := range prog.Inputs {
-		io.Inputs[in.Name] = narrow(in.DType, r.inputs[in.Name])
+		io.Inputs[in.Name] = narrow(in.Element, r.inputs[in.Name])
 	}
 	for _, out := range outs {
 		io.Outputs = append(io.Outputs, make([]float32, out.Shape().Elems()))
@@ -59,7 +59,7 @@ func (r *opRun) onDevice(t *testing.T, outs ...graph.Tensor) [][]float32 {
 }
 
 // narrow makes v what the device takes.
-func narrow(t graph.DType, v []float64) any {
+func narrow(t graph.Element, v []float64) any {
 	if t == graph.I32 {
 		ids := make([]int32, len(v))
 		for i, x := range v {

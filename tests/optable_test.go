@@ -161,7 +161,7 @@ func round(s *graph.State, v []float64) {
 func (r *opRun) weigh() graph.Tensor {
 	var loss graph.Tensor
 	for i, out := range r.outs {
-		if out.Spec().DType != graph.F32 {
+		if out.Spec().Element != graph.F32 {
 			continue
 		}
 		n := out.Shape().Elems()

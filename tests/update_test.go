@@ -162,7 +162,7 @@ func (r *updateRun) check(t *testing.T) {
 			if _, ok := r.inputs[in.Name]; !ok || in.Name[0] == 'g' {
 				r.inputs[in.Name] = r.random(in.Shape.Elems())
 			}
-			feed[in.Name] = narrow(in.DType, r.inputs[in.Name])
+			feed[in.Name] = narrow(in.Element, r.inputs[in.Name])
 		}
 		_, err = r.g.Eval(r.inputs, r.values)
 		require.NoError(t, err)

@@ -65,7 +65,7 @@ func TestRecordedCurves(t *testing.T) {
 }
 
 // recordedBatches reads image [k, n, 3, 32, 32] and text [k, n, length].
-func recordedBatches(t *testing.T, file string) (images []clip.Tensor, texts [][][]int32) {
+func recordedBatches(t *testing.T, file string) (images []clip.Array, texts [][][]int32) {
 	t.Helper()
 	f, err := weights.Open(file)
 	require.NoError(t, err)
@@ -75,7 +75,7 @@ func recordedBatches(t *testing.T, file string) (images []clip.Tensor, texts [][
 	require.Len(t, image.Shape, 5)
 	n, size, length := image.Shape[1], image.Len()/image.Shape[0], text.Shape[2]
 	for k := range image.Shape[0] {
-		x := clip.Tensor{Shape: image.Shape[1:], Data: make([]float32, size)}
+		x := clip.Array{Shape: image.Shape[1:], Data: make([]float32, size)}
 		require.NoError(t, image.ReadF32(x.Data, k*size))
 		ids := make([]int64, n*length)
 		require.NoError(t, text.ReadI64(ids, k*n*length))

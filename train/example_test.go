@@ -23,9 +23,9 @@ func tinyConfig() config.Config {
 }
 
 // tinyPairs are images of noise [n, 3, 32, 32] with texts of their own.
-func tinyPairs(n int) (clip.Tensor, [][]int32) {
+func tinyPairs(n int) (clip.Array, [][]int32) {
 	r := rand.New(rand.NewPCG(1, 2))
-	images := clip.Tensor{Shape: []int{n, 3, 32, 32}, Data: make([]float32, n*3*32*32)}
+	images := clip.Array{Shape: []int{n, 3, 32, 32}, Data: make([]float32, n*3*32*32)}
 	for i := range images.Data {
 		images.Data[i] = float32(r.NormFloat64())
 	}

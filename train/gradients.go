@@ -12,7 +12,7 @@ import (
 // width] and texts with respect to every trainable parameter, by state-dict
 // name, and the loss. The model is left as it is, but for batch norms' running
 // statistics in TrainMode.
-func Gradients(ctx context.Context, m Model, l Loss, mode Mode, images clip.Tensor, texts [][]int32) (map[string]clip.Tensor, float64, error) {
+func Gradients(ctx context.Context, m Model, l Loss, mode Mode, images clip.Array, texts [][]int32) (map[string]clip.Array, float64, error) {
 	x, err := newModel(m)
 	if err != nil {
 		return nil, 0, err
@@ -30,9 +30,9 @@ func Gradients(ctx context.Context, m Model, l Loss, mode Mode, images clip.Tens
 	// Close waits for the runs of others, which ctx need not.
 	defer await.Do(ctx, func() (struct{}, error) { return struct{}{}, session.Close() }, nil)
 	var loss [1]float32
-	grads, outs := make(map[string]clip.Tensor, len(x.trainable)), make([][]float32, 0, len(x.trainable)+1)
+	grads, outs := make(map[string]clip.Array, len(x.trainable)), make([][]float32, 0, len(x.trainable)+1)
 	for _, p := range x.trainable {
-		grad := clip.Tensor{Shape: p.Shape, Data: make([]float32, p.Shape.Elems())}
+		grad := clip.Array{Shape: p.Shape, Data: make([]float32, p.Shape.Elems())}
 		grads[p.Name], outs = grad, append(outs, grad.Data)
 	}
 	if err := session.run(ctx, feed, append(outs, loss[:])...); err != nil {

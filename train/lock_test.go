@@ -25,7 +25,7 @@ func TestLockedTowersDoNotTrain(t *testing.T) {
 	m, err := clip.Load(t.Context(), dir, clip.WithConfig(cfg), clip.WithGPU(gpu.Options{DefaultLimits: true}))
 	require.NoError(t, err)
 	defer m.Close()
-	images := clip.Tensor{Shape: []int{3, 3, 32, 32}, Data: make([]float32, 3*3*32*32)}
+	images := clip.Array{Shape: []int{3, 3, 32, 32}, Data: make([]float32, 3*3*32*32)}
 	for i := range images.Data {
 		images.Data[i] = float32(i%13) / 6
 	}

@@ -23,7 +23,7 @@ type Model interface {
 	Record(g *graph.Graph, pairs, length int) (imageFeatures, textFeatures graph.Tensor)
 	// Feed checks images [n, 3, height, width] and n texts, and gives the inputs of a
 	// graph with Record.
-	Feed(images clip.Tensor, texts [][]int32) (map[string]any, error)
+	Feed(images clip.Array, texts [][]int32) (map[string]any, error)
 	// Parameters iterates over the parameters by their names in the state dict, of
 	// which logit_scale is one.
 	Parameters() iter.Seq2[string, *graph.Param]
@@ -87,7 +87,7 @@ func (m *model) loss(g *graph.Graph, l Loss, mode Mode, batch, length int) graph
 }
 
 // feed gives the inputs of a graph with loss.
-func (m *model) feed(l Loss, images clip.Tensor, texts [][]int32) (map[string]any, error) {
+func (m *model) feed(l Loss, images clip.Array, texts [][]int32) (map[string]any, error) {
 	feed, err := m.Feed(images, texts)
 	if err != nil {
 		return nil, err

@@ -16,14 +16,14 @@ import (
 // of steps as "step" and a tensor like each trainable parameter for each of the
 // rule's moments, named "exp_avg.logit_scale" and so on. With Parameters it is a
 // whole checkpoint.
-func (t *Trainer) State(ctx context.Context) (map[string]clip.Tensor, error) {
+func (t *Trainer) State(ctx context.Context) (map[string]clip.Array, error) {
 	if err := t.acquire(ctx); err != nil {
 		return nil, err
 	}
 	defer t.turn.Unlock()
-	all := map[string]clip.Tensor{"step": {Shape: []int{}, Data: []float32{float32(t.step)}}}
+	all := map[string]clip.Array{"step": {Shape: []int{}, Data: []float32{float32(t.step)}}}
 	for name, p := range t.moments() {
-		x := clip.Tensor{Shape: p.Shape, Data: make([]float32, p.Shape.Elems())}
+		x := clip.Array{Shape: p.Shape, Data: make([]float32, p.Shape.Elems())}
 		if err := t.model.Store().ReadParam(ctx, p, x.Data); err != nil {
 			return nil, err
 		}
@@ -35,7 +35,7 @@ func (t *Trainer) State(ctx context.Context) (map[string]clip.Tensor, error) {
 // LoadState goes on where the trainer was whose State it is, of the same rule and
 // trainable parameters. What is missing, unknown or of another shape gives
 // clip.ErrInput, with its name, and changes nothing.
-func (t *Trainer) LoadState(ctx context.Context, state map[string]clip.Tensor) error {
+func (t *Trainer) LoadState(ctx context.Context, state map[string]clip.Array) error {
 	if err := t.acquire(ctx); err != nil {
 		return err
 	}

@@ -77,19 +77,19 @@ func TestStatesThatDoNotFit(t *testing.T) {
 	state, err := trainer.State(t.Context())
 	require.NoError(t, err)
 	const name = "exp_avg_sq.visual.conv1.weight"
-	for want, change := range map[string]func(map[string]clip.Tensor){
-		"step is []": func(s map[string]clip.Tensor) { delete(s, "step") },
-		"step is [1.5], want one whole number": func(s map[string]clip.Tensor) {
-			s["step"] = clip.Tensor{Data: []float32{1.5}}
+	for want, change := range map[string]func(map[string]clip.Array){
+		"step is []": func(s map[string]clip.Array) { delete(s, "step") },
+		"step is [1.5], want one whole number": func(s map[string]clip.Array) {
+			s["step"] = clip.Array{Data: []float32{1.5}}
 		},
-		"step is [-1]":       func(s map[string]clip.Tensor) { s["step"] = clip.Tensor{Data: []float32{-1}} },
-		name + " is missing": func(s map[string]clip.Tensor) { delete(s, name) },
-		name + " has 6 values of shape [2 3], want ": func(s map[string]clip.Tensor) {
-			s[name] = clip.Tensor{Shape: []int{2, 3}, Data: make([]float32, 6)}
+		"step is [-1]":       func(s map[string]clip.Array) { s["step"] = clip.Array{Data: []float32{-1}} },
+		name + " is missing": func(s map[string]clip.Array) { delete(s, name) },
+		name + " has 6 values of shape [2 3], want ": func(s map[string]clip.Array) {
+			s[name] = clip.Array{Shape: []int{2, 3}, Data: make([]float32, 6)}
 		},
-		name + " has 1 values": func(s map[string]clip.Tensor) { s[name] = clip.Tensor{Shape: s[name].Shape, Data: []float32{1}} },
-		"adamw with these parameters has no momentum_buffer.proj": func(s map[string]clip.Tensor) {
-			s["momentum_buffer.proj"] = clip.Tensor{}
+		name + " has 1 values": func(s map[string]clip.Array) { s[name] = clip.Array{Shape: s[name].Shape, Data: []float32{1}} },
+		"adamw with these parameters has no momentum_buffer.proj": func(s map[string]clip.Array) {
+			s["momentum_buffer.proj"] = clip.Array{}
 		},
 	} {
 		bad := maps.Clone(state)
@@ -187,12 +187,12 @@ func newTrainer(t *testing.T, m Model) *Trainer {
 func TestModelFollowsItsTraining(t *testing.T) {
 	m := open(t)
 	images, texts := pairs(4)
-	encode := func(m *clip.Model) [2]clip.Tensor {
+	encode := func(m *clip.Model) [2]clip.Array {
 		x, err := m.EncodeImage(t.Context(), images, true)
 		require.NoError(t, err)
 		y, err := m.EncodeText(t.Context(), texts, true)
 		require.NoError(t, err)
-		return [2]clip.Tensor{x, y}
+		return [2]clip.Array{x, y}
 	}
 	before := encode(m)
 	trainer := newTrainer(t, m)
@@ -208,7 +208,7 @@ func TestModelFollowsItsTraining(t *testing.T) {
 // However the slabs are cut, a step computes the same, and no kernel reads or writes
 // what lies between the gradients.
 func TestSlabsChangeNothing(t *testing.T) {
-	run := func(limit int64, check bool) (map[string]clip.Tensor, int) {
+	run := func(limit int64, check bool) (map[string]clip.Array, int) {
 		trainer := newTrainer(t, openOn(t, gpu.Options{DefaultLimits: true, Check: check}))
 		trainer.slabs = trainer.model.slabs(trainer.rule, limit)
 		for _, b := range trainer.slabs {

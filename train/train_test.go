@@ -43,9 +43,9 @@ func openOn(t *testing.T, o gpu.Options) *clip.Model {
 }
 
 // pairs are n random images with distinct texts that end in the highest id.
-func pairs(n int) (clip.Tensor, [][]int32) {
+func pairs(n int) (clip.Array, [][]int32) {
 	rng := rand.New(rand.NewPCG(1, 2))
-	images := clip.Tensor{Shape: []int{n, 3, 32, 32}, Data: make([]float32, n*3*32*32)}
+	images := clip.Array{Shape: []int{n, 3, 32, 32}, Data: make([]float32, n*3*32*32)}
 	for i := range images.Data {
 		images.Data[i] = float32(rng.NormFloat64())
 	}
@@ -132,7 +132,7 @@ func TestStepsChangeTheModel(t *testing.T) {
 // of a trainer that was never cancelled.
 func TestCancelledStepIsNoStep(t *testing.T) {
 	images, texts := pairs(4)
-	run := func(cancel bool) map[string]clip.Tensor {
+	run := func(cancel bool) map[string]clip.Array {
 		trainer, err := New(open(t), DefaultConfig())
 		require.NoError(t, err)
 		defer trainer.Close()
@@ -164,7 +164,7 @@ func TestBadInputs(t *testing.T) {
 	images, texts := pairs(3)
 	for name, call := range map[string]func() error{
 		"no pairs": func() error {
-			_, _, err := Gradients(t.Context(), m, ClipLoss{}, TrainMode, clip.Tensor{Shape: []int{0, 3, 32, 32}}, nil)
+			_, _, err := Gradients(t.Context(), m, ClipLoss{}, TrainMode, clip.Array{Shape: []int{0, 3, 32, 32}}, nil)
 			return err
 		},
 		"fewer texts": func() error {
@@ -200,7 +200,7 @@ func TestTrainingATimmTower(t *testing.T) {
 	trainer, err := New(m, DefaultConfig())
 	require.NoError(t, err)
 	defer trainer.Close()
-	images := clip.Tensor{Shape: []int{3, 3, 24, 40}, Data: make([]float32, 3*3*24*40)}
+	images := clip.Array{Shape: []int{3, 3, 24, 40}, Data: make([]float32, 3*3*24*40)}
 	rng := rand.New(rand.NewPCG(1, 2))
 	for i := range images.Data {
 		images.Data[i] = float32(rng.NormFloat64())

@@ -93,7 +93,7 @@ func decays(p *graph.Param) bool { return len(p.Shape) > 1 && !p.NoDecay }
 // and returns the loss before it. If ctx ends before the update is on its way,
 // Step returns ctx's error and nothing has changed. Later the update is finished,
 // and the end of ctx is no error.
-func (t *Trainer) Step(ctx context.Context, images clip.Tensor, texts [][]int32) (float64, error) {
+func (t *Trainer) Step(ctx context.Context, images clip.Array, texts [][]int32) (float64, error) {
 	feed, err := t.model.feed(t.cfg.Loss, images, texts)
 	if err != nil {
 		return 0, err
@@ -205,14 +205,14 @@ func (t *Trainer) program(batch, length int) (*graph.Program, error) {
 }
 
 // Parameters reads the state dict back, buffers included.
-func (t *Trainer) Parameters(ctx context.Context) (map[string]clip.Tensor, error) {
+func (t *Trainer) Parameters(ctx context.Context) (map[string]clip.Array, error) {
 	if err := t.turn.Acquire(ctx); err != nil {
 		return nil, err
 	}
 	defer t.turn.Unlock()
-	out := map[string]clip.Tensor{}
+	out := map[string]clip.Array{}
 	for name, p := range t.model.Parameters() {
-		x := clip.Tensor{Shape: p.Shape, Data: make([]float32, p.Shape.Elems())}
+		x := clip.Array{Shape: p.Shape, Data: make([]float32, p.Shape.Elems())}
 		if err := t.model.Store().ReadParam(ctx, p, x.Data); err != nil {
 			return nil, err
 		}

@@ -44,8 +44,8 @@ func openResNet(t *testing.T) *clip.Model {
 }
 
 // resNetPairs are n images of one side and texts for the model of openResNet.
-func resNetPairs(n, side int) (clip.Tensor, [][]int32) {
-	images := clip.Tensor{Shape: []int{n, 3, side, side}, Data: make([]float32, n*3*side*side)}
+func resNetPairs(n, side int) (clip.Array, [][]int32) {
+	images := clip.Array{Shape: []int{n, 3, side, side}, Data: make([]float32, n*3*side*side)}
 	for i := range images.Data {
 		images.Data[i] = float32(i%17) / 9
 	}

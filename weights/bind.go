@@ -87,7 +87,7 @@ func join(prefix, name string) string {
 }
 
 // integers reads whole numbers as floats, too.
-type integers struct{ Tensor }
+type integers struct{ Stored }
 
 func (t integers) ReadF32(dst []float32, off int) error {
 	whole := make([]int64, len(dst))
@@ -121,7 +121,7 @@ func IntegerRecord(p *graph.Param) Record {
 // reports what does not match; a buffer of whole numbers may be missing. Tensors
 // of integers or of truth values that the model does not have are ignored:
 // checkpoints carry position ids and the like as buffers.
-func Bind(root any, src Source) Report {
+func Bind(root any, src StateDict) Report {
 	var r Report
 	bound := map[string]bool{}
 	Walk(root, func(name string, p *graph.Param) {

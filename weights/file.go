@@ -14,11 +14,11 @@ import (
 )
 
 // File is an open checkpoint: one file, or several that an index ties together.
-// It is a Source. All methods may be called concurrently; on a nil File, Close
+// It is a StateDict. All methods may be called concurrently; on a nil File, Close
 // does nothing.
 type File struct {
 	path     string
-	tensors  []Tensor // ascending by name
+	tensors  []Stored // ascending by name
 	metadata map[string]string
 	mappings []*mapping
 }
@@ -73,7 +73,7 @@ func (f *File) Path() string { return f.path }
 func (f *File) Metadata() map[string]string { return maps.Clone(f.metadata) }
 
 // Tensors lists the tensors in ascending order of name.
-func (f *File) Tensors() []Tensor { return slices.Clone(f.tensors) }
+func (f *File) Tensors() []Stored { return slices.Clone(f.tensors) }
 
 // Names lists the tensors' names in ascending order.
 func (f *File) Names() []string {
@@ -85,12 +85,12 @@ func (f *File) Names() []string {
 }
 
 // Tensor returns the named tensor; false when there is none.
-func (f *File) Tensor(name string) (Tensor, bool) {
-	i, ok := slices.BinarySearchFunc(f.tensors, name, func(t Tensor, name string) int {
+func (f *File) Tensor(name string) (Stored, bool) {
+	i, ok := slices.BinarySearchFunc(f.tensors, name, func(t Stored, name string) int {
 		return strings.Compare(t.Name, name)
 	})
 	if !ok {
-		return Tensor{}, false
+		return Stored{}, false
 	}
 	return f.tensors[i], true
 }

@@ -19,14 +19,14 @@ import (
 
 const references = "../tests/testdata/containers"
 
-func f32(t testing.TB, name string, data ...float32) Tensor {
+func f32(t testing.TB, name string, data ...float32) Stored {
 	tensor, err := FromF32(name, []int{len(data)}, data)
 	require.NoError(t, err)
 	return tensor
 }
 
 // save writes tensors as they are.
-func save(t testing.TB, path string, tensors ...Tensor) {
+func save(t testing.TB, path string, tensors ...Stored) {
 	var records []Record
 	for _, tensor := range tensors {
 		records = append(records, tensor.As(tensor.DType))
@@ -41,7 +41,7 @@ func open(t testing.TB, path string) *File {
 	return f
 }
 
-func values(t testing.TB, src Source, name string) []float32 {
+func values(t testing.TB, src StateDict, name string) []float32 {
 	tensor, ok := src.Tensor(name)
 	require.True(t, ok, name)
 	v := make([]float32, tensor.Len())
@@ -94,7 +94,7 @@ func TestReadConverts(t *testing.T) {
 			for _, v := range floats {
 				raw = encode(raw, v)
 			}
-			tensor := Tensor{Name: "x", DType: d, Shape: []int{len(floats)}, data: memory(raw), begin: start, end: len(raw)}
+			tensor := Stored{Name: "x", DType: d, Shape: []int{len(floats)}, data: memory(raw), begin: start, end: len(raw)}
 			got := make([]float32, 6)
 			require.NoError(t, tensor.ReadF32(got, 3))
 			for i, v := range floats[3:] {
@@ -119,14 +119,14 @@ func TestReadConverts(t *testing.T) {
 func TestReadI64Converts(t *testing.T) {
 	raw := []byte{0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
 	for d, want := range map[DType]int64{I64: -2, I32: -2, I16: -2, I8: -2, U32: 1<<32 - 2, U16: 1<<16 - 2, U8: 254, Bool: 1} {
-		tensor := Tensor{Name: "ids", DType: d, data: memory(raw), end: d.Size()}
+		tensor := Stored{Name: "ids", DType: d, data: memory(raw), end: d.Size()}
 		got := []int64{0}
 		require.NoError(t, tensor.ReadI64(got, 0))
 		assert.Equal(t, want, got[0], d)
 		assert.ErrorIs(t, tensor.ReadF32([]float32{0}, 0), ErrDType, d)
 	}
 	for _, d := range []DType{U64, F32, F8E4M3} {
-		tensor := Tensor{Name: "ids", DType: d, data: memory(raw), end: d.Size()}
+		tensor := Stored{Name: "ids", DType: d, data: memory(raw), end: d.Size()}
 		assert.ErrorIs(t, tensor.ReadI64([]int64{0}, 0), ErrDType, d)
 	}
 }
@@ -139,7 +139,7 @@ func TestReadOutOfRange(t *testing.T) {
 		assert.ErrorContains(t, err, "it has 3", "%v", c)
 	}
 	assert.NoError(t, tensor.ReadF32(nil, 3))
-	assert.Error(t, Tensor{}.ReadF32(nil, 0), "the zero Tensor")
+	assert.Error(t, Stored{}.ReadF32(nil, 0), "the zero Tensor")
 	_, err := FromF32("x", []int{2, 2}, make([]float32, 3))
 	assert.ErrorContains(t, err, "3 elements do not fill shape [2 2]")
 	_, err = FromF32("x", []int{-1, -3}, make([]float32, 3))
@@ -178,7 +178,7 @@ func TestFirstBeyond(t *testing.T) {
 }
 
 func TestMapIsASource(t *testing.T) {
-	var src Source = NewMap(f32(t, "b", 2), f32(t, "a", 1), f32(t, "b", 3))
+	var src StateDict = NewMap(f32(t, "b", 2), f32(t, "a", 1), f32(t, "b", 3))
 	assert.Equal(t, []string{"a", "b"}, src.Names())
 	assert.Equal(t, []float32{3}, values(t, src, "b"))
 	_, ok := src.Tensor("c")
@@ -375,7 +375,7 @@ func BenchmarkReadF32(b *testing.B) {
 	dst := make([]float32, n)
 	for _, d := range []DType{F32, F16, BF16, F64} {
 		b.Run(fmt.Sprint(strings.ToLower(d.String())), func(b *testing.B) {
-			tensor := Tensor{Name: "x", DType: d, data: memory(make([]byte, n*d.Size())), end: n * d.Size()}
+			tensor := Stored{Name: "x", DType: d, data: memory(make([]byte, n*d.Size())), end: n * d.Size()}
 			b.SetBytes(4 * n)
 			for b.Loop() {
 				if err := tensor.ReadF32(dst, 0); err != nil {

@@ -23,7 +23,7 @@ const (
 // parseSafetensors checks a whole safetensors file and returns its tensors in
 // ascending order of name, as byte ranges of raw without storage, and its
 // metadata. Errors have no path yet.
-func parseSafetensors(raw []byte) ([]Tensor, map[string]string, error) {
+func parseSafetensors(raw []byte) ([]Stored, map[string]string, error) {
 	header, err := headerOf(raw)
 	if err != nil {
 		return nil, nil, err
@@ -35,7 +35,7 @@ func parseSafetensors(raw []byte) ([]Tensor, map[string]string, error) {
 	if err := place(tensors, prefixLen+len(header), len(raw)); err != nil {
 		return nil, nil, err
 	}
-	slices.SortFunc(tensors, func(a, b Tensor) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(tensors, func(a, b Stored) int { return strings.Compare(a.Name, b.Name) })
 	return tensors, metadata, nil
 }
 
@@ -64,8 +64,8 @@ func headerOf(raw []byte) ([]byte, error) {
 
 // parseHeader reads the JSON text. The tensors' ranges are still relative to
 // the end of the header and unchecked.
-func parseHeader(header []byte) ([]Tensor, map[string]string, error) {
-	var tensors []Tensor
+func parseHeader(header []byte) ([]Stored, map[string]string, error) {
+	var tensors []Stored
 	var metadata map[string]string
 	p := newJSONParser(header)
 	err := p.object(func(name string) (err error) {
@@ -87,8 +87,8 @@ func parseHeader(header []byte) ([]Tensor, map[string]string, error) {
 }
 
 // parseTensor reads {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}.
-func parseTensor(p *jsonParser, name string) (Tensor, error) {
-	t := Tensor{Name: name, Shape: []int{}}
+func parseTensor(p *jsonParser, name string) (Stored, error) {
+	t := Stored{Name: name, Shape: []int{}}
 	var offsets []int
 	var dtype string
 	fields := 0
@@ -125,7 +125,7 @@ func parseTensor(p *jsonParser, name string) (Tensor, error) {
 
 // place checks that the tensors' ranges agree with their shapes and tile the
 // data exactly, and makes them relative to the file's start.
-func place(tensors []Tensor, dataStart, fileSize int) error {
+func place(tensors []Stored, dataStart, fileSize int) error {
 	for _, t := range tensors {
 		want, ok := byteSize(t.Shape, t.DType)
 		switch {
@@ -138,7 +138,7 @@ func place(tensors []Tensor, dataStart, fileSize int) error {
 				t.Shape, t.DType, want, t.begin, t.end, t.end-t.begin)
 		}
 	}
-	slices.SortFunc(tensors, func(a, b Tensor) int {
+	slices.SortFunc(tensors, func(a, b Stored) int {
 		return cmp.Or(cmp.Compare(a.begin, b.begin), cmp.Compare(a.end, b.end), strings.Compare(a.Name, b.Name))
 	})
 	end := 0

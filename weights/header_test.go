@@ -142,7 +142,7 @@ func TestParseAccepts(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, map[string]string{"k": "v", "": ""}, metadata)
 	start := 8 + len(header)
-	assert.Equal(t, []Tensor{
+	assert.Equal(t, []Stored{
 		{Name: "a/é\n", DType: Bool, Shape: []int{}, begin: start + 8, end: start + 9},
 		{Name: "b", DType: F16, Shape: []int{2, 0}, begin: start + 8, end: start + 8},
 		{Name: "c", DType: F64, Shape: []int{1}, begin: start, end: start + 8},

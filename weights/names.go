@@ -20,8 +20,8 @@ const (
 // rule of the first whose test holds is taken.
 var layouts = []struct {
 	layout Layout
-	is     func(src Source) bool
-	rename func(src Source) (Map, error)
+	is     func(src StateDict) bool
+	rename func(src StateDict) (Map, error)
 }{
 	{OpenAI, isOpenAI, fromOpenAI},
 	{HuggingFaceCLIP, isHuggingFaceCLIP, fromHuggingFaceCLIP},
@@ -33,7 +33,7 @@ var layouts = []struct {
 // Canonical returns the tensors of src under the names and in the shapes that
 // open_clip gives them, and the layout that they were in. Nothing is read: the
 // result's tensors read from src's. Tensors that no rule knows keep their names.
-func Canonical(src Source) (canonical Source, layout Layout, err error) {
+func Canonical(src StateDict) (canonical StateDict, layout Layout, err error) {
 	path := ""
 	if file, ok := src.(*File); ok {
 		path = file.path
@@ -45,7 +45,7 @@ func Canonical(src Source) (canonical Source, layout Layout, err error) {
 	return canonical, layout, err
 }
 
-func rename(src Source) (Source, Layout, error) {
+func rename(src StateDict) (StateDict, Layout, error) {
 	for _, l := range layouts {
 		if l.is(src) {
 			m, err := l.rename(src)
@@ -56,7 +56,7 @@ func rename(src Source) (Source, Layout, error) {
 }
 
 // withoutPrefix removes a prefix that all names have.
-func withoutPrefix(src Source, prefix string) Source {
+func withoutPrefix(src StateDict, prefix string) StateDict {
 	m := Map{}
 	for _, name := range src.Names() {
 		short, ok := strings.CutPrefix(name, prefix)
@@ -71,7 +71,7 @@ func withoutPrefix(src Source, prefix string) Source {
 }
 
 // has tells whether src has all of the names.
-func has(src Source, names ...string) bool {
+func has(src StateDict, names ...string) bool {
 	for _, name := range names {
 		if _, ok := src.Tensor(name); !ok {
 			return false
@@ -83,12 +83,12 @@ func has(src Source, names ...string) bool {
 // openAIConstants are buffers of OpenAI's archives that are no weights.
 var openAIConstants = []string{"input_resolution", "context_length", "vocab_size"}
 
-func isOpenAI(src Source) bool {
+func isOpenAI(src StateDict) bool {
 	return has(src, openAIConstants...) && has(src, "visual.conv1.weight", "token_embedding.weight", "text_projection")
 }
 
 // fromOpenAI drops the constants (load_state_dict of open_clip's factory.py).
-func fromOpenAI(src Source) (Map, error) {
+func fromOpenAI(src StateDict) (Map, error) {
 	m := Map{}
 	for _, name := range src.Names() {
 		m[name], _ = src.Tensor(name)

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-func isBigVision(src Source) bool {
+func isBigVision(src StateDict) bool {
 	return has(src, "params/img/embedding/kernel", "params/txt/Embed_0/embedding") || has(src, "img/embedding/kernel", "txt/Embed_0/embedding")
 }
 
@@ -14,14 +14,14 @@ func isBigVision(src Source) bool {
 // out, [heads, width, in], a convolution's [height, width, in, out]
 // (load_big_vision_weights of open_clip's convert.py).
 type bigVision struct {
-	src  Source
+	src  StateDict
 	m    Map
 	used map[string]bool
 	err  error
 }
 
 // fromBigVision makes the tensors of open_clip's CustomTextCLIP over timm's tower.
-func fromBigVision(src Source) (Map, error) {
+func fromBigVision(src StateDict) (Map, error) {
 	c := &bigVision{src: src, m: Map{}, used: map[string]bool{}}
 	root := ""
 	if has(src, "params/img/embedding/kernel") {
@@ -55,7 +55,7 @@ func fromBigVision(src Source) (Map, error) {
 }
 
 // get is an array or, from block 0 up, one block's of an array of all blocks'.
-func (c *bigVision) get(name string, block int) Tensor {
+func (c *bigVision) get(name string, block int) Stored {
 	t, ok := c.src.Tensor(name)
 	if !ok && c.err == nil {
 		c.err = fail(ErrMalformed, name, "is missing from a checkpoint of big_vision")
@@ -76,7 +76,7 @@ func (c *bigVision) get(name string, block int) Tensor {
 }
 
 // put stores a tensor with its axes in the given order, if there is one.
-func (c *bigVision) put(name string, t Tensor, axes ...int) {
+func (c *bigVision) put(name string, t Stored, axes ...int) {
 	if c.err == nil && len(axes) > 0 {
 		t, c.err = t.permute(axes...)
 	}
@@ -85,7 +85,7 @@ func (c *bigVision) put(name string, t Tensor, axes ...int) {
 }
 
 // squeezed is an array without its first axis, which has the size 1.
-func (c *bigVision) squeezed(name string) Tensor {
+func (c *bigVision) squeezed(name string) Stored {
 	t := c.get(name, -1)
 	if c.err == nil && len(t.Shape) > 0 {
 		t, c.err = t.reshape(t.Shape[1:]...)
@@ -105,7 +105,7 @@ func (c *bigVision) dense(from string, block int, to string) {
 }
 
 // into is the projection into heads: [in, heads, width] to [heads·width, in].
-func (c *bigVision) into(from string, block int, kind string) Tensor {
+func (c *bigVision) into(from string, block int, kind string) Stored {
 	t := c.get(from+"/"+kind, block)
 	if c.err != nil {
 		return t
@@ -125,12 +125,12 @@ func (c *bigVision) attention(from string, block int, into map[string][]string, 
 	for _, kind := range []string{"weight", "bias"} {
 		source := map[string]string{"weight": "kernel", "bias": "bias"}[kind]
 		for to, parts := range into {
-			var list []Tensor
+			var list []Stored
 			for _, part := range parts {
 				list = append(list, c.into(from+part, block, source))
 			}
 			if c.err == nil {
-				var t Tensor
+				var t Stored
 				t, c.err = concat(to+kind, list...)
 				c.put(to+kind, t)
 			}

@@ -25,17 +25,17 @@ const (
 	hfVisionBlocks = "vision_model.encoder.layers."
 )
 
-func isHuggingFaceCLIP(src Source) bool {
+func isHuggingFaceCLIP(src StateDict) bool {
 	return has(src, "text_model.embeddings.token_embedding.weight", "visual_projection.weight", "text_projection.weight")
 }
 
-func isHuggingFaceSigLIP(src Source) bool {
+func isHuggingFaceSigLIP(src StateDict) bool {
 	return has(src, "text_model.embeddings.token_embedding.weight", "vision_model.head.probe", "text_model.head.weight")
 }
 
 // fromHuggingFaceCLIP renames CLIPModel's tensors (modeling_clip.py of
 // transformers). Its projections are transposed.
-func fromHuggingFaceCLIP(src Source) (Map, error) {
+func fromHuggingFaceCLIP(src StateDict) (Map, error) {
 	m, err := renaming{prefixes: [][2]string{
 		{hfTextBlocks, "transformer.resblocks."},
 		{hfVisionBlocks, "visual.transformer.resblocks."},
@@ -63,7 +63,7 @@ func fromHuggingFaceCLIP(src Source) (Map, error) {
 
 // fromHuggingFaceSigLIP renames SiglipModel's tensors (modeling_siglip.py of
 // transformers) to those of open_clip's CustomTextCLIP over timm's tower.
-func fromHuggingFaceSigLIP(src Source) (Map, error) {
+func fromHuggingFaceSigLIP(src StateDict) (Map, error) {
 	m, err := renaming{prefixes: [][2]string{
 		{hfTextBlocks, "text.transformer.resblocks."},
 		{hfVisionBlocks, "visual.trunk.blocks."},
@@ -115,7 +115,7 @@ func splitPooler(m Map, kind string) error {
 	return nil
 }
 
-func (r renaming) apply(src Source) (Map, error) {
+func (r renaming) apply(src StateDict) (Map, error) {
 	m := Map{}
 	for _, old := range src.Names() {
 		t, _ := src.Tensor(old)
@@ -168,8 +168,8 @@ func (b blockNames) rename(name string) string {
 }
 
 // fuse joins a block's q, k and v.
-func fuse(src Source, q string) (Tensor, error) {
-	var parts []Tensor
+func fuse(src StateDict, q string) (Stored, error) {
+	var parts []Stored
 	for _, letter := range []string{"q", "k", "v"} {
 		name := strings.Replace(q, ".q_proj.", "."+letter+"_proj.", 1)
 		t, ok := src.Tensor(name)

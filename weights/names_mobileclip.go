@@ -7,7 +7,7 @@ const (
 	mobileCLIPText  = "text_encoder."
 )
 
-func isMobileCLIPB(src Source) bool {
+func isMobileCLIPB(src StateDict) bool {
 	return has(src, mobileCLIPImage+"patch_emb.0.block.conv.weight")
 }
 
@@ -30,7 +30,7 @@ var (
 // fromMobileCLIPB renames the tensors of MobileCLIP-B as Apple published it to those
 // of open_clip's CustomTextCLIP over timm's tower (convert_mobile_clip_state_dict of
 // open_clip's convert.py and _convert_mobileclip of timm's vision_transformer_hybrid.py).
-func fromMobileCLIPB(src Source) (Map, error) {
+func fromMobileCLIPB(src StateDict) (Map, error) {
 	m := Map{}
 	for _, old := range src.Names() {
 		t, _ := src.Tensor(old)

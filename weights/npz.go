@@ -23,8 +23,8 @@ var npyTypes = map[string]DType{
 var npyHeader = regexp.MustCompile(`^\{'descr': '([^']+)', 'fortran_order': (True|False), 'shape': \(([0-9, ]*)\), \}\s*$`)
 
 // arrays are those of numpy.savez, by their names without .npy.
-func (a *archive) arrays() ([]Tensor, error) {
-	var tensors []Tensor
+func (a *archive) arrays() ([]Stored, error) {
+	var tensors []Stored
 	for _, entry := range a.names {
 		name, ok := strings.CutSuffix(entry, npySuffix)
 		if !ok {
@@ -43,13 +43,13 @@ func (a *archive) arrays() ([]Tensor, error) {
 			return nil, fail(ErrMalformed, "", "more than %d arrays", maxNames)
 		}
 	}
-	slices.SortFunc(tensors, func(a, b Tensor) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(tensors, func(a, b Stored) int { return strings.Compare(a.Name, b.Name) })
 	return tensors, nil
 }
 
 // parseNPY reads an array's header and checks that the elements fill the rest.
-func parseNPY(raw []byte) (Tensor, error) {
-	var t Tensor
+func parseNPY(raw []byte) (Stored, error) {
+	var t Stored
 	header, data, err := cutNPY(raw)
 	if err != nil {
 		return t, err

@@ -34,7 +34,7 @@ func guarded(path string, parse func() error) error {
 // parse checks what describes the tensors of a file and returns them in
 // ascending order of name, as byte ranges of raw without storage, and the
 // file's metadata. Errors have no path yet.
-func parse(raw []byte) ([]Tensor, map[string]string, error) {
+func parse(raw []byte) ([]Stored, map[string]string, error) {
 	head := raw[:min(len(raw), sniffLen)]
 	switch {
 	case isSafetensors(head):

@@ -87,8 +87,8 @@ func (p *pickle) storage(id tuple) (view storageView, err error) {
 }
 
 // tensor returns t as a tensor at its place in the file, which has fileSize bytes.
-func (t *pickledTensor) tensor(name string, fileSize int) (Tensor, error) {
-	out := Tensor{Name: name, DType: t.element.dtype, Shape: t.shape}
+func (t *pickledTensor) tensor(name string, fileSize int) (Stored, error) {
+	out := Stored{Name: name, DType: t.element.dtype, Shape: t.shape}
 	if t.unread != "" {
 		return out, fail(ErrUnsupportedFormat, name, "%s", t.unread)
 	}

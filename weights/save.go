@@ -27,7 +27,7 @@ type Record struct {
 }
 
 // As makes a Record of a tensor, to be stored as d.
-func (t Tensor) As(d DType) Record {
+func (t Stored) As(d DType) Record {
 	return Record{Name: t.Name, DType: d, Shape: t.Shape, ReadF32: t.ReadF32, ReadI64: t.ReadI64}
 }
 

@@ -64,7 +64,7 @@ func TestSaveRoundTrip(t *testing.T) {
 	f := open(t, path)
 	assert.Equal(t, metadata, f.Metadata())
 	inFile := f.Tensors()
-	slices.SortFunc(inFile, func(a, b Tensor) int { return cmp.Or(a.begin-b.begin, a.end-b.end) })
+	slices.SortFunc(inFile, func(a, b Stored) int { return cmp.Or(a.begin-b.begin, a.end-b.end) })
 	var order []string
 	for _, tensor := range inFile {
 		order = append(order, tensor.Name)

@@ -27,13 +27,13 @@ func (d *dict) get(key text) any {
 // flattener collects the tensors of a pickled object under their dotted names.
 type flattener struct {
 	fileSize, visited, nameBytes int
-	tensors                      []Tensor
+	tensors                      []Stored
 }
 
 // stateDict returns the tensors of what torch.save or torch.jit.save stored, in
 // ascending order of name: those of a state dict, of the one under "state_dict"
 // in a training checkpoint, or of all of a module's attributes.
-func stateDict(object any, fileSize int) ([]Tensor, map[string]string, error) {
+func stateDict(object any, fileSize int) ([]Stored, map[string]string, error) {
 	f := &flattener{fileSize: fileSize}
 	metadata := map[string]string(nil)
 	switch v := object.(type) {
@@ -55,7 +55,7 @@ func stateDict(object any, fileSize int) ([]Tensor, map[string]string, error) {
 	default:
 		return nil, nil, fail(ErrNotWeights, "", "holds %s, a state dict expected; %s", describeObject(object), howToConvert)
 	}
-	slices.SortFunc(f.tensors, func(a, b Tensor) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(f.tensors, func(a, b Stored) int { return strings.Compare(a.Name, b.Name) })
 	for i := 1; i < len(f.tensors); i++ {
 		if name := f.tensors[i].Name; name == f.tensors[i-1].Name {
 			return nil, nil, fail(ErrMalformed, name, "two tensors have this name")

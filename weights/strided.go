@@ -58,7 +58,7 @@ func isContiguous(shape, strides []int) bool {
 
 // permute reorders the axes of a tensor that has not been reshaped, as NumPy's
 // transpose does.
-func (t Tensor) permute(axes ...int) (Tensor, error) {
+func (t Stored) permute(axes ...int) (Stored, error) {
 	s := t.strided
 	if s == nil {
 		s = &strided{t.Shape, contiguous(t.Shape)}
@@ -75,7 +75,7 @@ func (t Tensor) permute(axes ...int) (Tensor, error) {
 }
 
 // reshape gives the same elements another shape of as many.
-func (t Tensor) reshape(shape ...int) (Tensor, error) {
+func (t Stored) reshape(shape ...int) (Stored, error) {
 	r := t
 	r.Shape = shape
 	if r.Len() != t.Len() || slices.Min(append([]int{0}, shape...)) < 0 {
@@ -85,7 +85,7 @@ func (t Tensor) reshape(shape ...int) (Tensor, error) {
 }
 
 // rows is the part [lo, hi) along the first axis of a tensor that has not been reshaped.
-func (t Tensor) rows(lo, hi int) (Tensor, error) {
+func (t Stored) rows(lo, hi int) (Stored, error) {
 	s := t.strided
 	if s == nil {
 		s = &strided{t.Shape, contiguous(t.Shape)}
@@ -105,7 +105,7 @@ func (t Tensor) rows(lo, hi int) (Tensor, error) {
 }
 
 // concat joins tensors along their first axis.
-func concat(name string, parts ...Tensor) (Tensor, error) {
+func concat(name string, parts ...Stored) (Stored, error) {
 	first := parts[0]
 	shape := slices.Clone(first.Shape)
 	for _, p := range parts[1:] {
@@ -114,5 +114,5 @@ func concat(name string, parts ...Tensor) (Tensor, error) {
 		}
 		shape[0] += p.Shape[0]
 	}
-	return Tensor{Name: name, DType: first.DType, Shape: shape, parts: parts}, nil
+	return Stored{Name: name, DType: first.DType, Shape: shape, parts: parts}, nil
 }

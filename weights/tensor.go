@@ -14,19 +14,19 @@ import (
 	"slices"
 )
 
-// Source is a set of named tensors: a File, a Map, or another container.
-type Source interface {
+// StateDict is a set of named tensors: a File, a Map, or another container.
+type StateDict interface {
 	// Names lists the tensors in ascending order.
 	Names() []string
 	// Tensor returns the named tensor; false when there is none.
-	Tensor(name string) (Tensor, bool)
+	Tensor(name string) (Stored, bool)
 }
 
-// Tensor is one tensor of a Source: what it is, and access to its elements,
+// Stored is one tensor of a StateDict: what it is, and access to its elements,
 // which stay where they are stored until read. Elements are in row-major
-// order. Shape must not be modified. A Tensor of a File is usable until the
+// order. Shape must not be modified. A Stored of a File is usable until the
 // File is closed; from then on its methods return ErrClosed.
-type Tensor struct {
+type Stored struct {
 	Name  string
 	DType DType
 	Shape []int // empty for a scalar
@@ -34,7 +34,7 @@ type Tensor struct {
 	data       storage
 	begin, end int // bytes [begin, end) of data
 	strided    *strided
-	parts      []Tensor // instead of data: what lies one after the other along the first axis
+	parts      []Stored // instead of data: what lies one after the other along the first axis
 }
 
 // storage holds the little-endian bytes of tensors.
@@ -52,7 +52,7 @@ func (m memory) view(begin, end int, fn func([]byte) error) error { return fn(m[
 func (m memory) path() string                                     { return "" }
 
 // Len is the number of elements, 1 for a scalar.
-func (t Tensor) Len() int {
+func (t Stored) Len() int {
 	n := 1
 	for _, d := range t.Shape {
 		n *= d
@@ -62,12 +62,12 @@ func (t Tensor) Len() int {
 
 // View calls fn with the tensor's bytes: little-endian, of any alignment,
 // read-only, and valid only until fn returns.
-func (t Tensor) View(fn func(raw []byte) error) error {
+func (t Stored) View(fn func(raw []byte) error) error {
 	if t.parts == nil {
-		return t.each(0, t.Len(), func(_ Tensor, _ int, raw []byte) error { return fn(raw) })
+		return t.each(0, t.Len(), func(_ Stored, _ int, raw []byte) error { return fn(raw) })
 	}
 	var all []byte
-	err := t.each(0, t.Len(), func(_ Tensor, _ int, raw []byte) error {
+	err := t.each(0, t.Len(), func(_ Stored, _ int, raw []byte) error {
 		all = append(all, raw...)
 		return nil
 	})
@@ -79,19 +79,19 @@ func (t Tensor) View(fn func(raw []byte) error) error {
 
 // ReadF32 fills dst with the elements from index off on, converting F64, F16
 // and BF16 to float32: F64 rounds, the others are exact. Other types give ErrDType.
-func (t Tensor) ReadF32(dst []float32, off int) error {
+func (t Stored) ReadF32(dst []float32, off int) error {
 	return t.read(len(dst), off, "float32", func(at, n int, raw []byte, d DType) bool { return decodeF32(dst[at:at+n], raw, d) })
 }
 
 // ReadI64 fills dst with the elements from index off on, converting from any
 // integer type but U64, and from BOOL as 0 and 1. Other types give ErrDType.
-func (t Tensor) ReadI64(dst []int64, off int) error {
+func (t Stored) ReadI64(dst []int64, off int) error {
 	return t.read(len(dst), off, "int64", func(at, n int, raw []byte, d DType) bool { return decodeI64(dst[at:at+n], raw, d) })
 }
 
 // Exact is the element at an index as it is stored, also where that is beyond
 // float32 as F64 can be. Types that are not floats give ErrDType.
-func (t Tensor) Exact(index int) (value float64, err error) {
+func (t Stored) Exact(index int) (value float64, err error) {
 	err = t.read(1, index, "float64", func(_, _ int, raw []byte, d DType) bool {
 		var narrow [1]float32
 		ok := decodeF32(narrow[:], raw, d)
@@ -107,7 +107,7 @@ func (t Tensor) Exact(index int) (value float64, err error) {
 // at least limit in magnitude. The index is -1 if there is none, as in every tensor
 // that is not of floats. An infinite limit finds NaN and infinities. FirstBeyond
 // reads the tensor once, in pieces; its errors are those of ReadF32.
-func (t Tensor) FirstBeyond(limit float32) (index int, value float32, err error) {
+func (t Stored) FirstBeyond(limit float32) (index int, value float32, err error) {
 	if !t.DType.IsFloat() {
 		return -1, 0, nil
 	}
@@ -130,11 +130,11 @@ func (t Tensor) FirstBeyond(limit float32) (index int, value float32, err error)
 	return -1, 0, nil
 }
 
-func (t Tensor) read(n, off int, as string, decode func(at, n int, raw []byte, d DType) bool) error {
+func (t Stored) read(n, off int, as string, decode func(at, n int, raw []byte, d DType) bool) error {
 	if off < 0 || off > t.Len() || n > t.Len()-off {
 		return t.fail(nil, "elements %d to %d asked for, it has %d", off, off+n, t.Len())
 	}
-	return t.each(off, n, func(p Tensor, at int, raw []byte) error {
+	return t.each(off, n, func(p Stored, at int, raw []byte) error {
 		if !decode(at, len(raw)/max(1, p.DType.Size()), raw, p.DType) {
 			return t.fail(ErrDType, "%v cannot be read as %s", p.DType, as)
 		}
@@ -144,7 +144,7 @@ func (t Tensor) read(n, off int, as string, decode func(at, n int, raw []byte, d
 
 // each calls fn with the bytes of the n elements from index off on: in one
 // piece, or one for each part that they are in. at is the number of those before.
-func (t Tensor) each(off, n int, fn func(p Tensor, at int, raw []byte) error) error {
+func (t Stored) each(off, n int, fn func(p Stored, at int, raw []byte) error) error {
 	size := t.DType.Size()
 	switch {
 	case t.parts != nil:
@@ -164,12 +164,12 @@ func (t Tensor) each(off, n int, fn func(p Tensor, at int, raw []byte) error) er
 	return fn(t, 0, gathered)
 }
 
-func (t Tensor) eachPart(off, n int, fn func(p Tensor, at int, raw []byte) error) error {
+func (t Stored) eachPart(off, n int, fn func(p Stored, at int, raw []byte) error) error {
 	begin := 0 // of the part
 	for _, part := range t.parts {
 		end := begin + part.Len()
 		if lo, hi := max(off, begin), min(off+n, end); lo < hi || n == 0 && begin == 0 {
-			if err := part.each(lo-begin, hi-lo, func(p Tensor, at int, raw []byte) error { return fn(p, lo-off+at, raw) }); err != nil {
+			if err := part.each(lo-begin, hi-lo, func(p Stored, at int, raw []byte) error { return fn(p, lo-off+at, raw) }); err != nil {
 				return err
 			}
 		}
@@ -178,7 +178,7 @@ func (t Tensor) eachPart(off, n int, fn func(p Tensor, at int, raw []byte) error
 	return nil
 }
 
-func (t Tensor) fail(kind error, format string, args ...any) error {
+func (t Stored) fail(kind error, format string, args ...any) error {
 	err := fail(kind, t.Name, format, args...)
 	for t.parts != nil {
 		t = t.parts[0]
@@ -191,7 +191,7 @@ func (t Tensor) fail(kind error, format string, args ...any) error {
 
 // FromF32 makes an F32 tensor in memory. It does not copy data, which must
 // not change while the tensor is in use; len(data) must be the product of shape.
-func FromF32(name string, shape []int, data []float32) (Tensor, error) {
+func FromF32(name string, shape []int, data []float32) (Stored, error) {
 	raw := bytesOf(data)
 	if !littleEndian {
 		raw = encodeF32(nil, data, F32)
@@ -200,7 +200,7 @@ func FromF32(name string, shape []int, data []float32) (Tensor, error) {
 }
 
 // FromI64 makes an I64 tensor in memory, under the same rules as FromF32.
-func FromI64(name string, shape []int, data []int64) (Tensor, error) {
+func FromI64(name string, shape []int, data []int64) (Stored, error) {
 	raw := bytesOf(data)
 	if !littleEndian {
 		raw = encodeI64(nil, data)
@@ -208,10 +208,10 @@ func FromI64(name string, shape []int, data []int64) (Tensor, error) {
 	return inMemory(name, I64, shape, raw)
 }
 
-func inMemory(name string, d DType, shape []int, raw []byte) (Tensor, error) {
-	t := Tensor{Name: name, DType: d, Shape: slices.Clone(shape), data: memory(raw), end: len(raw)}
+func inMemory(name string, d DType, shape []int, raw []byte) (Stored, error) {
+	t := Stored{Name: name, DType: d, Shape: slices.Clone(shape), data: memory(raw), end: len(raw)}
 	if want, ok := byteSize(shape, d); !ok || want != len(raw) {
-		return Tensor{}, t.fail(nil, "%d elements do not fill shape %v", len(raw)/d.Size(), shape)
+		return Stored{}, t.fail(nil, "%d elements do not fill shape %v", len(raw)/d.Size(), shape)
 	}
 	return t, nil
 }
@@ -230,11 +230,11 @@ func byteSize(shape []int, d DType) (int, bool) {
 	return int(n), true
 }
 
-// Map is a Source in memory, by tensor name.
-type Map map[string]Tensor
+// Map is a StateDict in memory, by tensor name.
+type Map map[string]Stored
 
 // NewMap collects tensors by name; a later one replaces an earlier namesake.
-func NewMap(tensors ...Tensor) Map {
+func NewMap(tensors ...Stored) Map {
 	m := make(Map, len(tensors))
 	for _, t := range tensors {
 		m[t.Name] = t
@@ -246,7 +246,7 @@ func NewMap(tensors ...Tensor) Map {
 func (m Map) Names() []string { return slices.Sorted(maps.Keys(m)) }
 
 // Tensor returns the named tensor; false when there is none.
-func (m Map) Tensor(name string) (Tensor, bool) {
+func (m Map) Tensor(name string) (Stored, bool) {
 	t, ok := m[name]
 	return t, ok
 }

@@ -90,7 +90,7 @@ func (a *archive) read(name string, most int) ([]byte, error) {
 
 // parseZip reads the archive of torch.save since PyTorch 1.6, of torch.jit.save,
 // or of numpy.savez. The files' only code, TorchScript's, is not looked at.
-func parseZip(raw []byte) ([]Tensor, map[string]string, error) {
+func parseZip(raw []byte) ([]Stored, map[string]string, error) {
 	a, err := openArchive(raw)
 	if err != nil {
 		return nil, nil, err
@@ -153,7 +153,7 @@ func (a *archive) isTorchScript(folder string) bool {
 // and the storages, each after its number of elements.
 const legacyMagic = long("\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19")
 
-func parseLegacy(raw []byte) ([]Tensor, map[string]string, error) {
+func parseLegacy(raw []byte) ([]Stored, map[string]string, error) {
 	p := newPickle(raw[:min(len(raw), maxPickle)])
 	magic, err := p.load()
 	if err == nil && magic != legacyMagic {

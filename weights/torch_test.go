@@ -16,11 +16,11 @@ import (
 	"github.com/clip-wgpu/clip-wgpu/internal/torchtest"
 )
 
-func requireSameTensor(t *testing.T, want, got Tensor) {
+func requireSameTensor(t *testing.T, want, got Stored) {
 	t.Helper()
 	require.Equal(t, want.DType, got.DType, want.Name)
 	require.Equal(t, append([]int{}, want.Shape...), append([]int{}, got.Shape...), want.Name)
-	bytesOf := func(x Tensor) (all []byte) {
+	bytesOf := func(x Stored) (all []byte) {
 		require.NoError(t, x.View(func(raw []byte) error { all = bytes.Clone(raw); return nil }))
 		return all
 	}

@@ -67,7 +67,7 @@ type Checkpoint struct {
 	NotFinite finite.Exceptions
 
 	file   *weights.File  // nil with random weights
-	src    weights.Source // the tensors as they are bound
+	src    weights.StateDict // the tensors as they are bound
 	dir    fs.FS          // of the files of the tokenizer; nil where there are none
 	folder string         // dir as errors name it
 }
@@ -119,7 +119,7 @@ func New(c config.Config, seed uint64, o Options) (*Checkpoint, error) {
 		layers.Seed(p, seed)
 	}
 	pp := preprocess.DefaultConfig()
-	pp.Size = preprocess.Size(c.VisionCfg.ImageSize)
+	pp.Size = [2]int(c.VisionCfg.ImageSize)
 	transform, err := preprocess.New(pp)
 	if err != nil {
 		return nil, err
@@ -148,7 +148,7 @@ type files struct {
 	config    config.Config // of the model, which may have other sizes
 	transform *preprocess.Transform
 	file      *weights.File
-	src       weights.Source // file's tensors under open_clip's names
+	src       weights.StateDict // file's tensors under open_clip's names
 	layout    weights.Layout // that they were in
 	warnings  []string
 	assumed   string // of the preprocessing

@@ -58,7 +58,7 @@ func (c *files) readConfig(o *Options) error {
 		return err
 	}
 	pp := *found.preprocess
-	pp.Size = preprocess.Size(c.config.VisionCfg.ImageSize)
+	pp.Size = [2]int(c.config.VisionCfg.ImageSize)
 	c.transform, err = preprocess.New(pp)
 	return err
 }

@@ -53,7 +53,7 @@ func (c *Checkpoint) Inspect(ctx context.Context) error {
 // unfit returns the first element of t that a format rounds to infinity. Where
 // all elements are too small for its digits, that is the first one but zeros. The
 // index is -1 where t fits; NaN and infinities do not.
-func unfit(t weights.Tensor, f packing.Format) (index int, value float32, err error) {
+func unfit(t weights.Stored, f packing.Format) (index int, value float32, err error) {
 	index, value, err = t.FirstBeyond(f.Overflow())
 	if err != nil || index >= 0 || f.Underflow() == 0 {
 		return index, value, err

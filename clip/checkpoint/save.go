@@ -169,7 +169,7 @@ func (r *reading) read(dst []float32, off int) error {
 			continue
 		}
 		exact := float64(v)
-		if t, ok := r.from.(weights.Tensor); ok && t.DType == weights.F64 && math.IsInf(exact, 0) {
+		if t, ok := r.from.(weights.Stored); ok && t.DType == weights.F64 && math.IsInf(exact, 0) {
 			var err error
 			if exact, err = t.Exact(off + i); err != nil {
 				return r.failed(err)

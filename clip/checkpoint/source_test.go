@@ -88,7 +88,7 @@ func TestConfigAndPreprocessingOfATagWin(t *testing.T) {
 	require.NoError(t, c.comesFrom(origin{preprocess: &pp}))
 	require.NoError(t, c.file.Close())
 	assert.True(t, c.config.QuickGELU)
-	pp.Size = preprocess.Size(cfg.VisionCfg.ImageSize)
+	pp.Size = [2]int(cfg.VisionCfg.ImageSize)
 	assert.Equal(t, pp, c.transform.Config())
 }
 

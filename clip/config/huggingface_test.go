@@ -91,13 +91,13 @@ func TestConfigFromShapes(t *testing.T) {
 		require.NoError(t, err)
 		src := weights.Map{}
 		for n, shape := range openAIShapes(want) {
-			src[n] = weights.Tensor{Name: n, Shape: shape}
+			src[n] = weights.Stored{Name: n, Shape: shape}
 		}
 		got, err := config.FromOpenAI(src)
 		require.NoError(t, err)
 		assert.Equal(t, want, got, name)
 	}
-	_, err := config.FromOpenAI(weights.Map{"text_projection": weights.Tensor{Shape: []int{3}}})
+	_, err := config.FromOpenAI(weights.Map{"text_projection": weights.Stored{Shape: []int{3}}})
 	require.ErrorContains(t, err, "text_projection")
 }
 
@@ -133,12 +133,12 @@ func openAIShapes(c config.Config) map[string][]int {
 func TestPreprocessingOfHuggingFace(t *testing.T) {
 	c, err := preprocess.FromHuggingFace([]byte(`{"size": 336, "crop_size": 336, "resample": 3, "image_mean": [0.1, 0.2, 0.3], "image_std": [1, 1, 1], "feature_extractor_type": "CLIPFeatureExtractor"}`))
 	require.NoError(t, err)
-	assert.Equal(t, preprocess.Config{Size: preprocess.Size{336, 336}, Mode: "RGB", Mean: preprocess.Channels{0.1, 0.2, 0.3}, Std: preprocess.Channels{1, 1, 1}, Interpolation: "bicubic", ResizeMode: "shortest"}, c)
+	assert.Equal(t, preprocess.Config{Size: [2]int{336, 336}, Mode: "RGB", Mean: preprocess.Channels{0.1, 0.2, 0.3}, Std: preprocess.Channels{1, 1, 1}, Interpolation: "bicubic", ResizeMode: "shortest"}, c)
 	c, err = preprocess.FromHuggingFace([]byte(`{"size": {"height": 224, "width": 192}, "resample": 2, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5], "do_convert_rgb": null}`))
 	require.NoError(t, err)
 	assert.Equal(t, "squash", c.ResizeMode)
 	assert.Equal(t, "bilinear", c.Interpolation)
-	assert.Equal(t, preprocess.Size{224, 192}, c.Size)
+	assert.Equal(t, [2]int{224, 192}, c.Size)
 	for data, says := range map[string]string{
 		`[]`: "invalid", `{"size": "big"}`: "size", `{"size": {"longest_edge": 5}}`: "size", `{"size": {"shortest_edge": -1}}`: "size",
 		`{"resample": 1}`: "resample 1", `{"do_normalize": false}`: "do_normalize", `{"rescale_factor": 1}`: "rescale_factor",

@@ -11,7 +11,7 @@ import (
 
 // FromOpenAI is the configuration of a CLIP model of OpenAI's, which only
 // its tensors tell (build_model_from_openai_state_dict of open_clip's model.py).
-func FromOpenAI(src weights.Source) (Config, error) {
+func FromOpenAI(src weights.StateDict) (Config, error) {
 	s := shapeReader{src: src}
 	c := Config{QuickGELU: true, VisionCfg: DefaultVisionConfig(), TextCfg: DefaultTextConfig()}
 	v, t := &c.VisionCfg, &c.TextCfg
@@ -48,7 +48,7 @@ func FromOpenAI(src weights.Source) (Config, error) {
 
 // shapeReader reads off dimensions and keeps the first name that is not there.
 type shapeReader struct {
-	src     weights.Source
+	src     weights.StateDict
 	missing string
 }
 

@@ -22,10 +22,6 @@ var (
 // config is refused instead of exhausting memory.
 const maxSide = 8192
 
-// Size is a target size [height, width]. In JSON it is one number (a square),
-// [n] or [height, width].
-type Size [2]int
-
 // Channels holds one value each for R, G and B. In JSON it is a list of three
 // numbers or one number for all.
 type Channels [3]float64
@@ -35,7 +31,7 @@ type Channels [3]float64
 // is there. null leaves a field as it is, and unknown keys are ignored, as by
 // open_clip's merge_preprocess_dict; UnknownKeys lists them.
 type Config struct {
-	Size          Size     `json:"size"`          // default 224
+	Size          [2]int   `json:"size"`          // height and width, default 224; in JSON one number, [n] or [height, width]
 	Mode          string   `json:"mode"`          // "RGB", the only one
 	Mean          Channels `json:"mean"`          // default OpenAIDatasetMean
 	Std           Channels `json:"std"`           // default OpenAIDatasetStd
@@ -47,7 +43,7 @@ type Config struct {
 // DefaultConfig returns open_clip's defaults.
 func DefaultConfig() Config {
 	return Config{
-		Size:          Size{224, 224},
+		Size:          [2]int{224, 224},
 		Mode:          "RGB",
 		Mean:          OpenAIDatasetMean,
 		Std:           OpenAIDatasetStd,
@@ -64,9 +60,13 @@ func (c *Config) UnmarshalJSON(data []byte) (err error) {
 	if *c == (Config{}) {
 		p = plain(DefaultConfig())
 	}
+	both := struct {
+		*plain
+		Size *size `json:"size"`
+	}{&p, (*size)(&p.Size)}
 	values, _, err := splitKeys(data)
 	if err == nil {
-		err = strictjson.Unmarshal(values, &p)
+		err = strictjson.Unmarshal(values, &both)
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalidConfig, strictjson.At("preprocess_cfg", data, err))
@@ -133,16 +133,19 @@ func (c Config) Validate() error {
 	return nil
 }
 
+// size decodes a height and a width.
+type size [2]int
+
 // UnmarshalJSON implements json.Unmarshaler.
-func (s *Size) UnmarshalJSON(data []byte) error {
+func (s *size) UnmarshalJSON(data []byte) error {
 	v, err := numbers[int](data)
 	switch {
 	case err != nil || len(v) > 2:
 		return strictjson.WantError("a whole number or [height, width]")
 	case len(v) == 1:
-		*s = Size{v[0], v[0]}
+		*s = size{v[0], v[0]}
 	case len(v) == 2:
-		*s = Size{v[0], v[1]}
+		*s = size{v[0], v[1]}
 	}
 	return nil
 }

@@ -18,12 +18,12 @@ func TestConfigFromJSON(t *testing.T) {
 
 	require.NoError(t, json.Unmarshal([]byte(`{"size": [42, 56], "std": 0.5, "mean": null, "resize_mode": "squash"}`), &c))
 	want := DefaultConfig()
-	want.Size, want.Std, want.ResizeMode = Size{42, 56}, Channels{0.5, 0.5, 0.5}, "squash"
+	want.Size, want.Std, want.ResizeMode = [2]int{42, 56}, Channels{0.5, 0.5, 0.5}, "squash"
 	assert.Equal(t, want, c)
 
 	// Decoding again overlays.
 	require.NoError(t, json.Unmarshal([]byte(`{"size": 7, "mean": [0, 0.25, 1], "interpolation": "bilinear", "fill_color": 3, "mode": "RGB"}`), &c))
-	want.Size, want.Mean, want.Interpolation, want.FillColor = Size{7, 7}, Channels{0, 0.25, 1}, "bilinear", 3
+	want.Size, want.Mean, want.Interpolation, want.FillColor = [2]int{7, 7}, Channels{0, 0.25, 1}, "bilinear", 3
 	assert.Equal(t, want, c)
 
 	data, err := json.Marshal(c)
@@ -40,7 +40,7 @@ func TestUnknownKeysAreIgnored(t *testing.T) {
 	var c Config
 	require.NoError(t, json.Unmarshal(text, &c))
 	want := DefaultConfig()
-	want.Size = Size{7, 7}
+	want.Size = [2]int{7, 7}
 	assert.Equal(t, want, c)
 	assert.Equal(t, []string{"Mean", "antialias", "crop_pct"}, UnknownKeys(text))
 	assert.Empty(t, UnknownKeys([]byte(`{"size": 7}`)))

@@ -33,7 +33,7 @@ func TestFormatsEqualPillow(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, json.Unmarshal(data, &meta))
 	cfg := DefaultConfig()
-	cfg.Size, cfg.ResizeMode, cfg.FillColor = Size{24, 20}, "longest", 127
+	cfg.Size, cfg.ResizeMode, cfg.FillColor = [2]int{24, 20}, "longest", 127
 	tr, err := New(cfg)
 	require.NoError(t, err)
 	for key, want := range readSafetensors(t, dir+"/outputs_u8.safetensors") {

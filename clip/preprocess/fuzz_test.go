@@ -66,7 +66,7 @@ func fuzzFormat(f *testing.F, name string, patterns ...string) {
 		}
 	}
 	cfg := DefaultConfig()
-	cfg.Size, cfg.ResizeMode = Size{8, 11}, "longest"
+	cfg.Size, cfg.ResizeMode = [2]int{8, 11}, "longest"
 	tr, err := New(cfg)
 	require.NoError(f, err)
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -26,14 +26,14 @@ type hfProcessor struct {
 // hfSize is a number, {"shortest_edge": n} or {"height": h, "width": w}.
 type hfSize struct {
 	given, shortest bool
-	size            Size
+	size            [2]int
 }
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (s *hfSize) UnmarshalJSON(data []byte) error {
 	var n int
 	if json.Unmarshal(data, &n) == nil {
-		*s = hfSize{n > 0, true, Size{n, n}}
+		*s = hfSize{n > 0, true, [2]int{n, n}}
 		return nil
 	}
 	var o struct {
@@ -43,9 +43,9 @@ func (s *hfSize) UnmarshalJSON(data []byte) error {
 	if err := json.Unmarshal(data, &o); err != nil || o.ShortestEdge == 0 && (o.Height == 0 || o.Width == 0) {
 		return strictjson.WantError("a number, shortest_edge, or height and width")
 	}
-	*s = hfSize{true, false, Size{o.Height, o.Width}}
+	*s = hfSize{true, false, [2]int{o.Height, o.Width}}
 	if o.ShortestEdge > 0 {
-		*s = hfSize{true, true, Size{o.ShortestEdge, o.ShortestEdge}}
+		*s = hfSize{true, true, [2]int{o.ShortestEdge, o.ShortestEdge}}
 	}
 	return nil
 }

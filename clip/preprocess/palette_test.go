@@ -92,7 +92,7 @@ func TestPadOfPalette(t *testing.T) {
 	for fill, palette := range map[int]int{7: 8, 8: 8, 300: 256, -3: 1, 0: 0} {
 		m.palette = randomImage(1, modeP, 1, 1).palette[:palette]
 		cfg := DefaultConfig()
-		cfg.Size, cfg.ResizeMode, cfg.FillColor = Size{4, 4}, "longest", fill
+		cfg.Size, cfg.ResizeMode, cfg.FillColor = [2]int{4, 4}, "longest", fill
 		tr, err := New(cfg)
 		require.NoError(t, err)
 		got, err := tr.Pixels(m)

@@ -52,7 +52,7 @@ func TestSameSizeIsIdentity(t *testing.T) {
 		m := randomImage(int64(i), mode, 20, 14)
 		cfg := DefaultConfig()
 		for _, cfg.ResizeMode = range []string{"shortest", "longest", "squash"} {
-			cfg.Size = Size{14, 20}
+			cfg.Size = [2]int{14, 20}
 			tr, err := New(cfg)
 			require.NoError(t, err)
 			got, err := tr.Pixels(m)
@@ -114,18 +114,18 @@ func TestGeometry(t *testing.T) {
 	for _, c := range []struct {
 		mode       string
 		h, w       int
-		target     Size
+		target     [2]int
 		rh, rw     int
 		top, left  int // of the crop
 		before, lt int // padding
 	}{
-		{"shortest", 100, 150, Size{32, 32}, 32, 48, 0, 8, 0, 0},
-		{"shortest", 97, 640, Size{32, 32}, 32, 211, 0, 90, 0, 0},      // 211.13 truncated; 89.5 to even
-		{"shortest", 640, 97, Size{224, 224}, 1477, 224, 626, 0, 0, 0}, // 626.5 to even
-		{"shortest", 80, 100, Size{24, 40}, 32, 40, 4, 0, 0, 0},
-		{"longest", 100, 150, Size{32, 32}, 21, 32, 0, 0, 5, 0},
-		{"longest", 5, 2, Size{25, 25}, 25, 10, 0, 0, 0, 7},
-		{"squash", 5, 2, Size{25, 30}, 25, 30, 0, 0, 0, 0},
+		{"shortest", 100, 150, [2]int{32, 32}, 32, 48, 0, 8, 0, 0},
+		{"shortest", 97, 640, [2]int{32, 32}, 32, 211, 0, 90, 0, 0},      // 211.13 truncated; 89.5 to even
+		{"shortest", 640, 97, [2]int{224, 224}, 1477, 224, 626, 0, 0, 0}, // 626.5 to even
+		{"shortest", 80, 100, [2]int{24, 40}, 32, 40, 4, 0, 0, 0},
+		{"longest", 100, 150, [2]int{32, 32}, 21, 32, 0, 0, 5, 0},
+		{"longest", 5, 2, [2]int{25, 25}, 25, 10, 0, 0, 0, 7},
+		{"squash", 5, 2, [2]int{25, 30}, 25, 30, 0, 0, 0, 0},
 	} {
 		cfg := DefaultConfig()
 		cfg.ResizeMode, cfg.Size = c.mode, c.target

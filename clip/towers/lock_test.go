@@ -101,7 +101,7 @@ func TestGroupsNameWhatTowersHave(t *testing.T) {
 // open_clip, and the attentional poolers are in no group.
 func TestLocksOverrideEarlierOnes(t *testing.T) {
 	m := recorded(t, "opt_sincos")
-	table := m.Visual.(*VisionTransformer).PositionalEmbedding
+	table := m.Visual.(*visionTransformer).PositionalEmbedding
 	assert.True(t, table.Frozen)
 	m.LockImageTower(2, false)
 	assert.True(t, table.Frozen)

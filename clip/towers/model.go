@@ -167,7 +167,7 @@ func (m *Model) Texts(rows [][]int32) (Batch, error) {
 
 // Bind makes the tensors of a checkpoint, which came with config stored, the sources
 // of the parameters, and returns them as they were bound.
-func (m *Model) Bind(src weights.Source, stored *config.Config) (weights.Source, error) {
+func (m *Model) Bind(src weights.StateDict, stored *config.Config) (weights.StateDict, error) {
 	adapted, err := m.adapt(src, stored)
 	if err != nil {
 		return nil, err
@@ -182,7 +182,7 @@ var textNames = []string{"text_projection", "positional_embedding", "token_embed
 // of factory.py): CLIP's text names are moved under text. for CustomTextCLIP, a
 // scalar stands for a one-element vector and the other way round, a missing
 // logit bias is zero, and position embeddings are resized.
-func (m *Model) adapt(src weights.Source, stored *config.Config) (weights.Map, error) {
+func (m *Model) adapt(src weights.StateDict, stored *config.Config) (weights.Map, error) {
 	dict := weights.Map{}
 	_, clipNames := src.Tensor("positional_embedding")
 	for _, name := range src.Names() {

@@ -52,10 +52,10 @@ func checkModifiedResNet(c *config.Config) error {
 	return nil
 }
 
-// ModifiedResNet is the image tower of OpenAI's RN models (open_clip's
+// modifiedResNetTower is the image tower of OpenAI's RN models (open_clip's
 // modified_resnet.py; He et al., 2016, with a stem of three convolutions, average
 // pools that stride and pooling by attention).
-type ModifiedResNet struct {
+type modifiedResNetTower struct {
 	Conv1    *layers.Conv2D          `w:"conv1"`
 	BN1      *layers.BatchNorm2D     `w:"bn1"`
 	Conv2    *layers.Conv2D          `w:"conv2"`
@@ -71,10 +71,10 @@ type ModifiedResNet struct {
 	pixels
 }
 
-func newModifiedResNet(c *config.Config) *ModifiedResNet {
+func newModifiedResNet(c *config.Config) *modifiedResNetTower {
 	v := c.VisionCfg
 	stem := v.Width / 2
-	t := &ModifiedResNet{
+	t := &modifiedResNetTower{
 		Conv1: layers.NewConv2D(3, stem, 3, 2, 1), BN1: layers.NewBatchNorm2D(stem),
 		Conv2: layers.NewConv2D(stem, stem, 3, 1, 1), BN2: layers.NewBatchNorm2D(stem),
 		Conv3: layers.NewConv2D(stem, v.Width, 3, 1, 1), BN3: layers.NewBatchNorm2D(v.Width),
@@ -94,7 +94,7 @@ func newModifiedResNet(c *config.Config) *ModifiedResNet {
 }
 
 // stem maps an image [batch, 3, height, width] to [batch, height/4, width/4, width].
-func (t *ModifiedResNet) stem(g *graph.Graph, image graph.Tensor) graph.Tensor {
+func (t *modifiedResNetTower) stem(g *graph.Graph, image graph.Tensor) graph.Tensor {
 	x := layers.ConvNormReLU(g, "1", t.Conv1, t.BN1, layers.ChannelsLast(g, image))
 	x = layers.ConvNormReLU(g, "2", t.Conv2, t.BN2, x)
 	x = layers.ConvNormReLU(g, "3", t.Conv3, t.BN3, x)
@@ -102,10 +102,10 @@ func (t *ModifiedResNet) stem(g *graph.Graph, image graph.Tensor) graph.Tensor {
 }
 
 // Depth counts the stem and the four stages.
-func (t *ModifiedResNet) Depth() int { return 5 }
+func (t *modifiedResNetTower) Depth() int { return 5 }
 
 // stages runs the stem and the first depth-1 stages.
-func (t *ModifiedResNet) stages(g *graph.Graph, image graph.Tensor, depth int) []graph.Tensor {
+func (t *modifiedResNetTower) stages(g *graph.Graph, image graph.Tensor, depth int) []graph.Tensor {
 	outs := []graph.Tensor{t.stem(g, image)}
 	for i, stage := range [][]*layers.Bottleneck{t.Layer1, t.Layer2, t.Layer3, t.Layer4}[:depth-1] {
 		outs = append(outs, g.Module(fmt.Sprintf("layer%d", i+1), func() graph.Tensor {
@@ -119,12 +119,12 @@ func (t *ModifiedResNet) stages(g *graph.Graph, image graph.Tensor, depth int) [
 	return outs
 }
 
-func (t *ModifiedResNet) pool(g *graph.Graph, x graph.Tensor) graph.Tensor {
+func (t *modifiedResNetTower) pool(g *graph.Graph, x graph.Tensor) graph.Tensor {
 	return g.Module("attnpool", func() graph.Tensor { return t.AttnPool.Forward(g, x) })
 }
 
 // Record implements Tower. Stages have no norm of their own at the end.
-func (t *ModifiedResNet) Record(g *graph.Graph, batch, _, depth int) Recording {
+func (t *modifiedResNetTower) Record(g *graph.Graph, batch, _, depth int) Recording {
 	all := t.stages(g, t.input(g, batch), depth)
 	return Recording{
 		Outputs: func() Outputs { return Outputs{Features: t.pool(g, all[depth-1])} },
@@ -135,7 +135,7 @@ func (t *ModifiedResNet) Record(g *graph.Graph, batch, _, depth int) Recording {
 // BlockOptions turns StopEarly round, as open_clip does: without it the tower ends
 // at the last stage that is taken, and there are features only where that is the
 // last of all.
-func (t *ModifiedResNet) BlockOptions(o BlockOptions) (BlockOptions, error) {
+func (t *modifiedResNetTower) BlockOptions(o BlockOptions) (BlockOptions, error) {
 	if o.Format == "NLC" {
 		return o, fmt.Errorf("%w: the image output format of a ModifiedResNet must be NCHW", check.ErrInput)
 	}
@@ -144,4 +144,4 @@ func (t *ModifiedResNet) BlockOptions(o BlockOptions) (BlockOptions, error) {
 }
 
 // Adapt does nothing: open_clip does not resize the positions of attention pooling.
-func (t *ModifiedResNet) Adapt(weights.Map, *config.Config) error { return nil }
+func (t *modifiedResNetTower) Adapt(weights.Map, *config.Config) error { return nil }

@@ -52,9 +52,9 @@ func checkTextTransformer(c *config.Config) error {
 	return nil
 }
 
-// TextTransformer is open_clip's native text tower (TextTransformer in
+// textTransformer is open_clip's native text tower (textTransformer in
 // transformer.py; Radford et al., 2021).
-type TextTransformer struct {
+type textTransformer struct {
 	PositionalEmbedding *graph.Param        `w:"positional_embedding"` // [context_length (+ 1 with embed_cls), width]
 	TextProjection      *layers.Weight      `w:"text_projection"`      // [width, embed_dim]; nil with proj_bias or proj_type none
 	ClsEmb              *graph.Param        `w:"cls_emb"`              // [width]; with embed_cls
@@ -69,10 +69,10 @@ type TextTransformer struct {
 	cfg config.TextConfig
 }
 
-func newTextTransformer(c *config.Config) *TextTransformer {
+func newTextTransformer(c *config.Config) *textTransformer {
 	t := c.TextCfg
 	width := float64(t.Width)
-	x := &TextTransformer{
+	x := &textTransformer{
 		PositionalEmbedding: layers.NewParam(layers.Normal(0.01), t.ContextLength, t.Width),
 		TokenEmbedding:      layers.NewEmbedding(layers.Normal(0.02), t.VocabSize, t.Width),
 		Transformer: layers.NewTransformer(transformer(t.BlockConfig, t.Width, t.Layers, t.Heads,
@@ -114,10 +114,10 @@ type inputs struct {
 }
 
 // pools reports whether the tower takes one token for each text.
-func (t *TextTransformer) pools() bool { return t.ClsEmb != nil || t.cfg.PoolType != "none" }
+func (t *textTransformer) pools() bool { return t.ClsEmb != nil || t.cfg.PoolType != "none" }
 
 // declare declares what feed supplies.
-func (t *TextTransformer) declare(g *graph.Graph, batch, length int) inputs {
+func (t *textTransformer) declare(g *graph.Graph, batch, length int) inputs {
 	in := inputs{tokens: g.Input("text", graph.Shape{batch, length}, graph.I32)}
 	if t.pools() {
 		in.pool = g.Input("pool", graph.Shape{batch}, graph.I32)
@@ -129,7 +129,7 @@ func (t *TextTransformer) declare(g *graph.Graph, batch, length int) inputs {
 }
 
 // feed gives the values of the inputs for rows of equal length.
-func (t *TextTransformer) feed(rows [][]int32) map[string]any {
+func (t *textTransformer) feed(rows [][]int32) map[string]any {
 	feed := map[string]any{"text": slices.Concat(rows...)}
 	tokens := len(rows[0])
 	if t.ClsEmb != nil {
@@ -147,7 +147,7 @@ func (t *TextTransformer) feed(rows [][]int32) map[string]any {
 }
 
 // position is text_global_pool's choice of token.
-func (t *TextTransformer) position(row []int32) int {
+func (t *textTransformer) position(row []int32) int {
 	switch {
 	case t.ClsEmb != nil:
 		return len(row)
@@ -164,7 +164,7 @@ func (t *TextTransformer) position(row []int32) int {
 // clsMask is what embed_cls adds to the attention logits: -Inf where the key is
 // padding. The flag of the class token stands at the front though the token is
 // appended, as in upstream's existing CoCa weights.
-func (t *TextTransformer) clsMask(rows [][]int32) []float32 {
+func (t *textTransformer) clsMask(rows [][]int32) []float32 {
 	keys := len(rows[0]) + 1
 	mask := make([]float32, len(rows)*keys*keys)
 	for i, row := range rows {
@@ -181,7 +181,7 @@ func (t *TextTransformer) clsMask(rows [][]int32) []float32 {
 }
 
 // blocks runs the tower up to the output of its first depth blocks.
-func (t *TextTransformer) blocks(g *graph.Graph, in inputs, depth int) []graph.Tensor {
+func (t *textTransformer) blocks(g *graph.Graph, in inputs, depth int) []graph.Tensor {
 	x := t.TokenEmbedding.Forward(g, in.tokens)
 	if t.ClsEmb != nil {
 		cls := ops.Expand(g, g.Reshape(g.Param(t.ClsEmb), 1, t.cfg.Width), x.Dim(0))
@@ -196,15 +196,15 @@ func (t *TextTransformer) blocks(g *graph.Graph, in inputs, depth int) []graph.T
 	return t.Transformer.Forward(g, x, layers.Mask{Causal: !t.cfg.NoCausalMask, Additive: in.mask}, depth)
 }
 
-func (t *TextTransformer) lnFinal(g *graph.Graph, x graph.Tensor) graph.Tensor {
+func (t *textTransformer) lnFinal(g *graph.Graph, x graph.Tensor) graph.Tensor {
 	return g.Module("ln_final", func() graph.Tensor { return t.LnFinal.Forward(g, x) })
 }
 
 // Depth implements Tower.
-func (t *TextTransformer) Depth() int { return len(t.Transformer.Resblocks) }
+func (t *textTransformer) Depth() int { return len(t.Transformer.Resblocks) }
 
 // Record implements Tower.
-func (t *TextTransformer) Record(g *graph.Graph, batch, length, depth int) Recording {
+func (t *textTransformer) Record(g *graph.Graph, batch, length, depth int) Recording {
 	in := t.declare(g, batch, length)
 	all := t.blocks(g, in, depth)
 	return Recording{
@@ -223,7 +223,7 @@ func (t *TextTransformer) Record(g *graph.Graph, batch, length, depth int) Recor
 	}
 }
 
-func (t *TextTransformer) head(g *graph.Graph, in inputs, blocks []graph.Tensor) graph.Tensor {
+func (t *textTransformer) head(g *graph.Graph, in inputs, blocks []graph.Tensor) graph.Tensor {
 	x := blocks[len(blocks)-1]
 	if t.ClsEmb != nil { // upstream pools the class token before the norm
 		x = t.lnFinal(g, t.pick(g, x, in.pool))
@@ -239,15 +239,15 @@ func (t *TextTransformer) head(g *graph.Graph, in inputs, blocks []graph.Tensor)
 	return x
 }
 
-func (t *TextTransformer) pick(g *graph.Graph, x, rows graph.Tensor) graph.Tensor {
+func (t *textTransformer) pick(g *graph.Graph, x, rows graph.Tensor) graph.Tensor {
 	return ops.Gather(g, g.Reshape(x, x.Dim(0)*x.Dim(1), x.Dim(2)), rows)
 }
 
 // BlockOptions implements Tower.
-func (t *TextTransformer) BlockOptions(o BlockOptions) (BlockOptions, error) { return o, nil }
+func (t *textTransformer) BlockOptions(o BlockOptions) (BlockOptions, error) { return o, nil }
 
 // Texts implements TextTower: ids are within the vocabulary.
-func (t *TextTransformer) Texts(rows [][]int32, full bool) (Batch, error) {
+func (t *textTransformer) Texts(rows [][]int32, full bool) (Batch, error) {
 	if err := checkRows(rows, t.ContextLength, t.VocabSize, full); err != nil || len(rows) == 0 {
 		return Batch{}, err
 	}
@@ -258,7 +258,7 @@ func (t *TextTransformer) Texts(rows [][]int32, full bool) (Batch, error) {
 }
 
 // Adapt resizes the position embedding.
-func (t *TextTransformer) Adapt(m weights.Map, _ *config.Config) error {
+func (t *textTransformer) Adapt(m weights.Map, _ *config.Config) error {
 	return resize(m, t.PositionalEmbedding.Name, func(old []float32, width int) []float32 {
 		return posembed.ResizeText(old, width, t.PositionalEmbedding.Shape[0])
 	}, t.PositionalEmbedding.Shape)

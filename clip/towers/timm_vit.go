@@ -36,10 +36,10 @@ func (f Family) named(name, recording string, takes func(*config.Config) bool) F
 	return f
 }
 
-// trunkReader reads what a config says of its trunk. Families of TimmViT differ in it.
+// trunkReader reads what a config says of its trunk. Families of timmTower differ in it.
 type trunkReader func(v *config.VisionConfig) (timmTrunk, error)
 
-// family is one of TimmViT.
+// family is one whose towers are timmTowers.
 func (read trunkReader) family(name, recording string, takes func(*config.Config) bool) Family {
 	return Family{
 		Name: name, Part: Visual, Recording: recording, Takes: takes,
@@ -75,9 +75,9 @@ func (read trunkReader) check(c *config.Config) error {
 	return nil
 }
 
-// TimmViT is open_clip's TimmModel (timm_model.py) over timm's VisionTransformer
+// timmTower is open_clip's TimmModel (timm_model.py) over timm's VisionTransformer
 // or, with rotary positions, Eva (vision_transformer.py, eva.py).
-type TimmViT struct {
+type timmTower struct {
 	ClsToken   *graph.Param                `w:"trunk.cls_token"` // [1, 1, width]
 	RegToken   *graph.Param                `w:"trunk.reg_token"` // [1, registers, width]
 	PosEmbed   *graph.Param                `w:"trunk.pos_embed"` // [1, tokens, width], or patches with no_embed_class
@@ -124,7 +124,7 @@ func newTimmPatches(t *timmTrunk) patchEmbed {
 func (p *timmPatches) TokenBias() *graph.Param { return p.Bias }
 
 // tower makes the tower of a config that check has passed.
-func (read trunkReader) tower(c *config.Config) *TimmViT {
+func (read trunkReader) tower(c *config.Config) *timmTower {
 	v := &c.VisionCfg
 	t, _ := read(v)
 	grid, width := t.grid(), t.EmbedDim
@@ -138,7 +138,7 @@ func (read trunkReader) tower(c *config.Config) *TimmViT {
 	if !t.NoEmbedClass {
 		positions += t.prefix()
 	}
-	m := &TimmViT{
+	m := &timmTower{
 		PosEmbed:   layers.NewParam(layers.Normal(0.02), 1, positions, width),
 		PatchEmbed: t.embed(&t),
 		NormPre:    norm(t.preNorm), Norm: norm(t.norm), FCNorm: norm(t.fcNorm),
@@ -169,7 +169,7 @@ func (read trunkReader) tower(c *config.Config) *TimmViT {
 	return m
 }
 
-func (t *TimmViT) addHead(c *config.Config) {
+func (t *timmTower) addHead(c *config.Config) {
 	v, width := &c.VisionCfg, t.cfg.EmbedDim
 	switch config.Value(v.TimmProj) {
 	case "":
@@ -224,11 +224,11 @@ func (r rotaryAngles) angle(patch, pair, bands int) float64 {
 }
 
 // Depth implements Tower.
-func (t *TimmViT) Depth() int { return len(t.Blocks) }
+func (t *timmTower) Depth() int { return len(t.Blocks) }
 
 // table is what is added to the patches' tokens, those before them zero so far:
 // positions, class token, registers and the bias of the patch embedding.
-func (t *TimmViT) table(g *graph.Graph) graph.Tensor {
+func (t *timmTower) table(g *graph.Graph) graph.Tensor {
 	prefix, width := t.cfg.prefix(), t.cfg.EmbedDim
 	pos := g.Reshape(g.Param(t.PosEmbed), t.PosEmbed.Shape[1], width)
 	var before graph.Tensor
@@ -256,7 +256,7 @@ func (t *TimmViT) table(g *graph.Graph) graph.Tensor {
 }
 
 // sequence runs the first depth blocks, whose outputs are [batch, tokens, width].
-func (t *TimmViT) sequence(g *graph.Graph, image graph.Tensor, depth int) []graph.Tensor {
+func (t *timmTower) sequence(g *graph.Graph, image graph.Tensor, depth int) []graph.Tensor {
 	prefix := t.cfg.prefix()
 	x := t.PatchEmbed.Forward(g, image, prefix)
 	patches := t.split(g, x)[1]
@@ -280,7 +280,7 @@ func (t *TimmViT) sequence(g *graph.Graph, image graph.Tensor, depth int) []grap
 
 // split takes the tokens before the patches, absent where there are none, and
 // those of the patches apart.
-func (t *TimmViT) split(g *graph.Graph, x graph.Tensor) [2]graph.Tensor {
+func (t *timmTower) split(g *graph.Graph, x graph.Tensor) [2]graph.Tensor {
 	prefix := t.cfg.prefix()
 	if prefix == 0 {
 		return [2]graph.Tensor{{}, x}
@@ -289,7 +289,7 @@ func (t *TimmViT) split(g *graph.Graph, x graph.Tensor) [2]graph.Tensor {
 }
 
 // Record implements Tower.
-func (t *TimmViT) Record(g *graph.Graph, batch, _, depth int) Recording {
+func (t *timmTower) Record(g *graph.Graph, batch, _, depth int) Recording {
 	defer g.Scope("trunk")()
 	all, grid := t.sequence(g, t.input(g, batch), depth), t.cfg.grid()
 	return Recording{
@@ -306,10 +306,10 @@ func (t *TimmViT) Record(g *graph.Graph, batch, _, depth int) Recording {
 }
 
 // BlockOptions implements ImageTower.
-func (t *TimmViT) BlockOptions(o BlockOptions) (BlockOptions, error) { return o, nil }
+func (t *timmTower) BlockOptions(o BlockOptions) (BlockOptions, error) { return o, nil }
 
 // head takes the last block's output to the features.
-func (t *TimmViT) head(g *graph.Graph, x graph.Tensor) graph.Tensor {
+func (t *timmTower) head(g *graph.Graph, x graph.Tensor) graph.Tensor {
 	end := g.Scope("trunk")
 	x = g.Module("norm", func() graph.Tensor { return t.Norm.Forward(g, x) })
 	x = t.pool(g, x)
@@ -334,7 +334,7 @@ func (t *TimmViT) head(g *graph.Graph, x graph.Tensor) graph.Tensor {
 }
 
 // pool gives [batch, width], or x itself with global_pool "".
-func (t *TimmViT) pool(g *graph.Graph, x graph.Tensor) graph.Tensor {
+func (t *timmTower) pool(g *graph.Graph, x graph.Tensor) graph.Tensor {
 	seen := x
 	if !t.cfg.poolPrefix && !(t.cfg.eva && t.cfg.attnPool) {
 		seen = t.split(g, x)[1]
@@ -353,7 +353,7 @@ func (t *TimmViT) pool(g *graph.Graph, x graph.Tensor) graph.Tensor {
 // Adapt resizes the position embedding of a checkpoint for another image size, as
 // set_input_size of timm's towers does once it is loaded; open_clip calls that for
 // force_image_size only.
-func (t *TimmViT) Adapt(m weights.Map, stored *config.Config) error {
+func (t *timmTower) Adapt(m weights.Map, stored *config.Config) error {
 	name, grid, width := t.PosEmbed.Name, t.cfg.grid(), t.cfg.EmbedDim
 	x, ok := m[name]
 	trunk, err := t.read(&stored.VisionCfg)

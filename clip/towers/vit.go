@@ -66,9 +66,9 @@ func checkVisionTransformer(c *config.Config) error {
 	)
 }
 
-// VisionTransformer is open_clip's native image tower (VisionTransformer in
+// visionTransformer is open_clip's native image tower (visionTransformer in
 // transformer.py; Dosovitskiy et al., 2021).
-type VisionTransformer struct {
+type visionTransformer struct {
 	ClassEmbedding      *graph.Param              `w:"class_embedding"`      // [width]
 	PositionalEmbedding *graph.Param              `w:"positional_embedding"` // [1 + grid, width]
 	Proj                *layers.Weight            `w:"proj"`                 // [width, embed_dim]
@@ -83,11 +83,11 @@ type VisionTransformer struct {
 	pixels
 }
 
-func newVisionTransformer(c *config.Config) *VisionTransformer {
+func newVisionTransformer(c *config.Config) *visionTransformer {
 	v := c.VisionCfg
 	scale := 1 / math.Sqrt(float64(v.Width))
 	grid := vitGrid(&v)
-	t := &VisionTransformer{
+	t := &visionTransformer{
 		ClassEmbedding:      layers.NewParam(layers.Normal(scale), v.Width),
 		PositionalEmbedding: layers.NewParam(layers.Normal(scale), grid[0]*grid[1]+1, v.Width),
 		Conv1:               layers.NewPatchEmbed(v.Width, v.PatchSize[0], v.PatchSize[1]),
@@ -135,10 +135,10 @@ func sinCos2D(width, side int) []float32 {
 }
 
 // Depth implements Tower.
-func (t *VisionTransformer) Depth() int { return len(t.Transformer.Resblocks) }
+func (t *visionTransformer) Depth() int { return len(t.Transformer.Resblocks) }
 
 // sequence runs the first depth blocks, whose outputs are [batch, 1 + grid, width].
-func (t *VisionTransformer) sequence(g *graph.Graph, image graph.Tensor, depth int) []graph.Tensor {
+func (t *visionTransformer) sequence(g *graph.Graph, image graph.Tensor, depth int) []graph.Tensor {
 	end := g.Scope("conv1")
 	x := t.Conv1.Forward(g, image, 1)
 	g.Tap(t.split(g, x).Tokens)
@@ -151,13 +151,13 @@ func (t *VisionTransformer) sequence(g *graph.Graph, image graph.Tensor, depth i
 	return t.Transformer.Forward(g, x, layers.Mask{}, depth)
 }
 
-func (t *VisionTransformer) split(g *graph.Graph, x graph.Tensor) Block {
+func (t *visionTransformer) split(g *graph.Graph, x graph.Tensor) Block {
 	grid, s := vitGrid(&t.cfg), ops.Split(g, x, 1, 1, x.Dim(1)-1)
 	return Block{Special: s[0], Tokens: g.Reshape(s[1], x.Dim(0), grid[0], grid[1], x.Dim(2))}
 }
 
 // Record implements Tower.
-func (t *VisionTransformer) Record(g *graph.Graph, batch, _, depth int) Recording {
+func (t *visionTransformer) Record(g *graph.Graph, batch, _, depth int) Recording {
 	all := t.sequence(g, t.input(g, batch), depth)
 	return Recording{
 		Outputs: func() Outputs {
@@ -179,7 +179,7 @@ func (t *VisionTransformer) Record(g *graph.Graph, batch, _, depth int) Recordin
 }
 
 // BlockOptions implements ImageTower.
-func (t *VisionTransformer) BlockOptions(o BlockOptions) (BlockOptions, error) {
+func (t *visionTransformer) BlockOptions(o BlockOptions) (BlockOptions, error) {
 	if post := t.LnPost.Weight.Shape[0]; o.Normalize && post != t.cfg.Width {
 		return o, fmt.Errorf("%w: ln_post is %d wide and cannot normalise blocks of width %d", check.ErrInput, post, t.cfg.Width)
 	}
@@ -187,19 +187,19 @@ func (t *VisionTransformer) BlockOptions(o BlockOptions) (BlockOptions, error) {
 }
 
 // Adapt resizes the position embedding.
-func (t *VisionTransformer) Adapt(m weights.Map, _ *config.Config) error {
+func (t *visionTransformer) Adapt(m weights.Map, _ *config.Config) error {
 	return resize(m, t.PositionalEmbedding.Name, func(old []float32, width int) []float32 {
 		return posembed.Resize(old, width, vitGrid(&t.cfg))
 	}, t.PositionalEmbedding.Shape)
 }
 
-func (t *VisionTransformer) lnPost(g *graph.Graph, x graph.Tensor) graph.Tensor {
+func (t *visionTransformer) lnPost(g *graph.Graph, x graph.Tensor) graph.Tensor {
 	return g.Module("ln_post", func() graph.Tensor { return t.LnPost.Forward(g, x) })
 }
 
 // pool turns the last block's output into the pooled vector [batch, width], or
 // [batch, tokens, width] where the tower does not pool, and the tokens.
-func (t *VisionTransformer) pool(g *graph.Graph, x graph.Tensor) (pooled, tokens graph.Tensor) {
+func (t *visionTransformer) pool(g *graph.Graph, x graph.Tensor) (pooled, tokens graph.Tensor) {
 	switch {
 	case t.AttnPoolContrastive != nil:
 		x = t.lnPost(g, x)
@@ -220,7 +220,7 @@ func (t *VisionTransformer) pool(g *graph.Graph, x graph.Tensor) (pooled, tokens
 	return t.globalPool(g, t.lnPost(g, x))
 }
 
-func (t *VisionTransformer) globalPool(g *graph.Graph, x graph.Tensor) (pooled, tokens graph.Tensor) {
+func (t *visionTransformer) globalPool(g *graph.Graph, x graph.Tensor) (pooled, tokens graph.Tensor) {
 	batch, length, width := x.Dim(0), x.Dim(1), x.Dim(2)
 	switch {
 	case t.cfg.PoolType == "none":

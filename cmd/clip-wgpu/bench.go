@@ -220,13 +220,13 @@ func (b *bench) subject(ctx context.Context, m *clip.Model, batch int) (*subject
 
 // encoder returns a function that encodes a batch of made-up inputs.
 func (b *bench) encoder(ctx context.Context, m *clip.Model, batch int) func() error {
-	var encode func() (clip.Tensor, error)
+	var encode func() (clip.Array, error)
 	if b.tower == imageTower {
 		images := noise(m, batch)
-		encode = func() (clip.Tensor, error) { return m.EncodeImage(ctx, images, true) }
+		encode = func() (clip.Array, error) { return m.EncodeImage(ctx, images, true) }
 	} else {
 		rows := captions(m, batch)
-		encode = func() (clip.Tensor, error) { return m.EncodeText(ctx, rows, true) }
+		encode = func() (clip.Array, error) { return m.EncodeText(ctx, rows, true) }
 	}
 	return func() error {
 		_, err := interruptible(ctx, encode)

@@ -189,14 +189,14 @@ func (c *classifier) run(ctx context.Context, images []input) error {
 	if err := c.countCut(ctx); err != nil {
 		return err
 	}
-	classes, err := interruptible(ctx, func() (clip.Tensor, error) {
+	classes, err := interruptible(ctx, func() (clip.Array, error) {
 		return clip.ZeroShotClassifier(ctx, c.model, c.labels, c.templates)
 	})
 	if err != nil {
 		return err
 	}
-	err = c.encodeImages(ctx, images, c.search.options(), func(paths []string, features clip.Tensor) error {
-		logits, err := interruptible(ctx, func() (clip.Tensor, error) { return c.model.Similarity(ctx, features, classes) })
+	err = c.encodeImages(ctx, images, c.search.options(), func(paths []string, features clip.Array) error {
+		logits, err := interruptible(ctx, func() (clip.Array, error) { return c.model.Similarity(ctx, features, classes) })
 		if err != nil {
 			return err
 		}

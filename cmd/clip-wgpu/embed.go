@@ -213,8 +213,8 @@ func isWord(name string) bool {
 }
 
 // emit stores the rows of a batch of one kind.
-func (e *embedding) emit(kind string) func(names []string, features clip.Tensor) error {
-	return func(names []string, features clip.Tensor) error {
+func (e *embedding) emit(kind string) func(names []string, features clip.Array) error {
+	return func(names []string, features clip.Array) error {
 		dim := features.Shape[1]
 		for i, name := range names {
 			if err := e.rows.write(rowID{kind, rawText(name)}, features.Data[i*dim:(i+1)*dim]); err != nil {

@@ -53,7 +53,7 @@ func TestFoldersAreSearchedInOrder(t *testing.T) {
 
 func TestDecodeAheadKeepsTheOrder(t *testing.T) {
 	cfg := preprocess.DefaultConfig()
-	cfg.Size = preprocess.Size{8, 8}
+	cfg.Size = [2]int{8, 8}
 	transform, err := preprocess.New(cfg)
 	require.NoError(t, err)
 	paths := []string{example("pizza"), "missing.png", example("rose"), example("guitar"), "labels.txt", example("rocket")}

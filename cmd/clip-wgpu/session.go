@@ -111,12 +111,12 @@ func (s *session) noteOddities(leftOut map[string]int) {
 
 // encodeImages passes the unit features [n, embed_dim] of images to emit, a
 // batch at a time and in order.
-func (s *session) encodeImages(ctx context.Context, images []input, opts []preprocess.Option, emit func(paths []string, features clip.Tensor) error) error {
+func (s *session) encodeImages(ctx context.Context, images []input, opts []preprocess.Option, emit func(paths []string, features clip.Array) error) error {
 	t := s.model.Preprocess()
 	size := t.Config().Size
 	ready := decodeAhead(ctx, t, images, min(s.batch, len(images)), opts...)
-	return s.encode(ctx, "image", len(images), ready, emit, func(batch []prepared) (clip.Tensor, error) {
-		x := clip.Tensor{Shape: []int{len(batch), 3, size[0], size[1]}, Data: make([]float32, 0, len(batch)*3*size[0]*size[1])}
+	return s.encode(ctx, "image", len(images), ready, emit, func(batch []prepared) (clip.Array, error) {
+		x := clip.Array{Shape: []int{len(batch), 3, size[0], size[1]}, Data: make([]float32, 0, len(batch)*3*size[0]*size[1])}
 		for i := range batch {
 			x.Data = append(x.Data, batch[i].pixels...)
 		}
@@ -125,14 +125,14 @@ func (s *session) encodeImages(ctx context.Context, images []input, opts []prepr
 }
 
 // encodeTexts does the same for texts.
-func (s *session) encodeTexts(ctx context.Context, texts []input, emit func(texts []string, features clip.Tensor) error) error {
+func (s *session) encodeTexts(ctx context.Context, texts []input, emit func(texts []string, features clip.Array) error) error {
 	t := s.model.Tokenizer()
 	if t == nil && len(texts) > 0 {
 		_, err := s.model.EncodeTexts(ctx, []string{texts[0].id})
 		return err // which says why there is no tokenizer
 	}
 	ready := tokenizeEach(ctx, t, s.model.Config().TextCfg.ContextLength, texts)
-	return s.encode(ctx, "text", len(texts), ready, emit, func(batch []prepared) (clip.Tensor, error) {
+	return s.encode(ctx, "text", len(texts), ready, emit, func(batch []prepared) (clip.Array, error) {
 		rows := make([][]int32, len(batch))
 		for i := range batch {
 			rows[i] = batch[i].tokens.IDs
@@ -144,7 +144,7 @@ func (s *session) encodeTexts(ctx context.Context, texts []input, emit func(text
 // encode is what encodeImages and encodeTexts have in common: run computes the
 // features of a batch of inputs.
 func (s *session) encode(ctx context.Context, kind string, total int, inputs iter.Seq[prepared],
-	emit func(ids []string, features clip.Tensor) error, run func(batch []prepared) (clip.Tensor, error)) error {
+	emit func(ids []string, features clip.Array) error, run func(batch []prepared) (clip.Array, error)) error {
 	var batch []prepared
 	done := 0
 	flush := func() error {
@@ -153,7 +153,7 @@ func (s *session) encode(ctx context.Context, kind string, total int, inputs ite
 		}
 		part := batch
 		batch = nil // an abandoned run may still read it
-		features, err := interruptible(ctx, func() (clip.Tensor, error) { return run(part) })
+		features, err := interruptible(ctx, func() (clip.Array, error) { return run(part) })
 		if err == nil || len(features.Shape) > 0 { // NaN in some features leaves the others
 			err = cmp.Or(s.checkPooled(kind, features), err)
 		}
@@ -199,7 +199,7 @@ func (s *session) encode(ctx context.Context, kind string, total int, inputs ite
 // skipNotFinite skips the inputs of a batch whose features [n, embed_dim] hold NaN
 // or infinities, as err says. It returns the other inputs with their features, and
 // counts those that are all zeros.
-func (s *session) skipNotFinite(batch []prepared, features clip.Tensor, err error) ([]prepared, clip.Tensor, error) {
+func (s *session) skipNotFinite(batch []prepared, features clip.Array, err error) ([]prepared, clip.Array, error) {
 	var odd *clip.NotFiniteError
 	if err != nil && !errors.As(err, &odd) {
 		return nil, features, err
@@ -221,10 +221,10 @@ func (s *session) skipNotFinite(batch []prepared, features clip.Tensor, err erro
 		}
 		kept, rows = append(kept, p), append(rows, row...)
 	}
-	return kept, clip.Tensor{Shape: []int{len(kept), len(rows) / max(1, len(kept))}, Data: rows}, nil
+	return kept, clip.Array{Shape: []int{len(kept), len(rows) / max(1, len(kept))}, Data: rows}, nil
 }
 
-func (s *session) checkPooled(tower string, features clip.Tensor) error {
+func (s *session) checkPooled(tower string, features clip.Array) error {
 	if len(features.Shape) != 2 {
 		return fmt.Errorf("model %s: its %s tower does not pool (features of shape %v), so it has no vector for an input",
 			s.model.Name(), tower, features.Shape)

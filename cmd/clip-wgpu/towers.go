@@ -133,9 +133,9 @@ func towerProgram(m lowered, tower string, batch int) (*graph.Program, error) {
 // made-up inputs
 
 // noise is a batch of preprocessed images of random pixels.
-func noise(m *clip.Model, batch int) clip.Tensor {
+func noise(m *clip.Model, batch int) clip.Array {
 	size := m.Config().VisionCfg.ImageSize
-	x := clip.Tensor{Shape: []int{batch, 3, size[0], size[1]}, Data: make([]float32, batch*3*size[0]*size[1])}
+	x := clip.Array{Shape: []int{batch, 3, size[0], size[1]}, Data: make([]float32, batch*3*size[0]*size[1])}
 	r := rand.New(rand.NewPCG(1, 2))
 	for i := range x.Data {
 		x.Data[i] = float32(r.NormFloat64())

@@ -83,7 +83,7 @@ func (c *testCase) compareStatistics(ctx context.Context, m *clip.Model) error {
 	}
 	for name, p := range m.Parameters() {
 		if strings.HasSuffix(name, ".num_batches_tracked") {
-			count := clip.Tensor{Shape: p.Shape, Data: make([]float32, 1)}
+			count := clip.Array{Shape: p.Shape, Data: make([]float32, 1)}
 			if err := p.Source.ReadF32(count.Data, 0); err != nil {
 				return err
 			}
@@ -100,13 +100,13 @@ func (c *testCase) compareStatistics(ctx context.Context, m *clip.Model) error {
 }
 
 // buffers reads what training changes without a gradient, by state-dict name.
-func buffers(ctx context.Context, m *clip.Model) (map[string]clip.Tensor, error) {
-	all := map[string]clip.Tensor{}
+func buffers(ctx context.Context, m *clip.Model) (map[string]clip.Array, error) {
+	all := map[string]clip.Array{}
 	for name, p := range m.Parameters() {
 		if !p.Buffer {
 			continue
 		}
-		x := clip.Tensor{Shape: p.Shape, Data: make([]float32, p.Shape.Elems())}
+		x := clip.Array{Shape: p.Shape, Data: make([]float32, p.Shape.Elems())}
 		if err := m.Store().Read(ctx, &p.State, x.Data); err != nil {
 			return nil, err
 		}

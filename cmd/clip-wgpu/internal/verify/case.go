@@ -192,12 +192,12 @@ func (c *testCase) merge(path, source string, extra map[string]string) error {
 }
 
 // readTensor reads a tensor of floats, or of whole numbers.
-func readTensor(src weights.Source, name string) (clip.Tensor, error) {
+func readTensor(src weights.StateDict, name string) (clip.Array, error) {
 	t, ok := src.Tensor(name)
 	if !ok {
-		return clip.Tensor{}, fmt.Errorf("there is no tensor %q", name)
+		return clip.Array{}, fmt.Errorf("there is no tensor %q", name)
 	}
-	x := clip.Tensor{Shape: t.Shape, Data: make([]float32, t.Len())}
+	x := clip.Array{Shape: t.Shape, Data: make([]float32, t.Len())}
 	if !t.DType.IsFloat() {
 		whole := make([]int64, t.Len())
 		err := t.ReadI64(whole, 0)
@@ -210,7 +210,7 @@ func readTensor(src weights.Source, name string) (clip.Tensor, error) {
 }
 
 // readInts reads a tensor of whole numbers.
-func readInts(src weights.Source, name string) (shape []int, data []int64, err error) {
+func readInts(src weights.StateDict, name string) (shape []int, data []int64, err error) {
 	t, ok := src.Tensor(name)
 	if !ok {
 		return nil, nil, fmt.Errorf("there is no tensor %q", name)
@@ -220,7 +220,7 @@ func readInts(src weights.Source, name string) (shape []int, data []int64, err e
 }
 
 // readTokens reads rows of token ids of shape [..., length].
-func readTokens(src weights.Source, name string) ([][]int32, error) {
+func readTokens(src weights.StateDict, name string) ([][]int32, error) {
 	shape, data, err := readInts(src, name)
 	if err != nil {
 		return nil, err

@@ -57,7 +57,7 @@ func verifyContainers(ctx context.Context, c *testCase) error {
 }
 
 // compareContainer makes the rows of one container.
-func (c *testCase) compareContainer(ctx context.Context, name string, cfg *config.Config, in inputs, want weights.Source) error {
+func (c *testCase) compareContainer(ctx context.Context, name string, cfg *config.Config, in inputs, want weights.StateDict) error {
 	if info, err := os.Stat(c.path(name)); err == nil && info.IsDir() {
 		cfg = nil // it has its own
 	}

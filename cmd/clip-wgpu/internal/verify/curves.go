@@ -161,7 +161,7 @@ func (t *training) compareFinal(ctx context.Context, name string, trainer *train
 const keyBias = ".in_proj_bias (keys)"
 
 // splitKeyBias takes the biases of attentions' input projections apart.
-func splitKeyBias(params map[string]clip.Tensor) map[string]clip.Tensor {
+func splitKeyBias(params map[string]clip.Array) map[string]clip.Array {
 	split := maps.Clone(params)
 	for name, t := range params {
 		base, ok := strings.CutSuffix(name, ".in_proj_bias")
@@ -171,8 +171,8 @@ func splitKeyBias(params map[string]clip.Tensor) map[string]clip.Tensor {
 		width := len(t.Data) / 3
 		rest := slices.Concat(t.Data[:width], t.Data[2*width:])
 		delete(split, name)
-		split[base+keyBias] = clip.Tensor{Shape: []int{width}, Data: t.Data[width : 2*width]}
-		split[base+".in_proj_bias (queries, values)"] = clip.Tensor{Shape: []int{2 * width}, Data: rest}
+		split[base+keyBias] = clip.Array{Shape: []int{width}, Data: t.Data[width : 2*width]}
+		split[base+".in_proj_bias (queries, values)"] = clip.Array{Shape: []int{2 * width}, Data: rest}
 	}
 	return split
 }

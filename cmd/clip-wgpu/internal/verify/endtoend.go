@@ -49,9 +49,9 @@ func verifyEndToEnd(ctx context.Context, c *testCase) error {
 
 // zeroShot gives zeroshot_weights [embed_dim, classes] and zeroshot_logits_N
 // [images, classes], which are N times the cosines.
-func (f *forward) zeroShot(ctx context.Context, name string) (clip.Tensor, error) {
+func (f *forward) zeroShot(ctx context.Context, name string) (clip.Array, error) {
 	if len(f.classes) == 0 {
-		return clip.Tensor{}, errUnknown
+		return clip.Array{}, errUnknown
 	}
 	classifier, err := clip.ZeroShotClassifier(ctx, f.m, f.classes, f.templates)
 	if err != nil || name == "zeroshot_weights" {
@@ -60,22 +60,22 @@ func (f *forward) zeroShot(ctx context.Context, name string) (clip.Tensor, error
 	factor, isLogits := strings.CutPrefix(name, "zeroshot_logits_")
 	scale, err := strconv.ParseFloat(factor, 64)
 	if !isLogits || err != nil || f.images == nil {
-		return clip.Tensor{}, errUnknown
+		return clip.Array{}, errUnknown
 	}
 	features, err := f.m.EncodeImage(ctx, *f.images, true)
 	if err != nil {
-		return clip.Tensor{}, err
+		return clip.Array{}, err
 	}
 	if len(features.Shape) != 2 {
-		return clip.Tensor{}, fmt.Errorf("a classifier needs pooled image features, the model's are %v", features.Shape)
+		return clip.Array{}, fmt.Errorf("a classifier needs pooled image features, the model's are %v", features.Shape)
 	}
 	return similarity(features, classifier, scale), nil
 }
 
 // similarity is scale·x·yᵀ of x [n, width] and y [m, width].
-func similarity(x, y clip.Tensor, scale float64) clip.Tensor {
+func similarity(x, y clip.Array, scale float64) clip.Array {
 	n, m, width := x.Shape[0], y.Shape[0], x.Shape[1]
-	out := clip.Tensor{Shape: []int{n, m}, Data: make([]float32, n*m)}
+	out := clip.Array{Shape: []int{n, m}, Data: make([]float32, n*m)}
 	for i := range out.Data {
 		var dot float64
 		for k := range width {
@@ -87,12 +87,12 @@ func similarity(x, y clip.Tensor, scale float64) clip.Tensor {
 }
 
 // transposed swaps the axes of a matrix; anything else stays as it is.
-func transposed(x clip.Tensor) clip.Tensor {
+func transposed(x clip.Array) clip.Array {
 	if len(x.Shape) != 2 {
 		return x
 	}
 	n, m := x.Shape[0], x.Shape[1]
-	y := clip.Tensor{Shape: []int{m, n}, Data: make([]float32, n*m)}
+	y := clip.Array{Shape: []int{m, n}, Data: make([]float32, n*m)}
 	for i, v := range x.Data {
 		y.Data[i%m*n+i/m] = v
 	}

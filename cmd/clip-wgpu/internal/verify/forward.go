@@ -41,7 +41,7 @@ func verifyForward(ctx context.Context, c *testCase) error {
 
 // inputs are preprocessed images and token ids, of which either may be absent.
 type inputs struct {
-	images *clip.Tensor
+	images *clip.Array
 	texts  [][]int32
 }
 
@@ -79,7 +79,7 @@ func (c *testCase) compareOutputs(ctx context.Context, label string, f *forward)
 
 // compareGroup makes a row for every tensor whose name starts with group, and
 // returns how many there are. The rows are called label and the rest of the name.
-func (c *testCase) compareGroup(ctx context.Context, label string, f *forward, want weights.Source, group string) (int, error) {
+func (c *testCase) compareGroup(ctx context.Context, label string, f *forward, want weights.StateDict, group string) (int, error) {
 	tolerance, err := c.tolerance()
 	if err != nil {
 		return 0, err
@@ -120,12 +120,12 @@ type forward struct {
 	inputs
 	classes, templates []string // of a zero-shot classifier
 
-	logits        *[2]clip.Tensor // of images and of texts
-	modules       map[string]clip.Tensor
-	intermediates map[string]clip.Tensor
+	logits        *[2]clip.Array // of images and of texts
+	modules       map[string]clip.Array
+	intermediates map[string]clip.Array
 }
 
-func (f *forward) tensor(ctx context.Context, name string) (clip.Tensor, error) {
+func (f *forward) tensor(ctx context.Context, name string) (clip.Array, error) {
 	if module, ok := strings.CutPrefix(name, "act."); ok {
 		return lookup(f.modules, module)
 	}
@@ -149,10 +149,10 @@ func (f *forward) tensor(ctx context.Context, name string) (clip.Tensor, error) 
 	case name == "image_logits" || name == "text_logits" || name == "probs":
 		return f.logitTensor(ctx, name)
 	}
-	return clip.Tensor{}, errUnknown
+	return clip.Array{}, errUnknown
 }
 
-func lookup(from map[string]clip.Tensor, name string) (clip.Tensor, error) {
+func lookup(from map[string]clip.Array, name string) (clip.Array, error) {
 	t, ok := from[name]
 	if !ok {
 		return t, errUnknown
@@ -161,24 +161,24 @@ func lookup(from map[string]clip.Tensor, name string) (clip.Tensor, error) {
 }
 
 // logitScalar has the shape of the model's logit parameters.
-func logitScalar(m *clip.Model, v float32) clip.Tensor {
+func logitScalar(m *clip.Model, v float32) clip.Array {
 	shape := []int{}
 	if m.Config().NonscalarLogitScale {
 		shape = []int{1}
 	}
-	return clip.Tensor{Shape: shape, Data: []float32{v}}
+	return clip.Array{Shape: shape, Data: []float32{v}}
 }
 
-func (f *forward) logitTensor(ctx context.Context, name string) (clip.Tensor, error) {
+func (f *forward) logitTensor(ctx context.Context, name string) (clip.Array, error) {
 	if f.images == nil || f.texts == nil {
-		return clip.Tensor{}, errUnknown
+		return clip.Array{}, errUnknown
 	}
 	if f.logits == nil {
 		x, y, err := f.m.GetLogits(ctx, *f.images, f.texts)
 		if err != nil {
-			return clip.Tensor{}, err
+			return clip.Array{}, err
 		}
-		f.logits = &[2]clip.Tensor{x, y}
+		f.logits = &[2]clip.Array{x, y}
 	}
 	switch name {
 	case "text_logits":
@@ -191,8 +191,8 @@ func (f *forward) logitTensor(ctx context.Context, name string) (clip.Tensor, er
 
 // softmax is over the rows of x [n, m]. The reference's probabilities are that
 // for every model, also for those whose logit bias calls for sigmoids.
-func softmax(x clip.Tensor) clip.Tensor {
-	y := clip.Tensor{Shape: x.Shape, Data: make([]float32, 0, len(x.Data))}
+func softmax(x clip.Array) clip.Array {
+	y := clip.Array{Shape: x.Shape, Data: make([]float32, 0, len(x.Data))}
 	for row := range slices.Chunk(x.Data, x.Shape[1]) {
 		top, sum := float64(slices.Max(row)), 0.0
 		for _, v := range row {
@@ -234,7 +234,7 @@ func (f *forward) trace(ctx context.Context, names []string) (err error) {
 }
 
 // traceModules leaves out the modules that the model does not know.
-func traceModules(ctx context.Context, m *clip.Model, in inputs, modules []string) (map[string]clip.Tensor, error) {
+func traceModules(ctx context.Context, m *clip.Model, in inputs, modules []string) (map[string]clip.Array, error) {
 	if len(modules) == 0 {
 		return nil, nil
 	}
@@ -245,7 +245,7 @@ func traceModules(ctx context.Context, m *clip.Model, in inputs, modules []strin
 	if !errors.Is(err, clip.ErrInput) {
 		return found, err
 	}
-	found = map[string]clip.Tensor{}
+	found = map[string]clip.Array{}
 	for _, module := range modules {
 		one, err := traceModules(ctx, m, in, []string{module})
 		if err != nil {

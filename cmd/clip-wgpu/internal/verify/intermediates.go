@@ -69,7 +69,7 @@ func verifyIntermediates(ctx context.Context, c *testCase) error {
 	return nil
 }
 
-func (c *testCase) compareCombo(ctx context.Context, m *clip.Model, in inputs, number int, call combo, want weights.Source, tolerance float64) error {
+func (c *testCase) compareCombo(ctx context.Context, m *clip.Model, in inputs, number int, call combo, want weights.StateDict, tolerance float64) error {
 	var f flags
 	d := json.NewDecoder(bytes.NewReader(call.Flags))
 	d.DisallowUnknownFields()
@@ -154,9 +154,9 @@ func indices(raw json.RawMessage) (clip.Indices, error) {
 
 // flatten names the tensors of a result as open_clip's dict does, those of
 // lists with their number.
-func flatten(m *clip.Model, o *clip.Intermediates) map[string]clip.Tensor {
-	flat := map[string]clip.Tensor{}
-	for key, list := range map[string][]clip.Tensor{
+func flatten(m *clip.Model, o *clip.Intermediates) map[string]clip.Array {
+	flat := map[string]clip.Array{}
+	for key, list := range map[string][]clip.Array{
 		"image_intermediates":        o.ImageIntermediates,
 		"image_intermediates_prefix": o.ImageIntermediatesPrefix,
 		"text_intermediates":         o.TextIntermediates,
@@ -166,7 +166,7 @@ func flatten(m *clip.Model, o *clip.Intermediates) map[string]clip.Tensor {
 			flat[fmt.Sprintf("%s.%d", key, i)] = t
 		}
 	}
-	for key, t := range map[string]*clip.Tensor{
+	for key, t := range map[string]*clip.Array{
 		"image_features": o.ImageFeatures, "text_features": o.TextFeatures,
 		"image_logits": o.ImageLogits, "text_logits": o.TextLogits,
 	} {

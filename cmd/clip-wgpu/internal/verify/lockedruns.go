@@ -126,7 +126,7 @@ func (c *testCase) compareBatchNorms(row string, m *clip.Model, want lockedRun) 
 
 // compareMoved makes the rows of what a run has changed: no bit of a frozen parameter,
 // and the running statistics of those batch norms that are not frozen.
-func (c *testCase) compareMoved(name string, m *clip.Model, before, after map[string]clip.Tensor, want lockedRun) {
+func (c *testCase) compareMoved(name string, m *clip.Model, before, after map[string]clip.Array, want lockedRun) {
 	frozen, moved := map[string]bool{}, map[string]bool{}
 	for name, p := range m.Parameters() {
 		switch {

@@ -110,17 +110,17 @@ func (c *testCase) prepare(m *clip.Model, prefix string, files, labels []string)
 }
 
 // pixels preprocesses files for a model.
-func pixels(m *clip.Model, files []string) (clip.Tensor, error) {
+func pixels(m *clip.Model, files []string) (clip.Array, error) {
 	size := m.Config().VisionCfg.ImageSize
-	images := clip.Tensor{Shape: []int{len(files), 3, size[0], size[1]}}
+	images := clip.Array{Shape: []int{len(files), 3, size[0], size[1]}}
 	for _, file := range files {
 		img, err := preprocess.DecodeFile(file)
 		if err != nil {
-			return clip.Tensor{}, err
+			return clip.Array{}, err
 		}
 		x, err := m.Preprocess().Apply(img)
 		if err != nil {
-			return clip.Tensor{}, fmt.Errorf("%s: %w", file, err)
+			return clip.Array{}, fmt.Errorf("%s: %w", file, err)
 		}
 		images.Data = append(images.Data, x...)
 	}

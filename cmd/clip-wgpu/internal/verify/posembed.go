@@ -63,7 +63,7 @@ func verifyPosEmbedResize(ctx context.Context, c *testCase) error {
 }
 
 // resizePosEmbed resizes to a grid HxW after a class token, or to N positions.
-func resizePosEmbed(old clip.Tensor, size string) (clip.Tensor, error) {
+func resizePosEmbed(old clip.Array, size string) (clip.Array, error) {
 	width := old.Shape[1]
 	var data []float32
 	var grid config.Size
@@ -73,7 +73,7 @@ func resizePosEmbed(old clip.Tensor, size string) (clip.Tensor, error) {
 	} else if n, _ := fmt.Sscanf(size, "%d", &length); n == 1 && length > 0 {
 		data = posembed.ResizeText(old.Data, width, length)
 	} else {
-		return clip.Tensor{}, fmt.Errorf("size %q, want HxW or N", size)
+		return clip.Array{}, fmt.Errorf("size %q, want HxW or N", size)
 	}
-	return clip.Tensor{Shape: []int{len(data) / width, width}, Data: data}, nil
+	return clip.Array{Shape: []int{len(data) / width, width}, Data: data}, nil
 }

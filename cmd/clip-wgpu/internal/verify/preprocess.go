@@ -60,7 +60,7 @@ func verifyPreprocess(ctx context.Context, c *testCase) error {
 }
 
 // compareFile calls compare for every tensor of a file, if the case has it.
-func (p *preprocessing) compareFile(ctx context.Context, file string, compare func(src weights.Source, key string) error) error {
+func (p *preprocessing) compareFile(ctx context.Context, file string, compare func(src weights.StateDict, key string) error) error {
 	if !p.has(file) {
 		return nil
 	}
@@ -86,7 +86,7 @@ func (p *preprocessing) compareFile(ctx context.Context, file string, compare fu
 }
 
 // compareBytes compares with pixels [3, height, width].
-func (p *preprocessing) compareBytes(src weights.Source, key string) error {
+func (p *preprocessing) compareBytes(src weights.StateDict, key string) error {
 	t, img, err := p.transform(key)
 	if err != nil {
 		return err
@@ -109,7 +109,7 @@ func (p *preprocessing) compareBytes(src weights.Source, key string) error {
 	return nil
 }
 
-func (p *preprocessing) compareFloats(src weights.Source, key string) error {
+func (p *preprocessing) compareFloats(src weights.StateDict, key string) error {
 	tolerance, err := p.tolerance()
 	if err != nil {
 		return err

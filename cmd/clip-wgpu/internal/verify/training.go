@@ -137,7 +137,7 @@ func (c *testCase) batches(file string) ([]inputs, error) {
 	size := len(all.images.Data) / k
 	for i := range list {
 		list[i] = inputs{
-			images: &clip.Tensor{Shape: shape[1:], Data: all.images.Data[i*size : (i+1)*size]},
+			images: &clip.Array{Shape: shape[1:], Data: all.images.Data[i*size : (i+1)*size]},
 			texts:  all.texts[i*n : (i+1)*n],
 		}
 	}
@@ -145,7 +145,7 @@ func (c *testCase) batches(file string) ([]inputs, error) {
 }
 
 // gradients are those of the first batch.
-func (t *training) gradients(ctx context.Context, s setting) (map[string]clip.Tensor, float64, error) {
+func (t *training) gradients(ctx context.Context, s setting) (map[string]clip.Array, float64, error) {
 	m, err := t.model(ctx, s)
 	if err != nil {
 		return nil, 0, err
@@ -267,13 +267,13 @@ func (t *training) compareRunningStats(ctx context.Context) error {
 }
 
 // readAll reads the tensors of a file.
-func (c *testCase) readAll(file string) (map[string]clip.Tensor, error) {
+func (c *testCase) readAll(file string) (map[string]clip.Array, error) {
 	f, err := c.open(file)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	all := map[string]clip.Tensor{}
+	all := map[string]clip.Array{}
 	for _, name := range f.Names() {
 		t, err := readTensor(f, name)
 		if err != nil {
@@ -286,7 +286,7 @@ func (c *testCase) readAll(file string) (map[string]clip.Tensor, error) {
 
 // compareParameters makes a row for every tensor of want, and for those that
 // only got has.
-func (c *testCase) compareParameters(prefix string, got, want map[string]clip.Tensor, tolerance func(name string) float64) {
+func (c *testCase) compareParameters(prefix string, got, want map[string]clip.Array, tolerance func(name string) float64) {
 	for _, name := range slices.Sorted(maps.Keys(want)) {
 		g, ok := got[name]
 		if !ok {

@@ -144,7 +144,7 @@ func (c *testCase) notBuilt(tensor, what string) {
 }
 
 // compare makes the row of one tensor.
-func (c *testCase) compare(name string, got, want clip.Tensor, tolerance float64) {
+func (c *testCase) compare(name string, got, want clip.Array, tolerance float64) {
 	if !slices.Equal(got.Shape, want.Shape) {
 		c.add(name, math.NaN(), tolerance, fmt.Sprintf("shape %v, want %v", got.Shape, want.Shape))
 		return

@@ -368,16 +368,16 @@ func TestPreprocessKeys(t *testing.T) {
 		settings []string
 		want     func(*preprocess.Config)
 	}{
-		{[]string{"32", "default", "f32"}, func(c *preprocess.Config) { c.Size = preprocess.Size{32, 32} }},
+		{[]string{"32", "default", "f32"}, func(c *preprocess.Config) { c.Size = [2]int{32, 32} }},
 		{[]string{"24x40", "longest", "bilinear", "fill127"}, func(c *preprocess.Config) {
-			c.Size, c.ResizeMode, c.Interpolation, c.FillColor = preprocess.Size{24, 40}, "longest", "bilinear", 127
+			c.Size, c.ResizeMode, c.Interpolation, c.FillColor = [2]int{24, 40}, "longest", "bilinear", 127
 		}},
 		{[]string{"8", "squash", "mean0.5std0.25"}, func(c *preprocess.Config) {
-			c.Size, c.ResizeMode = preprocess.Size{8, 8}, "squash"
+			c.Size, c.ResizeMode = [2]int{8, 8}, "squash"
 			c.Mean, c.Std = preprocess.Channels{.5, .5, .5}, preprocess.Channels{.25, .25, .25}
 		}},
 		{[]string{"8", "mean0.1,0.2,0.3std1,2,3"}, func(c *preprocess.Config) {
-			c.Size = preprocess.Size{8, 8}
+			c.Size = [2]int{8, 8}
 			c.Mean, c.Std = preprocess.Channels{.1, .2, .3}, preprocess.Channels{1, 2, 3}
 		}},
 	} {
@@ -406,12 +406,12 @@ func TestDigest(t *testing.T) {
 }
 
 func TestSoftmax(t *testing.T) {
-	p := softmax(clip.Tensor{Shape: []int{2, 2}, Data: []float32{1000, 1000, 0, float32(math.Log(3))}})
+	p := softmax(clip.Array{Shape: []int{2, 2}, Data: []float32{1000, 1000, 0, float32(math.Log(3))}})
 	assert.InDeltaSlice(t, []float32{.5, .5, .25, .75}, p.Data, 1e-6)
 }
 
 func TestSplitKeyBias(t *testing.T) {
-	split := splitKeyBias(map[string]clip.Tensor{
+	split := splitKeyBias(map[string]clip.Array{
 		"a.attn.in_proj_bias": {Shape: []int{6}, Data: []float32{1, 2, 3, 4, 5, 6}},
 		"a.attn.out_proj":     {Shape: []int{1}, Data: []float32{7}},
 	})
