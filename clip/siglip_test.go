@@ -130,3 +130,11 @@ func TestTimmResizesPositions(t *testing.T) {
 		require.ErrorContains(t, err, "visual.trunk.pos_embed")
 	}
 }
+
+// Weights of another kind of model than the config's are told by whose names they have.
+func TestWeightsOfAnotherFamily(t *testing.T) {
+	source := "../tests/testdata/containers/siglip.npz"
+	_, err := Load(t.Context(), source, WithConfig(parse(t, []byte(cliptest.Tiny))), WithDevice(device(t)))
+	require.ErrorIs(t, err, weights.ErrMismatch)
+	assert.ErrorContains(t, err, "the weights have the names of big_vision, the config describes a model of the family ViT")
+}

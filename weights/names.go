@@ -30,6 +30,14 @@ var layouts = []struct {
 	{MobileCLIPB, isMobileCLIPB, fromMobileCLIPB},
 }
 
+// Layouts lists those that Canonical knows beside open_clip's own.
+func Layouts() (list []Layout) {
+	for _, l := range layouts {
+		list = append(list, l.layout)
+	}
+	return list
+}
+
 // Canonical returns the tensors of src under the names and in the shapes that
 // open_clip gives them, and the layout that they were in. Nothing is read: the
 // result's tensors read from src's. Tensors that no rule knows keep their names.

@@ -163,7 +163,7 @@ func (c *files) checkpoint(from origin) (*Checkpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	src, err := m.Bind(c.src, &c.stored)
+	src, err := m.Bind(c.src, &c.stored, c.layout)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.file.Path(), err)
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/config"
+	"github.com/clip-wgpu/clip-wgpu/weights"
 )
 
 // families are the kinds of towers, in the order of tables. Of several that take
@@ -38,6 +39,8 @@ type Family struct {
 	Check     func(c *config.Config) error // what its own rules say of a config that it takes
 	Image     func(c *config.Config) ImageTower
 	Text      func(c *config.Config) TextTower
+	// Layouts are those, but for open_clip's own, in which its models' weights come.
+	Layouts []weights.Layout
 	// CustomText tells that the towers are those of CustomTextCLIP, whatever the config says.
 	CustomText bool
 	// Vocabulary is the number of token ids of a text tower. Nil: text_cfg.vocab_size.

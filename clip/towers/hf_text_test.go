@@ -189,7 +189,7 @@ func TestHFTextDropsPositionIDs(t *testing.T) {
 		x, err := weights.FromF32(name, []int{1, 10}, make([]float32, 10))
 		require.NoError(t, err)
 		dict[name] = x
-		_, err = m.Bind(dict, &m.Config)
+		_, err = m.Bind(dict, &m.Config, weights.OpenCLIP)
 		if unexpected {
 			require.ErrorContains(t, err, name)
 		} else {

@@ -8,6 +8,7 @@ import (
 	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/clip-wgpu/clip-wgpu/layers"
 	"github.com/clip-wgpu/clip-wgpu/ops"
+	"github.com/clip-wgpu/clip-wgpu/weights"
 )
 
 // mobileCLIPB is the tower of MobileCLIP-B and MobileCLIP2-B: timm's
@@ -15,7 +16,7 @@ import (
 // vision_transformer_hybrid.py; Vasu et al., 2024).
 var mobileCLIPB = trunkReader(readMobileCLIP).family("MobileCLIP-B", "mobileclip_b_mci", func(c *config.Config) bool {
 	return c.VisionCfg.TimmName() == "vit_base_mci_224"
-})
+}, weights.MobileCLIPB)
 
 // convStemStride is the product of the strides in newConvStem.
 const convStemStride = 16

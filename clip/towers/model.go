@@ -165,14 +165,19 @@ func (m *Model) Texts(rows [][]int32) (Batch, error) {
 	return m.Text.Texts(rows, !m.Config.CustomText)
 }
 
-// Bind makes the tensors of a checkpoint, which came with config stored, the sources
-// of the parameters, and returns them as they were bound.
-func (m *Model) Bind(src weights.StateDict, stored *config.Config) (weights.StateDict, error) {
+// Bind makes the tensors of a checkpoint, which came with config stored in a layout,
+// the sources of the parameters, and returns them as they were bound. Where they do not
+// fit and other families have that layout, the error says so.
+func (m *Model) Bind(src weights.StateDict, stored *config.Config, layout weights.Layout) (weights.StateDict, error) {
 	adapted, err := m.adapt(src, stored)
 	if err != nil {
 		return nil, err
 	}
-	return adapted, weights.Bind(m.tree, adapted).Err()
+	err = weights.Bind(m.tree, adapted).Err()
+	if err != nil && layout != weights.OpenCLIP && !slices.Contains(m.imageFamily.Layouts, layout) {
+		err = fmt.Errorf("%w; the weights have the names of %s, the config describes a model of the family %s", err, layout, m.imageFamily.Name)
+	}
+	return adapted, err
 }
 
 // textNames start the names of a text tower in the state dict of CLIP.

@@ -14,9 +14,10 @@ import (
 // modifiedResNet is OpenAI's convolutional tower.
 var modifiedResNet = Family{
 	Name: "ModifiedResNet", Part: Visual, Recording: "modified_resnet",
-	Takes: func(c *config.Config) bool { return c.VisionCfg.TimmName() == "" && len(c.VisionCfg.Layers) > 1 },
-	Check: checkModifiedResNet,
-	Image: func(c *config.Config) ImageTower { return newModifiedResNet(c) },
+	Takes:   func(c *config.Config) bool { return c.VisionCfg.TimmName() == "" && len(c.VisionCfg.Layers) > 1 },
+	Check:   checkModifiedResNet,
+	Image:   func(c *config.Config) ImageTower { return newModifiedResNet(c) },
+	Layouts: []weights.Layout{weights.OpenAI},
 	Groups: [][]string{
 		{"conv1", "bn1", "conv2", "bn2", "conv3", "bn3"},
 		{"layer1"}, {"layer2"}, {"layer3"}, {"layer4"},

@@ -21,17 +21,21 @@ var timmViT = trunkReader(readTimmTrunk).family("timm ViT", "timm_vit_avg", func
 // Towers that are published as families of their own: with attention pooling,
 // with the tokenizer of Gemma, with rotary positions.
 var (
-	siglip  = timmViT.named("SigLIP", "siglip_timm_map", func(c *config.Config) bool { return strings.Contains(c.VisionCfg.TimmName(), "_siglip") })
+	siglip = timmViT.named("SigLIP", "siglip_timm_map", func(c *config.Config) bool { return strings.Contains(c.VisionCfg.TimmName(), "_siglip") },
+		weights.HuggingFaceSigLIP, weights.BigVision)
 	siglip2 = timmViT.named("SigLIP2", "siglip2_timm_map", func(c *config.Config) bool {
 		return siglip.Takes(c) && strings.Contains(c.TextCfg.TokenizerName(), "SigLIP2")
-	})
+	}, weights.HuggingFaceSigLIP, weights.BigVision)
 	peCore = timmViT.named("PE-Core", "pe_core", func(c *config.Config) bool { return strings.HasPrefix(c.VisionCfg.TimmName(), "vit_pe_core") })
 )
 
-// named is f for those of its towers that takes also takes.
-func (f Family) named(name, recording string, takes func(*config.Config) bool) Family {
+// named is f for those of its towers that takes also takes. Without layouts they have f's.
+func (f Family) named(name, recording string, takes func(*config.Config) bool, layouts ...weights.Layout) Family {
 	all := f.Takes
 	f.Name, f.Recording = name, recording
+	if layouts != nil {
+		f.Layouts = layouts
+	}
 	f.Takes = func(c *config.Config) bool { return all(c) && takes(c) }
 	return f
 }
@@ -40,9 +44,9 @@ func (f Family) named(name, recording string, takes func(*config.Config) bool) F
 type trunkReader func(v *config.VisionConfig) (timmTrunk, error)
 
 // family is one whose towers are timmTowers.
-func (read trunkReader) family(name, recording string, takes func(*config.Config) bool) Family {
+func (read trunkReader) family(name, recording string, takes func(*config.Config) bool, layouts ...weights.Layout) Family {
 	return Family{
-		Name: name, Part: Visual, Recording: recording, Takes: takes,
+		Name: name, Part: Visual, Recording: recording, Takes: takes, Layouts: layouts,
 		Check:   read.check,
 		Image:   func(c *config.Config) ImageTower { return read.tower(c) },
 		Resize:  read.resize,

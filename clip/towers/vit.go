@@ -19,6 +19,7 @@ var vit = Family{
 	Takes:   func(c *config.Config) bool { return c.VisionCfg.TimmName() == "" && len(c.VisionCfg.Layers) == 1 },
 	Check:   checkVisionTransformer,
 	Image:   func(c *config.Config) ImageTower { return newVisionTransformer(c) },
+	Layouts: []weights.Layout{weights.OpenAI, weights.HuggingFaceCLIP},
 	NoDecay: []string{"positional_embedding", "class_embedding"},
 	Groups: [][]string{ // without the attentional poolers, as in open_clip
 		{"conv1", "class_embedding", "positional_embedding", "ln_pre"},

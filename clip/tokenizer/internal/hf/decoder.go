@@ -62,24 +62,7 @@ func parseDecoder(data json.RawMessage) (decoder, error) {
 		err := strict(data, &c)
 		return eachToken(func(_ int, token string) string { return stripTimes(token, c.Content, c.Start, c.Stop) }), err
 	case "WordPiece":
-		c := struct {
-			Prefix  string
-			Cleanup bool
-		}{"##", true}
-		err := strict(data, &c)
-		return eachToken(func(i int, token string) string {
-			if i > 0 {
-				if inner, ok := strings.CutPrefix(token, c.Prefix); ok {
-					token = inner
-				} else {
-					token = " " + token
-				}
-			}
-			if c.Cleanup {
-				token = tidy(token)
-			}
-			return token
-		}), err
+		return parseWordPieceDecoder(data)
 	case "BPEDecoder":
 		var c struct{ Suffix string }
 		err := strict(data, &c)
@@ -90,6 +73,28 @@ func parseDecoder(data json.RawMessage) (decoder, error) {
 		}, err
 	}
 	return nil, fmt.Errorf("decoder %q is not supported", kind)
+}
+
+// parseWordPieceDecoder reads BERT's: a token that does not go on with a word is apart.
+func parseWordPieceDecoder(data json.RawMessage) (decoder, error) {
+	c := struct {
+		Prefix  string
+		Cleanup bool
+	}{"##", true}
+	err := strict(data, &c)
+	return eachToken(func(i int, token string) string {
+		if i > 0 {
+			if inner, ok := strings.CutPrefix(token, c.Prefix); ok {
+				token = inner
+			} else {
+				token = " " + token
+			}
+		}
+		if c.Cleanup {
+			token = tidy(token)
+		}
+		return token
+	}), err
 }
 
 func parseDecoders(data json.RawMessage) (decoder, error) {
