@@ -108,8 +108,8 @@ type SaveOptions struct {
 }
 
 // Save writes the model, with its parameters as they are on the device now, to a new
-// folder in open_clip's layout, as checkpoint.Save does. What is stored in fewer bits
-// there is written as it is stored. The warnings tell of NaN and infinities.
+// folder in open_clip's layout, as checkpoint.Checkpoint.Save does. Weights that the
+// device stores in fewer bits are written with the values that they have there. The warnings tell of NaN and infinities.
 func (m *Model) Save(ctx context.Context, folder string, o SaveOptions) (warnings []string, err error) {
 	return m.source.Save(ctx, folder, checkpoint.SaveOptions{
 		DType: o.DType, Replace: o.Replace,

@@ -33,8 +33,9 @@ func (m *Model) EncodeImage(ctx context.Context, images Array, normalize bool) (
 	return features, m.finiteImages(features, images)
 }
 
-// EncodeText maps rows of token ids to features [n, embed_dim], or [n, tokens,
-// embed_dim] where the tower does not pool.
+// EncodeText maps n rows of token ids, all of one length, to features [n, embed_dim],
+// or [n, tokens, embed_dim] where the tower does not pool; normalize makes them unit
+// vectors. Rows that do not fit the model give ErrInput.
 func (m *Model) EncodeText(ctx context.Context, texts [][]int32, normalize bool) (Array, error) {
 	b, err := m.towers.Texts(texts)
 	if err != nil {
@@ -62,7 +63,8 @@ func (m *Model) encode(ctx context.Context, tower string, b towers.Batch, normal
 // recorder records a tower.
 type recorder func(g *graph.Graph, batch, length int) towers.Outputs
 
-// encoding is the computation of a tower's features, unit vectors with normalize.
+// encoding returns the task that computes a tower's features for the items of b; with
+// normalize they are made unit vectors.
 func encoding(tower string, b towers.Batch, normalize bool, record recorder) engine.Task {
 	return engine.Task{
 		Key: fmt.Sprintf("%s length=%d normalize=%t", tower, b.Length, normalize),

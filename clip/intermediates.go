@@ -77,15 +77,16 @@ type IntermediatesOptions struct {
 type Intermediates struct {
 	ImageIntermediates       []Array // [n, width, grid height, grid width], or [n, tokens, width]
 	ImageIntermediatesPrefix []Array // [n, 1, width]
-	ImageFeatures            *Array
+	ImageFeatures            *Array  // as of EncodeImage
 	TextIntermediates        []Array // [n, tokens, width]
 	TextIntermediatesSuffix  []Array // [n, 1, width]
-	TextFeatures             *Array
-	ImageLogits, TextLogits  *Array
+	TextFeatures             *Array  // as of EncodeText
+	ImageLogits, TextLogits  *Array  // as of GetLogits
 	LogitScale, LogitBias    *float32
 }
 
-// ForwardIntermediates also returns the outputs of the towers' blocks. An empty
+// ForwardIntermediates returns the features of what is given, images [n, 3, height,
+// width], rows of token ids or both, and the outputs of the towers' blocks. An empty
 // batch is an error.
 func (m *Model) ForwardIntermediates(ctx context.Context, images *Array, texts [][]int32, o IntermediatesOptions) (*Intermediates, error) {
 	if o.IntermediatesOnly {

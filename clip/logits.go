@@ -15,8 +15,9 @@ import (
 // of labels fits the device.
 const maxTexts = 4096
 
-// Similarity returns the logits of unit features [n, embed_dim] or [n, tokens,
-// embed_dim] and [m, embed_dim]: [n, m] or [n, tokens, m]. It runs programs for 1, 2, 4 … texts, filled up with zeros, so that
+// Similarity returns the logits, logit scale and bias included, of unit features of
+// images [n, embed_dim] or [n, tokens, embed_dim] and of texts [m, embed_dim]: [n, m] or
+// [n, tokens, m]. It runs programs for 1, 2, 4 … texts, filled up with zeros, so that
 // another number of labels seldom compiles another program.
 func (m *Model) Similarity(ctx context.Context, imageFeatures, textFeatures Array) (Array, error) {
 	width := m.Config().EmbedDim
@@ -104,8 +105,8 @@ func (m *Model) logits(g *graph.Graph, image, text graph.Tensor) graph.Tensor {
 }
 
 // GetLogits returns scaled similarities [images, texts], or [images, tokens, texts]
-// where the image tower does not pool, and the same with its axes reversed. A text
-// tower that does not pool has none.
+// where the image tower does not pool, and the same with its axes reversed. For a
+// text tower that does not pool the error is ErrInput.
 func (m *Model) GetLogits(ctx context.Context, images Array, texts [][]int32) (imageLogits, textLogits Array, err error) {
 	x, err := m.EncodeImage(ctx, images, true)
 	if err != nil {

@@ -63,7 +63,8 @@ func WithImageSize(height, width int) Option {
 	return func(o *options) { o.checkpoint.ImageSize = config.Size{height, width} }
 }
 
-// WithContextLength changes the text length (open_clip's force_context_length).
+// WithContextLength changes the text length, in tokens (open_clip's
+// force_context_length); the position embedding is resized on load.
 func WithContextLength(n int) Option { return func(o *options) { o.checkpoint.ContextLength = n } }
 
 // CastDType is open_clip's cast_dtype: how the device stores the weights of the

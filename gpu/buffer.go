@@ -90,8 +90,8 @@ func pick(pool []*buffer, sizes []int64) (result []*buffer, missing int64) {
 	return result, missing
 }
 
-// leave gives pool buffers back; those that nobody uses are freed.
-func (c *core) leave(buffers []*buffer) {
+// giveBack gives pool buffers back; those that nobody uses are freed.
+func (c *core) giveBack(buffers []*buffer) {
 	for _, b := range buffers {
 		if b.users--; b.users == 0 {
 			c.pool = slices.DeleteFunc(c.pool, func(p *buffer) bool { return p == b })
@@ -132,7 +132,7 @@ func (u *uploader) write(ctx context.Context, dst *buffer, offset int64, data []
 	return nil
 }
 
-// flush waits until everything written has arrived.
+// flush waits until the GPU has everything that was written.
 func (u *uploader) flush(ctx context.Context) error {
 	u.pending = 0
 	j := new(job)

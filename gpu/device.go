@@ -35,8 +35,8 @@ type core struct {
 
 	calls     await.Lock   // around all calls of the library, whose error scopes are one stack a device
 	flight    []submission // what the GPU has and may not have finished, oldest first
-	began     time.Time    // when the GPU turned to the first of them
-	staging   []*buffer    // for those to come that read
+	began     time.Time    // when the GPU began with the first of them
+	staging   []*buffer    // free buffers for submissions that read back
 	refs      int
 	used      int64 // bytes of all buffers
 	pipelines map[string]*pipeline
@@ -93,8 +93,10 @@ func (c *core) open() error {
 	})
 }
 
-// call makes calls on the library, once it is alone with it, and returns the
-// error that f or, failing that, the device reports.
+// call runs f, which calls the library, while nobody else calls it. It returns the
+// error of f or, where f has none, what the device reports. "The caller is inside
+// call" means: only functions that call runs may call this; "holds run" (or calls, or
+// load): the caller has locked the await.Lock of that name.
 func (c *core) call(ctx context.Context, f func() error) error {
 	if err := c.calls.Acquire(ctx); err != nil {
 		return err

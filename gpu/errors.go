@@ -68,8 +68,9 @@ func plain(err error) error {
 	return errors.New(reason(err.Error()))
 }
 
-// reason is what the library's many-line messages say below their headings:
-// the causes, indented, without the name of the C function and labels.
+// reason makes one line of a message of the library. Such a message has many lines:
+// headings, and indented below them the causes. reason returns the causes, but for
+// the name of the C function and labels.
 func reason(message string) string {
 	var causes []string
 	for line := range strings.Lines(message) {

@@ -74,7 +74,7 @@ func (m extents) transfers(offset int64, data []byte) []transfer {
 	return parts
 }
 
-// fill is write for a State.
+// fill writes data from a byte offset of a State on, into the buffers that hold it.
 func (u *uploader) fill(ctx context.Context, m extents, offset int64, data []byte) error {
 	for _, part := range m.transfers(offset, data) {
 		if err := u.write(ctx, part.src, part.offset, part.dst); err != nil {

@@ -25,10 +25,10 @@ type job struct {
 	committed bool // a State is being written: no end of a context counts any more
 
 	mu   sync.Mutex
-	left bool // the caller may use the memory it wanted to read into for something else by now
+	left bool // the caller has left, and may already use the memory to read into for something else
 }
 
-// leave makes what has not arrived yet be dropped.
+// leave tells that the caller no longer waits: what arrives from now on is dropped.
 func (j *job) leave() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -57,8 +57,8 @@ type submission struct {
 	behind  bool    // others were in flight
 }
 
-// maxInFlight is how many submissions a GPU may have: one to execute, and one that
-// waits so that the GPU need not. Software drivers get one, as they block in a
+// maxInFlight is how many submissions a GPU may have: one that it executes, and the
+// next, so that the GPU need not wait for it. Software drivers get one, as they block in a
 // submission until the one before is done, and no context would end that.
 func maxInFlight(i Info) int {
 	if i.Software() {
@@ -191,9 +191,10 @@ func shareOut(done []submission, elapsed time.Duration) {
 	}
 }
 
-// learn notes how long the submission took. A job that was left teaches nothing, as
-// nobody looked when it was done. What is behind others seems to take less than it
-// does where their end is noticed late, so its estimate at most halves.
+// learn notes how long the submission took. Where the caller has left, the estimates
+// stay as they are, because nobody looked when it was done. A submission that was
+// behind others seems too short where their end was noticed late. So one measurement
+// at most halves its estimate.
 func (s *submission) learn(elapsed time.Duration) {
 	s.job.took += elapsed
 	if s.session != nil {

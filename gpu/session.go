@@ -230,7 +230,7 @@ func (s *Session) Close() error {
 		}
 	}
 	s.core.freeBuffer(s.params)
-	s.core.leave(s.memory)
+	s.core.giveBack(s.memory)
 	if s.store != nil {
 		s.store.sessions = slices.DeleteFunc(s.store.sessions, func(o *Session) bool { return o == s })
 		s.store.drop()

@@ -167,8 +167,9 @@ func (s *Store) adopt(b slab) error {
 	return nil
 }
 
-// rebind makes the session's bind groups for States that have moved. They are in
-// use, or dropped, once finish is called. The caller holds run and is inside call.
+// rebind makes new bind groups for the steps that use States in moved. The caller
+// then calls finish: with keep they replace the old ones, else they are dropped. The
+// caller holds run and is inside call.
 func (s *Session) rebind(moved map[*graph.State]extents) (finish func(keep bool), err error) {
 	before, groups := s.states, map[int]*wgpu.BindGroup{}
 	finish = func(keep bool) {

@@ -111,8 +111,8 @@ func (s *Store) find(ctx context.Context, st *graph.State) (extents, error) {
 }
 
 // Write sets a state's values, row-major, and adds the state to the store if it
-// is new. A value that the state's layout would round to infinity is an error. A
-// write that has begun hears no context: a state is never half new.
+// is new. A value that the state's Format would round to infinity is an error. Once
+// the first value is on its way ctx no longer ends the write: no state is half new.
 func (s *Store) Write(ctx context.Context, st *graph.State, data []float32) error {
 	if err := s.check(st, len(data)); err != nil {
 		return err

@@ -18,8 +18,8 @@ import (
 // class of problem and candidate. It belongs to one adapter, driver and set of
 // kernels. A nil Tuning knows nothing.
 type Tuning struct {
-	Key     string                        `json:"key"`
-	Seconds map[string]map[string]float64 `json:"seconds"`
+	Key     string                        `json:"key"`     // the adapter, driver and kernels
+	Seconds map[string]map[string]float64 `json:"seconds"` // of a run's steps of a class, by class and candidate
 }
 
 // NewTuning returns an empty Tuning for the device.

@@ -8,8 +8,9 @@ import (
 )
 
 // Build lowers what outs and the assigns need into a Program: it prunes, fuses,
-// lowers every op to kernels and plans the activations. It returns the first
-// misuse recorded on the graph.
+// lowers every op to kernels and plans the activations. Its error is the first misuse
+// recorded on the graph, a *SizeError where a tensor is too long for a kernel, or says
+// what else does not fit.
 func (g *Graph) Build(outs ...Tensor) (*Program, error) {
 	if g.err != nil {
 		return nil, g.err
@@ -163,6 +164,7 @@ func (b *builder) state(s *State) Slot {
 // fold is the widest row of workgroups; kernels undo it in group_index.
 const fold = 32768
 
+// launch appends the step that l asks for and notes which activations it touches.
 func (b *builder) launch(n *Node, l Launch) error {
 	k, err := l.Kernel.Load()
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 	"github.com/clip-wgpu/clip-wgpu/shaders"
 )
 
-// The operations that the tape itself needs: its leaves, the relabelling
-// reshape, the effect, and the two that Grad records. All others are in ops.
+// The operations that the tape itself needs: its inputs and states, assign, reshape,
+// and fill and add, which Grad records. join is in join.go, all others are in ops.
 
 var inputOp = &Op{Name: "input"}
 var stateOp = &Op{Name: "state"}
@@ -54,7 +54,7 @@ func init() { // a VJP that records its own op would be an initialization cycle
 	}
 }
 
-// Reshape relabels x's dimensions; nothing moves.
+// Reshape gives x another shape of as many elements; nothing moves.
 func (g *Graph) Reshape(x Tensor, shape ...int) Tensor {
 	if g.owns(x) && slices.Equal(x.Shape(), shape) {
 		return x
@@ -84,7 +84,7 @@ type fillAttr struct {
 	value float64
 }
 
-// Fill records a constant tensor.
+// Fill records an f32 tensor of a shape, all of whose elements are value.
 func (g *Graph) Fill(value float64, shape ...int) Tensor {
 	return g.Apply(fillOp, fillAttr{slices.Clone(shape), value})[0]
 }

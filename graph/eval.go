@@ -3,8 +3,9 @@ package graph
 import "fmt"
 
 // Eval computes outs on the CPU in float64 with every op's Ref: what finite
-// differences and the tests of the kernels compare with. Inputs are given by
-// name; state holds each State's values and receives what is assigned.
+// differences and the tests of the kernels compare with. inputs are by name; state
+// holds the values of each State and receives those that are assigned. All values are
+// row-major; the result has those of each of outs.
 func (g *Graph) Eval(inputs map[string][]float64, state map[*State][]float64, outs ...Tensor) ([][]float64, error) {
 	if g.err != nil {
 		return nil, g.err

@@ -2,9 +2,9 @@ package graph
 
 import "slices"
 
-// fuse drops the nodes that are not live and lets every Op.Fuse take in the
-// only reader of its output. It returns the nodes that remain, in order, and
-// outs as they are named among them.
+// fuse drops the nodes that are not live, and replaces a node and the only reader of
+// its output by one node where the node's Op.Fuse can. It returns the nodes that
+// remain, in order, and the tensors of these nodes that stand for outs.
 func (g *Graph) fuse(live []bool, outs []Tensor) ([]*Node, []Tensor) {
 	f := fuser{renamed: map[Tensor]Tensor{}, readers: map[Tensor]int{}}
 	for id, n := range g.nodes {

@@ -63,7 +63,7 @@ func (g *Graph) backward(n *Node, needs []bool, flow map[Tensor]Tensor) {
 	}
 }
 
-// dependents marks every node that a leaf reaches.
+// dependents marks, by place in the tape, every node that depends on one of leaves.
 func (g *Graph) dependents(leaves []Tensor) []bool {
 	needs := make([]bool, len(g.nodes))
 	for _, t := range leaves {

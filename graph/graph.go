@@ -133,7 +133,8 @@ func (n *Node) Software() bool { return n.g != nil && n.g.Software }
 // Output returns output i of n, for VJPs that need what the forward computed.
 func (n *Node) Output(i int) Tensor { return Tensor{n, i} }
 
-// Op is one operation; there is one value of it per kind, in package ops.
+// Op is one kind of operation. There is one value for each kind, in package ops or,
+// for what the tape itself needs, here.
 type Op struct {
 	Name string
 	// Infer gives the outputs' shapes and dtypes, or says what is wrong with the inputs.
@@ -142,9 +143,9 @@ type Op struct {
 	Packed []int
 	// Lower gives the kernels that compute the outputs, in order. It alone knows their files.
 	Lower func(n *Node) []Launch
-	// Fuse returns a node that computes what user does from n's inputs, when user
-	// is all that reads n's only output; nil when one kernel cannot. Build takes it
-	// instead of both. A nil Fuse never does.
+	// Fuse returns one node that computes what n and then user compute, or nil where
+	// that is not possible. It is asked when user alone reads an output of n. Build
+	// puts the returned node in the place of both. A nil Fuse is never asked.
 	Fuse func(n, user *Node) *Node
 	// VJP records the gradient of each input (zero where there is none) from the
 	// gradients of the outputs (zero where none flows). Nil: not differentiable.
@@ -287,7 +288,7 @@ func (g *Graph) Tap(t Tensor, name ...string) Tensor {
 	return t
 }
 
-// Tapped returns the tensor last tapped under a full name.
+// Tapped returns the tensor last tapped under a full name; false where there is none.
 func (g *Graph) Tapped(name string) (Tensor, bool) {
 	t, ok := g.taps[name]
 	return t, ok
@@ -357,7 +358,8 @@ func (g *Graph) infer(n *Node) ([]Spec, error) {
 	return out, nil
 }
 
-// Input declares a value that every run supplies.
+// Input declares a tensor whose values every run supplies under name, row-major. To
+// declare a name twice is a misuse.
 func (g *Graph) Input(name string, shape Shape, dtype Element) Tensor {
 	if _, ok := g.inputs[name]; ok {
 		g.Fail("input %q is declared twice", name)

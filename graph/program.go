@@ -18,7 +18,7 @@ type Program struct {
 	States  []*State
 	Params  map[*State]*Param // the sources of those States that are parameters
 
-	ArenaBound int64 // the least that Arena's sum could be: the most that is alive at once, by buffer
+	ArenaBound int64 // bytes: Arena's sum is at least this, the most that is alive at once in each buffer, added up
 	Guard      int64 // bytes behind every activation that no step touches
 }
 
@@ -36,7 +36,7 @@ type Step struct {
 	Class  string // of the problem that a variant was chosen for; "" where there is one kernel only
 	Kernel *shaders.Kernel
 	Params []uint32
-	Slots  []Slot    // what each storage binding, from number 1 on or 0 without Params, is
+	Slots  []Slot    // by storage binding, the first of which is 1, or 0 in a kernel without Params
 	Groups [2]uint32 // workgroups in x and y; see the kernels' group_index
 	FLOPs  int64     // twice the multiplications of a matrix product, 0 for other kernels
 

@@ -79,8 +79,9 @@ func (g *Graph) State(s *State) Tensor {
 	return t
 }
 
-// Assign stores x in dst. Reads of dst recorded before see the old value; a
-// handle of dst taken before must not be used after, and Build says so.
+// Assign stores x, of dst's shape and type, in dst, whose Format must not round. What
+// was recorded before reads the old value. A Tensor of dst that State or Param returned
+// before must not be used after: Build refuses that.
 func (g *Graph) Assign(dst *State, x Tensor) {
 	g.apply(assignOp, nil, []*State{dst}, []Tensor{x})
 	g.forget(dst)

@@ -10,7 +10,7 @@ import (
 // Attention is multi-head attention with open_clip's options (Attention in
 // transformer.py).
 type Attention struct {
-	InProjWeight *Weight      `w:"in_proj_weight"` // [3·width, width], or
+	InProjWeight *Weight      `w:"in_proj_weight"` // [3·width, width]; nil: the next three
 	QProjWeight  *Weight      `w:"q_proj_weight"`  // [width, width]
 	KProjWeight  *Weight      `w:"k_proj_weight"`  // [width, context width]
 	VProjWeight  *Weight      `w:"v_proj_weight"`  // [width, context width]
@@ -90,6 +90,8 @@ func (a *Attention) finish(g *graph.Graph, y graph.Tensor) graph.Tensor {
 	return a.OutProj.Forward(g, a.LnInner.Forward(g, y))
 }
 
+// project makes queries of x and keys and values of context, or of x where there is
+// none: [batch, queries or keys, width].
 func (a *Attention) project(g *graph.Graph, x, context graph.Tensor) (q, k, v graph.Tensor) {
 	width := a.OutProj.Weight.Shape[0]
 	if !context.Valid() && a.InProjWeight != nil {

@@ -69,7 +69,8 @@ func (b *Bottleneck) pool(g *graph.Graph, name string, x graph.Tensor) graph.Ten
 	return g.Module(name, func() graph.Tensor { return ops.AvgPool2D(g, x, b.Stride) })
 }
 
-// ConvNormReLU runs the modules conv, bn and act of a number.
+// ConvNormReLU applies conv, bn and ReLU to x [batch, height, width, in], as modules
+// named conv, bn and act with number behind: [batch, rows, cols, out].
 func ConvNormReLU(g *graph.Graph, number string, conv *Conv2D, bn *BatchNorm2D, x graph.Tensor) graph.Tensor {
 	x = g.Module("conv"+number, func() graph.Tensor { return conv.Forward(g, x) })
 	x = g.Module("bn"+number, func() graph.Tensor { return bn.Forward(g, x) })

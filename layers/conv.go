@@ -83,14 +83,14 @@ func (b *BatchNorm2D) Forward(g *graph.Graph, x graph.Tensor) graph.Tensor {
 	return ops.BatchNorm(g, x, g.Param(b.Weight), g.Param(b.Bias), mean, variance, defaultEps)
 }
 
-// track returns the batch's statistics and moves the running ones towards them,
-// the variance being that of the population.
+// track returns the batch's mean and biased variance, and moves the running ones
+// towards them. As in torch, the running variance follows the unbiased one.
 func (b *BatchNorm2D) track(g *graph.Graph, x graph.Tensor) (mean, variance graph.Tensor) {
 	n := float64(x.Shape().Elems() / x.Dim(-1))
 	if n < 2 {
 		g.Fail("batch norm of %v: want more than one value per channel when training", x.Spec())
 	}
-	mean, variance = ops.Moments(g, x)
+	mean, variance = ops.MeanVariance(g, x)
 	follow := func(running *graph.Param, batch graph.Tensor, scale float64) {
 		old := ops.Scale(g, g.Param(running), 1-batchNormMomentum)
 		g.Assign(&running.State, g.Add(old, ops.Scale(g, batch, batchNormMomentum*scale)))

@@ -38,9 +38,9 @@ func optional(g *graph.Graph, p *graph.Param) graph.Tensor {
 
 // LayerNorm normalises the last dimension (Ba et al., 2016).
 type LayerNorm struct {
-	Weight *graph.Param `w:"weight"`
-	Bias   *graph.Param `w:"bias"`
-	Eps    float64
+	Weight *graph.Param `w:"weight"` // [width]
+	Bias   *graph.Param `w:"bias"`   // [width]
+	Eps    float64      // added to the variance
 }
 
 // NewLayerNorm returns a LayerNorm over width elements.

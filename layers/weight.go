@@ -43,8 +43,9 @@ func NewProjection(src graph.Source, in, out int) *Weight {
 	return w
 }
 
-// newFusedWeight returns a weight [parts·out, in] of several maps in one, of which
-// Rows may take any. It is packed where no part begins within a block.
+// newFusedWeight returns a weight [parts·out, in] that holds several linear maps, one
+// below the other; Rows applies one of them. It is packed if out is a multiple of 4, so
+// that each map begins with a packed block.
 func newFusedWeight(src graph.Source, parts, out, in int) *Weight {
 	w := NewWeight(src, parts*out, in)
 	if out%4 != 0 {

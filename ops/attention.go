@@ -17,17 +17,17 @@ type AttentionConfig struct {
 }
 
 // attentionDims are the sizes of one attention: d is the width of a query's and
-// a key's head, dv of a value's. packed: q, k and v are parts of one tensor.
+// a key's head, dv of a value's. qkv: q, k and v are parts of one tensor.
 type attentionDims struct {
 	b, h, lq, lk, d, dv int
-	packed              bool
+	qkv                 bool
 }
 
 func dimsOf(n *graph.Node) attentionDims {
 	q, v, h := n.In[0], n.In[2], n.Attr.(AttentionConfig).Heads
 	if !v.Valid() {
 		d := q.Dim(2) / 3 / h
-		return attentionDims{b: q.Dim(0), h: h, lq: q.Dim(1), lk: q.Dim(1), d: d, dv: d, packed: true}
+		return attentionDims{b: q.Dim(0), h: h, lq: q.Dim(1), lk: q.Dim(1), d: d, dv: d, qkv: true}
 	}
 	return attentionDims{b: q.Dim(0), h: h, lq: q.Dim(1), lk: v.Dim(1), d: q.Dim(2) / h, dv: v.Dim(2) / h}
 }
@@ -35,7 +35,7 @@ func dimsOf(n *graph.Node) attentionDims {
 // parts are where q, k and v are bound, given where the three inputs or
 // gradients are when they are separate.
 func (s attentionDims) parts(bind func(int) graph.Arg) (q, k, v graph.Arg) {
-	if s.packed {
+	if s.qkv {
 		return bind(0), bind(0), bind(0)
 	}
 	return bind(0), bind(1), bind(2)
@@ -46,8 +46,8 @@ func (s attentionDims) product(m, n, k int) gemm {
 }
 
 func (s attentionDims) part(i, rows, width int) strides {
-	if s.packed {
-		return packedHeads(rows, s.h, width, i)
+	if s.qkv {
+		return qkvHeads(rows, s.h, width, i)
 	}
 	return heads(rows, s.h, width)
 }
@@ -79,7 +79,7 @@ var attentionOp = &graph.Op{
 	},
 	VJP: func(g *graph.Graph, n *graph.Node, dy []graph.Tensor) []graph.Tensor {
 		d := g.Apply(attentionGradOp, n.Attr, n.In[0], n.In[1], n.In[2], n.Output(1), dy[0])
-		if dimsOf(n).packed {
+		if dimsOf(n).qkv {
 			return []graph.Tensor{d[0], {}, {}, {}}
 		}
 		return append(d[:min(3, len(d))], graph.Tensor{})
@@ -97,7 +97,8 @@ func maskRows(n *graph.Node) (all, item uint32) {
 	return uint32(mask.Dim(0) * mask.Dim(1)), uint32(mask.Dim(1))
 }
 
-// threePasses makes the scores, their softmax in place, and the values.
+// threePasses makes the scores in output 1, turns them there into probabilities
+// (softmax), and makes output 0 of these and v.
 func threePasses(n *graph.Node, s attentionDims) []graph.Launch {
 	c := n.Attr.(AttentionConfig)
 	scores := s.product(s.lq, s.lk, s.d)
@@ -119,7 +120,7 @@ func threePasses(n *graph.Node, s attentionDims) []graph.Launch {
 	}
 }
 
-// onePass stores no probabilities.
+// onePass makes output 0 in one kernel, which stores no probabilities.
 func onePass(n *graph.Node, s attentionDims) graph.Launch {
 	c := n.Attr.(AttentionConfig)
 	params := []uint32{uint32(s.b * s.h), uint32(s.h), uint32(s.lq), uint32(s.lk), uint32(s.d), uint32(s.dv)}
@@ -172,7 +173,7 @@ func attentionOutputs(s attentionDims, mask graph.Tensor) ([]graph.Spec, error) 
 
 // refParts are q, k and v, or their gradients, when they may be one slice.
 func (s attentionDims) refParts(x [][]float64) (q, k, v []float64) {
-	if s.packed {
+	if s.qkv {
 		return x[0], x[0], x[0]
 	}
 	return x[0], x[1], x[2]
@@ -208,11 +209,11 @@ func refAttention(n *graph.Node, in, out [][]float64) {
 }
 
 // attentionGradOp takes q, k, v, the probabilities and dy to dq, dk, dv and
-// the gradient of the scores; packed as the inputs are, to dqkv and that.
+// the gradient of the scores; of qkv, q, k and v in one tensor, to dqkv and that.
 var attentionGradOp = &graph.Op{
 	Name: "attention_grad",
 	Infer: func(n *graph.Node) ([]graph.Spec, error) {
-		if dimsOf(n).packed {
+		if dimsOf(n).qkv {
 			return []graph.Spec{n.In[0].Spec(), n.In[3].Spec()}, nil
 		}
 		return []graph.Spec{n.In[0].Spec(), n.In[1].Spec(), n.In[2].Spec(), n.In[3].Spec()}, nil

@@ -94,9 +94,9 @@ func BatchNorm(g *graph.Graph, x, w, b, mean, variance graph.Tensor, eps float64
 	return g.Apply(batchNormOp, eps, x, w, b, mean, variance)[0]
 }
 
-// Moments records the mean and the biased variance, both [channels], of every
+// MeanVariance records the mean and the biased variance, both [channels], of every
 // channel of x [..., channels].
-func Moments(g *graph.Graph, x graph.Tensor) (mean, variance graph.Tensor) {
+func MeanVariance(g *graph.Graph, x graph.Tensor) (mean, variance graph.Tensor) {
 	rows, cols := rowsOf(x.Shape())
 	x = g.Reshape(x, rows, cols)
 	mean = MeanAxis(g, x, 0)

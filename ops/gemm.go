@@ -35,9 +35,9 @@ func heads(rows, heads, width int) strides {
 	return strides{batch: rows * heads * width, head: width, row: heads * width, col: 1}
 }
 
-// packedHeads are those matrices where the row holds three such widths side by
+// qkvHeads are those matrices where the row holds three such widths side by
 // side, of which they are the part-th.
-func packedHeads(rows, heads, width, part int) strides {
+func qkvHeads(rows, heads, width, part int) strides {
 	row := 3 * heads * width
 	return strides{base: part * heads * width, batch: rows * row, head: width, row: row, col: 1}
 }

@@ -20,8 +20,9 @@ type linearAttr struct {
 // none is no Function.
 const none = Function(len(functions))
 
-// linearOp takes x, w, bias and residual, the last two optional, to y; where a
-// packed w wants x in whole groups of four, output 1 is x padded with zeros. What
+// linearOp takes x, w, bias and residual, the last two optional, to y; where w is
+// packed and the length of x's rows is no multiple of 4, output 1 is x padded with
+// zeros to the next. What
 // Build fuses may have four inputs more, BatchNorm's but x, in place of the bias:
 // its last output is what BatchNorm makes of them, [bias and scale, out].
 var linearOp = &graph.Op{

@@ -24,8 +24,8 @@ type packedLinear struct {
 // linearKernels are those that make y, all with the same parameters.
 var linearKernels = slices.Concat(tuned("linear_split"), tuned("linear_step"), tuned("linear_tile"))
 
-// candidates are linearKernels, first the one to take unmeasured: what is fastest
-// on Mesa's software driver or, on GPUs, what was on an NVIDIA H200. Tiles of
+// candidates are linearKernels. The first is the one to take where nothing was
+// measured: the fastest on Mesa's software driver or, for GPUs, on an NVIDIA H200. Tiles of
 // fewer than 192 workgroups leave most of that idle.
 func (p packedLinear) candidates(software bool) []shaders.Variant {
 	first, large := "linear_step GROUPS=2", tile(kernel("linear_tile"))
@@ -64,9 +64,9 @@ func powerOfTwo(n int) int {
 	return p
 }
 
-// launches make output 0 of node from inputs 0 and 1 and, where biasRows is not
-// 0, what bias is. In output 1 they first pad input 0, where its rows are no
-// whole groups of four.
+// launches make output 0 of node from inputs 0 and 1 and, where biasRows is not 0,
+// bias. Where the length of input 0's rows is no multiple of 4, they first pad it to
+// the next multiple, in output 1.
 func (p packedLinear) launches(node *graph.Node, bias graph.Arg, biasRows, residualRows int) []graph.Launch {
 	x, inner := graph.In(0), graph.Ceil(p.k, 4)
 	var launches []graph.Launch
@@ -99,9 +99,10 @@ func (p packedLinear) launches(node *graph.Node, bias graph.Arg, biasRows, resid
 	})
 }
 
-// withPadded are the outputs of a linear op: y and, where the weight is packed
-// and x's rows are no whole groups of four, x padded. It refuses a State that is
-// packed for the other role or cut within a block.
+// withPadded returns the outputs of a linear op: y and, where the weight is packed and
+// the length of x's rows is no multiple of 4, x padded to the next. It refuses a State
+// that is packed for the other product (W for x·P, P for x·Wᵀ), and first rows that do
+// not begin a packed block of 4 × 4.
 func withPadded(y graph.Spec, x graph.Shape, w graph.Tensor, attr linearAttr) ([]graph.Spec, error) {
 	s := w.State()
 	if s == nil || !s.Packed() {

@@ -59,7 +59,8 @@ var softmaxGradOp = &graph.Op{
 	},
 }
 
-// softmaxGrad takes an absent dy to be in dx already.
+// softmaxGrad launches the kernel that makes dx, the gradient of softmax's input, from
+// its result y and dy. Where dy is None the kernel finds it in dx and replaces it.
 func softmaxGrad(rows, cols int, y, dy, dx graph.Arg) graph.Launch {
 	return graph.Launch{
 		Kernel: kernel("softmax_grad"),

@@ -73,24 +73,26 @@ var updateOp = &graph.Op{
 	},
 }
 
-// Update records a rule's update of w, a parameter or a slab of some, in place. A
-// moment is a State of its own where w is a parameter. Otherwise moments and grad
-// hold those of w's parameters that are to change, side by side, each from a
-// multiple of [SlabAlign] bytes on: moments as the parameters lie, gradients
-// row-major. records, i32 [parameters, 8], has a Record for each in this order;
-// settings, f32, holds the rule's. No gradient flows.
+// Update records one step of rule on w, a parameter or a slab of parameters, in place.
+// moments are those of rule.Moments, in order. Where w is a parameter, each moment and
+// grad have its shape. Where w is a slab, each is a vector of the moments or gradients
+// of those parameters that are to change, side by side, each from a multiple of
+// SlabAlign bytes on. Moments have the Format of their parameters; gradients are
+// row-major. records, i32 [parameters, 8], has a Record for each of the parameters, in
+// the same order. settings, f32 [len(rule.Settings)], holds the rule's numbers. No
+// gradient flows.
 func Update(g *graph.Graph, rule *Rule, w *graph.State, moments []*graph.State, grad, records, settings graph.Tensor) {
 	g.Update(updateOp, rule, append([]*graph.State{w}, moments...), grad, records, settings)
 }
 
-// SlabAlign divides the bytes from which on parameters lie in slabs: no workgroup
-// of a rule's kernel has elements of two.
+// SlabAlign, in bytes, divides the offset of every parameter in a slab, so that no
+// workgroup of a rule's kernel has elements of two parameters.
 const SlabAlign = 1024
 
 const recordWords = 8
 
-// Record describes a parameter to Update: where it begins, in bytes, among the
-// moments and in w, and whether it decays.
+// Record returns p's row of Update's records: p begins at byte first of the moments and
+// gradients and at byte home of w; decays tells whether weight decay is for it.
 func Record(p *graph.State, first, home int64, decays bool) []int32 {
 	places := graph.Target{}.Packing(p).Places() // which are the same for all arrangements
 	r := []int32{int32(first / 4), int32(home / 4), int32(p.Shape.Elems()), int32(flag(decays))}

@@ -8,7 +8,7 @@ struct Params { n: u32, records: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> grad: array<f32>;     // [n]
 @group(0) @binding(2) var<storage, read> records: array<u32>;  // [records, 8]
-@group(0) @binding(3) var<storage, read> hyper: array<f32>;    // lr, rate1, rate2, eps, weight_decay, bias1, bias2
+@group(0) @binding(3) var<storage, read> settings: array<f32>;    // lr, rate1, rate2, eps, weight_decay, bias1, bias2
 @group(0) @binding(4) var<storage, read_write> w: array<f32>;
 @group(0) @binding(5) var<storage, read_write> m: array<f32>;  // [n]
 @group(0) @binding(6) var<storage, read_write> v: array<f32>;  // [n]
@@ -25,15 +25,15 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
     if i >= p.n || j == NOWHERE {
         return;
     }
-    let lr = hyper[0u];
-    let eps = hyper[3u];
-    let decay = select(0.0, hyper[4u], decays(r));
+    let lr = settings[0u];
+    let eps = settings[3u];
+    let decay = select(0.0, settings[4u], decays(r));
     let g = grad[j];
-    let first_moment = fma(hyper[1u], g - m[i], m[i]);
-    let second_moment = fma(hyper[2u], g * g - v[i], v[i]);
+    let first_moment = fma(settings[1u], g - m[i], m[i]);
+    let second_moment = fma(settings[2u], g * g - v[i], v[i]);
     m[i] = first_moment;
     v[i] = second_moment;
-    let width = sqrt(second_moment) / sqrt(hyper[6u]) + eps;
+    let width = sqrt(second_moment) / sqrt(settings[6u]) + eps;
     let at = parameter_of(i, r);
-    w[at] = w[at] * (1.0 - lr * decay) - lr / hyper[5u] * first_moment / width;
+    w[at] = w[at] * (1.0 - lr * decay) - lr / settings[5u] * first_moment / width;
 }

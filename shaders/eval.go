@@ -148,6 +148,7 @@ func operate(op token.Token, x, y value) (value, error) {
 	return value{}, fmt.Errorf("operator %s does not take %s", op, x.typ)
 }
 
+// call evaluates a conversion, min, max or select, whose name eval has made Select since Go reserves the other.
 func (names lookup) call(e *ast.CallExpr) (value, error) {
 	fn, ok := e.Fun.(*ast.Ident)
 	if !ok {

@@ -97,7 +97,8 @@ func (l *lowering) collect() error {
 	return nil
 }
 
-// override notes the values that replace those of the kernel's own const lines, and of those that a library marks.
+// override notes the new values of constants. It refuses names other than those of the kernel's own const lines and of
+// the const lines that a library marks with //!replace.
 func (l *lowering) override(file string, values map[string]any) error {
 	own := func(name string) bool {
 		c := l.consts[name]

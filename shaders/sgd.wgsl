@@ -8,7 +8,7 @@ struct Params { n: u32, records: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> grad: array<f32>;     // [n]
 @group(0) @binding(2) var<storage, read> records: array<u32>;  // [records, 8]
-@group(0) @binding(3) var<storage, read> hyper: array<f32>;    // lr, momentum, gain, weight_decay, nesterov
+@group(0) @binding(3) var<storage, read> settings: array<f32>;    // lr, momentum, gain, weight_decay, nesterov
 @group(0) @binding(4) var<storage, read_write> w: array<f32>;
 @group(0) @binding(5) var<storage, read_write> m: array<f32>;  // [n]
 
@@ -24,10 +24,10 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
     if i >= p.n || j == NOWHERE {
         return;
     }
-    let momentum = hyper[1u];
+    let momentum = settings[1u];
     let at = parameter_of(i, r);
-    let d = fma(select(0.0, hyper[3u], decays(r)), w[at], grad[j]);
-    let mean = fma(momentum, m[i], hyper[2u] * d);
+    let d = fma(select(0.0, settings[3u], decays(r)), w[at], grad[j]);
+    let mean = fma(momentum, m[i], settings[2u] * d);
     m[i] = mean;
-    w[at] -= hyper[0u] * select(mean, fma(momentum, mean, d), hyper[4u] != 0.0);
+    w[at] -= settings[0u] * select(mean, fma(momentum, mean, d), settings[4u] != 0.0);
 }

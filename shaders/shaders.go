@@ -104,7 +104,8 @@ func Files() []string {
 	return names
 }
 
-// parse makes a kernel of the text of name.wgsl and the values that replace its constants.
+// parse makes a kernel of src, the text of name.wgsl. consts are a Variant's: new values of constants and, as "weight",
+// a format.
 func parse(name, src string, consts map[string]any) (*Kernel, error) {
 	weight := ""
 	if format, ok := consts["weight"]; ok {

@@ -84,7 +84,7 @@ func TestBatchNorm(t *testing.T) {
 		cases = append(cases, opCase{
 			name: fmt.Sprint(x, " by its own moments"), tol: 4 * tolNorm, inputs: inputs[:3],
 			build: func(g *graph.Graph, in tensors) []graph.Tensor {
-				mean, variance := ops.Moments(g, in["x"])
+				mean, variance := ops.MeanVariance(g, in["x"])
 				return []graph.Tensor{ops.BatchNorm(g, in["x"], in["w"], in["b"], mean, variance, 1e-5), mean, variance}
 			},
 		})

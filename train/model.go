@@ -21,8 +21,8 @@ type Model interface {
 	// Record appends both towers to g for pairs of an image and a text of length
 	// tokens, and returns their unit features [pairs, embed_dim].
 	Record(g *graph.Graph, pairs, length int) (imageFeatures, textFeatures graph.Tensor)
-	// Feed checks images [n, 3, height, width] and n texts, and gives the inputs of a
-	// graph with Record.
+	// Feed checks images [n, 3, height, width] and n texts, rows of token ids of one
+	// length, and gives the inputs that Record declares, by name.
 	Feed(images clip.Array, texts [][]int32) (map[string]any, error)
 	// Parameters iterates over the parameters by their names in the state dict, of
 	// which logit_scale is one.
@@ -111,7 +111,8 @@ func (m *model) load(ctx context.Context, p *graph.Program) (*session, error) {
 	return &session{s, p.Inputs}, nil
 }
 
-// run leaves out what feed has for a tower that the loss does not see.
+// run replays the program on those values of feed that it has inputs for: Build prunes
+// the inputs of a tower that the loss does not depend on.
 func (s *session) run(ctx context.Context, feed map[string]any, outputs ...[]float32) error {
 	io := gpu.IO{Inputs: map[string]any{}, Outputs: outputs}
 	for _, in := range s.inputs {

@@ -11,9 +11,9 @@ import (
 type SGD struct {
 	LR          float64
 	Momentum    float64
-	Dampening   float64 // of a gradient on its way into the momentum, from the second step on
-	Nesterov    bool    // wants a momentum and no dampening
-	WeightDecay float64 // times the parameter is added to the gradient, for the parameters that AdamW decays
+	Dampening   float64 // the momentum gets 1 − Dampening times the gradient, from the second step on
+	Nesterov    bool    // Nesterov's momentum; wants a Momentum above 0 and a Dampening of 0
+	WeightDecay float64 // a step adds WeightDecay times the parameter to its gradient, for the parameters that AdamW decays
 }
 
 // Rule implements Optimizer.

@@ -32,9 +32,9 @@ func (t *Trainer) State(ctx context.Context) (map[string]clip.Array, error) {
 	return all, nil
 }
 
-// LoadState goes on where the trainer was whose State it is, of the same rule and
-// trainable parameters. What is missing, unknown or of another shape gives
-// clip.ErrInput, with its name, and changes nothing.
+// LoadState makes the trainer go on where the one was that State was called on. Both
+// have the same rule and trainable parameters: a tensor that is missing, unknown or of
+// another shape gives clip.ErrInput, with its name, and changes nothing.
 func (t *Trainer) LoadState(ctx context.Context, state map[string]clip.Array) error {
 	if err := t.acquire(ctx); err != nil {
 		return err
@@ -80,7 +80,8 @@ func (t *Trainer) acquire(ctx context.Context) error {
 	return nil
 }
 
-// moments are those of all trained parameters, by their names.
+// moments returns the optimizer's moments of all trained parameters, by names such as
+// "exp_avg.logit_scale".
 func (t *Trainer) moments() map[string]*graph.Param {
 	all := map[string]*graph.Param{}
 	for _, b := range t.slabs {

@@ -20,11 +20,12 @@ import (
 // Config says how a Trainer steps.
 type Config struct {
 	Loss      Loss
-	Mode      Mode
+	Mode      Mode // of batch norms
 	Optimizer Optimizer
 }
 
-// DefaultConfig is open_clip_train's for vision transformers.
+// DefaultConfig is what open_clip_train takes for vision transformers unless it is told
+// otherwise: ClipLoss, TrainMode and AdamW, without its schedule of the learning rate.
 func DefaultConfig() Config {
 	return Config{Loss: ClipLoss{}, Optimizer: AdamW{LR: 5e-4, Beta1: 0.9, Beta2: 0.98, Eps: 1e-6, WeightDecay: 0.2}}
 }
@@ -89,10 +90,11 @@ func New(m Model, c Config) (*Trainer, error) {
 // scalars and what the no_weight_decay of a model or a tower names.
 func decays(p *graph.Param) bool { return len(p.Shape) > 1 && !p.NoDecay }
 
-// Step makes one update from pairs of images [n, 3, height, width] and texts,
-// and returns the loss before it. If ctx ends before the update is on its way,
-// Step returns ctx's error and nothing has changed. Later the update is finished,
-// and the end of ctx is no error.
+// Step makes one update from n pairs of images [n, 3, height, width] and texts, rows of
+// token ids of one length, and returns the loss before it. Pairs that do not fit the
+// model give clip.ErrInput. If ctx ends before the update is on its way, Step returns
+// ctx's error and nothing has changed. If ctx ends later, the update is finished and
+// Step returns no error.
 func (t *Trainer) Step(ctx context.Context, images clip.Array, texts [][]int32) (float64, error) {
 	feed, err := t.model.feed(t.cfg.Loss, images, texts)
 	if err != nil {

@@ -39,7 +39,7 @@ type File struct {
 // nothing; one that asks for more gives ErrForbidden. A file must not be
 // changed in place while open; Save over it is safe, except on Windows.
 //
-// Errors are FileErrors with ErrMalformed, ErrTruncated, ErrForbidden,
+// Errors are *FileError and match ErrMalformed, ErrTruncated, ErrForbidden,
 // ErrUnsupportedFormat, ErrNotWeights, fs.ErrNotExist, fs.ErrPermission or
 // another error of the system.
 func Open(path string) (f *File, err error) {

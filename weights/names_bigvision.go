@@ -84,7 +84,7 @@ func (c *bigVision) put(name string, t Stored, axes ...int) {
 	c.m[name] = t
 }
 
-// squeezed is an array without its first axis, which has the size 1.
+// squeezed returns the named array without its first axis, which has the size 1.
 func (c *bigVision) squeezed(name string) Stored {
 	t := c.get(name, -1)
 	if c.err == nil && len(t.Shape) > 0 {
@@ -93,7 +93,7 @@ func (c *bigVision) squeezed(name string) Stored {
 	return t
 }
 
-// pair is a norm.
+// pair puts a norm's weight and bias.
 func (c *bigVision) pair(from string, block int, to string) {
 	c.put(to+"weight", c.get(from+"/scale", block))
 	c.put(to+"bias", c.get(from+"/bias", block))

@@ -111,8 +111,8 @@ func isHere(source string) bool {
 	return source == "" || source == Embedded || !errors.Is(err, fs.ErrNotExist)
 }
 
-// notHere is the error of a source that is not here and, as unknown says, no name
-// of open_clip's.
+// notHere returns the error of a source that is neither a path that exists nor, as the
+// error unknown says, one of open_clip's names.
 func notHere(source string, unknown error) error {
 	name, _, _ := strings.Cut(source, ":")
 	switch {

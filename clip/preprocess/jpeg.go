@@ -142,6 +142,8 @@ func parseJPEG(data []byte) (*jpegHeader, error) {
 	}
 }
 
+// segment reads what a marker segment says, and refuses coding processes that are not
+// read.
 func (h *jpegHeader) segment(marker int, body []byte) error {
 	switch marker {
 	case markerAPP0:

@@ -150,6 +150,7 @@ func (f *pngFile) head() (name string, size int, err error) {
 	return name, size, nil
 }
 
+// body reads the size bytes of a chunk's data, which follow its head.
 func (f *pngFile) body(size int) ([]byte, error) {
 	if size > len(f.rest) {
 		return nil, io.ErrUnexpectedEOF

@@ -160,8 +160,8 @@ func (f *tiffFile) findChunks(o options) error {
 	return f.checkHanded(handed)
 }
 
-// checkHanded refuses chunks that share their bytes, so that decompressors are
-// handed n bytes, far more than the file has. Bytes that do nothing, like empty
+// checkHanded refuses files whose chunks share bytes so often that decompressors are
+// handed n bytes in all, far more than the file has. Bytes that do nothing, like empty
 // blocks of Deflate, would take minutes. Blank chunks that are shared are short.
 func (f *tiffFile) checkHanded(n int) error {
 	const shared, usualTables = 32 << 20, 640 // bytes, the second of JPEGTables

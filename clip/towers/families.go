@@ -32,8 +32,9 @@ var families = []Family{
 type Family struct {
 	Name string // as tables and errors list it
 	Part Part
-	// Recording names the case of numbers that open_clip computed for such a tower.
-	// Without one a family is not called supported, whatever builds.
+	// Recording names the folder in tests/testdata/oracle with the numbers that open_clip
+	// computed for such a tower. A family without one counts as not supported, even if its
+	// towers can be built.
 	Recording string
 	Takes     func(c *config.Config) bool
 	Check     func(c *config.Config) error // what its own rules say of a config that it takes

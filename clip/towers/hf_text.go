@@ -182,13 +182,13 @@ func (t *hfTextEncoder) BlockOptions(o BlockOptions) (BlockOptions, error) {
 }
 
 // Record implements Tower.
-func (t *hfTextEncoder) Record(g *graph.Graph, batch, length, depth int) Recording {
+func (t *hfTextEncoder) Record(g *graph.Graph, batch, length, depth int) Recorded {
 	in := t.declare(g, batch, length)
 	end := g.Scope("transformer")
 	hidden := t.Transformer.record(g, in.ids, layers.Mask{Additive: in.mask}, depth)
 	own := t.Transformer.pool(g, hidden)
 	end()
-	return Recording{Outputs: func() Outputs {
+	return Recorded{Outputs: func() Outputs {
 		x := g.Module("pooler", func() graph.Tensor { return t.pool(g, in, hidden, own) })
 		outs := Outputs{Features: g.Module("proj", func() graph.Tensor { return t.project(g, x) })}
 		if t.outputTokens {

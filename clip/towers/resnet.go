@@ -105,7 +105,8 @@ func (t *modifiedResNetTower) stem(g *graph.Graph, image graph.Tensor) graph.Ten
 // Depth counts the stem and the four stages.
 func (t *modifiedResNetTower) Depth() int { return 5 }
 
-// stages runs the stem and the first depth-1 stages.
+// stages runs the stem and the first depth-1 stages and returns the output of each,
+// [batch, height, width, channels].
 func (t *modifiedResNetTower) stages(g *graph.Graph, image graph.Tensor, depth int) []graph.Tensor {
 	outs := []graph.Tensor{t.stem(g, image)}
 	for i, stage := range [][]*layers.Bottleneck{t.Layer1, t.Layer2, t.Layer3, t.Layer4}[:depth-1] {
@@ -125,9 +126,9 @@ func (t *modifiedResNetTower) pool(g *graph.Graph, x graph.Tensor) graph.Tensor 
 }
 
 // Record implements Tower. Stages have no norm of their own at the end.
-func (t *modifiedResNetTower) Record(g *graph.Graph, batch, _, depth int) Recording {
+func (t *modifiedResNetTower) Record(g *graph.Graph, batch, _, depth int) Recorded {
 	all := t.stages(g, t.input(g, batch), depth)
-	return Recording{
+	return Recorded{
 		Outputs: func() Outputs { return Outputs{Features: t.pool(g, all[depth-1])} },
 		Block:   func(i int, _ bool) Block { return Block{Tokens: all[i]} },
 	}

@@ -204,10 +204,10 @@ func (t *textTransformer) lnFinal(g *graph.Graph, x graph.Tensor) graph.Tensor {
 func (t *textTransformer) Depth() int { return len(t.Transformer.Resblocks) }
 
 // Record implements Tower.
-func (t *textTransformer) Record(g *graph.Graph, batch, length, depth int) Recording {
+func (t *textTransformer) Record(g *graph.Graph, batch, length, depth int) Recorded {
 	in := t.declare(g, batch, length)
 	all := t.blocks(g, in, depth)
-	return Recording{
+	return Recorded{
 		Outputs: func() Outputs { return Outputs{Features: t.head(g, in, all)} },
 		Block: func(i int, normalize bool) Block {
 			x := all[i]

@@ -218,6 +218,7 @@ var timmActivations = map[string]ops.Function{
 	"relu": ops.ReLU, "silu": ops.SiLU, "swish": ops.SiLU, "sigmoid": ops.Sigmoid, "tanh": ops.Tanh,
 }
 
+// block describes the trunk's blocks, whose activation timm calls act.
 func (a *timmArgs) block(act string) (layers.TimmConfig, error) {
 	eps, norm := timmNorms[a.NormLayer]
 	f, known := timmActivations[act]

@@ -293,10 +293,10 @@ func (t *timmTower) split(g *graph.Graph, x graph.Tensor) [2]graph.Tensor {
 }
 
 // Record implements Tower.
-func (t *timmTower) Record(g *graph.Graph, batch, _, depth int) Recording {
+func (t *timmTower) Record(g *graph.Graph, batch, _, depth int) Recorded {
 	defer g.Scope("trunk")()
 	all, grid := t.sequence(g, t.input(g, batch), depth), t.cfg.grid()
-	return Recording{
+	return Recorded{
 		Outputs: func() Outputs { return Outputs{Features: t.head(g, all[depth-1])} },
 		Block: func(i int, normalize bool) Block {
 			x := all[i]
@@ -309,7 +309,7 @@ func (t *timmTower) Record(g *graph.Graph, batch, _, depth int) Recording {
 	}
 }
 
-// BlockOptions implements ImageTower.
+// BlockOptions implements Tower.
 func (t *timmTower) BlockOptions(o BlockOptions) (BlockOptions, error) { return o, nil }
 
 // head takes the last block's output to the features.

@@ -22,7 +22,7 @@ type Tower interface {
 	Depth() int
 	// Record declares the tower's inputs for batch items of length tokens (0 for
 	// items of one fixed size) and runs the first depth blocks on them.
-	Record(g *graph.Graph, batch, length, depth int) Recording
+	Record(g *graph.Graph, batch, length, depth int) Recorded
 	// BlockOptions refuses what the tower cannot do and returns what it makes of
 	// the rest.
 	BlockOptions(o BlockOptions) (BlockOptions, error)
@@ -31,8 +31,8 @@ type Tower interface {
 	Adapt(m weights.Map, stored *config.Config) error
 }
 
-// Recording is a tower on a graph, up to its last recorded block.
-type Recording struct {
+// Recorded is a tower on a graph, up to its last recorded block.
+type Recorded struct {
 	// Outputs records what follows from the last block.
 	Outputs func() Outputs
 	// Block records the output of block i, through the tower's final norm with

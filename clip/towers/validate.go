@@ -13,15 +13,15 @@ import (
 	"github.com/clip-wgpu/clip-wgpu/ops"
 )
 
-// Check says what is wrong with c in open_clip's own names, or which part of it is
-// not supported.
+// Check says what is wrong with c in open_clip's own names, with an error that matches
+// config.ErrConfig, or which part of it is not supported: config.ErrUnsupported.
 func Check(c *config.Config) (err error) {
 	defer guard.Catch(&err)
 	_, _, err = choose(c)
 	return err
 }
 
-// choose finds the families of c's towers, whose rules c keeps.
+// choose finds the families of c's towers and checks that c keeps their rules.
 func choose(c *config.Config) (image, text Family, err error) {
 	image, ok := lastOf(c, Visual)
 	if !ok {

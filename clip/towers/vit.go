@@ -158,9 +158,9 @@ func (t *visionTransformer) split(g *graph.Graph, x graph.Tensor) Block {
 }
 
 // Record implements Tower.
-func (t *visionTransformer) Record(g *graph.Graph, batch, _, depth int) Recording {
+func (t *visionTransformer) Record(g *graph.Graph, batch, _, depth int) Recorded {
 	all := t.sequence(g, t.input(g, batch), depth)
-	return Recording{
+	return Recorded{
 		Outputs: func() Outputs {
 			pooled, tokens := t.pool(g, all[depth-1])
 			outs := Outputs{Features: t.Proj.Forward(g, pooled, nil)}
@@ -179,7 +179,7 @@ func (t *visionTransformer) Record(g *graph.Graph, batch, _, depth int) Recordin
 	}
 }
 
-// BlockOptions implements ImageTower.
+// BlockOptions implements Tower.
 func (t *visionTransformer) BlockOptions(o BlockOptions) (BlockOptions, error) {
 	if post := t.LnPost.Weight.Shape[0]; o.Normalize && post != t.cfg.Width {
 		return o, fmt.Errorf("%w: ln_post is %d wide and cannot normalise blocks of width %d", check.ErrInput, post, t.cfg.Width)

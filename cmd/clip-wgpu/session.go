@@ -97,7 +97,7 @@ func (s *session) result(total int) error {
 }
 
 // noteOddities notes, at the end, what a user may not expect: files left out, images
-// stored turned, texts cut.
+// stored turned, features of zeros, texts cut.
 func (s *session) noteOddities(leftOut map[string]int) {
 	s.noteLeftOut(leftOut)
 	if s.turned > 0 {

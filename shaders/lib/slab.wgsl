@@ -1,5 +1,5 @@
 //!use packed
-// Parameters that lie side by side in a slab, as ops.Slab.Records lists them. The kernel declares records, an
+// Parameters that lie side by side in a slab, as the records of ops.Update list them. The kernel declares records, an
 // array<u32>, and p.records, how many there are.
 const RECORD = 8u;  // words of a record
 

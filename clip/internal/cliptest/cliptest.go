@@ -62,8 +62,8 @@ func Set(t testing.TB, m weights.Map, name string, shape []int, data ...float32)
 	m[name] = x
 }
 
-// Folder writes a model folder: the tensors, a config where it is not empty,
-// and more files by name.
+// Folder writes a model folder: the tensors, a config where it is not empty, and
+// more files, given as names and contents in turn.
 func Folder(t testing.TB, m weights.Map, config string, files ...string) string {
 	t.Helper()
 	dir := t.TempDir()

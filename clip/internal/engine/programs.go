@@ -12,7 +12,7 @@ import (
 	"github.com/clip-wgpu/clip-wgpu/graph"
 )
 
-// programCache keeps the most recently used programs of a model loaded. To compile,
+// programCache keeps the most recently used programs of an engine loaded. To compile,
 // load and close a program may take long. A goroutine of its own does that without
 // the cache's lock, so that a caller whose context ends leaves at once.
 type programCache struct {

@@ -34,7 +34,7 @@ func (e *Engine) Tune(ctx context.Context, batches []int, tasks []Task, progress
 	return tuning, nil
 }
 
-// tuneRound runs towers with the round-th candidate of every class.
+// tuneRound runs tasks with the round-th candidate of every class.
 type tuneRound struct {
 	round  int
 	tuning *gpu.Tuning

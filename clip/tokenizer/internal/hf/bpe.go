@@ -135,8 +135,8 @@ func (b *bpe) lookup(left, right subword.Symbol) (rank, id int32, ok bool) {
 	return m.rank, m.id, ok
 }
 
-// symbols returns the characters of a word as tokens, those that are none as
-// bytes or unknown.
+// symbols returns the token of each character of a word. A character that is no token
+// gives the tokens of its bytes or the unknown token, where the model has these.
 func (b *bpe) symbols(text string) []subword.Symbol {
 	ids := make([]int32, 0, len(text))
 	pending := false // whether an unknown token waits to be joined with the next
