@@ -117,10 +117,13 @@ func (c *core) drain(ctx context.Context) error {
 
 // wait returns when j's submissions are finished, and their first error.
 func (c *core) wait(ctx context.Context, j *job) error {
-	if err := c.until(ctx, func() bool { return j.pending == 0 }); err != nil {
-		return err
+	err := c.until(ctx, func() bool { return j.pending == 0 })
+	c.calls.Lock()
+	defer c.calls.Unlock()
+	if j.pending == 0 { // also where the device is closed or lost by now
+		return j.err
 	}
-	return j.err
+	return err
 }
 
 // until polls until enough, which is called under calls: the library's own waiting

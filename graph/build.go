@@ -19,7 +19,7 @@ func (g *Graph) Build(outs ...Tensor) (*Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := g.checkStale(live); err != nil {
+	if err := g.checkStale(live, outs); err != nil {
 		return nil, err
 	}
 	for i, t := range outs {
@@ -47,7 +47,7 @@ func (g *Graph) Build(outs ...Tensor) (*Program, error) {
 
 // checkStale refuses a handle of a state that is used after the state was
 // assigned: it would read the new value.
-func (g *Graph) checkStale(live []bool) error {
+func (g *Graph) checkStale(live []bool, outs []Tensor) error {
 	stale := map[Tensor]bool{}
 	handles := map[*State]Tensor{}
 	for id, n := range g.nodes {
@@ -69,6 +69,11 @@ func (g *Graph) checkStale(live []bool) error {
 					stale[h] = true
 				}
 			}
+		}
+	}
+	for i, t := range outs {
+		if stale[root(t)] {
+			return fmt.Errorf("output %d is state %s as it was before it was assigned", i, root(t).node.Attr.(*State).Name)
 		}
 	}
 	return nil

@@ -52,6 +52,10 @@ func TestSlabsThatCannotHoldTheirParts(t *testing.T) {
 	_, err = g.Build(g.Join(slabOf(a, four("b")), g.Fill(1, 4), g.Fill(1, 4)))
 	require.ErrorAs(t, err, &size)
 	g = New()
+	g.MaxBinding = 256
+	_, err = g.Build(g.State(slabOf(a, four("b"))))
+	require.ErrorAs(t, err, &size, "a slab is one binding")
+	g = New()
 	_, err = g.Build(g.Join(slabOf(a)))
 	require.ErrorContains(t, err, "0 tensors, slab holds 1")
 }
@@ -246,4 +250,16 @@ func replayAdds(p *Program, inputs map[string][]float64) [][]float64 {
 		outs = append(outs, at(o.Slots[0]))
 	}
 	return outs
+}
+
+// An output is read at the end of a run, so it cannot be what a state was before.
+func TestOutputsAreNotStale(t *testing.T) {
+	s := four("s")
+	g := New()
+	before := g.State(s)
+	g.Assign(s, g.Fill(1, 4))
+	_, err := g.Build(before)
+	require.ErrorContains(t, err, "output 0 is state s as it was before it was assigned")
+	_, err = g.Build(g.State(s))
+	require.NoError(t, err)
 }

@@ -57,6 +57,9 @@ func (t Target) Check(s *State) error {
 	if end > s.Bytes() {
 		return fmt.Errorf("state %s %v cannot hold %d bytes", s.Name, s.Spec, end)
 	}
+	if s.Parts != nil && len(t.Buffers(s)) > 1 {
+		return &SizeError{s.Spec, t.maxBinding()}
+	}
 	return nil
 }
 

@@ -60,3 +60,31 @@ func TestLockedTowersDoNotTrain(t *testing.T) {
 	assert.NotContains(t, names, "text_projection")
 	require.ErrorIs(t, m.LockTextTower(0, false), clip.ErrInput)
 }
+
+// Locks that come between two trainers of a model, those of batch norms too, leave its
+// slabs as they are.
+func TestTrainersBeforeAndAfterLocks(t *testing.T) {
+	dir := filepath.Join(recordings, "modified_resnet")
+	data, err := os.ReadFile(filepath.Join(dir, "config.json"))
+	require.NoError(t, err)
+	cfg, _, err := models.Parse(data)
+	require.NoError(t, err)
+	m, err := clip.Load(t.Context(), dir, clip.WithConfig(cfg), clip.WithGPU(gpu.Options{DefaultLimits: true}))
+	require.NoError(t, err)
+	defer m.Close()
+	size := cfg.VisionCfg.ImageSize
+	images := clip.Array{Shape: []int{2, 3, size[0], size[1]}, Data: make([]float32, 2*3*size[0]*size[1])}
+	for i := range images.Data {
+		images.Data[i] = float32(i%13) / 6
+	}
+	texts := [][]int32{make([]int32, cfg.TextCfg.ContextLength), make([]int32, cfg.TextCfg.ContextLength)}
+	texts[0][1], texts[1][1] = 3, 5
+	for _, lock := range []func(){func() {}, func() { m.LockImageTower(2, true) }, func() { m.LockImageTower(0, false) }, m.FreezeBatchNorm} {
+		lock()
+		trainer, err := New(m, DefaultConfig())
+		require.NoError(t, err)
+		_, err = trainer.Step(t.Context(), images, texts)
+		require.NoError(t, err)
+		require.NoError(t, trainer.Close())
+	}
+}

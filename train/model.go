@@ -46,7 +46,7 @@ const (
 // model is a Model and its parameters by their part in training.
 type model struct {
 	Model
-	stored      []*graph.Param // those that an update could change, frozen ones too
+	stored      []*graph.Param // those that an update could change, were nothing frozen: the same for all trainers
 	trainable   []*graph.Param
 	scale, bias *graph.Param // logit_scale and logit_bias
 }
@@ -54,7 +54,7 @@ type model struct {
 func newModel(m Model) (*model, error) {
 	x := &model{Model: m}
 	for name, p := range m.Parameters() {
-		if !p.Buffer && p.Trainable() == nil {
+		if !p.Integer && p.Trainable() == nil { // buffers too: freezing makes some of batch norms' parameters
 			x.stored = append(x.stored, p)
 		}
 		if !p.Frozen && !p.Buffer {

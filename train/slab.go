@@ -39,7 +39,7 @@ func (m *model) slabBytes() int64 {
 	for _, p := range m.stored {
 		bytes += p.Bytes()
 	}
-	return min(max(bytes/16, 4<<20), m.Device().Info().MaxBindingBytes)
+	return min(max(bytes/16, 4<<20), m.Device().Target().MaxBinding)
 }
 
 // slabs distributes a model's parameters over slabs of at most limit bytes. One that

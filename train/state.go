@@ -32,6 +32,9 @@ func (t *Trainer) State(ctx context.Context) (map[string]clip.Array, error) {
 	return all, nil
 }
 
+// maxSteps is the most steps that float32 counts.
+const maxSteps = 1 << 24
+
 // LoadState makes the trainer go on where the one was that State was called on. Both
 // have the same rule and trainable parameters: a tensor that is missing, unknown or of
 // another shape gives clip.ErrInput, with its name, and changes nothing.
@@ -42,8 +45,8 @@ func (t *Trainer) LoadState(ctx context.Context, state map[string]clip.Array) er
 	defer t.turn.Unlock()
 	moments := t.moments()
 	step := state["step"]
-	if len(step.Data) != 1 || !(step.Data[0] >= 0 && step.Data[0] == float32(math.Trunc(float64(step.Data[0])))) {
-		return fmt.Errorf("%w: step is %v, want one whole number", clip.ErrInput, step.Data)
+	if len(step.Data) != 1 || !(step.Data[0] >= 0 && step.Data[0] <= maxSteps && step.Data[0] == float32(math.Trunc(float64(step.Data[0])))) {
+		return fmt.Errorf("%w: step is %v, want one whole number up to %d", clip.ErrInput, step.Data, maxSteps)
 	}
 	for _, name := range slices.Sorted(maps.Keys(moments)) {
 		x, ok := state[name]

@@ -66,10 +66,10 @@ type Checkpoint struct {
 	// NotFinite are the tensors with NaN or infinities, once Inspect has read them.
 	NotFinite finite.Exceptions
 
-	file   *weights.File  // nil with random weights
+	file   *weights.File     // nil with random weights
 	src    weights.StateDict // the tensors as they are bound
-	dir    fs.FS          // of the files of the tokenizer; nil where there are none
-	folder string         // dir as errors name it
+	dir    fs.FS             // of the files of the tokenizer; nil where there are none
+	folder string            // dir as errors name it
 }
 
 // Open opens the model at a source:
@@ -100,6 +100,9 @@ func Open(ctx context.Context, source string, o Options) (*Checkpoint, error) {
 	f, err := openFiles(from.path, &o)
 	if err != nil {
 		return nil, err
+	}
+	if from.here {
+		o.cachedTokenizer(ctx, f)
 	}
 	c, err := f.checkpoint(from)
 	if err != nil {
@@ -149,7 +152,7 @@ type files struct {
 	transform *preprocess.Transform
 	file      *weights.File
 	src       weights.StateDict // file's tensors under open_clip's names
-	layout    weights.Layout // that they were in
+	layout    weights.Layout    // that they were in
 	warnings  []string
 	assumed   string // of the preprocessing
 }
@@ -251,7 +254,13 @@ func (c *files) tokenizer() (*tokenizer.Tokenizer, error) {
 			break
 		}
 		if t, err = tokenizer.LoadHuggingFace(c.dir, o); errors.Is(err, fs.ErrNotExist) && fs.ValidPath(name) {
-			t, err = loadHuggingFaceIn(c.dir, name, o)
+			var below fs.FS
+			if below, err = fs.Sub(c.dir, name); err == nil {
+				t, err = tokenizer.LoadHuggingFace(below, o)
+			}
+			if err == nil {
+				c.dir = below // where its files are
+			}
 		}
 	}
 	if errors.Is(err, fs.ErrNotExist) {
@@ -264,13 +273,4 @@ func (c *files) tokenizer() (*tokenizer.Tokenizer, error) {
 		return nil, fmt.Errorf("%s: %w", c.folder(), err)
 	}
 	return t, nil
-}
-
-// loadHuggingFaceIn loads a tokenizer from a folder in dir.
-func loadHuggingFaceIn(dir fs.FS, folder string, o tokenizer.HuggingFace) (*tokenizer.Tokenizer, error) {
-	dir, err := fs.Sub(dir, folder)
-	if err != nil {
-		return nil, err
-	}
-	return tokenizer.LoadHuggingFace(dir, o)
 }

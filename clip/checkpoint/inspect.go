@@ -15,6 +15,9 @@ import (
 // and stores in float32 a tensor that does not fit the format of its parameter.
 // Warnings tell of both.
 func (c *Checkpoint) Inspect(ctx context.Context) error {
+	if c.src == nil { // random weights are what they should be
+		return nil
+	}
 	params := maps.Collect(c.Model.Parameters())
 	var wide []string
 	for _, name := range c.src.Names() {

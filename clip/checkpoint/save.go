@@ -305,11 +305,12 @@ func putFolder(temp, folder string, replace bool) error {
 	}
 	old := temp + ".old"
 	err := os.Rename(folder, old)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	replaced := err == nil
+	if !replaced && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := os.Rename(temp, folder); err != nil {
+	if err = os.Rename(temp, folder); err != nil && replaced {
 		return errors.Join(err, os.Rename(old, folder))
 	}
-	return os.RemoveAll(old)
+	return errors.Join(err, os.RemoveAll(old))
 }

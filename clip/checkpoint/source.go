@@ -29,6 +29,7 @@ type origin struct {
 	preprocess *preprocess.Config // for any size, in place of what is beside the weights
 	tokenizer  fs.FS              // likewise
 	warnings   []string
+	here       bool // the path is the source: a tokenizer that is not beside it may be in the hub's cache
 }
 
 // comesFrom replaces what lies beside the weights by what the source says.
@@ -73,7 +74,7 @@ func (o *Options) find(ctx context.Context, source string) (origin, error) {
 		return origin{path: folder}, err
 	}
 	if isHere(source) {
-		return origin{path: source}, nil
+		return origin{path: source, here: true}, nil
 	}
 	name, tag, hasTag := strings.Cut(source, ":")
 	entry, err := models.Find(name)
@@ -162,10 +163,10 @@ func (o *Options) download(ctx context.Context, id, weights string, from origin,
 	if from.path, err = h.Model(ctx, ref, weights, accept); err != nil {
 		return origin{}, err
 	}
-	if known == nil || known.TextCfg.HFTokenizerName == nil || hub.HasTokenizer(filepath.Dir(from.path)) {
+	if known == nil || known.TextCfg.HubTokenizer() == "" || hub.HasTokenizer(filepath.Dir(from.path)) {
 		return from, nil
 	}
-	err = from.downloadTokenizer(ctx, h, *known.TextCfg.HFTokenizerName)
+	err = from.downloadTokenizer(ctx, h, known.TextCfg.HubTokenizer())
 	return from, err
 }
 

@@ -149,8 +149,8 @@ func (o *Options) describeHub(ctx context.Context, source string, m hubModel) (*
 // cachedTokenizer looks in the hub's cache for the tokenizer that a local config
 // names, where none lies beside it. It asks no server.
 func (o *Options) cachedTokenizer(ctx context.Context, c *files) {
-	name := c.config.TextCfg.HFTokenizerName
-	if name == nil || c.config.TextCfg.TokenizerType != "" {
+	name := c.config.TextCfg.HubTokenizer()
+	if name == "" {
 		return
 	}
 	if t, err := c.tokenizer(); t != nil || err != nil {
@@ -160,7 +160,7 @@ func (o *Options) cachedTokenizer(ctx context.Context, c *files) {
 	if err != nil {
 		return
 	}
-	if ref, err := hub.ParseRef(*name); err == nil {
+	if ref, err := hub.ParseRef(name); err == nil {
 		if folder, err := h.Tokenizer(ctx, ref); err == nil {
 			c.dir = os.DirFS(folder)
 		}
@@ -171,15 +171,15 @@ func (o *Options) cachedTokenizer(ctx context.Context, c *files) {
 // the one in repo, the model's own repository, where repo is given and has one,
 // else the one that the config names.
 func (o *Options) downloadTokenizer(ctx context.Context, c *files, repo string) error {
-	name := c.config.TextCfg.HFTokenizerName
-	if name == nil || c.config.TextCfg.TokenizerType != "" {
+	name := c.config.TextCfg.HubTokenizer()
+	if name == "" {
 		return nil
 	}
 	h, err := hub.New(hub.Options{Progress: o.Progress})
 	if err != nil {
 		return err
 	}
-	for _, id := range []string{repo, *name} {
+	for _, id := range []string{repo, name} {
 		if id == "" {
 			continue
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/clip-wgpu/clip-wgpu/clip/internal/cliptest"
 	"github.com/clip-wgpu/clip-wgpu/clip/models"
 	"github.com/clip-wgpu/clip-wgpu/internal/hubtest"
+	"github.com/clip-wgpu/clip-wgpu/weights"
 )
 
 func TestLoadTokenizerNeedsNoWeights(t *testing.T) {
@@ -146,6 +147,45 @@ func writeFiles(t *testing.T, folder string, files map[string][]byte) {
 	for name, data := range files {
 		require.NoError(t, os.WriteFile(filepath.Join(folder, name), data, 0o666))
 	}
+}
+
+// A tokenizer in a folder of its name goes with the model that is saved. An empty name
+// means CLIP's own.
+func TestSavedTokenizers(t *testing.T) {
+	s := hubtest.New(t, map[string]map[string][]byte{})
+	s.Environment(t)
+	files, text, ids := huggingFaceTokenizer(t, "roberta")
+	all := cliptest.Tensors(t, tinyModel(t).Model.Parameters())
+	named := string(cliptest.With(t, "text_cfg", `{"hf_tokenizer_name": "roberta-base", "vocab_size": 90}`))
+	dir := cliptest.Folder(t, all, named)
+	writeFiles(t, filepath.Join(dir, "roberta-base"), files)
+	_, err := Open(t.Context(), dir, Options{})
+	assert.ErrorContains(t, err, "vocab_size is 90")
+	cliptest.Set(t, all, "token_embedding.weight", []int{2000, 24})
+	named = string(cliptest.With(t, "text_cfg", `{"hf_tokenizer_name": "roberta-base", "vocab_size": 2000, "context_length": 8}`))
+	dir = cliptest.Folder(t, all, named)
+	writeFiles(t, filepath.Join(dir, "roberta-base"), files)
+	c, err := Open(t.Context(), dir, Options{})
+	require.NoError(t, err)
+	require.NotNil(t, c.Tokenizer)
+	saved := filepath.Join(t.TempDir(), "saved")
+	_, err = c.Save(t.Context(), saved, SaveOptions{DType: weights.F32})
+	require.NoError(t, err)
+	require.NoError(t, c.Close())
+	again, err := Open(t.Context(), saved, Options{})
+	require.NoError(t, err)
+	defer again.Close()
+	require.NotNil(t, again.Tokenizer)
+	rows, err := again.Tokenizer.Unpadded([]string{text}, 77)
+	require.NoError(t, err)
+	assert.Equal(t, ids, rows[0])
+
+	own := cliptest.Folder(t, cliptest.Tensors(t, tinyModel(t).Model.Parameters()), "")
+	writeFiles(t, own, map[string][]byte{"open_clip_config.json": cliptest.With(t, "text_cfg", `{"hf_tokenizer_name": ""}`)})
+	tok, _, _, err := LoadTokenizer(t.Context(), own, Options{})
+	require.NoError(t, err)
+	assert.Equal(t, 49408, tok.VocabSize())
+	require.NoError(t, tinyModel(t).Inspect(t.Context()))
 }
 
 // The towers of Hugging Face have tokenizers that their configs name: beside the

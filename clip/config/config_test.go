@@ -49,6 +49,7 @@ func TestConfigErrorsNameTheKey(t *testing.T) {
 		{"vision_cfg", `{"layers": 12.5}`, `vision_cfg.layers is "12.5", want`},
 		{"vision_cfg", `{"patch_size": 0}`, "vision_cfg.patch_size"},
 		{"vision_cfg", `{"patch_size": 17}`, "vision_cfg.patch_size"},
+		{"vision_cfg", `{"image_size": 8192, "patch_size": 1, "width": 65536, "head_width": 64}`, "vision_cfg.image_size has 67108864 positions"},
 		{"vision_cfg", `{"image_size": [1, 2, 3]}`, `vision_cfg.image_size is "[1,2,3]", want`},
 		{"vision_cfg", `{"patch_size": 1e30}`, "vision_cfg.patch_size"},
 		{"vision_cfg", `{"width": null}`, `vision_cfg.width is "null", want a whole number`},

@@ -151,6 +151,15 @@ func (t *TextConfig) CheckTokenizer() (ignored []string, err error) {
 	return ignored, err
 }
 
+// HubTokenizer is the name of a tokenizer of Hugging Face's, which is that of its
+// repository on the hub; empty where the config asks for none.
+func (t *TextConfig) HubTokenizer() string {
+	if t.TokenizerType != "" {
+		return ""
+	}
+	return t.TokenizerName()
+}
+
 // NoTokenizer says why a model has no tokenizer here.
 func (t *TextConfig) NoTokenizer() error {
 	missing := ""

@@ -66,7 +66,10 @@ func (read trunkReader) check(c *config.Config) error {
 	proj := config.Value(v.TimmProj)
 	t, err := read(v)
 	if err == nil {
-		err = check.OneOf("vision_cfg.timm_proj", proj, "", "none", "linear", "mlp")
+		err = check.First(
+			check.OneOf("vision_cfg.timm_proj", proj, "", "none", "linear", "mlp"),
+			check.Elements("vision_cfg.timm_model_kwargs.img_size", t.grid()[0]*t.grid()[1], t.EmbedDim),
+		)
 	}
 	switch {
 	case err != nil:

@@ -48,7 +48,11 @@ func checkVisionTransformer(c *config.Config) error {
 	if err != nil {
 		return err
 	}
-	if grid := vitGrid(v); v.PosEmbedType == "sin_cos_2d" && (grid[0] != grid[1] || v.Width%4 != 0) {
+	grid := vitGrid(v)
+	if err := check.Elements("vision_cfg.image_size", grid[0]*grid[1], v.Width); err != nil {
+		return err
+	}
+	if v.PosEmbedType == "sin_cos_2d" && (grid[0] != grid[1] || v.Width%4 != 0) {
 		return fmt.Errorf("%w: vision_cfg.pos_embed_type sin_cos_2d wants a square grid and a width divisible by 4, has %d×%d and %d", config.ErrConfig, grid[0], grid[1], v.Width)
 	}
 	if v.AttentionalPool == config.PoolerNone {

@@ -100,3 +100,15 @@ func Rows(name string, shape []int, elems, row int) error {
 	}
 	return nil
 }
+
+// MaxElements bounds a tensor that is made on the host, such as a position embedding
+// of another size: 256 MiB in float32. ViT-bigG at 2,048 pixels has half of that.
+const MaxElements = 1 << 26
+
+// Elements bounds the elements of a position embedding [rows, width].
+func Elements(name string, rows, width int) error {
+	if rows > MaxElements/width {
+		return fmt.Errorf("%w: %s has %d positions of width %d, want at most %d elements", ErrConfig, name, rows, width, MaxElements)
+	}
+	return nil
+}
