@@ -337,6 +337,37 @@ func TestCloseBehindRuns(t *testing.T) {
 	wg.Wait()
 }
 
+// What has been computed is returned though everything is closed by then.
+func TestEverythingIsClosedBehindRuns(t *testing.T) {
+	for range 5 {
+		d := open(t, Options{depth: 3})
+		w := d.NewStore()
+		s, err := d.Load(plus(t, 64, 1), w)
+		require.NoError(t, err)
+		require.NoError(t, s.Run(t.Context(), IO{Inputs: inputs("x", count(64))}))
+		_, done := held(t, d.core)
+		var wg sync.WaitGroup
+		for range 2 {
+			wg.Go(func() {
+				out := make([]float32, 64)
+				assert.NoError(t, s.Run(t.Context(), IO{Inputs: inputs("x", count(64)), Outputs: [][]float32{out}}))
+				assert.Equal(t, float32(64), out[63])
+			})
+		}
+		inFlight(t, d.core, 3)
+		wg.Go(func() {
+			assert.NoError(t, w.Close())
+			assert.NoError(t, d.Close())
+			assert.NoError(t, s.Close())
+		})
+		for len(d.core.run) == 0 { // until Close has it
+			time.Sleep(time.Millisecond)
+		}
+		done(false)
+		wg.Wait()
+	}
+}
+
 // Times of submissions that were found done together are shared out by their
 // estimates; those that nobody waited for teach nothing.
 func TestTimesAreSharedOut(t *testing.T) {

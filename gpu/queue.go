@@ -118,10 +118,15 @@ func (c *core) drain(ctx context.Context) error {
 // wait returns when j's submissions are finished, and their first error.
 func (c *core) wait(ctx context.Context, j *job) error {
 	err := c.until(ctx, func() bool { return j.pending == 0 })
-	c.calls.Lock()
-	defer c.calls.Unlock()
-	if j.pending == 0 { // also where the device is closed or lost by now
+	if err == nil {
 		return j.err
+	}
+	if ctx.Err() == nil { // the device is closed or lost, perhaps after they were finished
+		c.calls.Lock()
+		defer c.calls.Unlock()
+		if j.pending == 0 {
+			return j.err
+		}
 	}
 	return err
 }

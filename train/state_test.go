@@ -2,6 +2,7 @@ package train
 
 import (
 	"maps"
+	"math"
 	"slices"
 	"testing"
 
@@ -82,6 +83,7 @@ func TestStatesThatDoNotFit(t *testing.T) {
 		"step is [1.5], want one whole number": func(s map[string]clip.Array) {
 			s["step"] = clip.Array{Data: []float32{1.5}}
 		},
+		"step is [+Inf]":     func(s map[string]clip.Array) { s["step"] = clip.Array{Data: []float32{float32(math.Inf(1))}} },
 		"step is [-1]":       func(s map[string]clip.Array) { s["step"] = clip.Array{Data: []float32{-1}} },
 		name + " is missing": func(s map[string]clip.Array) { delete(s, name) },
 		name + " has 6 values of shape [2 3], want ": func(s map[string]clip.Array) {
