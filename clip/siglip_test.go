@@ -17,24 +17,6 @@ import (
 	"github.com/clip-wgpu/clip-wgpu/weights"
 )
 
-// timmTiny is a model over timm's tower of a name, with members of vision_cfg and
-// of timm_model_kwargs replaced.
-func timmTiny(t *testing.T, name, vision, kwargs string) []byte {
-	t.Helper()
-	all := map[string]any{"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2}
-	require.NoError(t, json.Unmarshal([]byte(kwargs), &all))
-	v := map[string]any{"image_size": 32, "timm_model_name": name, "timm_model_kwargs": all}
-	require.NoError(t, json.Unmarshal([]byte(vision), &v))
-	data, err := json.Marshal(v)
-	require.NoError(t, err)
-	var c map[string]json.RawMessage
-	require.NoError(t, json.Unmarshal([]byte(cliptest.Tiny), &c))
-	c["vision_cfg"] = data
-	data, err = json.Marshal(c)
-	require.NoError(t, err)
-	return data
-}
-
 // A model of SigLIP is the same one as open_clip's, transformers' and big_vision's
 // files have it, and computes what open_clip does (make_siglip.py).
 func TestSigLIPFromEveryContainer(t *testing.T) {
@@ -99,7 +81,7 @@ func TestSigLIPFromEveryContainer(t *testing.T) {
 func TestTimmResizesPositions(t *testing.T) {
 	for name, prefix := range map[string]int{"vit_tiny_patch16_224": 1, "vit_small_patch14_reg4_dinov2": 0, "vit_base_patch16_siglip_224": 0, "vit_pe_core_base_patch16_224": 1} {
 		vision := `{"timm_pool": "avg"}`
-		c := parse(t, timmTiny(t, name, vision, `{}`))
+		c := parse(t, cliptest.TimmTiny(t, name, vision, `{}`))
 		m, err := New(c, 1, WithDevice(device(t)))
 		require.NoError(t, err)
 		x := cliptest.Tensors(t, m.Parameters())
@@ -125,7 +107,7 @@ func TestTimmResizesPositions(t *testing.T) {
 		again := load(t, cliptest.Folder(t, cliptest.Tensors(t, got.Parameters()), configOf(t, got)))
 		assertSameModel(t, got, again)
 
-		other := parse(t, timmTiny(t, name, `{"timm_pool": "avg", "image_size": 40}`, `{"img_size": 40}`))
+		other := parse(t, cliptest.TimmTiny(t, name, `{"timm_pool": "avg", "image_size": 40}`, `{"img_size": 40}`))
 		_, err = Load(t.Context(), dir, WithDevice(device(t)), WithConfig(other))
 		require.ErrorContains(t, err, "visual.trunk.pos_embed")
 	}

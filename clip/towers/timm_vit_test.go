@@ -14,24 +14,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// timmTiny is a model over timm's tower of a name, with members of vision_cfg and
-// of timm_model_kwargs replaced.
-func timmTiny(t *testing.T, name, vision, kwargs string) []byte {
-	t.Helper()
-	all := map[string]any{"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2}
-	require.NoError(t, json.Unmarshal([]byte(kwargs), &all))
-	v := map[string]any{"image_size": 32, "timm_model_name": name, "timm_model_kwargs": all}
-	require.NoError(t, json.Unmarshal([]byte(vision), &v))
-	data, err := json.Marshal(v)
-	require.NoError(t, err)
-	var c map[string]json.RawMessage
-	require.NoError(t, json.Unmarshal([]byte(cliptest.Tiny), &c))
-	c["vision_cfg"] = data
-	data, err = json.Marshal(c)
-	require.NoError(t, err)
-	return data
-}
-
 // What open_clip or timm would fail at, and what is not there yet, by its name.
 func TestTimmConfigs(t *testing.T) {
 	const plain, map_, pe = "vit_tiny_patch16_224", "vit_base_patch16_siglip_224", "vit_pe_core_base_patch16_224"
@@ -76,7 +58,7 @@ func TestTimmConfigs(t *testing.T) {
 		{plain, `{"timm_proj": "none"}`, `{"embed_dim": 32}`, "timm_proj none wants embed_dim"},
 		{plain, `{"timm_proj": ""}`, `{"global_pool": "avg"}`, "global_pool"},
 	} {
-		cfg, _, err := config.Parse(timmTiny(t, c.name, c.vision, c.kwargs))
+		cfg, _, err := config.Parse(cliptest.TimmTiny(t, c.name, c.vision, c.kwargs))
 		if err == nil {
 			err = Check(&cfg)
 		}
@@ -110,7 +92,7 @@ func TestTimmModels(t *testing.T) {
 		assert.Equal(t, c, parse(t, data))
 	}
 	for _, members := range []string{`{"timm_pool": null, "timm_proj": null}`, `{"timm_pool": "", "timm_proj": ""}`} {
-		c := parse(t, timmTiny(t, "vit_tiny_patch16_224", members, `{}`))
+		c := parse(t, cliptest.TimmTiny(t, "vit_tiny_patch16_224", members, `{}`))
 		data, err := json.Marshal(c)
 		require.NoError(t, err)
 		assert.Equal(t, c, parse(t, data))
@@ -159,7 +141,7 @@ func TestTimmInitialisation(t *testing.T) {
 			{"visual.head.mlp.fc1.*", kaiming(width)}, {"visual.head.mlp.fc2.*", kaiming(40)}, {"visual.trunk.*", rule{bound: -1}},
 		}},
 	} {
-		for name, x := range values(t, parse(t, timmTiny(t, c.name, c.vision, c.kwargs)), 7) {
+		for name, x := range values(t, parse(t, cliptest.TimmTiny(t, c.name, c.vision, c.kwargs)), 7) {
 			if !strings.HasPrefix(name, "visual.") {
 				continue
 			}
@@ -180,7 +162,7 @@ func TestTimmInitialisation(t *testing.T) {
 
 // What no_weight_decay of timm's towers and of open_clip's models names.
 func TestEmbeddingsDoNotDecay(t *testing.T) {
-	m, err := Build(parse(t, timmTiny(t, "vit_small_patch14_reg4_dinov2", `{}`, `{"class_token": true, "no_embed_class": false}`)))
+	m, err := Build(parse(t, cliptest.TimmTiny(t, "vit_small_patch14_reg4_dinov2", `{}`, `{"class_token": true, "no_embed_class": false}`)))
 	require.NoError(t, err)
 	var kept []string
 	for name, p := range m.Parameters() {

@@ -98,3 +98,21 @@ func Files(t testing.TB, folder string) map[string][]byte {
 	}
 	return files
 }
+
+// TimmTiny is a model over timm's tower of a name, with members of vision_cfg and
+// of timm_model_kwargs replaced.
+func TimmTiny(t testing.TB, name, vision, kwargs string) []byte {
+	t.Helper()
+	all := map[string]any{"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2}
+	require.NoError(t, json.Unmarshal([]byte(kwargs), &all))
+	v := map[string]any{"image_size": 32, "timm_model_name": name, "timm_model_kwargs": all}
+	require.NoError(t, json.Unmarshal([]byte(vision), &v))
+	data, err := json.Marshal(v)
+	require.NoError(t, err)
+	var c map[string]json.RawMessage
+	require.NoError(t, json.Unmarshal([]byte(Tiny), &c))
+	c["vision_cfg"] = data
+	data, err = json.Marshal(c)
+	require.NoError(t, err)
+	return data
+}
