@@ -105,6 +105,9 @@ func (w *watcher) look(ctx context.Context, j *job, lo, hi int, reads []transfer
 	if hi < len(steps) && steps[hi].Node == st.Node {
 		return nil
 	}
+	if hi == len(steps) {
+		defer w.noteNoDump()
+	}
 	out, err := w.values(ctx, st.Out)
 	if err != nil {
 		return err
@@ -312,6 +315,14 @@ func (w *watcher) dump(i int, out [][]float64) error {
 		}
 	}
 	return nil
+}
+
+// noteNoDump says, at the end of a run, that nothing was dumped: another program may
+// have the scope.
+func (w *watcher) noteNoDump() {
+	if scope := w.core.debug.Dump; scope != "" && w.folder == "" {
+		fmt.Fprintf(traces, "clip-wgpu: dump of %s: no layer's name starts with %s\n", w.title(), scope)
+	}
 }
 
 // makeFolder makes a new folder for the run: 0001, or the next number.

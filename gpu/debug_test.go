@@ -79,14 +79,14 @@ func TestCheckNaNNamesTheScope(t *testing.T) {
 		_, err := debugged(t, "check=nan", []float32{0, 0, float32(bad), 0})
 		require.Error(t, err)
 		assert.ErrorContains(t, err, "step 0")
-		assert.ErrorContains(t, err, "tower.a.add to 0: wrote ")
+		assert.ErrorContains(t, err, "tower.a.add: wrote ")
 		assert.ErrorContains(t, err, "element 2 of output 0, f32[2×2]")
 	}
 	_, err := debugged(t, "", []float32{0, 0, float32(math.NaN()), 0})
 	require.NoError(t, err)
 	big := float32(2e38) // overflows in the second addition
 	_, err = debugged(t, "check=nan", []float32{0, big, 0, 0})
-	assert.ErrorContains(t, err, "tower.b.add to 1: wrote +Inf to element 1")
+	assert.ErrorContains(t, err, "tower.b.add: wrote +Inf to element 1")
 }
 
 // wrongKernel is a folder in which a kernel computes something else.
@@ -104,7 +104,7 @@ func TestCheckOpsFindsAWrongKernel(t *testing.T) {
 	dir := wrongKernel(t, "copy", "  y[i] = x[i];", "  y[i] = select(x[i], 0x40e00000u, i == 3u);")
 	_, err := debugged(t, "check=ops,wgsl="+dir, ones)
 	require.Error(t, err)
-	assert.ErrorContains(t, err, "other.c.assign to 2: element 3 of output 0, f32[2×2], is 7 on the device and 6 by the op's reference")
+	assert.ErrorContains(t, err, "other.c.assign: element 3 of output 0, f32[2×2], is 7 on the device and 6 by the op's reference")
 	_, err = debugged(t, "check=ops", ones)
 	require.NoError(t, err, "a kernel of wgsl=DIR is not kept for others")
 	// What an op gets is what its reference gets: a NaN that came in is not the op's fault.

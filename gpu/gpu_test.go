@@ -350,7 +350,7 @@ func TestPoison(t *testing.T) {
 	stray := handmade(lazy, 8, 1)
 	stray.Steps[0].Slots[0] = graph.Slot{}
 	err := load(t, d, stray, nil).Run(t.Context(), IO{})
-	assert.EqualError(t, err, "step 0, lazy of test.op to 0: wrote 0x3f800000 0 bytes behind a tensor")
+	assert.EqualError(t, err, "step 0, lazy of test.op: wrote 0x3f800000 0 bytes behind a tensor")
 }
 
 // TestGuards: a kernel that writes behind its tensor is found out, at the end of a buffer and between activations.
@@ -362,7 +362,7 @@ func TestGuards(t *testing.T) {
 	between.Arena[0], between.Guard = 1024, guardBytes
 	for _, p := range []*graph.Program{last, between} {
 		err := load(t, d, p, nil).Run(t.Context(), IO{})
-		assert.EqualError(t, err, "step 0, behind of test.op to 0: wrote 0x40000000 4 bytes behind a tensor")
+		assert.EqualError(t, err, "step 0, behind of test.op: wrote 0x40000000 4 bytes behind a tensor")
 	}
 }
 

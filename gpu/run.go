@@ -154,7 +154,7 @@ func (s *Session) replay(ctx context.Context, j *job, submit submitter, reads []
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			return fmt.Errorf("%s to %d: %w", stepName(s.program, lo), hi-1, err)
+			return fmt.Errorf("%s: %w", stepNames(s.program, lo, hi), err)
 		}
 		if hi > s.commits {
 			j.committed = true
@@ -248,4 +248,13 @@ func (s *Session) reads(outputs [][]float32) []transfer {
 		}
 	}
 	return ts
+}
+
+// stepNames names steps lo to hi.
+func stepNames(p *graph.Program, lo, hi int) string {
+	name := stepName(p, lo)
+	if hi-1 > lo {
+		name += fmt.Sprintf(" to %d", hi-1)
+	}
+	return name
 }

@@ -214,7 +214,11 @@ func (c *Checkpoint) copyTokenizer(folder string) error {
 	if c.dir == nil {
 		return nil
 	}
-	for _, name := range hub.TokenizerFiles() {
+	names := hub.TokenizerFiles()
+	if c.Model.Config.TextCfg.HubTokenizer() != "" {
+		names = append(names, huggingFaceConfig) // its model_type tells the tokenizer's class
+	}
+	for _, name := range names {
 		data, err := readSmall(c.dir, c.folder, name, maxTokenizerFile)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
@@ -282,7 +286,7 @@ func mayReplace(folder string, replace bool) error {
 	if err != nil {
 		return err
 	}
-	ours := append(hub.TokenizerFiles(), openCLIPWeights, openCLIPConfig)
+	ours := append(hub.TokenizerFiles(), openCLIPWeights, openCLIPConfig, huggingFaceConfig)
 	for _, e := range entries {
 		if !slices.Contains(ours, e.Name()) {
 			return fmt.Errorf("holds %q, which would be lost, and cannot be replaced", e.Name())

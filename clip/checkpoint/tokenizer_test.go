@@ -172,6 +172,9 @@ func TestSavedTokenizers(t *testing.T) {
 	_, err = c.Save(t.Context(), saved, SaveOptions{DType: weights.F32})
 	require.NoError(t, err)
 	require.NoError(t, c.Close())
+	for name := range files { // config.json too, which tells the tokenizer's class
+		assert.FileExists(t, filepath.Join(saved, name))
+	}
 	again, err := Open(t.Context(), saved, Options{})
 	require.NoError(t, err)
 	defer again.Close()

@@ -26,7 +26,7 @@ var besideFiles = []string{
 
 // tokenizerFiles are what tokenizers are made of.
 var tokenizerFiles = []string{
-	"tokenizer.json", "vocab.json", "merges.txt", "vocab.txt", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model",
+	"tokenizer.json", "vocab.json", "merges.txt", "vocab.txt", "spiece.model", "sentencepiece.bpe.model", "sentencepiece.model", "tokenizer.model",
 }
 
 // TokenizerFiles lists the names of files that tokenizers are made of, or that

@@ -21,11 +21,13 @@ var families = []Family{
 	planned("EVA", Visual, timmNamed("eva"), timmName),
 	planned("ViTamin", Visual, timmNamed("vitamin"), timmName),
 	planned("FastViT", Visual, timmNamed("fastvit"), timmName),
-	planned("modern text", Text, func(c *config.Config) bool { return c.TextCfg.TextArch != "clip" }, textArch),
+	planned("modern text", Text, func(c *config.Config) bool { return c.TextCfg.TextArch != "clip" }, textArch).offering("supported is \"clip\""),
 	planned("NaFlex", Visual, timmNamed("naflexvit"), timmName),
-	planned("Hugging Face text", Text, func(c *config.Config) bool { return hfModelName(c) != "" }, func(c *config.Config) string { return fmt.Sprintf("hf_model_name %q", hfModelName(c)) }),
+	planned("Hugging Face text", Text, func(c *config.Config) bool { return hfModelName(c) != "" }, func(c *config.Config) string { return fmt.Sprintf("hf_model_name %q", hfModelName(c)) }).
+		offering("supported are roberta-base, roberta-large, xlm-roberta-base and xlm-roberta-large"),
 	roberta,
-	planned("CoCa", Whole, func(c *config.Config) bool { return len(c.MultimodalCfg) > 0 }, func(*config.Config) string { return "multimodal_cfg (CoCa)" }),
+	planned("CoCa", Whole, func(c *config.Config) bool { return len(c.MultimodalCfg) > 0 }, func(*config.Config) string { return "multimodal_cfg (CoCa)" }).
+		offering("supported are CLIP and CustomTextCLIP"),
 }
 
 // Family is a kind of tower.
@@ -69,7 +71,9 @@ type Family struct {
 	// leave trainable. Empty: it can not.
 	LayerNorm string
 
-	key func(c *config.Config) string // of planned families
+	// Of planned families: what asks for them, and what may be asked for instead.
+	key   func(c *config.Config) string
+	offer string // "": the families of towers of the same part
 }
 
 // Part is what a Family is the family of.
@@ -85,6 +89,12 @@ const (
 // what asks for it in a config, and its value.
 func planned(name string, part Part, takes func(*config.Config) bool, key func(*config.Config) string) Family {
 	return Family{Name: name, Part: part, Takes: takes, key: key}
+}
+
+// offering is f with what an error offers instead.
+func (f Family) offering(text string) Family {
+	f.offer = text
+	return f
 }
 
 // timmNamed takes towers of timm's by how their names start, but for those whose
@@ -112,13 +122,17 @@ func (f *Family) refuse(c *config.Config) error {
 	if f.built() {
 		return nil
 	}
-	return fmt.Errorf("%s is %w; supported are %s", f.key(c), config.ErrUnsupported, strings.Join(supported(f.Part), ", "))
+	offer := f.offer
+	if offer == "" {
+		offer = "supported are " + strings.Join(supported(f.Part), ", ")
+	}
+	return fmt.Errorf("%s is %w; %s", f.key(c), config.ErrUnsupported, offer)
 }
 
 // supported names the families of a part that can be built.
 func supported(part Part) (names []string) {
 	for _, f := range families {
-		if (f.Part == part || part == Whole) && f.built() {
+		if f.Part == part && f.built() {
 			names = append(names, f.Name)
 		}
 	}

@@ -73,31 +73,69 @@ func (d device) info() gpu.Info {
 // maxLimits bounds a file that devices --json wrote: a line a device.
 const maxLimits = 1 << 20
 
+// leastLimits are WebGPU's default limits, which every device keeps (section 3.6.2 of
+// its specification).
+var leastLimits = device{
+	MaxBufferBytes: 256 << 20, MaxBindingBytes: 128 << 20, MaxStorageBuffers: 8,
+	MaxSharedBytes: 16 << 10, MaxInvocations: 256, MaxWorkgroups: 65535,
+}
+
+// checkLimits refuses what no device has.
+func (d device) checkLimits() error {
+	for _, l := range []struct {
+		key       string
+		has, want int64
+	}{
+		{"max_buffer_bytes", d.MaxBufferBytes, leastLimits.MaxBufferBytes},
+		{"max_binding_bytes", d.MaxBindingBytes, leastLimits.MaxBindingBytes},
+		{"max_storage_buffers", int64(d.MaxStorageBuffers), int64(leastLimits.MaxStorageBuffers)},
+		{"max_shared_bytes", int64(d.MaxSharedBytes), int64(leastLimits.MaxSharedBytes)},
+		{"max_invocations", int64(d.MaxInvocations), int64(leastLimits.MaxInvocations)},
+		{"max_workgroups", int64(d.MaxWorkgroups), int64(leastLimits.MaxWorkgroups)},
+	} {
+		if l.has < l.want {
+			return fmt.Errorf("%s is %d, every device has %d or more", l.key, l.has, l.want)
+		}
+	}
+	return nil
+}
+
 // readLimits reads the limits that --limits names: WebGPU's defaults, or those of the
 // device in a file that adapter chooses as --device does.
 func readLimits(limits, adapter string) (gpu.Info, error) {
 	if limits == "default" {
-		return gpu.Info{MaxBufferBytes: 256 << 20, MaxBindingBytes: 128 << 20}, nil // WebGPU's, section 3.6.2
+		return leastLimits.info(), nil
 	}
-	data, err := smallfile.Read(limits, maxLimits)
+	infos, err := readDevices(limits)
 	if err != nil {
-		return gpu.Info{}, fmt.Errorf("--limits: %w", err)
-	}
-	var infos []gpu.Info
-	for lines := json.NewDecoder(bytes.NewReader(data)); ; {
-		var d device
-		err := lines.Decode(&d)
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil || d.MaxBindingBytes <= 0 || d.MaxBufferBytes <= 0 {
-			return gpu.Info{}, fmt.Errorf("--limits %s: want lines that devices --json wrote, with max_binding_bytes and max_buffer_bytes", limits)
-		}
-		infos = append(infos, d.info())
+		return gpu.Info{}, fmt.Errorf("--limits %s: %w", limits, err)
 	}
 	i, err := gpu.Choose(infos, adapter)
 	if err != nil {
 		return gpu.Info{}, fmt.Errorf("--limits %s: %w", limits, err)
 	}
 	return infos[i], nil
+}
+
+func readDevices(file string) (infos []gpu.Info, err error) {
+	data, err := smallfile.Read(file, maxLimits)
+	if err != nil {
+		return nil, err
+	}
+	lines := json.NewDecoder(bytes.NewReader(bytes.TrimPrefix(data, []byte("\ufeff"))))
+	for {
+		var d device
+		switch err := lines.Decode(&d); {
+		case errors.Is(err, io.EOF) && infos == nil:
+			return nil, errors.New("holds no device: want lines that devices --json wrote")
+		case errors.Is(err, io.EOF):
+			return infos, nil
+		case err != nil:
+			return nil, errors.New("want lines that devices --json wrote")
+		}
+		if err := d.checkLimits(); err != nil {
+			return nil, err
+		}
+		infos = append(infos, d.info())
+	}
 }

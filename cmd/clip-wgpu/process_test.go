@@ -172,9 +172,11 @@ func TestProgramWithTheLimitsOfADevice(t *testing.T) {
 	program(t, "program", "emoji-clip", "--limits", file, "--device", "7").requireFailure(t, exitFailure, file, "no adapter 7")
 	program(t, "program", "emoji-clip", "--limits", file+"x").requireFailure(t, exitFailure, "--limits", file+"x")
 	require.NoError(t, os.WriteFile(file, []byte(`{"index": 0}`), 0o666))
+	program(t, "program", "emoji-clip", "--limits", file).requireFailure(t, exitFailure, file, "max_buffer_bytes is 0")
+	require.NoError(t, os.WriteFile(file, []byte("no JSON"), 0o666))
 	program(t, "program", "emoji-clip", "--limits", file).requireFailure(t, exitFailure, file, "devices --json")
 	require.NoError(t, os.WriteFile(file, nil, 0o666))
-	program(t, "program", "emoji-clip", "--limits", file).requireFailure(t, exitFailure, file)
+	program(t, "program", "emoji-clip", "--limits", file).requireFailure(t, exitFailure, file, "holds no device")
 }
 
 func TestEmbedToClosedStdoutIsQuiet(t *testing.T) {

@@ -24,7 +24,8 @@ for each dispatch.
 
 --limits needs no GPU and no driver: "default" lists what a device with WebGPU's
 default limits would replay, FILE what a device would that "devices --json" wrote
-there, on this machine or another. --device chooses among several.
+there, on this machine or another. --device chooses among several. What tune has
+saved counts for the device alone.
 
 MODEL is ` + modelHelp + `.`,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -68,6 +69,9 @@ func (g *globals) program(ctx context.Context, source, tower, limits string) (*g
 	}
 	defer c.Close()
 	if err := c.Model.Cast(string(g.weights)); err != nil {
+		return nil, err
+	}
+	if err := c.Inspect(ctx); err != nil { // a weight that does not fit changes how it is stored
 		return nil, err
 	}
 	return towerProgram(atRest{c, info}, tower, batch)
