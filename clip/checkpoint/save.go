@@ -18,6 +18,7 @@ import (
 	"github.com/clip-wgpu/clip-wgpu/clip/internal/check"
 	"github.com/clip-wgpu/clip-wgpu/clip/internal/finite"
 	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
+	"github.com/clip-wgpu/clip-wgpu/clip/towers"
 	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/clip-wgpu/clip-wgpu/weights"
 )
@@ -107,7 +108,7 @@ func (c *Checkpoint) write(ctx context.Context, folder string, o SaveOptions) (w
 	if err := c.copyTokenizer(folder); err != nil {
 		return nil, err
 	}
-	data, err := openCLIPConfigOf(c.Model.Config, c.Transform.Config())
+	data, err := openCLIPConfigOf(c.Model, c.Transform.Config())
 	if err != nil {
 		return nil, err
 	}
@@ -235,16 +236,12 @@ func (c *Checkpoint) copyTokenizer(folder string) error {
 
 // openCLIPConfigOf is the open_clip_config.json of a model. What open_clip has by
 // itself is left out, so that its older versions, which have fewer keys, read it.
-func openCLIPConfigOf(c config.Config, pp preprocess.Config) ([]byte, error) {
+func openCLIPConfigOf(m *towers.Model, pp preprocess.Config) ([]byte, error) {
+	c := m.Config
 	model := fields(c)
-	model["vision_cfg"] = without(fields(c.VisionCfg), fields(config.DefaultVisionConfig()), "image_size", "layers", "width", "patch_size")
-	if name := c.VisionCfg.TimmModelName; name != nil && *name != "" {
-		model["vision_cfg"] = without(fields(c.VisionCfg), fields(config.DefaultVisionConfig()), "image_size")
-	}
-	model["text_cfg"] = without(fields(c.TextCfg), fields(config.DefaultTextConfig()), "context_length", "vocab_size", "width", "heads", "layers")
-	if config.Value(c.TextCfg.HFModelName) != "" {
-		model["text_cfg"] = without(fields(c.TextCfg), fields(config.DefaultTextConfig()), "context_length")
-	}
+	vision, text := m.Keys()
+	model["vision_cfg"] = without(fields(c.VisionCfg), fields(config.DefaultVisionConfig()), vision...)
+	model["text_cfg"] = without(fields(c.TextCfg), fields(config.DefaultTextConfig()), text...)
 	prep := without(fields(pp), fields(preprocess.DefaultConfig()), "mean", "std", "interpolation", "resize_mode")
 	delete(prep, "size") // the model's
 	data, err := json.MarshalIndent(map[string]any{"model_cfg": model, "preprocess_cfg": prep}, "", "  ")

@@ -44,6 +44,9 @@ type Family struct {
 	Text      func(c *config.Config) TextTower
 	// Layouts are those, but for open_clip's own, in which its models' weights come.
 	Layouts []weights.Layout
+	// Keys are those of vision_cfg or text_cfg that a saved config always has. Others are
+	// left out where they have open_clip's defaults.
+	Keys []string
 	// CustomText tells that the towers are those of CustomTextCLIP, whatever the config says.
 	CustomText bool
 	// Vocabulary is the number of token ids of a text tower. Nil: text_cfg.vocab_size.

@@ -52,7 +52,7 @@ func TestHFTextConfigs(t *testing.T) {
 		{`{"hf_pooler_type": null, "hf_model_config": null}`, `{}`, ""},
 		{`{"pool_type": "eos", "eos_id": 2, "width": -1, "heads": 0, "hf_model_pretrained": null}`, `{"hidden_act": "swish"}`, ""},
 
-		{`{"hf_model_name": "bert-base-uncased"}`, `{}`, `hf_model_name "bert-base-uncased" is not supported; supported are CLIP text, RoBERTa`},
+		{`{"hf_model_name": "bert-base-uncased"}`, `{}`, `hf_model_name "bert-base-uncased" is not supported; supported are roberta-base, roberta-large`},
 		{`{"hf_model_name": "someone/roberta-base"}`, `{}`, `hf_model_name "someone/roberta-base" is not supported`},
 		{`{"hf_proj_type": null}`, `{}`, "hf_proj_type null wants embed_dim (8) equal to the width of roberta-base (12)"},
 		{`{"hf_proj_type": "none"}`, `{}`, `text_cfg.hf_proj_type is "none"`},

@@ -101,6 +101,9 @@ func (m *Model) Parameters() iter.Seq2[string, *graph.Param] {
 	}
 }
 
+// Keys are those of vision_cfg and text_cfg that a saved config always has.
+func (m *Model) Keys() (vision, text []string) { return m.imageFamily.Keys, m.textFamily.Keys }
+
 // Tree is the root of the structs that hold the parameters, as weights.Walk and
 // weights.Find take it: to give a weight an adapter, for one.
 func (m *Model) Tree() any { return m.tree }

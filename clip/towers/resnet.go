@@ -18,6 +18,7 @@ var modifiedResNet = Family{
 	Check:   checkModifiedResNet,
 	Image:   func(c *config.Config) ImageTower { return newModifiedResNet(c) },
 	Layouts: []weights.Layout{weights.OpenAI},
+	Keys:    []string{"image_size", "layers", "width", "patch_size"},
 	Groups: [][]string{
 		{"conv1", "bn1", "conv2", "bn2", "conv3", "bn3"},
 		{"layer1"}, {"layer2"}, {"layer3"}, {"layer4"},

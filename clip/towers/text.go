@@ -19,6 +19,7 @@ var clipText = Family{
 	Name: "CLIP text", Part: Text, Recording: "vit_openai_tiny",
 	Takes:   func(*config.Config) bool { return true },
 	Check:   checkTextTransformer,
+	Keys:    []string{"context_length", "vocab_size", "width", "heads", "layers"},
 	Text:    func(c *config.Config) TextTower { return newTextTransformer(c) },
 	NoDecay: []string{"positional_embedding", "cls_emb"},
 	Groups: [][]string{

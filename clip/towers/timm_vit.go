@@ -46,7 +46,7 @@ type trunkReader func(v *config.VisionConfig) (timmTrunk, error)
 // family is one whose towers are timmTowers.
 func (read trunkReader) family(name, recording string, takes func(*config.Config) bool, layouts ...weights.Layout) Family {
 	return Family{
-		Name: name, Part: Visual, Recording: recording, Takes: takes, Layouts: layouts,
+		Name: name, Part: Visual, Recording: recording, Takes: takes, Layouts: layouts, Keys: []string{"image_size"},
 		Check:   read.check,
 		Image:   func(c *config.Config) ImageTower { return read.tower(c) },
 		Resize:  read.resize,

@@ -20,6 +20,7 @@ var vit = Family{
 	Check:   checkVisionTransformer,
 	Image:   func(c *config.Config) ImageTower { return newVisionTransformer(c) },
 	Layouts: []weights.Layout{weights.OpenAI, weights.HuggingFaceCLIP},
+	Keys:    []string{"image_size", "layers", "width", "patch_size"},
 	NoDecay: []string{"positional_embedding", "class_embedding"},
 	Groups: [][]string{ // without the attentional poolers, as in open_clip
 		{"conv1", "class_embedding", "positional_embedding", "ln_pre"},
