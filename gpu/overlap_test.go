@@ -2,6 +2,7 @@ package gpu
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -355,11 +356,7 @@ func TestEverythingIsClosedBehindRuns(t *testing.T) {
 			})
 		}
 		inFlight(t, d.core, 3)
-		wg.Go(func() {
-			assert.NoError(t, w.Close())
-			assert.NoError(t, d.Close())
-			assert.NoError(t, s.Close())
-		})
+		wg.Go(func() { assert.NoError(t, errors.Join(w.Close(), d.Close(), s.Close())) })
 		for len(d.core.run) == 0 { // until Close has it
 			time.Sleep(time.Millisecond)
 		}
