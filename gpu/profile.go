@@ -26,7 +26,7 @@ type Timing struct {
 // Run go before.
 func (s *Session) Profile(ctx context.Context, inputs map[string]any) ([]Timing, error) {
 	var timings []Timing
-	err := s.run(ctx, IO{Inputs: inputs}, func(ctx context.Context, j *job, reads []transfer) error {
+	err := s.run(ctx, IO{Inputs: inputs}, func(ctx context.Context, j *job) error {
 		if err := s.core.drain(ctx); err != nil {
 			return err
 		}
@@ -35,7 +35,7 @@ func (s *Session) Profile(ctx context.Context, inputs map[string]any) ([]Timing,
 			return err
 		}
 		defer p.release()
-		if err := s.replay(ctx, j, p.submit, reads); err != nil {
+		if err := s.replay(ctx, j, p.submit); err != nil {
 			return err
 		}
 		timings = p.timings()
@@ -136,13 +136,13 @@ func (p *profiler) submit(ctx context.Context, _ *job, lo, hi int, reads []trans
 // record encodes steps lo to hi with a timestamp before each and after the last.
 func (p *profiler) record(e *wgpu.CommandEncoder, lo, hi int) error {
 	if p.queries == nil {
-		return p.dispatch(e, slices.Repeat(p.steps[lo:hi], p.repeats))
+		return dispatch(e, slices.Repeat(p.steps[lo:hi], p.repeats))
 	}
 	for i := lo; i < hi; i++ {
 		if err := e.WriteTimestamp(p.queries, uint32(i-lo)); err != nil {
 			return err
 		}
-		if err := p.dispatch(e, slices.Repeat(p.steps[i:i+1], p.repeats)); err != nil {
+		if err := dispatch(e, slices.Repeat(p.steps[i:i+1], p.repeats)); err != nil {
 			return err
 		}
 	}

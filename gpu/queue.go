@@ -22,10 +22,21 @@ type job struct {
 	err     error         // the first of theirs
 	took    time.Duration // by those that are finished
 
-	committed bool // a State is being written: no end of a context counts any more
+	committed bool       // a State is being written: no end of a context counts any more
+	reads     []transfer // of a Run
 
 	mu   sync.Mutex
 	left bool // the caller has left, and may already use the memory to read into for something else
+}
+
+// jobs are kept for other Runs, which then allocate none.
+var jobs = sync.Pool{New: func() any { return new(job) }}
+
+// recycle keeps j, of which nothing is in flight, for another Run.
+func (j *job) recycle() {
+	clear(j.reads) // they hold on to the caller's memory
+	*j = job{reads: j.reads[:0]}
+	jobs.Put(j)
 }
 
 // leave tells that the caller no longer waits: what arrives from now on is dropped.
@@ -43,18 +54,18 @@ func (j *job) isLeft() bool {
 
 // submission is work that the GPU gets at once.
 type submission struct {
-	job    *job
-	record func(*wgpu.CommandEncoder) error // encodes it; nil is nothing
-	reads  []transfer                       // of at most stagingSize, copied after it
-	alone  bool                             // with nothing else in flight, so that its time is its own
-
-	session *Session // learns how long steps took, unless nil
-	steps   []step
+	job     *job
+	session *Session                         // whose steps are dispatched, and that learns how long they took; or nil
+	steps   []step                           // of session
+	record  func(*wgpu.CommandEncoder) error // encodes something else; or nil
+	reads   []transfer                       // of at most stagingSize, copied after it
+	alone   bool                             // with nothing else in flight, so that its time is its own
 
 	// Once the GPU has it.
 	fence
-	staging *buffer // holds what reads copy, or nil
-	behind  bool    // others were in flight
+	staging *buffer       // holds what reads copy, or nil
+	behind  bool          // others were in flight
+	cost    time.Duration // estimated when it was found done together with others
 }
 
 // maxInFlight is how many submissions a GPU may have: one that it executes, and the
@@ -184,17 +195,16 @@ func shareOut(done []submission, elapsed time.Duration) {
 		done[0].learn(elapsed)
 		return
 	}
-	costs := make([]time.Duration, len(done))
 	var sum time.Duration
-	for i, s := range done {
-		if s.session != nil {
-			costs[i] = s.session.cost(s.steps)
+	for i := range done {
+		if s := &done[i]; s.session != nil {
+			s.cost = s.session.cost(s.steps)
+			sum += s.cost
 		}
-		sum += costs[i]
 	}
 	for i := range done {
-		if costs[i] > 0 {
-			done[i].learn(time.Duration(float64(elapsed) * float64(costs[i]) / float64(sum)))
+		if s := &done[i]; s.cost > 0 {
+			s.learn(time.Duration(float64(elapsed) * float64(s.cost) / float64(sum)))
 		}
 	}
 }
@@ -269,10 +279,8 @@ func (c *core) send(ctx context.Context, s submission) error {
 			return err
 		}
 		defer encoder.Release()
-		if s.record != nil {
-			if err := s.record(encoder); err != nil {
-				return err
-			}
+		if err := s.encode(encoder); err != nil {
+			return err
 		}
 		size, err := c.stage(encoder, &s)
 		if err != nil {
@@ -297,6 +305,17 @@ func (c *core) send(ctx context.Context, s submission) error {
 		s.job.pending++
 		return nil
 	})
+}
+
+// encode records what is to be done before the reads.
+func (s *submission) encode(e *wgpu.CommandEncoder) error {
+	switch {
+	case s.session != nil:
+		return dispatch(e, s.steps)
+	case s.record != nil:
+		return s.record(e)
+	}
+	return nil
 }
 
 // stage encodes the copies of s to where the CPU can read them, and says how many

@@ -30,19 +30,19 @@ const maxSteps = 4096
 // submission and no State has changed; once a State's new value is on its way,
 // the run goes on to its end. After an error Outputs may be partly filled.
 func (s *Session) Run(ctx context.Context, io IO) error {
-	return s.run(ctx, io, func(ctx context.Context, j *job, reads []transfer) error {
+	return s.run(ctx, io, func(ctx context.Context, j *job) error {
 		if s.core.debug.Watches() {
-			return s.replay(ctx, j, s.watched(), reads)
+			return s.replay(ctx, j, s.watched())
 		}
 		if s.core.options.Check {
-			return s.replay(ctx, j, s.checked, reads)
+			return s.replay(ctx, j, s.checked)
 		}
-		return s.replay(ctx, j, s.submit, reads)
+		return s.replay(ctx, j, s.submit)
 	})
 }
 
-// replayer submits the Program's steps and reads, as a job. The caller holds run.
-type replayer func(ctx context.Context, j *job, reads []transfer) error
+// replayer submits the Program's steps and the job's reads. The caller holds run.
+type replayer func(ctx context.Context, j *job) error
 
 // run does what belongs around a replay.
 func (s *Session) run(ctx context.Context, io IO, replay replayer) error {
@@ -52,15 +52,20 @@ func (s *Session) run(ctx context.Context, io IO, replay replayer) error {
 	if err := s.checkIO(io); err != nil {
 		return err
 	}
-	j := new(job)
-	defer j.leave()
-	if err := s.enqueue(ctx, j, io, replay); err != nil {
+	j := jobs.Get().(*job)
+	err := s.enqueue(ctx, j, io, replay)
+	if err == nil {
+		if j.committed {
+			ctx = context.Background()
+		}
+		err = s.core.wait(ctx, j)
+	}
+	if err != nil {
+		j.leave()
 		return err
 	}
-	if j.committed {
-		ctx = context.WithoutCancel(ctx)
-	}
-	return s.core.wait(ctx, j)
+	j.recycle()
+	return nil
 }
 
 // enqueue uploads the inputs and submits the rest.
@@ -72,7 +77,8 @@ func (s *Session) enqueue(ctx context.Context, j *job, io IO, replay replayer) e
 		if err := s.write(ctx, io.Inputs); err != nil {
 			return err
 		}
-		return replay(ctx, j, s.reads(io.Outputs))
+		j.reads = s.appendReads(j.reads, io.Outputs)
+		return replay(ctx, j)
 	})
 }
 
@@ -143,7 +149,8 @@ type submitter func(ctx context.Context, j *job, lo, hi int, reads []transfer) e
 
 // replay submits all steps, the first reads together with the last of them. No
 // end of ctx counts any more once a State is being written.
-func (s *Session) replay(ctx context.Context, j *job, submit submitter, reads []transfer) error {
+func (s *Session) replay(ctx context.Context, j *job, submit submitter) error {
+	reads := j.reads
 	for lo, hi := 0, 0; lo < len(s.steps); lo = hi {
 		hi = s.submissionEnd(lo)
 		var first []transfer
@@ -158,7 +165,7 @@ func (s *Session) replay(ctx context.Context, j *job, submit submitter, reads []
 		}
 		if hi > s.commits {
 			j.committed = true
-			ctx = context.WithoutCancel(ctx)
+			ctx = context.Background()
 		}
 	}
 	return s.core.sendReads(ctx, j, reads)
@@ -185,15 +192,14 @@ func (s *Session) submit(ctx context.Context, j *job, lo, hi int, reads []transf
 	steps := s.steps[lo:hi]
 	return s.core.send(ctx, submission{
 		job:     j,
-		record:  func(e *wgpu.CommandEncoder) error { return s.dispatch(e, steps) },
-		reads:   reads,
-		alone:   s.cost(steps) == 0,
 		session: s,
 		steps:   steps,
+		reads:   reads,
+		alone:   s.cost(steps) == 0,
 	})
 }
 
-func (s *Session) dispatch(e *wgpu.CommandEncoder, steps []step) error {
+func dispatch(e *wgpu.CommandEncoder, steps []step) error {
 	pass := e.BeginComputePass(nil)
 	defer pass.Release()
 	for _, st := range steps {
@@ -233,9 +239,8 @@ func (s *Session) learn(steps []step, elapsed time.Duration) {
 	}
 }
 
-// reads are the transfers that fill outputs.
-func (s *Session) reads(outputs [][]float32) []transfer {
-	var ts []transfer
+// appendReads appends the transfers that fill outputs.
+func (s *Session) appendReads(ts []transfer, outputs [][]float32) []transfer {
 	for i, dst := range outputs {
 		if dst == nil {
 			continue

@@ -2,9 +2,9 @@ package graph
 
 import "slices"
 
-// fuse drops the nodes that are not live, and replaces a node and the only reader of
-// its output by one node where the node's Op.Fuse can. It returns the nodes that
-// remain, in order, and the tensors of these nodes that stand for outs.
+// fuse merges live nodes into the only readers of their outputs, where their Op.Fuse
+// can, because that saves a dispatch each. Nodes that are not live are dropped. The
+// result is the remaining nodes, in order, and the tensors that outs have become.
 func (g *Graph) fuse(live []bool, outs []Tensor) ([]*Node, []Tensor) {
 	f := fuser{renamed: map[Tensor]Tensor{}, readers: map[Tensor]int{}}
 	for id, n := range g.nodes {

@@ -148,7 +148,8 @@ func operate(op token.Token, x, y value) (value, error) {
 	return value{}, fmt.Errorf("operator %s does not take %s", op, x.typ)
 }
 
-// call evaluates a conversion, min, max or select, whose name eval has made Select since Go reserves the other.
+// call evaluates a conversion, min, max or select. The last is spelled Select, because select is a keyword of Go,
+// whose parser reads the expression.
 func (names lookup) call(e *ast.CallExpr) (value, error) {
 	fn, ok := e.Fun.(*ast.Ident)
 	if !ok {

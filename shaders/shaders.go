@@ -3,12 +3,12 @@
 //
 // A kernel is spec-style WGSL with five additions, comments to any other reader:
 //
-//	//!tile ROWS 4*WG says, before main, how many rows and columns of its result one workgroup makes; where the result
-//	                 is a list, how many elements
-//	//!use NAME       appends lib/NAME.wgsl, once; `//!use weight` appends lib/weight_FORMAT.wgsl
-//	//!replace        after a const line of a library lets a Variant replace its value, as it can those of the kernel
-//	//!tune 16 32 64  after a const line lists the values worth trying for it
-//	//!unroll         after `for (var i = 0u; i < COUNT; i++) {` writes the loop out, its body COUNT times
+//	//!tile ROWS 4*WG gives the rows and columns of the result that one workgroup makes. It stands before main.
+//	//!tile 4*WG      gives its elements, for a result that is a list.
+//	//!use NAME       appends lib/NAME.wgsl, once. `//!use weight` appends lib/weight_FORMAT.wgsl.
+//	//!replace        ends a const line of a library whose value a Variant may replace. A kernel's own need no mark.
+//	//!tune 16 32 64  ends a const line. It lists the values worth trying for the constant.
+//	//!unroll         ends `for (var i = 0u; i < COUNT; i++) {`. The loop is written out, its body COUNT times.
 //
 // Binding 0 is the uniform struct of u32, i32 and f32 fields, the others are storage buffers of runtime-sized arrays,
 // and the entry point is main.
@@ -38,7 +38,7 @@ type Kernel struct {
 	Shared    int       // bytes of workgroup memory, each variable rounded up to 16 as WebGPU counts them
 }
 
-// Groups is how many workgroups make batch results [rows, cols].
+// Groups counts the workgroups that compute a result [batch, rows, cols].
 func (k *Kernel) Groups(batch, rows, cols int) int {
 	ceil := func(n, size int) int { return (n + size - 1) / size }
 	return batch * ceil(rows, k.Tile[0]) * ceil(cols, k.Tile[1])

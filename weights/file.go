@@ -14,7 +14,7 @@ import (
 )
 
 // File is an open checkpoint: one file, or several that an index ties together.
-// It is a StateDict. All methods may be called concurrently; on a nil File, Close
+// It implements StateDict. All methods may be called concurrently. Close of a nil File
 // does nothing.
 type File struct {
 	path     string
@@ -39,9 +39,9 @@ type File struct {
 // nothing; one that asks for more gives ErrForbidden. A file must not be
 // changed in place while open; Save over it is safe, except on Windows.
 //
-// Errors are *FileError and match ErrMalformed, ErrTruncated, ErrForbidden,
-// ErrUnsupportedFormat, ErrNotWeights, fs.ErrNotExist, fs.ErrPermission or
-// another error of the system.
+// Every error is a *FileError. errors.Is tells which: ErrMalformed, ErrTruncated,
+// ErrForbidden, ErrUnsupportedFormat, ErrNotWeights, or an error of the system such
+// as fs.ErrNotExist.
 func Open(path string) (f *File, err error) {
 	err = guarded(path, func() error {
 		f, err = openFile(path)

@@ -20,8 +20,8 @@ var usualNames = []string{
 	"model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth",
 }
 
-// shardName is that of one of several files of weights, as Hugging Face's
-// libraries write them.
+// shardName matches the name that Hugging Face's libraries give each of several files
+// of one model: model-00002-of-00005.safetensors.
 var shardName = regexp.MustCompile(`^(.+)-\d{5}-of-(\d{5})(\.\w+)$`)
 
 // shardOf is the index of a shard by its name, or empty.

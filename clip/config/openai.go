@@ -9,8 +9,9 @@ import (
 	"github.com/clip-wgpu/clip-wgpu/weights"
 )
 
-// FromOpenAI is the configuration of a CLIP model of OpenAI's, which only
-// its tensors tell (build_model_from_openai_state_dict of open_clip's model.py).
+// FromOpenAI derives a configuration from the names and shapes of a model's tensors,
+// because OpenAI's checkpoints hold none. It follows
+// build_model_from_openai_state_dict of open_clip's model.py.
 func FromOpenAI(src weights.StateDict) (Config, error) {
 	s := shapeReader{src: src}
 	c := Config{QuickGELU: true, VisionCfg: DefaultVisionConfig(), TextCfg: DefaultTextConfig()}

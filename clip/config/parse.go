@@ -8,11 +8,12 @@ import (
 	"github.com/clip-wgpu/clip-wgpu/internal/strictjson"
 )
 
-// Parse reads a model configuration, either bare or as the model_cfg of an
-// open_clip_config.json (whose preprocess_cfg is then the second result).
-// Defaults are applied; an unknown key is an error. The config.json of a Hugging
-// Face CLIPModel or SiglipModel is translated. What kind of model it describes, if
-// any that can be built, is for models.Check to say.
+// Parse reads a model's configuration. The JSON is one of open_clip's model_configs,
+// an open_clip_config.json, or the config.json of a Hugging Face CLIPModel or
+// SiglipModel, which is translated. Absent keys get open_clip's defaults, an unknown
+// key is an error. The second result is the preprocess_cfg of an
+// open_clip_config.json, else nil. Parse does not tell whether the model can be built;
+// models.Check does.
 func Parse(data []byte) (c Config, preprocessCfg json.RawMessage, err error) {
 	defer guard.Catch(&err)
 	var file struct {

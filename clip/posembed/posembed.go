@@ -7,11 +7,11 @@ import (
 	"slices"
 )
 
-// Resize resizes the grid of a position embedding [1 + side², width]
-// to [1 + height·width of grid, width]: bicubic with antialiasing, the class
-// token kept (resize_pos_embed of open_clip's model.py). As upstream, a grid of
-// as many cells stays as it is, whatever its sides. Nil when the old grid is not
-// square.
+// Resize makes a position embedding of a square grid, [1 + side², width], one of the
+// grid [height, width]: [1 + height·width, width]. The class token comes first and is
+// kept; ResizeGrid does the rest. A grid of as many cells is returned as it is,
+// whatever its sides, as resize_pos_embed of open_clip's model.py does. The result is
+// nil where the old grid is not square.
 func Resize(old []float32, width int, grid [2]int) []float32 {
 	cells := len(old)/width - 1
 	if cells == grid[0]*grid[1] {
@@ -24,8 +24,8 @@ func Resize(old []float32, width int, grid [2]int) []float32 {
 	return append(slices.Clone(old[:width]), ResizeGrid(old[width:], width, [2]int{side, side}, grid)...)
 }
 
-// ResizeGrid resizes a grid [height·width of from, width] to another, bicubic with
-// antialiasing.
+// ResizeGrid interpolates an embedding of the grid from, [from[0]·from[1], width], at
+// the cells of the grid to: [to[0]·to[1], width]. It is bicubic with antialiasing.
 func ResizeGrid(old []float32, width int, from, to [2]int) []float32 {
 	columns := resample(from[1], to[1], bicubic, true)
 	rows := resample(from[0], to[0], bicubic, true)
@@ -38,8 +38,9 @@ func ResizeGrid(old []float32, width int, from, to [2]int) []float32 {
 	return out
 }
 
-// ResizeText resizes a position embedding [n, width] to [length, width]:
-// linear without antialiasing (resize_text_pos_embed of open_clip's model.py).
+// ResizeText interpolates a position embedding [n, width] at length positions:
+// [length, width]. It is linear without antialiasing, as resize_text_pos_embed of
+// open_clip's model.py.
 func ResizeText(old []float32, width, length int) []float32 {
 	out := make([]float32, length*width)
 	resample(len(old)/width, length, linear, false).apply(out, old, width)
