@@ -397,3 +397,13 @@ func TestTimesAreSharedOut(t *testing.T) {
 	shareOut([]submission{left}, time.Hour)
 	ms(80, 80, 60)
 }
+
+// TestFaultOfTheLastPoll loses the device, even if the awaited work is done.
+func TestFaultOfTheLastPoll(t *testing.T) {
+	d := open(t, Options{})
+	err := d.core.until(t.Context(), func() bool {
+		writeBuffer(d.core.queue, d.core.unwritten.Buffer, d.core.unwritten.size, make([]byte, 8))
+		return true
+	})
+	require.ErrorIs(t, err, ErrLost)
+}

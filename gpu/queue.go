@@ -159,9 +159,9 @@ func (c *core) until(ctx context.Context, enough func() bool) error {
 			return nil
 		})
 		switch {
-		case done:
+		case done && err == nil:
 			return nil
-		case ctx.Err() != nil:
+		case !done && ctx.Err() != nil:
 			return ctx.Err()
 		case err != nil:
 			return c.lose(err)

@@ -131,7 +131,9 @@ func (s *Store) move(ctx context.Context, b slab) error {
 		defer s.core.release()
 		s.core.calls.Lock()
 		defer s.core.calls.Unlock()
-		s.core.freeBuffer(b.buffer)
+		if s.slab(b.of) < 0 { // not so where the call that adopted it found another's fault
+			s.core.freeBuffer(b.buffer)
+		}
 	}
 	return err
 }

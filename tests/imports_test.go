@@ -31,7 +31,7 @@ var mayImport = map[string][]string{
 	"graph":               {"shaders", "graph/packing", "internal/debug"},
 	"ops":                 {"graph", "graph/packing", "shaders"},
 	"layers":              {"graph", "graph/packing", "ops"},
-	"weights":             {"graph", "internal/atomicfile", "internal/guard", "internal/half"},
+	"weights":             {"graph", "internal/atomicfile", "internal/guard", "internal/half", "internal/strictjson"},
 	"gpu":                 {"graph", "graph/packing", "shaders", "internal/atomicfile", "internal/await", "internal/debug", "internal/smallfile"},
 	"gpu/window":          {"gpu", "gpu/internal/raw"},
 	"clip/tokenizer":      {"internal/guard", "internal/smallfile", "internal/strictjson"},

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/clip-wgpu/clip-wgpu/internal/strictjson"
 )
 
 // Limits of a safetensors header. The length is the reference
@@ -67,40 +69,36 @@ func headerOf(raw []byte) ([]byte, error) {
 func parseHeader(header []byte) ([]Stored, map[string]string, error) {
 	var tensors []Stored
 	var metadata map[string]string
-	p := newJSONParser(header)
-	err := p.object(func(name string) (err error) {
+	err := jsonObject("header", header, func(p *strictjson.Parser, name string) (err error) {
 		if name == metadataKey {
-			metadata, err = p.stringMap()
+			metadata, err = stringMap(p)
 			return inTensor(metadataKey, err)
 		}
 		t, err := parseTensor(p, name)
 		tensors = append(tensors, t)
 		return inTensor(name, err)
 	})
-	if err == nil {
-		err = p.end()
-	}
 	if err != nil {
-		return nil, nil, asMalformed("header", err)
+		return nil, nil, err
 	}
 	return tensors, metadata, nil
 }
 
 // parseTensor reads {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}.
-func parseTensor(p *jsonParser, name string) (Stored, error) {
+func parseTensor(p *strictjson.Parser, name string) (Stored, error) {
 	t := Stored{Name: name, Shape: []int{}}
 	var offsets []int
 	var dtype string
 	fields := 0
-	err := p.object(func(key string) (err error) {
+	err := p.Object(func(key string) (err error) {
 		fields++
 		switch key {
 		case "dtype":
-			dtype, err = p.string()
+			dtype, err = p.String()
 		case "shape":
-			t.Shape, err = p.ints(maxRank)
+			t.Shape, err = p.Ints(maxRank)
 		case "data_offsets":
-			offsets, err = p.ints(2)
+			offsets, err = p.Ints(2)
 		default:
 			err = fail(ErrMalformed, "", "unknown key %s", quote(key))
 		}

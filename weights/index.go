@@ -5,6 +5,8 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+
+	"github.com/clip-wgpu/clip-wgpu/internal/strictjson"
 )
 
 // openIndex opens the shards of an index,
@@ -83,19 +85,15 @@ func readIndex(r *regular) (map[string]string, error) {
 		return nil, osError(r.Name(), err)
 	}
 	var shardOf map[string]string
-	p := newJSONParser(text)
-	err := p.object(func(key string) (err error) {
+	err := jsonObject("index", text, func(p *strictjson.Parser, key string) (err error) {
 		if key != "weight_map" {
-			return p.skip()
+			return p.Skip()
 		}
-		shardOf, err = p.stringMap()
+		shardOf, err = stringMap(p)
 		return prefixed(key, err)
 	})
-	if err == nil {
-		err = p.end()
-	}
 	if err != nil {
-		return nil, asMalformed("index", err)
+		return nil, err
 	}
 	if shardOf == nil {
 		return nil, fail(ErrNotWeights, "", "is JSON without a weight_map, not weights")
