@@ -44,6 +44,7 @@ type Model struct {
 	source *checkpoint.Checkpoint // kept open while weights stream
 	engine *engine.Engine
 	logit  atomic.Pointer[logitConstants]
+	eval   bool // Train was not called since Eval
 }
 
 // Load opens a model at a source that checkpoint.Open takes and puts it on a device.
@@ -184,6 +185,15 @@ func (m *Model) Tree() any { return m.towers.Tree() }
 // (freeze_batch_norm_2d of open_clip's utils.py). It must come before train.New and
 // while no other call uses the model.
 func (m *Model) FreezeBatchNorm() { m.towers.FreezeBatchNorm() }
+
+// Train makes the layers that differ in training act so when the model is trained:
+// batch norms normalise by the batch and follow its statistics. It is so from the
+// start. What the model encodes does not depend on it: that is always as torch does it
+// after eval(). It must come before train.New and while no other call uses the model.
+func (m *Model) Train() { m.eval = false }
+
+// Eval makes them act as they do when the model encodes.
+func (m *Model) Eval() { m.eval = true }
 
 // LockImageTower freezes the image tower but for its last unlockedGroups groups of
 // parameters: none of them with 0, all with as many as there are (lock_image_tower of

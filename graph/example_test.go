@@ -16,7 +16,7 @@ func Example() {
 	y := g.Input("y", graph.Shape{1}, graph.F32)
 	miss := g.Add(ops.Mul(g, g.Param(slope), x), ops.Scale(g, y, -1))
 	loss := ops.Sum(g, ops.Mul(g, miss, miss))
-	grad := g.Grad(loss, slope)[0]
+	grad := g.Grad(loss, g.Param(slope))[0]
 	g.Assign(&slope.State, g.Add(g.Param(slope), ops.Scale(g, grad, -0.1)))
 
 	state := map[*graph.State][]float64{&slope.State: {0}}

@@ -1,10 +1,11 @@
 package graph
 
-// Grad records the gradient of a scalar loss with respect to each parameter, by
-// reverse accumulation over the tape (Griewank & Walther, Evaluating
-// Derivatives, 2008). A parameter that the loss does not depend on gets zeros.
-func (g *Graph) Grad(loss Tensor, wrt ...*Param) []Tensor {
-	leaves, grads := make([]Tensor, len(wrt)), make([]Tensor, len(wrt))
+// Grad records the gradient of a scalar loss with respect to each of wrt, f32
+// parameters, inputs or other tensors, by reverse accumulation over the tape (Griewank
+// & Walther, Evaluating Derivatives, 2008). A tensor that the loss does not depend on
+// gets zeros.
+func (g *Graph) Grad(loss Tensor, wrt ...Tensor) []Tensor {
+	grads := make([]Tensor, len(wrt))
 	switch {
 	case !loss.Valid():
 		g.Fail("grad: the loss is absent")
@@ -13,22 +14,24 @@ func (g *Graph) Grad(loss Tensor, wrt ...*Param) []Tensor {
 	case loss.Shape().Elems() != 1 || loss.Spec().Element != F32:
 		g.Fail("grad: the loss is %v, want one f32", loss.Spec())
 	}
-	for i, p := range wrt {
-		leaves[i] = g.Param(p)
+	for i, t := range wrt {
+		if !g.owns(t) || t.Spec().Element != F32 {
+			g.Fail("grad: tensor %d, %v, is not an f32 of this graph", i, t.Spec())
+		}
 	}
 	if g.err != nil {
 		return grads
 	}
-	needs := g.dependents(leaves)
+	needs := g.dependents(wrt)
 	flow := map[Tensor]Tensor{loss: g.Fill(1, loss.Shape()...)}
 	for id := loss.node.id; id >= 0; id-- {
 		if n := g.nodes[id]; needs[id] && len(n.In) > 0 {
 			g.backward(n, needs, flow)
 		}
 	}
-	for i, p := range wrt {
-		if grads[i] = flow[leaves[i]]; !grads[i].Valid() {
-			grads[i] = g.Fill(0, p.Shape...)
+	for i, t := range wrt {
+		if grads[i] = flow[t]; !grads[i].Valid() {
+			grads[i] = g.Fill(0, t.Shape()...)
 		}
 	}
 	return grads
@@ -63,10 +66,10 @@ func (g *Graph) backward(n *Node, needs []bool, flow map[Tensor]Tensor) {
 	}
 }
 
-// dependents marks, by place in the tape, every node that depends on one of leaves.
-func (g *Graph) dependents(leaves []Tensor) []bool {
+// dependents marks, by place in the tape, every node that depends on one of wrt.
+func (g *Graph) dependents(wrt []Tensor) []bool {
 	needs := make([]bool, len(g.nodes))
-	for _, t := range leaves {
+	for _, t := range wrt {
 		needs[t.node.id] = true
 	}
 	for id, n := range g.nodes {

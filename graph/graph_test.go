@@ -221,7 +221,7 @@ func TestGradSumsOverUses(t *testing.T) {
 	unused := &Param{State: State{Name: "unused", Spec: Spec{Shape{2}, F32}}}
 	x := g.Param(p)
 	loss := g.Add(g.Add(x, g.Reshape(x, 1)), x)
-	grads := g.Grad(loss, p, unused)
+	grads := g.Grad(loss, g.Param(p), g.Param(unused))
 	got, err := g.Eval(nil, map[*State][]float64{&p.State: {7}, &unused.State: {1, 2}}, grads...)
 	require.NoError(t, err)
 	assert.Equal(t, []float64{3}, got[0])

@@ -12,14 +12,16 @@ func TestMisuse(t *testing.T) {
 	foreign := New().Fill(1, 2)
 	none := Tensor{}
 	for name, record := range map[string]func(g *Graph) Tensor{
-		"gradient of nothing": func(g *Graph) Tensor { return g.Grad(none, &Param{State: *state})[0] },
+		"gradient of nothing": func(g *Graph) Tensor { return g.Grad(none, g.State(state))[0] },
 		"gradient of another graph's loss": func(g *Graph) Tensor {
-			return g.Grad(g.Reshape(New().Fill(1, 1)), &Param{State: *state})[0]
+			return g.Grad(g.Reshape(New().Fill(1, 1)), g.State(state))[0]
 		},
 		"gradient of another graph's scalar": func(g *Graph) Tensor {
-			return g.Grad(New().Fill(1), &Param{State: *state})[0]
+			return g.Grad(New().Fill(1), g.State(state))[0]
 		},
-		"gradient by no parameter": func(g *Graph) Tensor { return g.Grad(g.Fill(1), nil)[0] },
+		"gradient by nothing":      func(g *Graph) Tensor { return g.Grad(g.Fill(1), none)[0] },
+		"gradient by another's":    func(g *Graph) Tensor { return g.Grad(g.Fill(1), New().Fill(1))[0] },
+		"gradient by an integer":   func(g *Graph) Tensor { return g.Grad(g.Fill(1), g.Input("ids", Shape{1}, I32))[0] },
 		"no parameter":             func(g *Graph) Tensor { return g.Param(nil) },
 		"no state":                 func(g *Graph) Tensor { return g.Add(g.State(nil), g.Fill(1)) },
 		"assigned to no state":     func(g *Graph) Tensor { g.Assign(nil, g.Fill(1, 2)); return g.Fill(1) },

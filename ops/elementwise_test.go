@@ -132,7 +132,7 @@ func TestFunctionExtremes(t *testing.T) {
 func TestClampGradient(t *testing.T) {
 	p := &graph.Param{State: graph.State{Name: "p", Spec: graph.Spec{Shape: graph.Shape{5}}}}
 	g := graph.New()
-	grad := g.Grad(Sum(g, Clamp(g, g.Param(p), -1, math.Log(100))), p)[0]
+	grad := g.Grad(Sum(g, Clamp(g, g.Param(p), -1, math.Log(100))), g.Param(p))[0]
 	edge := float64(float32(math.Log(100)))
 	v, err := g.Eval(nil, map[*graph.State][]float64{&p.State: {-1.5, -1, 0, edge, 5}}, grad)
 	require.NoError(t, err)

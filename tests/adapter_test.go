@@ -219,7 +219,7 @@ func TestAdaptersAreTrained(t *testing.T) {
 	defer trainer.Close()
 	texts := [][]int32{make([]int32, m.Config().TextCfg.ContextLength), make([]int32, m.Config().TextCfg.ContextLength)}
 	texts[1][0] = 7
-	_, err = trainer.Step(t.Context(), images(m.Config(), 2), texts)
+	_, err = trainer.Step(t.Context(), train.Batch{Images: images(m.Config(), 2), Texts: texts})
 	require.NoError(t, err)
 	after := read()
 	for name, p := range m.Parameters() {

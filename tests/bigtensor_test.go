@@ -37,7 +37,7 @@ func runChunkStep(t *testing.T, maxBinding int64) chunkStep {
 	x := ops.Mul(g, ops.Gather(g, g.Param(table), in), ops.Gather(g, g.Param(table), in))
 	n := x.Shape().Elems()
 	loss := ops.MatMul(g, g.Reshape(x, 1, n), g.Fill(0.5, n, 1), false, false)
-	grad := g.Grad(loss, table)[0]
+	grad := g.Grad(loss, g.Param(table))[0]
 	moments := []*graph.State{{Name: "m", Spec: table.Spec}, {Name: "v", Spec: table.Spec}}
 	settings, records := g.Input("settings", graph.Shape{7}, graph.F32), g.Input("records", graph.Shape{1, 8}, graph.I32)
 	ops.Update(g, train.AdamW{}.Rule(), &table.State, moments, grad, records, settings)
@@ -257,7 +257,7 @@ func TestWideTablesAreTrained(t *testing.T) {
 		trainer, err := train.New(m, train.DefaultConfig())
 		require.NoError(t, err)
 		defer trainer.Close()
-		loss, err = trainer.Step(t.Context(), images(c, 2), rows)
+		loss, err = trainer.Step(t.Context(), train.Batch{Images: images(c, 2), Texts: rows})
 		require.NoError(t, err)
 		p := maps.Collect(m.Parameters())["token_embedding.weight"]
 		after = make([]float32, p.Shape.Elems())

@@ -191,12 +191,12 @@ func deadlineCalls(m *clip.Model, trainer *train.Trainer) map[string]func(ctx co
 			return err
 		},
 		"Step": func(ctx context.Context, i int) error {
-			_, err := trainer.Step(ctx, images(2), texts(1, i))
+			_, err := trainer.Step(ctx, train.Batch{Images: images(2), Texts: texts(1, i)})
 			return err
 		},
 		"Parameters": func(ctx context.Context, _ int) error { _, err := trainer.Parameters(ctx); return err },
 		"Gradients": func(ctx context.Context, i int) error {
-			_, _, err := train.Gradients(ctx, m, train.ClipLoss{}, train.EvalMode, images(2), texts(1, i))
+			_, _, err := train.Gradients(ctx, m, train.ClipLoss{}, train.Batch{Images: images(2), Texts: texts(1, i)})
 			return err
 		},
 	}

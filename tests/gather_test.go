@@ -54,7 +54,7 @@ func gatherGradient(t *testing.T, rows, width int, ids []int32, weights []float3
 	layers.Seed(table, 1)
 	x := ops.Gather(g, g.Param(table), g.Input("ids", graph.Shape{len(ids)}, graph.I32))
 	w := g.Input("weights", x.Shape(), graph.F32)
-	prog, err := g.Build(g.Grad(ops.Sum(g, ops.Mul(g, x, w)), table)...)
+	prog, err := g.Build(g.Grad(ops.Sum(g, ops.Mul(g, x, w)), g.Param(table))...)
 	require.NoError(t, err)
 	dev, err := gpu.Open(gpu.Options{DefaultLimits: true})
 	require.NoError(t, err)

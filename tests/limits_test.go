@@ -56,7 +56,7 @@ func answer(t *testing.T, m *clip.Model, training bool) (a towerAnswers) {
 	trainer, err := train.New(m, train.DefaultConfig())
 	require.NoError(t, err)
 	defer trainer.Close()
-	a.loss, err = trainer.Step(t.Context(), x, texts)
+	a.loss, err = trainer.Step(t.Context(), train.Batch{Images: x, Texts: texts})
 	require.NoError(t, err)
 	a.trained, err = trainer.Parameters(t.Context())
 	require.NoError(t, err)

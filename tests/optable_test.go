@@ -95,7 +95,11 @@ func newOpRun(t testing.TB, c opCase) *opRun {
 	require.NoError(t, r.g.Err())
 	if len(r.wrt) > 0 {
 		r.loss = r.weigh()
-		r.grads = r.g.Grad(r.loss, r.wrt...)
+		wrt := make([]graph.Tensor, len(r.wrt))
+		for i, p := range r.wrt {
+			wrt[i] = r.g.Param(p)
+		}
+		r.grads = r.g.Grad(r.loss, wrt...)
 		require.NoError(t, r.g.Err())
 	}
 	return r

@@ -55,7 +55,7 @@ func TestRecordedCurves(t *testing.T) {
 			require.NoError(t, err)
 			defer trainer.Close()
 			for i, loss := range want.Loss {
-				got, err := trainer.Step(t.Context(), images[i%len(images)], texts[i%len(texts)])
+				got, err := trainer.Step(t.Context(), Batch{Images: images[i%len(images)], Texts: texts[i%len(texts)]})
 				require.NoError(t, err)
 				assert.InDelta(t, loss, got, max(1e-5, 8*want.Error), "step %d", i+1)
 				assert.InDelta(t, want.LogitScale[i], math.Log(float64(m.LogitScale())), 1e-5, "step %d", i+1)

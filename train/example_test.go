@@ -57,7 +57,7 @@ func Example() {
 		if step == 10 {
 			optimizer.LR /= 10
 		}
-		loss, err := trainer.Step(ctx, images, texts)
+		loss, err := trainer.Step(ctx, train.Batch{Images: images, Texts: texts})
 		if err != nil {
 			log.Fatal(err)
 		}

@@ -8,21 +8,20 @@ import (
 	"github.com/clip-wgpu/clip-wgpu/internal/await"
 )
 
-// Gradients returns the gradient of a loss over pairs of images [n, 3, height,
-// width] and texts with respect to every trainable parameter, by state-dict
-// name, and the loss. The model is left as it is, but for batch norms' running
-// statistics in TrainMode.
-func Gradients(ctx context.Context, m Model, l Loss, mode Mode, images clip.Array, texts [][]int32) (map[string]clip.Array, float64, error) {
+// Gradients returns the gradient of a loss over a batch with respect to every
+// trainable parameter, by state-dict name, and the loss. The model is left as it is,
+// but for the running statistics of batch norms that train.
+func Gradients(ctx context.Context, m Model, l Loss, b Batch) (map[string]clip.Array, float64, error) {
 	x, err := newModel(m)
 	if err != nil {
 		return nil, 0, err
 	}
-	feed, err := x.feed(l, images, texts)
+	feed, err := x.feed(ctx, l, b)
 	if err != nil {
 		return nil, 0, err
 	}
 	session, err := await.Do(ctx, func() (*session, error) {
-		return x.backward(ctx, l, mode, len(texts), len(texts[0]))
+		return x.backward(ctx, l, len(b.Texts), len(b.Texts[0]))
 	}, func(s *session) { s.close() })
 	if err != nil {
 		return nil, 0, err
@@ -43,10 +42,10 @@ func Gradients(ctx context.Context, m Model, l Loss, mode Mode, images clip.Arra
 
 // backward loads a program whose outputs are the gradients of the trainable
 // parameters and the loss, of batch pairs with texts of length tokens.
-func (m *model) backward(ctx context.Context, l Loss, mode Mode, batch, length int) (*session, error) {
+func (m *model) backward(ctx context.Context, l Loss, batch, length int) (*session, error) {
 	g := graph.New()
-	loss := m.loss(g, l, mode, batch, length)
-	prog, err := g.Build(append(g.Grad(loss, m.trainable...), loss)...)
+	loss := m.loss(g, l, batch, length)
+	prog, err := g.Build(append(g.Grad(loss, m.params(g)...), loss)...)
 	if err != nil {
 		return nil, err
 	}

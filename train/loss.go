@@ -1,21 +1,23 @@
 package train
 
 import (
+	"context"
+
 	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/clip-wgpu/clip-wgpu/ops"
 )
 
 // Loss is what training makes small, over a batch of n pairs of an image and a
-// text. Both methods must do the same whenever they are called for the same n.
+// text. What it records must be the same whenever Record is called for the same n.
 type Loss interface {
 	// Record appends the loss to g with the functions of package ops and returns it,
 	// one f32. Inputs that it declares with g.Input are given by Inputs; their names
 	// must not be those of the towers' ("image", "text", "pool") nor of the optimizer
 	// ("settings", "records 0" and so on). A mistake it reports with g.Fail.
 	Record(g *graph.Graph, f Features) graph.Tensor
-	// Inputs are the values of the inputs that Record declares for n pairs, []float32
-	// or []int32, row-major.
-	Inputs(n int) map[string]any
+	// Inputs are the values of the inputs that Record declares, []float32 or []int32,
+	// row-major, for a batch that fits the model.
+	Inputs(ctx context.Context, b Batch) (map[string]any, error)
 }
 
 // Features are what a model gives a Loss: row i of both towers is of pair i.
@@ -47,12 +49,12 @@ func (ClipLoss) Record(g *graph.Graph, f Features) graph.Tensor {
 }
 
 // Inputs implements Loss: each row's label is its own column.
-func (ClipLoss) Inputs(n int) map[string]any {
-	own := make([]int32, n)
+func (ClipLoss) Inputs(_ context.Context, b Batch) (map[string]any, error) {
+	own := make([]int32, len(b.Texts))
 	for i := range own {
 		own[i] = int32(i)
 	}
-	return map[string]any{"labels": own}
+	return map[string]any{"labels": own}, nil
 }
 
 // SigLipLoss is the sigmoid loss of all pairs of an image and a text, summed and
@@ -68,7 +70,8 @@ func (SigLipLoss) Record(g *graph.Graph, f Features) graph.Tensor {
 }
 
 // Inputs implements Loss: the labels are +1 on the diagonal and -1 elsewhere.
-func (SigLipLoss) Inputs(n int) map[string]any {
+func (SigLipLoss) Inputs(_ context.Context, b Batch) (map[string]any, error) {
+	n := len(b.Texts)
 	signs := make([]float32, n*n)
 	for i := range signs {
 		signs[i] = -1
@@ -76,5 +79,5 @@ func (SigLipLoss) Inputs(n int) map[string]any {
 	for i := range n {
 		signs[i*n+i] = 1
 	}
-	return map[string]any{"labels": signs}
+	return map[string]any{"labels": signs}, nil
 }

@@ -1,6 +1,7 @@
 package train_test
 
 import (
+	"context"
 	"fmt"
 	"testing"
 
@@ -24,12 +25,12 @@ func (distance) Record(g *graph.Graph, f train.Features) graph.Tensor {
 	return ops.Scale(g, ops.Sum(g, ops.Mul(g, weights, distant)), 1/float64(n))
 }
 
-func (distance) Inputs(n int) map[string]any {
-	w := make([]float32, n)
+func (distance) Inputs(_ context.Context, b train.Batch) (map[string]any, error) {
+	w := make([]float32, len(b.Texts))
 	for i := range w {
 		w[i] = float32(i + 1)
 	}
-	return map[string]any{"weights": w}
+	return map[string]any{"weights": w}, nil
 }
 
 func tiny(t testing.TB) *clip.Model {
@@ -54,7 +55,8 @@ func TestLossOfAUser(t *testing.T) {
 		}
 		want += float64(i+1) * (1 - similar) / 3
 	}
-	_, got, err := train.Gradients(t.Context(), m, distance{}, train.EvalMode, images, texts)
+	m.Eval()
+	_, got, err := train.Gradients(t.Context(), m, distance{}, train.Batch{Images: images, Texts: texts})
 	require.NoError(t, err)
 	assert.InDelta(t, want, got, 1e-5)
 
@@ -64,7 +66,7 @@ func TestLossOfAUser(t *testing.T) {
 	require.NoError(t, err)
 	defer trainer.Close()
 	for range 10 {
-		got, err = trainer.Step(t.Context(), images, texts)
+		got, err = trainer.Step(t.Context(), train.Batch{Images: images, Texts: texts})
 		require.NoError(t, err)
 	}
 	assert.Less(t, got, want/2)
@@ -77,7 +79,9 @@ type wrong struct {
 }
 
 func (w wrong) Record(g *graph.Graph, f train.Features) graph.Tensor { return w.record(g, f) }
-func (w wrong) Inputs(int) map[string]any                            { return w.inputs }
+func (w wrong) Inputs(context.Context, train.Batch) (map[string]any, error) {
+	return w.inputs, nil
+}
 
 func TestLossesThatAreNone(t *testing.T) {
 	m := tiny(t)
@@ -96,11 +100,11 @@ func TestLossesThatAreNone(t *testing.T) {
 			return ops.Sum(g, ops.Mul(g, ops.SumAxis(g, f.Image, 1), g.Input("weights", graph.Shape{2}, graph.F32)))
 		}},
 	} {
-		_, _, err := train.Gradients(t.Context(), m, l, train.TrainMode, images, texts)
+		_, _, err := train.Gradients(t.Context(), m, l, train.Batch{Images: images, Texts: texts})
 		require.ErrorContains(t, err, want)
 		trainer, err := train.New(m, train.Config{Loss: l, Optimizer: train.SGD{LR: 1}})
 		require.NoError(t, err)
-		_, err = trainer.Step(t.Context(), images, texts)
+		_, err = trainer.Step(t.Context(), train.Batch{Images: images, Texts: texts})
 		require.ErrorContains(t, err, want)
 		require.NoError(t, trainer.Close())
 	}
@@ -111,7 +115,7 @@ func TestLossOfImagesAlone(t *testing.T) {
 	images, texts := tinyPairs(2)
 	grads, _, err := train.Gradients(t.Context(), tiny(t), wrong{record: func(g *graph.Graph, f train.Features) graph.Tensor {
 		return ops.Sum(g, f.Image)
-	}}, train.TrainMode, images, texts)
+	}}, train.Batch{Images: images, Texts: texts})
 	require.NoError(t, err)
 	assert.NotZero(t, grads["visual.proj"].Data[0])
 	for name, x := range grads {

@@ -19,7 +19,8 @@ import (
 // Model is what training needs of a model; those of package clip are such.
 type Model interface {
 	// Record appends both towers to g for pairs of an image and a text of length
-	// tokens, and returns their unit features [pairs, embed_dim].
+	// tokens, and returns their unit features [pairs, embed_dim]. It sets those fields
+	// of g that tell how towers act in training.
 	Record(g *graph.Graph, pairs, length int) (imageFeatures, textFeatures graph.Tensor)
 	// Feed checks images [n, 3, height, width] and n texts, rows of token ids of one
 	// length, and gives the inputs that Record declares, by name.
@@ -34,14 +35,11 @@ type Model interface {
 	Config() config.Config
 }
 
-// Mode is how those layers act that differ in training, as torch's train() and
-// eval() tell them: batch norms.
-type Mode uint8
-
-const (
-	TrainMode Mode = iota
-	EvalMode
-)
+// Batch is n pairs of an image and a text.
+type Batch struct {
+	Images clip.Array // [n, 3, height, width]
+	Texts  [][]int32  // n rows of token ids of one length
+}
 
 // model is a Model and its parameters by their part in training.
 type model struct {
@@ -74,8 +72,7 @@ func newModel(m Model) (*model, error) {
 }
 
 // loss appends towers and loss for batch pairs, texts of length tokens.
-func (m *model) loss(g *graph.Graph, l Loss, mode Mode, batch, length int) graph.Tensor {
-	g.Training = mode == TrainMode
+func (m *model) loss(g *graph.Graph, l Loss, batch, length int) graph.Tensor {
 	var f Features
 	f.Image, f.Text = m.Record(g, batch, length)
 	f.LogitScale = ops.Map(g, g.Reshape(g.Param(m.scale), 1), ops.Exp)
@@ -87,13 +84,23 @@ func (m *model) loss(g *graph.Graph, l Loss, mode Mode, batch, length int) graph
 }
 
 // feed gives the inputs of a graph with loss.
-func (m *model) feed(l Loss, images clip.Array, texts [][]int32) (map[string]any, error) {
-	feed, err := m.Feed(images, texts)
+func (m *model) feed(ctx context.Context, l Loss, b Batch) (map[string]any, error) {
+	feed, err := m.Feed(b.Images, b.Texts)
 	if err != nil {
 		return nil, err
 	}
-	maps.Copy(feed, l.Inputs(len(texts)))
-	return feed, nil
+	inputs, err := l.Inputs(ctx, b)
+	maps.Copy(feed, inputs)
+	return feed, err
+}
+
+// params are the trainable parameters on g.
+func (m *model) params(g *graph.Graph) []graph.Tensor {
+	all := make([]graph.Tensor, len(m.trainable))
+	for i, p := range m.trainable {
+		all[i] = g.Param(p)
+	}
+	return all
 }
 
 // session is a program on the device.

@@ -61,7 +61,7 @@ func TestSGDTrains(t *testing.T) {
 	defer trainer.Close()
 	var losses []float64
 	for range 20 {
-		loss, err := trainer.Step(t.Context(), images, texts)
+		loss, err := trainer.Step(t.Context(), Batch{Images: images, Texts: texts})
 		require.NoError(t, err)
 		losses = append(losses, loss)
 	}

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"context"
 	"maps"
 	"math"
 	"slices"
@@ -19,7 +20,7 @@ func steps(t *testing.T, trainer *Trainer, n int) {
 	t.Helper()
 	images, texts := pairs(4)
 	for range n {
-		_, err := trainer.Step(t.Context(), images, texts)
+		_, err := trainer.Step(t.Context(), Batch{Images: images, Texts: texts})
 		require.NoError(t, err)
 	}
 }
@@ -237,7 +238,7 @@ func (l scaleAlone) Record(g *graph.Graph, f Features) graph.Tensor {
 	return ops.Scale(g, f.LogitScale, l.weight)
 }
 
-func (scaleAlone) Inputs(int) map[string]any { return nil }
+func (scaleAlone) Inputs(context.Context, Batch) (map[string]any, error) { return nil, nil }
 
 // After a step the logit scale is at most 100 and at least 1; what the loss does
 // not see decays nevertheless.
@@ -292,7 +293,7 @@ func TestOptimizersThatDoNotFit(t *testing.T) {
 	require.NoError(t, err)
 	defer trainer.Close()
 	o.Optimizer = SGD{LR: 1}
-	_, err = trainer.Step(t.Context(), images, texts)
+	_, err = trainer.Step(t.Context(), Batch{Images: images, Texts: texts})
 	require.ErrorIs(t, err, clip.ErrInput)
 	require.ErrorContains(t, err, "the optimizer's rule was adamw and is sgd")
 	for want, c := range map[string]Config{

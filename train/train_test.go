@@ -77,9 +77,9 @@ func TestGradientsLeaveTheModelAlone(t *testing.T) {
 	before, err := m.EncodeImage(t.Context(), images, true)
 	require.NoError(t, err)
 	for _, l := range []Loss{ClipLoss{}, SigLipLoss{}} {
-		first, loss, err := Gradients(t.Context(), m, l, TrainMode, images, texts)
+		first, loss, err := Gradients(t.Context(), m, l, Batch{Images: images, Texts: texts})
 		require.NoError(t, err)
-		again, same, err := Gradients(t.Context(), m, l, TrainMode, images, texts)
+		again, same, err := Gradients(t.Context(), m, l, Batch{Images: images, Texts: texts})
 		require.NoError(t, err)
 		assert.Equal(t, loss, same, l)
 		assert.Equal(t, first, again, "%v: gradients of the same inputs differ", l)
@@ -93,7 +93,7 @@ func TestGradientsLeaveTheModelAlone(t *testing.T) {
 // are its gradients.
 func TestBatchOfOne(t *testing.T) {
 	images, texts := pairs(1)
-	grads, loss, err := Gradients(t.Context(), open(t), ClipLoss{}, TrainMode, images, texts)
+	grads, loss, err := Gradients(t.Context(), open(t), ClipLoss{}, Batch{Images: images, Texts: texts})
 	require.NoError(t, err)
 	assert.Zero(t, loss)
 	for name, g := range grads {
@@ -111,7 +111,7 @@ func TestStepsChangeTheModel(t *testing.T) {
 	defer trainer.Close()
 	var losses []float64
 	for range 20 {
-		loss, err := trainer.Step(t.Context(), images, texts)
+		loss, err := trainer.Step(t.Context(), Batch{Images: images, Texts: texts})
 		require.NoError(t, err)
 		losses = append(losses, loss)
 	}
@@ -123,7 +123,7 @@ func TestStepsChangeTheModel(t *testing.T) {
 		assert.Equal(t, on[name], p.Data, name)
 	}
 	assert.InDelta(t, math.Exp(float64(got["logit_scale"].Data[0])), float64(m.LogitScale()), 1e-4, "the model knows its new scale")
-	_, loss, err := Gradients(t.Context(), m, ClipLoss{}, TrainMode, images, texts)
+	_, loss, err := Gradients(t.Context(), m, ClipLoss{}, Batch{Images: images, Texts: texts})
 	require.NoError(t, err)
 	assert.Less(t, loss, losses[0]/2, "the model's own loss")
 }
@@ -140,16 +140,16 @@ func TestCancelledStepIsNoStep(t *testing.T) {
 			if cancel && i == 1 {
 				ctx, stop := context.WithCancel(t.Context())
 				stop()
-				_, err := trainer.Step(ctx, images, texts)
+				_, err := trainer.Step(ctx, Batch{Images: images, Texts: texts})
 				require.ErrorIs(t, err, context.Canceled)
 			}
 			if cancel && i == 0 { // while it is loaded
 				ctx, stop := context.WithTimeout(t.Context(), time.Millisecond)
-				_, err := trainer.Step(ctx, images, texts)
+				_, err := trainer.Step(ctx, Batch{Images: images, Texts: texts})
 				stop()
 				require.ErrorIs(t, err, context.DeadlineExceeded)
 			}
-			_, err := trainer.Step(t.Context(), images, texts)
+			_, err := trainer.Step(t.Context(), Batch{Images: images, Texts: texts})
 			require.NoError(t, err)
 		}
 		p, err := trainer.Parameters(t.Context())
@@ -164,15 +164,15 @@ func TestBadInputs(t *testing.T) {
 	images, texts := pairs(3)
 	for name, call := range map[string]func() error{
 		"no pairs": func() error {
-			_, _, err := Gradients(t.Context(), m, ClipLoss{}, TrainMode, clip.Array{Shape: []int{0, 3, 32, 32}}, nil)
+			_, _, err := Gradients(t.Context(), m, ClipLoss{}, Batch{Images: clip.Array{Shape: []int{0, 3, 32, 32}}, Texts: nil})
 			return err
 		},
 		"fewer texts": func() error {
-			_, _, err := Gradients(t.Context(), m, ClipLoss{}, TrainMode, images, texts[:2])
+			_, _, err := Gradients(t.Context(), m, ClipLoss{}, Batch{Images: images, Texts: texts[:2]})
 			return err
 		},
 		"a short text": func() error {
-			_, _, err := Gradients(t.Context(), m, ClipLoss{}, TrainMode, images, [][]int32{{1}, {1}, {1}})
+			_, _, err := Gradients(t.Context(), m, ClipLoss{}, Batch{Images: images, Texts: [][]int32{{1}, {1}, {1}}})
 			return err
 		},
 		"a negative rate": func() error {
@@ -212,7 +212,7 @@ func TestTrainingATimmTower(t *testing.T) {
 		if i == 1 {
 			before = parameters(t, m)
 		}
-		loss, err := trainer.Step(t.Context(), images, texts)
+		loss, err := trainer.Step(t.Context(), Batch{Images: images, Texts: texts})
 		require.NoError(t, err)
 		losses = append(losses, loss)
 	}

@@ -20,12 +20,11 @@ import (
 // Config says how a Trainer steps.
 type Config struct {
 	Loss      Loss
-	Mode      Mode // of batch norms
 	Optimizer Optimizer
 }
 
 // DefaultConfig is what open_clip_train takes for vision transformers unless it is told
-// otherwise: ClipLoss, TrainMode and AdamW, without its schedule of the learning rate.
+// otherwise: ClipLoss and AdamW, without its schedule of the learning rate.
 func DefaultConfig() Config {
 	return Config{Loss: ClipLoss{}, Optimizer: AdamW{LR: 5e-4, Beta1: 0.9, Beta2: 0.98, Eps: 1e-6, WeightDecay: 0.2}}
 }
@@ -90,20 +89,19 @@ func New(m Model, c Config) (*Trainer, error) {
 // scalars and what the no_weight_decay of a model or a tower names.
 func decays(p *graph.Param) bool { return len(p.Shape) > 1 && !p.NoDecay }
 
-// Step makes one update from n pairs of images [n, 3, height, width] and texts, rows of
-// token ids of one length, and returns the loss before it. Pairs that do not fit the
-// model give clip.ErrInput. If ctx ends before the update is on its way, Step returns
+// Step makes one update from a batch and returns the loss before it. Pairs that do not
+// fit the model give clip.ErrInput. If ctx ends before the update is on its way, Step returns
 // ctx's error and nothing has changed. If ctx ends later, the update is finished and
 // Step returns no error.
-func (t *Trainer) Step(ctx context.Context, images clip.Array, texts [][]int32) (float64, error) {
-	feed, err := t.model.feed(t.cfg.Loss, images, texts)
+func (t *Trainer) Step(ctx context.Context, b Batch) (float64, error) {
+	feed, err := t.model.feed(ctx, t.cfg.Loss, b)
 	if err != nil {
 		return 0, err
 	}
 	if err := t.turn.Acquire(ctx); err != nil {
 		return 0, err
 	}
-	loss, err := t.update(ctx, feed, len(texts), len(texts[0]))
+	loss, err := t.update(ctx, feed, len(b.Texts), len(b.Texts[0]))
 	if err != nil {
 		t.turn.Unlock()
 		return 0, err
@@ -184,8 +182,8 @@ func (t *Trainer) load(batch, length int) (*session, error) {
 // program is the step, with the loss before it as output.
 func (t *Trainer) program(batch, length int) (*graph.Program, error) {
 	g := graph.New()
-	loss := t.model.loss(g, t.cfg.Loss, t.cfg.Mode, batch, length)
-	grads := g.Grad(loss, t.model.trainable...)
+	loss := t.model.loss(g, t.cfg.Loss, batch, length)
+	grads := g.Grad(loss, t.model.params(g)...)
 	of := map[*graph.Param]graph.Tensor{}
 	for i, p := range t.model.trainable {
 		of[p] = grads[i]

@@ -21,11 +21,11 @@ func TestStepAfterClose(t *testing.T) {
 	images, texts := pairs(2)
 	trainer, err := New(m, DefaultConfig())
 	require.NoError(t, err)
-	_, err = trainer.Step(t.Context(), images, texts)
+	_, err = trainer.Step(t.Context(), Batch{Images: images, Texts: texts})
 	require.NoError(t, err)
 	require.NoError(t, trainer.Close())
 	require.NoError(t, trainer.Close())
-	_, err = trainer.Step(t.Context(), images, texts)
+	_, err = trainer.Step(t.Context(), Batch{Images: images, Texts: texts})
 	assert.ErrorIs(t, err, gpu.ErrClosed)
 	_, err = m.EncodeImage(t.Context(), images, true)
 	assert.NoError(t, err)
@@ -93,16 +93,21 @@ func TestRunningStatistics(t *testing.T) {
 	}
 	before := buffers()
 	require.Len(t, before, 3*22)
-	_, _, err := Gradients(t.Context(), m, ClipLoss{}, EvalMode, images, texts)
+	m.Eval()
+	_, _, err := Gradients(t.Context(), m, ClipLoss{}, Batch{Images: images, Texts: texts})
 	require.NoError(t, err)
 	assert.Equal(t, before, buffers())
+	m.Train()
 	for _, step := range []func() error{
-		func() error { _, _, err := Gradients(t.Context(), m, ClipLoss{}, TrainMode, images, texts); return err },
+		func() error {
+			_, _, err := Gradients(t.Context(), m, ClipLoss{}, Batch{Images: images, Texts: texts})
+			return err
+		},
 		func() error {
 			trainer, err := New(m, DefaultConfig())
 			require.NoError(t, err)
 			defer trainer.Close()
-			_, err = trainer.Step(t.Context(), images, texts)
+			_, err = trainer.Step(t.Context(), Batch{Images: images, Texts: texts})
 			return err
 		},
 	} {
@@ -118,7 +123,7 @@ func TestRunningStatistics(t *testing.T) {
 	m.FreezeBatchNorm()
 	before = buffers()
 	assert.Len(t, before, 4*22)
-	grads, _, err := Gradients(t.Context(), m, ClipLoss{}, TrainMode, images, texts)
+	grads, _, err := Gradients(t.Context(), m, ClipLoss{}, Batch{Images: images, Texts: texts})
 	require.NoError(t, err)
 	assert.Equal(t, before, buffers())
 	assert.NotContains(t, grads, "visual.bn1.weight")
@@ -133,8 +138,10 @@ func TestBatchNormOfOneValue(t *testing.T) {
 	require.NoError(t, err)
 	defer small.Close()
 	images, texts := resNetPairs(1, 32)
-	_, _, err = Gradients(t.Context(), small, ClipLoss{}, EvalMode, images, texts)
+	small.Eval()
+	_, _, err = Gradients(t.Context(), small, ClipLoss{}, Batch{Images: images, Texts: texts})
 	require.NoError(t, err)
-	_, _, err = Gradients(t.Context(), small, ClipLoss{}, TrainMode, images, texts)
+	small.Train()
+	_, _, err = Gradients(t.Context(), small, ClipLoss{}, Batch{Images: images, Texts: texts})
 	require.ErrorContains(t, err, "visual.layer4.0.bn3: batch norm of f32[1×1×1×128]: want more than one value per channel when training")
 }

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
-	"github.com/clip-wgpu/clip-wgpu/train"
 )
 
 // verifyBatchNormTraining compares the gradient digests of another case's model with
@@ -30,7 +29,7 @@ func verifyBatchNormTraining(ctx context.Context, c *testCase) error {
 		return err
 	}
 	defer m.Close()
-	if err := c.compareDigests(ctx, m, in, train.TrainMode); err != nil {
+	if err := c.compareDigests(ctx, m, in); err != nil {
 		return err
 	}
 	if err := c.compareStatistics(ctx, m); err != nil {

@@ -79,7 +79,7 @@ func (t *training) start(ctx context.Context, s setting, want curve) (*run, erro
 	}
 	o := t.optimizer
 	rate, _ := want.rate()
-	trainer, err := train.New(m, train.Config{Loss: s.loss, Mode: s.mode(), Optimizer: train.AdamW{
+	trainer, err := train.New(m, train.Config{Loss: s.loss, Optimizer: train.AdamW{
 		LR: rate, Beta1: o.Betas[0], Beta2: o.Betas[1], Eps: o.Eps, WeightDecay: o.WeightDecay,
 	}})
 	if err != nil {
@@ -98,7 +98,7 @@ func (t *training) compareRun(ctx context.Context, name string, r *run, want cur
 	var got curve
 	for i := range want.Loss {
 		b := t.batches[i%len(t.batches)]
-		value, err := r.trainer.Step(ctx, *b.images, b.texts)
+		value, err := r.trainer.Step(ctx, train.Batch{Images: *b.images, Texts: b.texts})
 		if err != nil {
 			return fmt.Errorf("step %d: %w", i+1, err)
 		}

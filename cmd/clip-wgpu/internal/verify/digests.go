@@ -41,7 +41,7 @@ type gradients struct {
 const relativeTolerance = 2e-5
 
 // compareDigests makes a row for the loss and one for each parameter.
-func (c *testCase) compareDigests(ctx context.Context, m *clip.Model, in inputs, mode train.Mode) error {
+func (c *testCase) compareDigests(ctx context.Context, m *clip.Model, in inputs) error {
 	var want gradients
 	if err := c.decode("grads.json", &want); err != nil {
 		return err
@@ -53,7 +53,7 @@ func (c *testCase) compareDigests(ctx context.Context, m *clip.Model, in inputs,
 	if strings.HasPrefix(want.Objective, "SigLipLoss") {
 		loss = train.SigLipLoss{}
 	}
-	got, value, err := train.Gradients(ctx, m, loss, mode, *in.images, in.texts)
+	got, value, err := train.Gradients(ctx, m, loss, train.Batch{Images: *in.images, Texts: in.texts})
 	if err != nil {
 		return fmt.Errorf("grads.json: %w", err)
 	}

@@ -56,13 +56,6 @@ func parseSetting(name string) (s setting, ok bool) {
 	return s, true
 }
 
-func (s setting) mode() train.Mode {
-	if s.norms == "eval" {
-		return train.EvalMode
-	}
-	return train.TrainMode
-}
-
 // verifyTraining compares losses, gradients, running statistics and short runs
 // of AdamW.
 func verifyTraining(ctx context.Context, c *testCase) error {
@@ -151,7 +144,7 @@ func (t *training) gradients(ctx context.Context, s setting) (map[string]clip.Ar
 		return nil, 0, err
 	}
 	defer m.Close()
-	return train.Gradients(ctx, m, s.loss, s.mode(), *t.batches[0].images, t.batches[0].texts)
+	return train.Gradients(ctx, m, s.loss, train.Batch{Images: *t.batches[0].images, Texts: t.batches[0].texts})
 }
 
 // model opens a fresh model; extra parameters but the logit bias are always in it.
@@ -160,8 +153,11 @@ func (t *training) model(ctx context.Context, s setting) (*clip.Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.norms == "frozen" {
+	switch s.norms {
+	case "frozen":
 		m.FreezeBatchNorm()
+	case "eval":
+		m.Eval()
 	}
 	if err := applyLocks(m, s.locks); err != nil {
 		return nil, errors.Join(err, m.Close())
@@ -255,7 +251,7 @@ func (t *training) compareRunningStats(ctx context.Context) error {
 		return err
 	}
 	defer m.Close()
-	if _, _, err := train.Gradients(ctx, m, train.ClipLoss{}, train.TrainMode, *t.batches[0].images, t.batches[0].texts); err != nil {
+	if _, _, err := train.Gradients(ctx, m, train.ClipLoss{}, train.Batch{Images: *t.batches[0].images, Texts: t.batches[0].texts}); err != nil {
 		return err
 	}
 	got, err := buffers(ctx, m)
