@@ -44,7 +44,6 @@ type Model struct {
 	source *checkpoint.Checkpoint // kept open while weights stream
 	engine *engine.Engine
 	logit  atomic.Pointer[logitConstants]
-	eval   bool // Train was not called since Eval
 }
 
 // Load opens a model at a source that checkpoint.Open takes and puts it on a device.
@@ -190,10 +189,16 @@ func (m *Model) FreezeBatchNorm() { m.towers.FreezeBatchNorm() }
 // batch norms normalise by the batch and follow its statistics. It is so from the
 // start. What the model encodes does not depend on it: that is always as torch does it
 // after eval(). It must come before train.New and while no other call uses the model.
-func (m *Model) Train() { m.eval = false }
+func (m *Model) Train() { m.towers.Eval = false }
 
 // Eval makes them act as they do when the model encodes.
-func (m *Model) Eval() { m.eval = true }
+func (m *Model) Eval() { m.towers.Eval = true }
+
+// SetGradCheckpointing makes training compute every block of both towers twice rather
+// than keep what it computes, which saves memory and gives the same gradients, to the
+// bit (set_grad_checkpointing of open_clip). It must come before train.New and while no
+// other call uses the model.
+func (m *Model) SetGradCheckpointing(enable bool) { m.towers.GradCheckpointing = enable }
 
 // LockImageTower freezes the image tower but for its last unlockedGroups groups of
 // parameters: none of them with 0, all with as many as there are (lock_image_tower of

@@ -168,12 +168,10 @@ func (m *Model) Tune(ctx context.Context, batches []int, progress func(done, tot
 
 // Record appends both towers to g for batch pairs of an image and a text of
 // length tokens, to be trained, and returns their unit features [batch, embed_dim].
-// They act as Train and Eval say. Feed gives the values of the inputs that it declares.
+// They act as Train, Eval and SetGradCheckpointing say. Feed gives the values of the inputs that it declares.
 func (m *Model) Record(g *graph.Graph, batch, length int) (imageFeatures, textFeatures graph.Tensor) {
-	g.Training = !m.eval
 	m.engine.Prepare(g)
-	image := towers.Unit(g, m.towers.RecordImages(g, batch, 0)[towers.Features])
-	return image, towers.Unit(g, m.towers.RecordTexts(g, batch, length)[towers.Features])
+	return m.towers.Record(g, batch, length)
 }
 
 // Feed checks pairs and gives the inputs of a graph that Record made for them.

@@ -1,6 +1,9 @@
 package graph
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Eval computes outs on the CPU in float64 with every op's Ref: what finite
 // differences and the tests of the kernels compare with. inputs are by name; state
@@ -70,6 +73,11 @@ func leafValue(n *Node, v []float64) ([][]float64, error) {
 
 // live marks what outs and new values of States need, backwards.
 func (g *Graph) live(outs []Tensor) ([]bool, error) {
+	if g.Pure {
+		if err := g.checkPure(); err != nil {
+			return nil, err
+		}
+	}
 	live := make([]bool, len(g.nodes))
 	for i, t := range outs {
 		if !t.Valid() || t.node.g != g {
@@ -79,7 +87,7 @@ func (g *Graph) live(outs []Tensor) ([]bool, error) {
 	}
 	for id := len(g.nodes) - 1; id >= 0; id-- {
 		n := g.nodes[id]
-		if n.into != nil {
+		if n.into != nil && !g.Pure {
 			live[id] = true
 		}
 		if !live[id] {
@@ -92,4 +100,21 @@ func (g *Graph) live(outs []Tensor) ([]bool, error) {
 		}
 	}
 	return live, nil
+}
+
+// checkPure refuses what reads a State's new value, as it would not be there.
+func (g *Graph) checkPure() error {
+	var changed []*State
+	for _, n := range g.nodes {
+		for _, t := range n.In {
+			if t.Valid() && t.node.into != nil {
+				return fmt.Errorf("%s.%s reads what %s has changed, which a pure graph leaves as it is", n.Scope, n.Op.Name, t.node.into[0].Name)
+			}
+		}
+		if n.Op == stateOp && slices.ContainsFunc(changed, n.Attr.(*State).shares) {
+			return fmt.Errorf("%s reads %s after it has changed, which a pure graph leaves as it is", n.Scope, n.Attr.(*State).Name)
+		}
+		changed = append(changed, n.into...)
+	}
+	return nil
 }

@@ -22,47 +22,63 @@ func (g *Graph) Grad(loss Tensor, wrt ...Tensor) []Tensor {
 	if g.err != nil {
 		return grads
 	}
-	needs := g.dependents(wrt)
-	flow := map[Tensor]Tensor{loss: g.Fill(1, loss.Shape()...)}
+	r := &reverse{g, g.dependents(wrt), map[Tensor]Tensor{loss: g.Fill(1, loss.Shape()...)}}
 	for id := loss.node.id; id >= 0; id-- {
-		if n := g.nodes[id]; needs[id] && len(n.In) > 0 {
-			g.backward(n, needs, flow)
+		if b, ok := g.blockTo(id); ok {
+			r.recompute(b)
+			id = b.lo
+			continue
 		}
+		r.backward(g.nodes[id])
 	}
 	for i, t := range wrt {
-		if grads[i] = flow[t]; !grads[i].Valid() {
+		if grads[i] = r.flow[t]; !grads[i].Valid() {
 			grads[i] = g.Fill(0, t.Shape()...)
 		}
 	}
 	return grads
 }
 
-// backward moves what flows into n's outputs to its inputs.
-func (g *Graph) backward(n *Node, needs []bool, flow map[Tensor]Tensor) {
-	dy := make([]Tensor, len(n.Out))
-	any := false
-	for i := range dy {
-		dy[i] = flow[Tensor{n, i}]
-		any = any || dy[i].Valid()
+// reverse is one reverse accumulation.
+type reverse struct {
+	g     *Graph
+	needs []bool            // by place in the tape: nodes that depend on what the gradient is wanted of
+	flow  map[Tensor]Tensor // the gradients of tensors, as far as their readers have been passed
+}
+
+// flows reports whether a gradient has reached n.
+func (r *reverse) flows(n *Node) bool {
+	for i := range n.Out {
+		if r.flow[Tensor{n, i}].Valid() {
+			return true
+		}
 	}
-	if !any {
+	return false
+}
+
+// backward moves what flows into n's outputs to its inputs.
+func (r *reverse) backward(n *Node) {
+	if !r.needs[n.id] || len(n.In) == 0 || !r.flows(n) {
 		return
 	}
 	if n.Op.VJP == nil {
-		g.Fail("%s in %s is not differentiable", n.Op.Name, n.Scope)
+		r.g.Fail("%s in %s is not differentiable", n.Op.Name, n.Scope)
 		return
 	}
-	end := g.Scope("grad." + n.Scope)
-	defer end()
-	for i, dx := range n.Op.VJP(g, n, dy) {
+	dy := make([]Tensor, len(n.Out))
+	for i := range dy {
+		dy[i] = r.flow[Tensor{n, i}]
+	}
+	defer r.g.Scope("grad." + n.Scope)()
+	for i, dx := range n.Op.VJP(r.g, n, dy) {
 		x := n.In[i]
-		if !dx.Valid() || !x.Valid() || !needs[x.node.id] {
+		if !dx.Valid() || !x.Valid() || !r.needs[x.node.id] {
 			continue
 		}
-		if sum, ok := flow[x]; ok {
-			dx = g.Add(sum, dx)
+		if sum, ok := r.flow[x]; ok {
+			dx = r.g.Add(sum, dx)
 		}
-		flow[x] = dx
+		r.flow[x] = dx
 	}
 }
 

@@ -237,9 +237,16 @@ type Graph struct {
 	// Training makes layers act as torch's do after train() instead of eval(): batch
 	// norms normalise by the batch and update their running statistics.
 	Training bool
-	Unfused  bool // gives every op kernels of its own, for tests of fused ones
+	// Checkpointing makes Grad compute every Block again instead of keeping what it
+	// computed, which saves memory and gives the same gradients.
+	Checkpointing bool
+	// Pure makes Build drop every Assign and Update: the Program leaves States as they
+	// are.
+	Pure    bool
+	Unfused bool // gives every op kernels of its own, for tests of fused ones
 
 	nodes  []*Node
+	blocks []block // in order
 	scope  []string
 	taps   map[string]Tensor
 	inputs map[string]Tensor

@@ -44,7 +44,7 @@ func (t *Transformer) Forward(g *graph.Graph, x graph.Tensor, mask Mask, depth i
 	g.Tap(x, "input")
 	outs := make([]graph.Tensor, depth)
 	for i := range outs {
-		x = g.Module(fmt.Sprintf("resblocks.%d", i), func() graph.Tensor { return t.Resblocks[i].Forward(g, x, mask) })
+		x = g.Block(fmt.Sprintf("resblocks.%d", i), func() graph.Tensor { return t.Resblocks[i].Forward(g, x, mask) })
 		outs[i] = x
 	}
 	return outs

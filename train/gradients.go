@@ -12,16 +12,20 @@ import (
 // trainable parameter, by state-dict name, and the loss. The model is left as it is,
 // but for the running statistics of batch norms that train.
 func Gradients(ctx context.Context, m Model, l Loss, b Batch) (map[string]clip.Array, float64, error) {
-	x, err := newModel(m)
+	x, err := newModel(m, m.Device().Target())
 	if err != nil {
 		return nil, 0, err
 	}
-	feed, err := x.feed(ctx, l, b)
+	feed, err := feedOf(ctx, m, l, b)
 	if err != nil {
 		return nil, 0, err
 	}
 	session, err := await.Do(ctx, func() (*session, error) {
-		return x.backward(ctx, l, len(b.Texts), len(b.Texts[0]))
+		p, err := x.gradients(l, len(b.Texts), len(b.Texts[0]))
+		if err != nil {
+			return nil, err
+		}
+		return load(ctx, m, p)
 	}, func(s *session) { s.close() })
 	if err != nil {
 		return nil, 0, err
@@ -40,14 +44,10 @@ func Gradients(ctx context.Context, m Model, l Loss, b Batch) (map[string]clip.A
 	return grads, float64(loss[0]), nil
 }
 
-// backward loads a program whose outputs are the gradients of the trainable
-// parameters and the loss, of batch pairs with texts of length tokens.
-func (m *model) backward(ctx context.Context, l Loss, batch, length int) (*session, error) {
-	g := graph.New()
+// gradients is a program whose outputs are the gradients of the trainable parameters
+// and the loss, of batch pairs with texts of length tokens.
+func (m *model) gradients(l Loss, batch, length int) (*graph.Program, error) {
+	g := m.graph()
 	loss := m.loss(g, l, batch, length)
-	prog, err := g.Build(append(g.Grad(loss, m.params(g)...), loss)...)
-	if err != nil {
-		return nil, err
-	}
-	return m.load(ctx, prog)
+	return g.Build(append(g.Grad(loss, m.params(g)...), loss)...)
 }

@@ -16,18 +16,24 @@ import (
 	"github.com/clip-wgpu/clip-wgpu/ops"
 )
 
-// Model is what training needs of a model; those of package clip are such.
-type Model interface {
+// Structure is what training needs of a model to plan it; those of package towers are
+// such.
+type Structure interface {
 	// Record appends both towers to g for pairs of an image and a text of length
 	// tokens, and returns their unit features [pairs, embed_dim]. It sets those fields
 	// of g that tell how towers act in training.
 	Record(g *graph.Graph, pairs, length int) (imageFeatures, textFeatures graph.Tensor)
-	// Feed checks images [n, 3, height, width] and n texts, rows of token ids of one
-	// length, and gives the inputs that Record declares, by name.
-	Feed(images clip.Array, texts [][]int32) (map[string]any, error)
 	// Parameters iterates over the parameters by their names in the state dict, of
 	// which logit_scale is one.
 	Parameters() iter.Seq2[string, *graph.Param]
+}
+
+// Model is a Structure on a device; those of package clip are such.
+type Model interface {
+	Structure
+	// Feed checks images [n, 3, height, width] and n texts, rows of token ids of one
+	// length, and gives the inputs that Record declares, by name.
+	Feed(images clip.Array, texts [][]int32) (map[string]any, error)
 	// Store holds the parameters on Device. Refresh is called after they have changed.
 	Store() *gpu.Store
 	Device() *gpu.Device
@@ -41,17 +47,25 @@ type Batch struct {
 	Texts  [][]int32  // n rows of token ids of one length
 }
 
-// model is a Model and its parameters by their part in training.
+// slice is pairs lo to hi of a batch that fits the model.
+func (b Batch) slice(lo, hi int) Batch {
+	shape := append([]int{hi - lo}, b.Images.Shape[1:]...)
+	item := graph.Shape(shape[1:]).Elems()
+	return Batch{clip.Array{Shape: shape, Data: b.Images.Data[lo*item : hi*item]}, b.Texts[lo:hi]}
+}
+
+// model is a Structure and its parameters by their part in training.
 type model struct {
-	Model
+	Structure
+	target      graph.Target
 	stored      []*graph.Param // those that an update could change, were nothing frozen: the same for all trainers
 	trainable   []*graph.Param
 	scale, bias *graph.Param // logit_scale and logit_bias
 }
 
-func newModel(m Model) (*model, error) {
-	x := &model{Model: m}
-	for name, p := range m.Parameters() {
+func newModel(s Structure, target graph.Target) (*model, error) {
+	x := &model{Structure: s, target: target}
+	for name, p := range s.Parameters() {
 		if !p.Integer && p.Trainable() == nil { // buffers too: freezing makes some of batch norms' parameters
 			x.stored = append(x.stored, p)
 		}
@@ -71,27 +85,27 @@ func newModel(m Model) (*model, error) {
 	return x, nil
 }
 
+// graph returns one for the model's device.
+func (m *model) graph() *graph.Graph {
+	g := graph.New()
+	g.Target = m.target
+	return g
+}
+
 // loss appends towers and loss for batch pairs, texts of length tokens.
 func (m *model) loss(g *graph.Graph, l Loss, batch, length int) graph.Tensor {
-	var f Features
-	f.Image, f.Text = m.Record(g, batch, length)
-	f.LogitScale = ops.Map(g, g.Reshape(g.Param(m.scale), 1), ops.Exp)
+	image, text := m.Record(g, batch, length)
+	return m.lossOf(g, l, image, text)
+}
+
+// lossOf appends the loss of features.
+func (m *model) lossOf(g *graph.Graph, l Loss, image, text graph.Tensor) graph.Tensor {
+	f := Features{Image: image, Text: text, LogitScale: ops.Map(g, g.Reshape(g.Param(m.scale), 1), ops.Exp)}
 	if m.bias != nil {
 		f.LogitBias = g.Reshape(g.Param(m.bias), 1)
 	}
 	defer g.Scope("loss")()
 	return l.Record(g, f)
-}
-
-// feed gives the inputs of a graph with loss.
-func (m *model) feed(ctx context.Context, l Loss, b Batch) (map[string]any, error) {
-	feed, err := m.Feed(b.Images, b.Texts)
-	if err != nil {
-		return nil, err
-	}
-	inputs, err := l.Inputs(ctx, b)
-	maps.Copy(feed, inputs)
-	return feed, err
 }
 
 // params are the trainable parameters on g.
@@ -103,6 +117,17 @@ func (m *model) params(g *graph.Graph) []graph.Tensor {
 	return all
 }
 
+// feedOf gives the inputs of a graph with towers and loss.
+func feedOf(ctx context.Context, m Model, l Loss, b Batch) (map[string]any, error) {
+	feed, err := m.Feed(b.Images, b.Texts)
+	if err != nil {
+		return nil, err
+	}
+	inputs, err := l.Inputs(ctx, b)
+	maps.Copy(feed, inputs)
+	return feed, err
+}
+
 // session is a program on the device.
 type session struct {
 	*gpu.Session
@@ -110,7 +135,7 @@ type session struct {
 }
 
 // load makes a program ready to run.
-func (m *model) load(ctx context.Context, p *graph.Program) (*session, error) {
+func load(ctx context.Context, m Model, p *graph.Program) (*session, error) {
 	s, err := m.Device().LoadContext(ctx, p, m.Store())
 	if err != nil {
 		return nil, err

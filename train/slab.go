@@ -1,6 +1,7 @@
 package train
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -16,6 +17,7 @@ type slab struct {
 	trained []*graph.Param
 	like    *graph.State // how gradients and moments lie: those of trained alone
 	moments []moment     // by the rule's
+	sums    *graph.State // like, for gradients that several Programs add up
 	records []int32      // see ops.Update
 }
 
@@ -39,7 +41,7 @@ func (m *model) slabBytes() int64 {
 	for _, p := range m.stored {
 		bytes += p.Bytes()
 	}
-	return min(max(bytes/16, 4<<20), m.Device().Target().MaxBinding)
+	return min(max(bytes/16, 4<<20), cmp.Or(m.target.MaxBinding, 128<<20))
 }
 
 // slabs distributes a model's parameters over slabs of at most limit bytes. One that
@@ -59,6 +61,7 @@ func (m *model) slabs(rule *ops.Rule, limit int64) []slab {
 			continue
 		}
 		b.like = side("trained", b.trained)
+		b.sums = b.gradients()
 		for _, name := range rule.Moments {
 			b.moments = append(b.moments, b.moment(name))
 		}
@@ -119,14 +122,23 @@ func (b *slab) moment(name string) moment {
 	return m
 }
 
+// gradients is a State for those of the trained parameters, row-major where like says.
+func (b *slab) gradients() *graph.State {
+	of := func(p *graph.Param) *graph.State { return &graph.State{Name: "grad." + p.Name, Spec: p.Spec} }
+	if b.like.Parts == nil {
+		return of(b.trained[0])
+	}
+	s := &graph.State{Name: "gradients from " + b.trained[0].Name + " on", Spec: b.like.Spec, Offsets: b.like.Offsets}
+	for _, p := range b.trained {
+		s.Parts = append(s.Parts, of(p))
+	}
+	return s
+}
+
 // update appends the step of the slab's parameters, given their gradients.
-func (b *slab) update(g *graph.Graph, rule *ops.Rule, grads []graph.Tensor, records, settings graph.Tensor) {
+func (b *slab) update(g *graph.Graph, rule *ops.Rule, grad, records, settings graph.Tensor) {
 	for _, p := range b.stored {
 		g.Param(p) // whoever loads the slab fills it from the parameters' sources
-	}
-	grad := grads[0]
-	if b.like.Parts != nil {
-		grad = g.Join(b.like, grads...)
 	}
 	moments := make([]*graph.State, len(b.moments))
 	for i, m := range b.moments {

@@ -24,7 +24,7 @@ func (t *Trainer) State(ctx context.Context) (map[string]clip.Array, error) {
 	all := map[string]clip.Array{"step": {Shape: []int{}, Data: []float32{float32(t.step)}}}
 	for name, p := range t.moments() {
 		x := clip.Array{Shape: p.Shape, Data: make([]float32, p.Shape.Elems())}
-		if err := t.model.Store().ReadParam(ctx, p, x.Data); err != nil {
+		if err := t.on.Store().ReadParam(ctx, p, x.Data); err != nil {
 			return nil, err
 		}
 		all[name] = x
@@ -63,7 +63,7 @@ func (t *Trainer) LoadState(ctx context.Context, state map[string]clip.Array) er
 	}
 	ctx = context.WithoutCancel(ctx) // half of a state is none
 	for name, p := range moments {
-		if err := t.model.Store().Write(ctx, &p.State, state[name].Data); err != nil {
+		if err := t.on.Store().Write(ctx, &p.State, state[name].Data); err != nil {
 			return err
 		}
 	}

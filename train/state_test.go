@@ -48,7 +48,7 @@ func TestStateGoesOn(t *testing.T) {
 			require.ErrorIs(t, err, gpu.ErrClosed)
 			require.ErrorIs(t, first.LoadState(t.Context(), state), gpu.ErrClosed)
 
-			second, err := New(first.model.Model, cfg)
+			second, err := New(first.on, cfg)
 			require.NoError(t, err)
 			defer second.Close()
 			require.NoError(t, second.LoadState(t.Context(), state))

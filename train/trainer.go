@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"strings"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
@@ -14,13 +13,22 @@ import (
 	"github.com/clip-wgpu/clip-wgpu/gpu"
 	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/clip-wgpu/clip-wgpu/internal/await"
-	"github.com/clip-wgpu/clip-wgpu/ops"
 )
 
 // Config says how a Trainer steps.
 type Config struct {
 	Loss      Loss
 	Optimizer Optimizer
+
+	// MicroBatch is how many pairs the towers see at once, at most: a step of more
+	// computes their features, the loss of all of them and, by a second pass, the
+	// gradients, which are those of the whole batch but for rounding. Batch norms see
+	// micro-batches only. 0 is all pairs. What the device's memory does not hold is
+	// halved until it does.
+	MicroBatch int
+	// SumScaleGradients multiplies the gradients of logit_scale and logit_bias by the
+	// number of micro-batches, as open_clip_train does with accum_freq.
+	SumScaleGradients bool
 }
 
 // DefaultConfig is what open_clip_train takes for vision transformers unless it is told
@@ -36,10 +44,8 @@ var maxLogitScale = math.Log(100)
 // Trainer updates a model's parameters on its device. Its methods may be called
 // concurrently; steps run one after the other.
 type Trainer struct {
-	model *model
-	cfg   Config
-	rule  *ops.Rule
-	slabs []slab
+	recipe
+	on Model
 
 	turn     await.Lock // around what follows: one method at a time
 	closed   bool
@@ -49,9 +55,9 @@ type Trainer struct {
 
 // program is a step that is being loaded, or is ready to run.
 type program struct {
-	loaded  chan struct{} // closed once session or err is set
-	session *session
-	err     error
+	loaded chan struct{} // closed once step or err is set
+	step   *step
+	err    error
 }
 
 // New returns a trainer that has made no step. A model whose config asks for
@@ -63,26 +69,11 @@ func New(m Model, c Config) (*Trainer, error) {
 	if d := towers.Dropouts(&cfg); len(d) > 0 {
 		return nil, fmt.Errorf("training with %s is %w; set it to 0", strings.Join(d, ", "), config.ErrUnsupported)
 	}
-	x, err := newModel(m)
+	r, err := newRecipe(m, m.Device().Target(), c)
 	if err != nil {
 		return nil, err
 	}
-	if c.Loss == nil || c.Optimizer == nil {
-		return nil, fmt.Errorf("%w: training wants a loss and an optimizer", clip.ErrInput)
-	}
-	if _, err := settings(c.Optimizer, 1); err != nil {
-		return nil, err
-	}
-	for _, p := range x.trainable {
-		if err := p.Trainable(); err != nil {
-			return nil, fmt.Errorf("%w: %w", clip.ErrInput, err)
-		}
-	}
-	rule := c.Optimizer.Rule()
-	return &Trainer{
-		model: x, cfg: c, rule: rule, slabs: x.slabs(rule, x.slabBytes()),
-		turn: await.NewLock(), programs: map[[2]int]*program{},
-	}, nil
+	return &Trainer{recipe: r, on: m, turn: await.NewLock(), programs: map[[2]int]*program{}}, nil
 }
 
 // decays tells whether AdamW decays p: open_clip_train's rule excludes vectors,
@@ -94,21 +85,21 @@ func decays(p *graph.Param) bool { return len(p.Shape) > 1 && !p.NoDecay }
 // ctx's error and nothing has changed. If ctx ends later, the update is finished and
 // Step returns no error.
 func (t *Trainer) Step(ctx context.Context, b Batch) (float64, error) {
-	feed, err := t.model.feed(ctx, t.cfg.Loss, b)
+	feed, err := feedOf(ctx, t.on, t.cfg.Loss, b)
 	if err != nil {
 		return 0, err
 	}
 	if err := t.turn.Acquire(ctx); err != nil {
 		return 0, err
 	}
-	loss, err := t.update(ctx, feed, len(b.Texts), len(b.Texts[0]))
+	loss, err := t.makeStep(ctx, b, feed)
 	if err != nil {
 		t.turn.Unlock()
 		return 0, err
 	}
 	_, err = await.Do(ctx, func() (struct{}, error) {
 		defer t.turn.Unlock()
-		return struct{}{}, t.model.Refresh(context.WithoutCancel(ctx))
+		return struct{}{}, t.on.Refresh(context.WithoutCancel(ctx))
 	}, nil)
 	if errors.Is(err, ctx.Err()) { // ctx ended: the model gets its new scale later
 		err = nil
@@ -116,8 +107,8 @@ func (t *Trainer) Step(ctx context.Context, b Batch) (float64, error) {
 	return loss, err
 }
 
-// update makes the step on the device.
-func (t *Trainer) update(ctx context.Context, feed map[string]any, batch, length int) (float64, error) {
+// makeStep makes a step on the device.
+func (t *Trainer) makeStep(ctx context.Context, b Batch, feed map[string]any) (float64, error) {
 	values, err := settings(t.cfg.Optimizer, t.step+1)
 	if err != nil {
 		return 0, err
@@ -125,7 +116,7 @@ func (t *Trainer) update(ctx context.Context, feed map[string]any, batch, length
 	if rule := t.cfg.Optimizer.Rule(); rule != t.rule {
 		return 0, fmt.Errorf("%w: the optimizer's rule was %s and is %s", clip.ErrInput, t.rule.Kernel, rule.Kernel)
 	}
-	session, err := t.session(ctx, [2]int{batch, length})
+	s, err := t.loaded(ctx, len(b.Texts), len(b.Texts[0]))
 	if err != nil {
 		return 0, err
 	}
@@ -133,30 +124,27 @@ func (t *Trainer) update(ctx context.Context, feed map[string]any, batch, length
 	for i, b := range t.slabs {
 		feed[recordsName(i)] = b.records
 	}
-	var loss [1]float32
-	if err := session.run(ctx, feed, loss[:]); err != nil {
-		return 0, err
+	loss, err := s.run(ctx, t.on, b, feed)
+	if err == nil {
+		t.step++
 	}
-	t.step++
-	return float64(loss[0]), nil
+	return loss, err
 }
 
-// recordsName is the input with the records of slab i.
-func recordsName(i int) string { return fmt.Sprintf("records %d", i) }
-
-// session returns the step for a batch and a text length. If ctx ends, it leaves
-// the loading to go on for the next caller. The caller has the turn.
-func (t *Trainer) session(ctx context.Context, size [2]int) (*session, error) {
+// loaded returns the step for n pairs with texts of length tokens. If ctx ends, it
+// leaves the loading to go on for the next caller. The caller has the turn.
+func (t *Trainer) loaded(ctx context.Context, n, length int) (*step, error) {
 	if t.closed {
 		return nil, gpu.ErrClosed
 	}
-	p := t.programs[size]
+	key := [2]int{n, length}
+	p := t.programs[key]
 	if p == nil {
 		p = &program{loaded: make(chan struct{})}
-		t.programs[size] = p
+		t.programs[key] = p
 		go func() {
 			defer close(p.loaded)
-			p.session, p.err = t.load(size[0], size[1])
+			p.step, p.err = t.loadStep(n, length)
 		}()
 	}
 	select {
@@ -165,43 +153,9 @@ func (t *Trainer) session(ctx context.Context, size [2]int) (*session, error) {
 		return nil, ctx.Err()
 	}
 	if p.err != nil {
-		delete(t.programs, size) // the next caller tries again
+		delete(t.programs, key) // the next caller tries again
 	}
-	return p.session, p.err
-}
-
-// load makes a step for batch pairs with texts of length tokens ready to run.
-func (t *Trainer) load(batch, length int) (*session, error) {
-	prog, err := t.program(batch, length)
-	if err != nil {
-		return nil, err
-	}
-	return t.model.load(context.Background(), prog)
-}
-
-// program is the step, with the loss before it as output.
-func (t *Trainer) program(batch, length int) (*graph.Program, error) {
-	g := graph.New()
-	loss := t.model.loss(g, t.cfg.Loss, batch, length)
-	grads := g.Grad(loss, t.model.params(g)...)
-	of := map[*graph.Param]graph.Tensor{}
-	for i, p := range t.model.trainable {
-		of[p] = grads[i]
-	}
-	defer g.Scope("update")()
-	settings := g.Input("settings", graph.Shape{len(t.rule.Settings)}, graph.F32)
-	for i, b := range t.slabs {
-		records := g.Input(recordsName(i), graph.Shape{len(b.trained), len(b.records) / len(b.trained)}, graph.I32)
-		grads := make([]graph.Tensor, len(b.trained))
-		for j, p := range b.trained {
-			grads[j] = of[p]
-		}
-		b.update(g, t.rule, grads, records, settings)
-	}
-	if scale := t.model.scale; slices.Contains(t.model.trainable, scale) {
-		g.Assign(&scale.State, ops.Clamp(g, g.Param(scale), 0, maxLogitScale))
-	}
-	return g.Build(loss)
+	return p.step, p.err
 }
 
 // Parameters reads the state dict back, buffers included.
@@ -211,9 +165,9 @@ func (t *Trainer) Parameters(ctx context.Context) (map[string]clip.Array, error)
 	}
 	defer t.turn.Unlock()
 	out := map[string]clip.Array{}
-	for name, p := range t.model.Parameters() {
+	for name, p := range t.Structure.Parameters() {
 		x := clip.Array{Shape: p.Shape, Data: make([]float32, p.Shape.Elems())}
-		if err := t.model.Store().ReadParam(ctx, p, x.Data); err != nil {
+		if err := t.on.Store().ReadParam(ctx, p, x.Data); err != nil {
 			return nil, err
 		}
 		out[name] = x
@@ -221,7 +175,7 @@ func (t *Trainer) Parameters(ctx context.Context) (map[string]clip.Array, error)
 	return out, nil
 }
 
-// Close frees the trainer's programs and moments. The model stays open.
+// Close frees the trainer's programs, moments and gradients. The model stays open.
 func (t *Trainer) Close() error {
 	t.turn.Lock()
 	defer t.turn.Unlock()
@@ -231,14 +185,15 @@ func (t *Trainer) Close() error {
 	t.closed = true
 	for _, p := range t.programs {
 		<-p.loaded
-		p.session.close()
+		p.step.close()
 	}
 	t.programs = nil
-	var moments []*graph.State
+	var states []*graph.State
 	for _, b := range t.slabs {
+		states = append(states, b.sums)
 		for _, m := range b.moments {
-			moments = append(moments, m.State)
+			states = append(states, m.State)
 		}
 	}
-	return t.model.Store().Free(moments...)
+	return t.on.Store().Free(states...)
 }

@@ -63,7 +63,7 @@ func TestDecayOfResNetFollowsOpenCLIPTrain(t *testing.T) {
 	require.NoError(t, json.Unmarshal(data, &want))
 	m := openResNet(t)
 	m.FreezeBatchNorm()
-	x, err := newModel(m)
+	x, err := newModel(m, m.Device().Target())
 	require.NoError(t, err)
 	var decayed, not []string
 	for _, p := range x.trainable {

@@ -24,6 +24,11 @@ type Model struct {
 	LogitBias  *graph.Param // likewise; nil where the model has none
 	Warnings   []string     // what the config says without effect
 
+	// Eval and GradCheckpointing are how Record, which is for training, does it: as
+	// torch does after eval(), and with blocks that are computed again for gradients
+	// (set_grad_checkpointing of open_clip).
+	Eval, GradCheckpointing bool
+
 	tree                    any    // of the parameters under their names
 	imageFamily, textFamily Family // of the towers
 }
@@ -160,6 +165,14 @@ func (m *Model) RecordImages(g *graph.Graph, batch, length int) Outputs {
 func (m *Model) RecordTexts(g *graph.Graph, batch, length int) Outputs {
 	defer g.Scope(m.TextScope())()
 	return m.Text.Record(g, batch, length, m.Text.Depth()).Outputs()
+}
+
+// Record records both towers, to be trained, for batch pairs of an image and a text of
+// length tokens, and returns their unit features [batch, embed_dim].
+func (m *Model) Record(g *graph.Graph, batch, length int) (imageFeatures, textFeatures graph.Tensor) {
+	g.Training, g.Checkpointing = !m.Eval, m.GradCheckpointing
+	image := Unit(g, m.RecordImages(g, batch, 0)[Features])
+	return image, Unit(g, m.RecordTexts(g, batch, length)[Features])
 }
 
 // Texts checks rows of token ids. CLIP wants them as long as its context,

@@ -114,7 +114,7 @@ func (t *modifiedResNetTower) stages(g *graph.Graph, image graph.Tensor, depth i
 		outs = append(outs, g.Module(fmt.Sprintf("layer%d", i+1), func() graph.Tensor {
 			x := outs[i]
 			for j, b := range stage {
-				x = g.Module(fmt.Sprint(j), func() graph.Tensor { return b.Forward(g, x) })
+				x = g.Block(fmt.Sprint(j), func() graph.Tensor { return b.Forward(g, x) })
 			}
 			return x
 		}))

@@ -169,7 +169,7 @@ func (r *robertaModel) record(g *graph.Graph, ids graph.Tensor, mask layers.Mask
 	x := g.Module("embeddings", func() graph.Tensor { return r.embed(g, ids) })
 	defer g.Scope("encoder")()
 	for i := range depth {
-		x = g.Module(fmt.Sprintf("layer.%d", i), func() graph.Tensor { return r.Layers[i].Forward(g, x, mask) })
+		x = g.Block(fmt.Sprintf("layer.%d", i), func() graph.Tensor { return r.Layers[i].Forward(g, x, mask) })
 	}
 	return x
 }

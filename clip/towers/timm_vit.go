@@ -279,7 +279,7 @@ func (t *timmTower) sequence(g *graph.Graph, image graph.Tensor, depth int) []gr
 	}
 	outs := make([]graph.Tensor, depth)
 	for i := range outs {
-		x = g.Module(fmt.Sprintf("blocks.%d", i), func() graph.Tensor { return t.Blocks[i].Forward(g, x, angles) })
+		x = g.Block(fmt.Sprintf("blocks.%d", i), func() graph.Tensor { return t.Blocks[i].Forward(g, x, angles) })
 		outs[i] = x
 	}
 	return outs

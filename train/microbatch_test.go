@@ -1,0 +1,77 @@
+package train
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/clip-wgpu/clip-wgpu/gpu"
+)
+
+// stepsOf makes three steps of n pairs and returns the losses and the parameters.
+func stepsOf(t *testing.T, c Config, n int) (losses []float64, parameters map[string]clip.Array, micro int) {
+	t.Helper()
+	trainer, err := New(open(t), c)
+	require.NoError(t, err)
+	defer trainer.Close()
+	images, texts := pairs(n)
+	for range 3 {
+		loss, err := trainer.Step(t.Context(), Batch{Images: images, Texts: texts})
+		require.NoError(t, err)
+		losses = append(losses, loss)
+	}
+	parameters, err = trainer.Parameters(t.Context())
+	require.NoError(t, err)
+	return losses, parameters, trainer.programs[[2]int{n, 16}].step.plan.MicroBatch
+}
+
+// TestMicroBatches are exact: the loss is over the whole batch.
+func TestMicroBatches(t *testing.T) {
+	for name, l := range map[string]Loss{"clip": ClipLoss{}, "siglip": SigLipLoss{}} {
+		c := Config{Loss: l, Optimizer: SGD{LR: 0.1}}
+		want, wanted, micro := stepsOf(t, c, 7)
+		require.Equal(t, 7, micro)
+		for _, c.MicroBatch = range []int{1, 3, 4} {
+			got, parameters, micro := stepsOf(t, c, 7)
+			assert.Equal(t, c.MicroBatch, micro)
+			for i := range want {
+				assert.InDelta(t, want[i], got[i], 2e-6, "%s, step %d by %d", name, i+1, micro)
+			}
+			for p := range wanted {
+				assert.InDeltaSlice(t, wanted[p].Data, parameters[p].Data, 2e-6, "%s by %d", p, micro)
+			}
+		}
+	}
+}
+
+// TestMicroBatchFollowsFromTheMemory: it is halved until the step fits.
+func TestMicroBatchFollowsFromTheMemory(t *testing.T) {
+	m := open(t)
+	trainer := newTrainer(t, m)
+	parts, err := trainer.plan(32, 16, 8)
+	require.NoError(t, err)
+	need := parts.StateBytes + parts.WorkBytes
+	device := m.Device().MemoryInUse() // before the model has any
+
+	limited := openOn(t, gpu.Options{DefaultLimits: true, MaxMemory: device + need})
+	small := newTrainer(t, limited)
+	images, texts := pairs(32)
+	loss, err := small.Step(t.Context(), Batch{Images: images, Texts: texts})
+	require.NoError(t, err)
+	assert.Equal(t, 8, small.programs[[2]int{32, 16}].step.plan.MicroBatch)
+	used := limited.Device().MemoryInUse() - device
+	assert.InDelta(t, need, used, 0.01*float64(need), "what the plan says is what is used")
+	want, err := trainer.Step(t.Context(), Batch{Images: images, Texts: texts})
+	require.NoError(t, err)
+	assert.InDelta(t, want, loss, 2e-6)
+
+	plan, err := NewPlan(m, m.Device().Target(), DefaultConfig(), 32, 16, need)
+	require.NoError(t, err)
+	assert.Equal(t, parts.MicroBatch, plan.MicroBatch)
+	assert.Equal(t, need, plan.StateBytes+plan.WorkBytes)
+	_, err = NewPlan(m, m.Device().Target(), DefaultConfig(), 32, 16, 1<<20)
+	var memory *gpu.MemoryError
+	require.ErrorAs(t, err, &memory)
+}

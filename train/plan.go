@@ -1,0 +1,162 @@
+package train
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/clip-wgpu/clip-wgpu/gpu"
+	"github.com/clip-wgpu/clip-wgpu/graph"
+)
+
+// Plan is a step before it is loaded.
+type Plan struct {
+	Pairs, MicroBatch int // of the step, and those that the towers see at once
+	// Bytes of device memory: of what stays, which is parameters, moments and sums of
+	// gradients, and of what the step works in, which is activations, inputs and
+	// uniforms.
+	StateBytes, WorkBytes int64
+
+	whole              *graph.Program
+	features, backward []*graph.Program // by sizes
+	loss, update       *graph.Program
+}
+
+// NewPlan plans a step of n pairs with texts of length tokens for a device, which need
+// not be there: with the largest micro-batch, c.MicroBatch or a half, quarter … of n,
+// that fits the device's bindings and budget bytes of its memory. A budget of 0 is any.
+// Where not even one pair fits, the error is a *graph.SizeError or a *gpu.MemoryError.
+// Others are those of New.
+func NewPlan(s Structure, target graph.Target, c Config, n, length int, budget int64) (*Plan, error) {
+	r, err := newRecipe(s, target, c)
+	if err != nil {
+		return nil, err
+	}
+	return r.largest(n, length, func(p *Plan) error {
+		if need := p.StateBytes + p.WorkBytes; budget > 0 && need > budget {
+			return &gpu.MemoryError{Needed: need, Allowed: budget}
+		}
+		return nil
+	})
+}
+
+// largest returns the plan with the largest micro-batch that can be built and that
+// accept does not find too large.
+func (r *recipe) largest(n, length int, accept func(*Plan) error) (*Plan, error) {
+	micro := n
+	if r.cfg.MicroBatch > 0 {
+		micro = min(n, r.cfg.MicroBatch)
+	}
+	for {
+		p, err := r.plan(n, length, micro)
+		if err == nil {
+			err = accept(p)
+		}
+		if err == nil || micro == 1 || !isTooLarge(err) {
+			return p, err
+		}
+		micro = (micro + 1) / 2
+	}
+}
+
+// plan builds the programs of a step.
+func (r *recipe) plan(n, length, micro int) (p *Plan, err error) {
+	p = &Plan{Pairs: n, MicroBatch: micro}
+	one := func(q *graph.Program, failure error) *graph.Program {
+		if err == nil {
+			err = failure
+		}
+		return q
+	}
+	if micro == n {
+		p.whole = one(r.program(n, length))
+	} else {
+		for _, pairs := range p.sizes() {
+			p.backward = append(p.backward, one(r.backward(pairs, length)))
+			p.features = append(p.features, one(r.features(pairs, length)))
+		}
+		if err == nil {
+			p.loss = one(r.lossProgram(n, p.width(), graph.Ceil(n, micro)))
+			p.update = one(r.update())
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	p.measure()
+	return p, nil
+}
+
+// sizes are the different sizes of micro-batches: the last may be smaller.
+func (p *Plan) sizes() []int {
+	if rest := p.Pairs % p.MicroBatch; rest > 0 {
+		return []int{p.MicroBatch, rest}
+	}
+	return []int{p.MicroBatch}
+}
+
+// width is that of the features.
+func (p *Plan) width() int { return p.features[0].Outputs[0].Shape[1] }
+
+// named calls f with the programs in the order in which they are loaded: those of most
+// memory first, which the others find room in.
+func (p *Plan) named(f func(name string, q *graph.Program)) {
+	if p.whole != nil {
+		f(fmt.Sprintf("step of %d pairs", p.Pairs), p.whole)
+		return
+	}
+	for i, pairs := range p.sizes() {
+		f(fmt.Sprintf("gradients of %d pairs", pairs), p.backward[i])
+		f(fmt.Sprintf("features of %d pairs", pairs), p.features[i])
+	}
+	f(fmt.Sprintf("loss of %d pairs", p.Pairs), p.loss)
+	f("update", p.update)
+}
+
+// measure counts the bytes. Programs share their activations and inputs, as package gpu
+// does it: a buffer that is large enough is used again.
+func (p *Plan) measure() {
+	states, parts := map[*graph.State]bool{}, map[*graph.State]bool{}
+	var pool []int64
+	p.named(func(_ string, q *graph.Program) {
+		for _, s := range q.States {
+			states[s] = true
+			for _, part := range s.Parts {
+				parts[part] = true
+			}
+		}
+		sizes := slices.Clone(q.Arena)
+		for _, in := range q.Inputs {
+			sizes = append(sizes, in.Bytes())
+		}
+		slices.SortFunc(sizes, func(a, b int64) int { return int(b - a) })
+		pool = append(pool, make([]int64, max(0, len(sizes)-len(pool)))...)
+		for i, size := range sizes {
+			pool[i] = max(pool[i], size)
+		}
+		p.WorkBytes += uniformBytes * int64(len(q.Steps))
+	})
+	for s := range states {
+		if !parts[s] {
+			p.StateBytes += s.Bytes()
+		}
+	}
+	for _, size := range pool {
+		p.WorkBytes += size
+	}
+}
+
+// uniformBytes is what package gpu keeps for the Params of a dispatch.
+const uniformBytes = 256
+
+// String lists the programs and their memory.
+func (p *Plan) String() string {
+	const mib = 1 << 20
+	var b strings.Builder
+	fmt.Fprintf(&b, "a step of %d pairs, %d at a time: %.1f MiB, of which %.1f MiB are parameters, moments and sums of gradients\n",
+		p.Pairs, p.MicroBatch, float64(p.StateBytes+p.WorkBytes)/mib, float64(p.StateBytes)/mib)
+	p.named(func(name string, q *graph.Program) {
+		fmt.Fprintf(&b, "%s: %d dispatches, %.1f MiB of activations\n", name, len(q.Steps), float64(q.ArenaBytes())/mib)
+	})
+	return b.String()
+}

@@ -1,0 +1,172 @@
+package train
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/ops"
+)
+
+// recipe builds the Programs that a step consists of. It needs no device.
+//
+// A step of few pairs is one Program. For more pairs than the towers can see at once
+// it is several (Gao et al., Scaling Deep Contrastive Learning Batch Size under Memory
+// Limited Setup, 2021): features for each micro-batch; loss, over the features of all
+// pairs, with the gradients of these; backward for each micro-batch, which computes
+// its features again and adds up the gradients of the parameters; and update. The
+// result is the same but for rounding.
+type recipe struct {
+	*model
+	cfg   Config
+	rule  *ops.Rule
+	slabs []slab
+}
+
+func newRecipe(s Structure, target graph.Target, c Config) (recipe, error) {
+	m, err := newModel(s, target)
+	if err != nil {
+		return recipe{}, err
+	}
+	if c.Loss == nil || c.Optimizer == nil {
+		return recipe{}, fmt.Errorf("%w: training wants a loss and an optimizer", clip.ErrInput)
+	}
+	if c.MicroBatch < 0 {
+		return recipe{}, fmt.Errorf("%w: micro-batches of %d pairs, want 0 or more", clip.ErrInput, c.MicroBatch)
+	}
+	if _, err := settings(c.Optimizer, 1); err != nil {
+		return recipe{}, err
+	}
+	for _, p := range m.trainable {
+		if err := p.Trainable(); err != nil {
+			return recipe{}, fmt.Errorf("%w: %w", clip.ErrInput, err)
+		}
+	}
+	rule := c.Optimizer.Rule()
+	return recipe{model: m, cfg: c, rule: rule, slabs: m.slabs(rule, m.slabBytes())}, nil
+}
+
+// program is a step from n pairs with texts of length tokens, and has the loss before
+// it as output.
+func (r *recipe) program(n, length int) (*graph.Program, error) {
+	g := r.graph()
+	loss := r.loss(g, r.cfg.Loss, n, length)
+	joined := r.join(g, g.Grad(loss, r.params(g)...))
+	r.recordUpdate(g, joined)
+	return g.Build(loss)
+}
+
+// features computes those of n pairs, and leaves running statistics alone.
+func (r *recipe) features(n, length int) (*graph.Program, error) {
+	g := r.graph()
+	g.Pure = true
+	image, text := r.Record(g, n, length)
+	return g.Build(image, text)
+}
+
+// Inputs of the Programs between which features and their gradients go.
+const (
+	imageFeatures, textFeatures   = "image_features", "text_features"
+	imageGradients, textGradients = "image_gradients", "text_gradients"
+)
+
+// lossProgram has as outputs the loss of features [n, width] and their gradients. It
+// starts the sums of the parameters' gradients with what the loss gives of them: those
+// of the logits' scale and bias, which the n pairs come in micros micro-batches for.
+func (r *recipe) lossProgram(n, width, micros int) (*graph.Program, error) {
+	g := r.graph()
+	image := g.Input(imageFeatures, graph.Shape{n, width}, graph.F32)
+	text := g.Input(textFeatures, graph.Shape{n, width}, graph.F32)
+	loss := r.lossOf(g, r.cfg.Loss, image, text)
+	wrt, of := []graph.Tensor{image, text}, []*graph.Param{}
+	for _, p := range []*graph.Param{r.scale, r.bias} {
+		if slices.Contains(r.trainable, p) {
+			wrt, of = append(wrt, g.Param(p)), append(of, p)
+		}
+	}
+	grads := g.Grad(loss, wrt...)
+	for _, b := range r.slabs {
+		g.Assign(b.sums, g.Fill(0, b.sums.Shape...))
+	}
+	for i, p := range of {
+		grad := grads[2+i]
+		if r.cfg.SumScaleGradients {
+			grad = ops.Scale(g, grad, float64(micros))
+		}
+		g.Assign(r.sumOf(p), grad)
+	}
+	return g.Build(loss, grads[0], grads[1])
+}
+
+// sumOf is where the gradients of a trained parameter are added up.
+func (r *recipe) sumOf(p *graph.Param) *graph.State {
+	for _, b := range r.slabs {
+		if i := slices.Index(b.trained, p); i >= 0 && b.sums.Parts != nil {
+			return b.sums.Parts[i]
+		} else if i >= 0 {
+			return b.sums
+		}
+	}
+	return nil
+}
+
+// backward adds the gradients of n pairs to the sums, given those of their features.
+func (r *recipe) backward(n, length int) (*graph.Program, error) {
+	g := r.graph()
+	image, text := r.Record(g, n, length)
+	flow := func(x graph.Tensor, name string) graph.Tensor {
+		return ops.Sum(g, ops.Mul(g, x, g.Input(name, x.Shape(), graph.F32)))
+	}
+	along := g.Add(flow(image, imageGradients), flow(text, textGradients)) // has these gradients
+	for i, grad := range r.join(g, g.Grad(along, r.params(g)...)) {
+		ops.Accumulate(g, r.slabs[i].sums, grad)
+	}
+	return g.Build()
+}
+
+// update is the step's last Program.
+func (r *recipe) update() (*graph.Program, error) {
+	g := r.graph()
+	grads := make([]graph.Tensor, len(r.slabs))
+	for i, b := range r.slabs {
+		grads[i] = g.State(b.sums)
+	}
+	r.recordUpdate(g, grads)
+	return g.Build()
+}
+
+// join gives the gradients of the trainable parameters by slab.
+func (r *recipe) join(g *graph.Graph, grads []graph.Tensor) []graph.Tensor {
+	of := map[*graph.Param]graph.Tensor{}
+	for i, p := range r.trainable {
+		of[p] = grads[i]
+	}
+	all := make([]graph.Tensor, len(r.slabs))
+	for i, b := range r.slabs {
+		parts := make([]graph.Tensor, len(b.trained))
+		for j, p := range b.trained {
+			parts[j] = of[p]
+		}
+		if all[i] = parts[0]; b.like.Parts != nil {
+			all[i] = g.Join(b.like, parts...)
+		}
+	}
+	return all
+}
+
+// recordUpdate appends the update by gradients, one tensor a slab.
+func (r *recipe) recordUpdate(g *graph.Graph, grads []graph.Tensor) {
+	defer g.Scope("update")()
+	settings := g.Input("settings", graph.Shape{len(r.rule.Settings)}, graph.F32)
+	for i, b := range r.slabs {
+		records := g.Input(recordsName(i), graph.Shape{len(b.trained), len(b.records) / len(b.trained)}, graph.I32)
+		b.update(g, r.rule, grads[i], records, settings)
+	}
+	if slices.Contains(r.trainable, r.scale) {
+		g.Assign(&r.scale.State, ops.Clamp(g, g.Param(r.scale), 0, maxLogitScale))
+	}
+}
+
+// recordsName is the input with the records of slab i.
+func recordsName(i int) string { return fmt.Sprintf("records %d", i) }

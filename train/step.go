@@ -1,0 +1,134 @@
+package train
+
+import (
+	"context"
+	"errors"
+
+	"github.com/clip-wgpu/clip-wgpu/gpu"
+	"github.com/clip-wgpu/clip-wgpu/graph"
+)
+
+// step is a Plan on the device.
+type step struct {
+	plan  *Plan
+	whole *session // or the others
+
+	features, backward []*session // by plan.sizes
+	loss, update       *session
+	image, text        matrix // the features of all pairs
+}
+
+// matrix is a row of width numbers for each pair, and the gradients of these.
+type matrix struct {
+	width             int
+	values, gradients []float32
+}
+
+func newMatrix(rows, width int) matrix {
+	return matrix{width, make([]float32, rows*width), make([]float32, rows*width)}
+}
+
+// rows are those of x, values or gradients, of pairs lo to hi.
+func (m *matrix) rows(x []float32, lo, hi int) []float32 { return x[lo*m.width : hi*m.width] }
+
+// run makes the step. feed has the inputs of all programs for the batch b.
+func (s *step) run(ctx context.Context, m Model, b Batch, feed map[string]any) (float64, error) {
+	var loss [1]float32
+	if s.whole != nil {
+		err := s.whole.run(ctx, feed, loss[:])
+		return float64(loss[0]), err
+	}
+	err := s.microBatches(m, b, func(size, lo, hi int, inputs map[string]any) error {
+		return s.features[size].run(ctx, inputs, s.image.rows(s.image.values, lo, hi), s.text.rows(s.text.values, lo, hi))
+	})
+	if err != nil {
+		return 0, err
+	}
+	feed[imageFeatures], feed[textFeatures] = s.image.values, s.text.values
+	if err := s.loss.run(ctx, feed, loss[:], s.image.gradients, s.text.gradients); err != nil {
+		return 0, err
+	}
+	err = s.microBatches(m, b, func(size, lo, hi int, inputs map[string]any) error {
+		inputs[imageGradients] = s.image.rows(s.image.gradients, lo, hi)
+		inputs[textGradients] = s.text.rows(s.text.gradients, lo, hi)
+		return s.backward[size].run(ctx, inputs)
+	})
+	if err == nil {
+		err = s.update.run(ctx, feed)
+	}
+	return float64(loss[0]), err
+}
+
+// microBatches calls f for each micro-batch, with its place in plan.sizes, its pairs lo
+// to hi and the inputs of the towers.
+func (s *step) microBatches(m Model, b Batch, f func(size, lo, hi int, inputs map[string]any) error) error {
+	for lo := 0; lo < s.plan.Pairs; lo += s.plan.MicroBatch {
+		hi, size := lo+s.plan.MicroBatch, 0
+		if hi > s.plan.Pairs {
+			hi, size = s.plan.Pairs, 1
+		}
+		part := b.slice(lo, hi)
+		inputs, err := m.Feed(part.Images, part.Texts)
+		if err == nil {
+			err = f(size, lo, hi, inputs)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// close frees the sessions.
+func (s *step) close() {
+	if s == nil {
+		return
+	}
+	for _, one := range append(append(s.backward, s.features...), s.whole, s.loss, s.update) {
+		one.close()
+	}
+}
+
+// loadStep makes a step from n pairs with texts of length tokens ready to run, with
+// the largest micro-batch that memory and bindings allow.
+func (t *Trainer) loadStep(n, length int) (s *step, err error) {
+	_, err = t.largest(n, length, func(p *Plan) (err error) {
+		s, err = t.loadPlan(p)
+		return err
+	})
+	return s, err
+}
+
+// isTooLarge tells whether a smaller batch may fit.
+func isTooLarge(err error) bool {
+	var size *graph.SizeError
+	var limit *gpu.LimitError
+	var memory *gpu.MemoryError
+	return errors.As(err, &size) || errors.As(err, &limit) || errors.As(err, &memory)
+}
+
+// loadPlan loads p's programs.
+func (t *Trainer) loadPlan(p *Plan) (*step, error) {
+	s := &step{plan: p}
+	var err error
+	one := func(q *graph.Program) (loaded *session) {
+		if err == nil && q != nil {
+			loaded, err = load(context.Background(), t.on, q)
+		}
+		return loaded
+	}
+	s.whole = one(p.whole)
+	for i := range p.backward {
+		s.backward = append(s.backward, one(p.backward[i]))
+		s.features = append(s.features, one(p.features[i]))
+	}
+	s.loss, s.update = one(p.loss), one(p.update)
+	if err != nil {
+		s.close()
+		return nil, err
+	}
+	if s.whole == nil {
+		s.image, s.text = newMatrix(p.Pairs, p.width()), newMatrix(p.Pairs, p.width())
+	}
+	return s, nil
+}
