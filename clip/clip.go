@@ -173,7 +173,12 @@ func (m *Model) readLogitConstants(read func(p *graph.Param, v []float32) error)
 // Config is the model's configuration.
 func (m *Model) Config() config.Config { return m.towers.Config }
 
-// Parameters iterates over the parameters and buffers by state-dict name.
+// NamedParameters iterates over the parameters by state-dict name, in the order of
+// torch's named_parameters. Which of them training changes is their RequiresGrad.
+func (m *Model) NamedParameters() iter.Seq2[string, *graph.Param] { return m.towers.NamedParameters() }
+
+// Parameters iterates over the parameters and buffers by state-dict name, in the order
+// of torch's state_dict.
 func (m *Model) Parameters() iter.Seq2[string, *graph.Param] { return m.towers.Parameters() }
 
 // Tree is the root of the structs that hold the parameters, as weights.Find takes it:

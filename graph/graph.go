@@ -215,7 +215,7 @@ type Source interface {
 type Param struct {
 	State
 	Source  Source
-	Frozen  bool // training leaves it alone (torch's requires_grad = False)
+	Frozen  bool // training leaves it alone
 	Buffer  bool // no parameter, but kept with them: torch's buffers, such as running means
 	NoDecay bool // AdamW's weight decay leaves it alone, as a no_weight_decay of open_clip's asks
 	// Integer marks a buffer of whole numbers: files store int64, and one that lacks it

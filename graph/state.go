@@ -36,6 +36,9 @@ func (s *State) Trainable() error {
 	return nil
 }
 
+// RequiresGrad tells whether training changes p, as torch's requires_grad does.
+func (p *Param) RequiresGrad() bool { return !p.Frozen && !p.Buffer }
+
 // Check refuses a State that its format cannot hold, or its slab on such a device.
 func (t Target) Check(s *State) error {
 	if !s.Format.Valid() || s.Packed() && (len(s.Shape) < 2 || s.Element != F32) {

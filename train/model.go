@@ -69,7 +69,7 @@ func newModel(s Structure, target graph.Target) (*model, error) {
 		if !p.Integer && p.Trainable() == nil { // buffers too: freezing makes some of batch norms' parameters
 			x.stored = append(x.stored, p)
 		}
-		if !p.Frozen && !p.Buffer {
+		if p.RequiresGrad() {
 			x.trainable = append(x.trainable, p)
 		}
 		switch name {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -242,4 +243,31 @@ func tagged(name, tag string) (config.Config, Pretrained, error) {
 		return config.Config{}, Pretrained{}, err
 	}
 	return e.Tagged(tag)
+}
+
+// TestParametersAreInTorchsOrder compares hashes of the names, as torch's state_dict
+// lists them, of every model of open_clip's that can be built.
+func TestParametersAreInTorchsOrder(t *testing.T) {
+	data, err := os.ReadFile("testdata/state_dict_order.txt")
+	require.NoError(t, err)
+	built := 0
+	for line := range strings.Lines(string(data)) {
+		var name, want string
+		_, err := fmt.Sscan(line, &name, &want)
+		require.NoError(t, err)
+		c, err := Config(name)
+		require.NoError(t, err)
+		m, err := towers.Build(c)
+		if err != nil {
+			continue // a family that does not run yet
+		}
+		var names []string
+		for n := range m.Parameters() {
+			names = append(names, n)
+		}
+		sum := sha256.Sum256([]byte(strings.Join(names, "\n")))
+		assert.Equal(t, want, hex.EncodeToString(sum[:8]), name)
+		built++
+	}
+	assert.GreaterOrEqual(t, built, 93)
 }

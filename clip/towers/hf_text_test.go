@@ -152,8 +152,8 @@ func TestHFTextParameters(t *testing.T) {
 	}
 	assert.Equal(t, []string{
 		"text.transformer.embeddings.word_embeddings.weight[40 12]", "text.transformer.embeddings.token_type_embeddings.weight[2 12]",
-		"text.transformer.embeddings.position_embeddings.weight[10 12]",
 		"text.transformer.embeddings.LayerNorm.weight[12]", "text.transformer.embeddings.LayerNorm.bias[12]",
+		"text.transformer.embeddings.position_embeddings.weight[10 12]",
 		"text.transformer.encoder.layer.0.attention.self.query.weight[12 12]", "text.transformer.encoder.layer.0.attention.self.query.bias[12]",
 		"text.transformer.encoder.layer.0.attention.self.key.weight[12 12]", "text.transformer.encoder.layer.0.attention.self.key.bias[12]",
 		"text.transformer.encoder.layer.0.attention.self.value.weight[12 12]", "text.transformer.encoder.layer.0.attention.self.value.bias[12]",

@@ -31,7 +31,7 @@ func recorded(t *testing.T, name string) *Model {
 // trainable names the parameters of a tower that are trainable, sorted.
 func trainable(tower Tower) (names []string) {
 	weights.Walk(tower, func(_ string, p *graph.Param) {
-		if !p.Frozen && !p.Buffer {
+		if p.RequiresGrad() {
 			names = append(names, p.Name)
 		}
 	})

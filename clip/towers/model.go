@@ -96,14 +96,43 @@ func noDecay(tower Tower, f Family) {
 	})
 }
 
-// Parameters iterates over the parameters and buffers by state-dict name.
+// Parameters iterates over the parameters and buffers by state-dict name, in the order
+// of torch's state_dict.
 func (m *Model) Parameters() iter.Seq2[string, *graph.Param] {
+	var names []string
+	params := map[string]*graph.Param{}
+	weights.Walk(m.tree, func(name string, p *graph.Param) {
+		names, params[name] = append(names, name), p
+	})
+	slices.SortStableFunc(names, func(a, b string) int { return m.rank(a) - m.rank(b) })
 	return func(yield func(string, *graph.Param) bool) {
-		more := true
-		weights.Walk(m.tree, func(name string, p *graph.Param) {
-			more = more && yield(name, p)
-		})
+		for _, name := range names {
+			if !yield(name, params[name]) {
+				return
+			}
+		}
 	}
+}
+
+// NamedParameters is Parameters without buffers.
+func (m *Model) NamedParameters() iter.Seq2[string, *graph.Param] {
+	return func(yield func(string, *graph.Param) bool) {
+		for name, p := range m.Parameters() {
+			if !p.Buffer && !yield(name, p) {
+				return
+			}
+		}
+	}
+}
+
+// rank orders what the model itself holds: its parameters, then its modules as torch's
+// have been made.
+func (m *Model) rank(name string) int {
+	module, _, within := strings.Cut(name, ".")
+	if !within {
+		return 0
+	}
+	return 1 + max(0, slices.Index([]string{"visual", "transformer", "token_embedding", "ln_final", "text"}, module))
 }
 
 // Keys are those of vision_cfg and text_cfg that a saved config always has.

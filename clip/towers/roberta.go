@@ -104,8 +104,8 @@ func (c *robertaConfig) check() error {
 type robertaModel struct {
 	WordEmbeddings      *layers.Embedding   `w:"embeddings.word_embeddings"`
 	TokenTypeEmbeddings *graph.Param        `w:"embeddings.token_type_embeddings.weight"` // [types, width], of which the first counts
-	PositionEmbeddings  *layers.Embedding   `w:"embeddings.position_embeddings"`
 	LayerNorm           *layers.LayerNorm   `w:"embeddings.LayerNorm"`
+	PositionEmbeddings  *layers.Embedding   `w:"embeddings.position_embeddings"`
 	Layers              []*layers.BertLayer `w:"encoder.layer"`
 	Pooler              *layers.Linear      `w:"pooler.dense"` // with cls_pooler
 

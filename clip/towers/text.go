@@ -59,8 +59,8 @@ type textTransformer struct {
 	PositionalEmbedding *graph.Param        `w:"positional_embedding"` // [context_length (+ 1 with embed_cls), width]
 	TextProjection      *layers.Weight      `w:"text_projection"`      // [width, embed_dim]; nil with proj_bias or proj_type none
 	ClsEmb              *graph.Param        `w:"cls_emb"`              // [width]; with embed_cls
-	Transformer         *layers.Transformer `w:"transformer"`
 	TokenEmbedding      *layers.Embedding   `w:"token_embedding"`
+	Transformer         *layers.Transformer `w:"transformer"`
 	LnFinal             *layers.LayerNorm   `w:"ln_final"`
 	TextProjectionBias  *layers.Linear      `w:"text_projection"` // with proj_bias
 

@@ -101,7 +101,7 @@ func (c *testCase) compareDecay(row string, m *clip.Model, want lockedRun) {
 	got, wanted := map[string]bool{}, statesOf(want.Decay, true)
 	maps.Copy(wanted, statesOf(want.NoDecay, false))
 	for name, p := range m.Parameters() {
-		if !p.Buffer && !p.Frozen {
+		if p.RequiresGrad() {
 			got[name] = len(p.Shape) > 1 && !p.NoDecay
 		}
 	}
