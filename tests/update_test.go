@@ -178,3 +178,35 @@ func (r *updateRun) check(t *testing.T) {
 		}
 	}
 }
+
+// TestAccumulate adds to a State where it lies, run after run.
+func TestAccumulate(t *testing.T) {
+	for _, n := range []int{1, 63, 257, 70001} {
+		g := graph.New()
+		sum := &graph.State{Name: "sum", Spec: graph.Spec{Shape: graph.Shape{n}}}
+		ops.Accumulate(g, sum, g.Input("x", sum.Shape, graph.F32))
+		prog, err := g.Build()
+		require.NoError(t, err)
+		d, err := device()
+		require.NoError(t, err)
+		store := d.NewStore()
+		session, err := d.Load(prog, store)
+		require.NoError(t, err)
+		r := updateRun{rng: rand.New(rand.NewPCG(1, 2))}
+		values := map[*graph.State][]float64{sum: make([]float64, n)}
+		for range 3 {
+			x := r.random(n)
+			_, err := g.Eval(map[string][]float64{"x": x}, values)
+			require.NoError(t, err)
+			require.NoError(t, session.Run(t.Context(), gpu.IO{Inputs: map[string]any{"x": narrow(graph.F32, x)}}))
+		}
+		got := make([]float32, n)
+		require.NoError(t, store.Read(t.Context(), sum, got))
+		closeRows(t, "sum", graph.Shape{n}, values[sum], got, tolUlp)
+		require.NoError(t, session.Close())
+		require.NoError(t, store.Close())
+	}
+	g := graph.New()
+	ops.Accumulate(g, &graph.State{Name: "sum", Spec: graph.Spec{Shape: graph.Shape{4}}}, g.Input("x", graph.Shape{5}, graph.F32))
+	require.ErrorContains(t, g.Err(), "accumulate: f32[4], f32[5]")
+}

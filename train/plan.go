@@ -98,19 +98,28 @@ func (p *Plan) sizes() []int {
 // width is that of the features.
 func (p *Plan) width() int { return p.features[0].Outputs[0].Shape[1] }
 
-// named calls f with the programs in the order in which they are loaded: those of most
+// Part is one Program of a Plan.
+type Part struct {
+	Name    string
+	Runs    int // a step
+	Program *graph.Program
+}
+
+// Parts are the plan's programs, in the order in which they are loaded: those of most
 // memory first, which the others find room in.
-func (p *Plan) named(f func(name string, q *graph.Program)) {
+func (p *Plan) Parts() (all []Part) {
 	if p.whole != nil {
-		f(fmt.Sprintf("step of %d pairs", p.Pairs), p.whole)
-		return
+		return []Part{{fmt.Sprintf("step of %d pairs", p.Pairs), 1, p.whole}}
 	}
 	for i, pairs := range p.sizes() {
-		f(fmt.Sprintf("gradients of %d pairs", pairs), p.backward[i])
-		f(fmt.Sprintf("features of %d pairs", pairs), p.features[i])
+		runs := 1
+		if i == 0 {
+			runs = p.Pairs / p.MicroBatch
+		}
+		all = append(all, Part{fmt.Sprintf("gradients of %d pairs", pairs), runs, p.backward[i]},
+			Part{fmt.Sprintf("features of %d pairs", pairs), runs, p.features[i]})
 	}
-	f(fmt.Sprintf("loss of %d pairs", p.Pairs), p.loss)
-	f("update", p.update)
+	return append(all, Part{fmt.Sprintf("loss of %d pairs", p.Pairs), 1, p.loss}, Part{"update", 1, p.update})
 }
 
 // measure counts the bytes. Programs share their activations and inputs, as package gpu
@@ -118,11 +127,12 @@ func (p *Plan) named(f func(name string, q *graph.Program)) {
 func (p *Plan) measure() {
 	states, parts := map[*graph.State]bool{}, map[*graph.State]bool{}
 	var pool []int64
-	p.named(func(_ string, q *graph.Program) {
+	for _, part := range p.Parts() {
+		q := part.Program
 		for _, s := range q.States {
 			states[s] = true
-			for _, part := range s.Parts {
-				parts[part] = true
+			for _, within := range s.Parts {
+				parts[within] = true
 			}
 		}
 		sizes := slices.Clone(q.Arena)
@@ -135,7 +145,7 @@ func (p *Plan) measure() {
 			pool[i] = max(pool[i], size)
 		}
 		p.WorkBytes += uniformBytes * int64(len(q.Steps))
-	})
+	}
 	for s := range states {
 		if !parts[s] {
 			p.StateBytes += s.Bytes()
@@ -155,8 +165,9 @@ func (p *Plan) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "a step of %d pairs, %d at a time: %.1f MiB, of which %.1f MiB are parameters, moments and sums of gradients\n",
 		p.Pairs, p.MicroBatch, float64(p.StateBytes+p.WorkBytes)/mib, float64(p.StateBytes)/mib)
-	p.named(func(name string, q *graph.Program) {
-		fmt.Fprintf(&b, "%s: %d dispatches, %.1f MiB of activations\n", name, len(q.Steps), float64(q.ArenaBytes())/mib)
-	})
+	for _, part := range p.Parts() {
+		fmt.Fprintf(&b, "%d × %s: %d dispatches, %.1f MiB of activations\n",
+			part.Runs, part.Name, len(part.Program.Steps), float64(part.Program.ArenaBytes())/mib)
+	}
 	return b.String()
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -14,6 +15,7 @@ import (
 
 func newProgramCommand(g *globals) *cobra.Command {
 	var tower, limits string
+	var step stepOptions
 	cmd := &cobra.Command{
 		Use:   "program [MODEL]",
 		Short: "List the GPU dispatches that a tower consists of",
@@ -21,6 +23,11 @@ func newProgramCommand(g *globals) *cobra.Command {
 dispatch with its buffers, kernel, workgroups and layer. --json writes
 {"step":..., "scope":..., "op":..., "kernel":..., "buffers":[...], "groups":[x, y]}
 for each dispatch.
+
+--train lists the programs of a training step of --batch pairs with ClipLoss and AdamW,
+and what memory it takes. The towers see as many pairs at once as --max-gpu-mem allows.
+--json writes {"pairs":..., "micro_batch":..., "state_bytes":..., "work_bytes":...,
+"programs":[{"name":..., "runs":..., "dispatches":..., "arena_bytes":...}]}.
 
 --limits needs no GPU and no driver: "default" lists what a device with WebGPU's
 default limits would replay, FILE what a device would that "devices --json" wrote
@@ -32,7 +39,15 @@ MODEL is ` + modelHelp + `.`,
 			return cmp.Or(oneModelArg(cmd, args), checkTower(cmd, tower))
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			p, err := g.program(cmd.Context(), g.oneModel(args), tower, limits)
+			m, err := g.openFor(cmd.Context(), g.oneModel(args), limits)
+			if err != nil {
+				return err
+			}
+			defer m.Close()
+			if step.train {
+				return g.writePlan(cmd.OutOrStdout(), m, step)
+			}
+			p, err := towerProgram(m, tower, g.batch.or(1))
 			if err != nil {
 				return err
 			}
@@ -45,19 +60,18 @@ MODEL is ` + modelHelp + `.`,
 	}
 	addTowerFlag(cmd, &tower)
 	cmd.Flags().StringVar(&limits, "limits", "", `"default", or a `+"`file`"+` that devices --json wrote (default: those of the device)`)
+	step.addFlags(cmd)
 	return cmd
 }
 
-// program lowers a tower for the device or, where limits are given, for one that has them.
-func (g *globals) program(ctx context.Context, source, tower, limits string) (*graph.Program, error) {
-	batch := g.batch.or(1)
+// openFor opens a model on the device or, where limits are given, for one that has them.
+func (g *globals) openFor(ctx context.Context, source, limits string) (plannable, error) {
 	if limits == "" {
-		m, err := openAny(ctx, source, g.options(batch))
+		m, err := openAny(ctx, source, g.options(g.batch.or(1)))
 		if err != nil {
 			return nil, err
 		}
-		defer m.Close()
-		return towerProgram(m, tower, batch)
+		return onDevice{m}, nil
 	}
 	info, err := readLimits(limits, string(g.device))
 	if err != nil {
@@ -67,14 +81,14 @@ func (g *globals) program(ctx context.Context, source, tower, limits string) (*g
 	if err != nil {
 		return nil, err
 	}
-	defer c.Close()
-	if err := c.Model.Cast(string(g.weights)); err != nil {
-		return nil, err
+	err = c.Model.Cast(string(g.weights))
+	if err == nil {
+		err = c.Inspect(ctx) // a weight that does not fit changes how it is stored
 	}
-	if err := c.Inspect(ctx); err != nil { // a weight that does not fit changes how it is stored
-		return nil, err
+	if err != nil {
+		return nil, errors.Join(err, c.Close())
 	}
-	return towerProgram(atRest{c, info}, tower, batch)
+	return atRest{c, info}, nil
 }
 
 // atRest lowers a checkpoint for a device that need not be there.
@@ -83,10 +97,12 @@ type atRest struct {
 	info gpu.Info
 }
 
+func (a atRest) target() graph.Target {
+	return graph.Target{Software: a.info.Software(), MaxBinding: a.info.MaxBindingBytes}
+}
+
 func (a atRest) Programs(batch int) (image, text *graph.Program, err error) {
-	return a.Model.Programs(batch, func(g *graph.Graph) {
-		g.Target = graph.Target{Software: a.info.Software(), MaxBinding: a.info.MaxBindingBytes}
-	})
+	return a.Model.Programs(batch, func(g *graph.Graph) { g.Target = a.target() })
 }
 
 func writeDispatches(w io.Writer, p *graph.Program) error {
