@@ -1,7 +1,9 @@
 package train
 
 import (
+	"context"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -74,4 +76,47 @@ func TestMicroBatchFollowsFromTheMemory(t *testing.T) {
 	_, err = NewPlan(m, m.Device().Target(), DefaultConfig(), 32, 16, 1<<20)
 	var memory *gpu.MemoryError
 	require.ErrorAs(t, err, &memory)
+}
+
+// TestCancelledMicroBatches leave parameters and moments as they are, wherever in the
+// step they are stopped.
+func TestCancelledMicroBatches(t *testing.T) {
+	images, texts := pairs(6)
+	b := Batch{Images: images, Texts: texts}
+	c := DefaultConfig()
+	c.MicroBatch = 2
+	trainer, err := New(open(t), c)
+	require.NoError(t, err)
+	defer trainer.Close()
+	_, err = trainer.Step(t.Context(), b)
+	require.NoError(t, err)
+	began := time.Now()
+	_, err = trainer.Step(t.Context(), b)
+	require.NoError(t, err)
+	took, made, cancelled := time.Since(began), 2, 0
+	for i := range 8 {
+		ctx, stop := context.WithTimeout(t.Context(), took*time.Duration(i+1)/10)
+		_, err := trainer.Step(ctx, b)
+		stop()
+		if err == nil {
+			made++
+			continue
+		}
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		cancelled++
+	}
+	assert.Positive(t, cancelled)
+	got, err := trainer.Parameters(t.Context())
+	require.NoError(t, err)
+
+	reference, err := New(open(t), c)
+	require.NoError(t, err)
+	defer reference.Close()
+	for range made {
+		_, err := reference.Step(t.Context(), b)
+		require.NoError(t, err)
+	}
+	want, err := reference.Parameters(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, want, got)
 }

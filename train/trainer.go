@@ -82,8 +82,9 @@ func decays(p *graph.Param) bool { return len(p.Shape) > 1 && !p.NoDecay }
 
 // Step makes one update from a batch and returns the loss before it. Pairs that do not
 // fit the model give clip.ErrInput. If ctx ends before the update is on its way, Step returns
-// ctx's error and nothing has changed. If ctx ends later, the update is finished and
-// Step returns no error.
+// ctx's error and no parameter or moment has changed; batch norms that have seen some of
+// its micro-batches have changed their running statistics. If ctx ends later, the update
+// is finished and Step returns no error.
 func (t *Trainer) Step(ctx context.Context, b Batch) (float64, error) {
 	feed, err := feedOf(ctx, t.on, t.cfg.Loss, b)
 	if err != nil {
