@@ -17,10 +17,25 @@ import (
 	"github.com/clip-wgpu/clip-wgpu/ops"
 )
 
-// Config says how a Trainer steps.
+// Config says how a Trainer steps. The zero values of what follows Optimizer are those of
+// open_clip_train.
 type Config struct {
 	Loss      Loss
 	Optimizer Optimizer
+	// GradClipNorm is what the norm of all gradients together is brought down to where
+	// it is greater (grad_clip_norm, torch.nn.utils.clip_grad_norm_). 0: they stay.
+	GradClipNorm float64
+	// Decays tells which parameters the optimizer's weight decay is for: DecaysMatrices
+	// where it is nil.
+	Decays func(p *graph.Param) bool
+	// ImageLayerDecay and TextLayerDecay, in (0, 1], multiply the learning rate of a
+	// tower's groups of parameters, which are those of LockImageTower, by a power of
+	// theirs: the group before the last by 1 of them, and so on (image_layer_decay). 0: 1.
+	ImageLayerDecay, TextLayerDecay float64
+	// EMADecay, in (0, 1), makes the trainer keep averages of the parameters, see EMA,
+	// which move towards them by 1 − EMADecay at every step (setup_ema of open_clip's
+	// task, timm's ModelEmaV3). 0: none.
+	EMADecay float64
 }
 
 // DefaultConfig is what open_clip_train takes for vision transformers unless it is told
@@ -40,10 +55,13 @@ type Trainer struct {
 	cfg   Config
 	rule  *ops.Rule
 	slabs []slab
+	ema   []average
 
 	turn     await.Lock // around what follows: one method at a time
 	closed   bool
 	step     int
+	gradNorm float64
+	averaged bool                // the averages have begun
 	programs map[[2]int]*program // by batch and text length
 }
 
@@ -67,10 +85,7 @@ func New(m Model, c Config) (*Trainer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.Loss == nil || c.Optimizer == nil {
-		return nil, fmt.Errorf("%w: training wants a loss and an optimizer", clip.ErrInput)
-	}
-	if _, err := settings(c.Optimizer, 1); err != nil {
+	if err := c.check(); err != nil {
 		return nil, err
 	}
 	for _, p := range x.trainable {
@@ -78,21 +93,18 @@ func New(m Model, c Config) (*Trainer, error) {
 			return nil, fmt.Errorf("%w: %w", clip.ErrInput, err)
 		}
 	}
-	rule := c.Optimizer.Rule()
 	return &Trainer{
-		model: x, cfg: c, rule: rule, slabs: x.slabs(rule, x.slabBytes()),
+		model: x, cfg: c, rule: c.Optimizer.Rule(), slabs: x.slabs(c, x.slabBytes()), ema: x.averages(c, x.slabBytes()),
 		turn: await.NewLock(), programs: map[[2]int]*program{},
 	}, nil
 }
 
-// decays tells whether AdamW decays p: open_clip_train's rule excludes vectors,
-// scalars and what the no_weight_decay of a model or a tower names.
-func decays(p *graph.Param) bool { return len(p.Shape) > 1 && !p.NoDecay }
-
 // Step makes one update from a batch and returns the loss before it. Pairs that do not
 // fit the model give clip.ErrInput. If ctx ends before the update is on its way, Step returns
 // ctx's error and nothing has changed. If ctx ends later, the update is finished and
-// Step returns no error.
+// Step returns no error. A loss or gradients that are NaN or infinite give a
+// *NotFiniteError and change nothing but the running statistics of batch norms and a
+// logit_scale that is out of bounds, which is clamped.
 func (t *Trainer) Step(ctx context.Context, b Batch) (float64, error) {
 	feed, err := t.model.feed(ctx, t.cfg.Loss, b)
 	if err != nil {
@@ -126,6 +138,9 @@ func (t *Trainer) update(ctx context.Context, feed map[string]any, batch, length
 		return 0, fmt.Errorf("%w: the optimizer's rule was %s and is %s", clip.ErrInput, t.rule.Kernel, rule.Kernel)
 	}
 	session, err := t.session(ctx, [2]int{batch, length})
+	if err == nil {
+		err = t.beginAverages(ctx)
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -133,8 +148,13 @@ func (t *Trainer) update(ctx context.Context, feed map[string]any, batch, length
 	for i, b := range t.slabs {
 		feed[recordsName(i)] = b.records
 	}
-	var loss [1]float32
-	if err := session.run(ctx, feed, loss[:]); err != nil {
+	t.feedAverages(feed)
+	var loss, norm [1]float32
+	if err := session.run(ctx, feed, loss[:], norm[:]); err != nil {
+		return 0, err
+	}
+	t.gradNorm = float64(norm[0])
+	if err := finite(t.step+1, float64(loss[0]), t.gradNorm); err != nil {
 		return 0, err
 	}
 	t.step++
@@ -179,7 +199,7 @@ func (t *Trainer) load(batch, length int) (*session, error) {
 	return t.model.load(context.Background(), prog)
 }
 
-// program is the step, with the loss before it as output.
+// program is the step, with the loss and the norm of the gradients before it as outputs.
 func (t *Trainer) program(batch, length int) (*graph.Program, error) {
 	g := graph.New()
 	loss := t.model.loss(g, t.cfg.Loss, batch, length)
@@ -190,18 +210,22 @@ func (t *Trainer) program(batch, length int) (*graph.Program, error) {
 	}
 	defer g.Scope("update")()
 	settings := g.Input("settings", graph.Shape{len(t.rule.Settings)}, graph.F32)
+	var joined, records []graph.Tensor
 	for i, b := range t.slabs {
-		records := g.Input(recordsName(i), graph.Shape{len(b.trained), len(b.records) / len(b.trained)}, graph.I32)
-		grads := make([]graph.Tensor, len(b.trained))
-		for j, p := range b.trained {
-			grads[j] = of[p]
-		}
-		b.update(g, t.rule, grads, records, settings)
+		joined = append(joined, b.gradient(g, of))
+		records = append(records, g.Input(recordsName(i), graph.Shape{len(b.trained), len(b.records) / len(b.trained)}, graph.I32))
+	}
+	norm, factor := ops.GradNorm(g, loss, t.cfg.GradClipNorm, joined, records)
+	for i, b := range t.slabs {
+		b.update(g, t.rule, joined[i], factor, records[i], settings)
 	}
 	if scale := t.model.scale; slices.Contains(t.model.trainable, scale) {
 		g.Assign(&scale.State, ops.Clamp(g, g.Param(scale), 0, maxLogitScale))
 	}
-	return g.Build(loss)
+	for _, a := range t.ema {
+		a.follow(g, 1-t.cfg.EMADecay, factor)
+	}
+	return g.Build(loss, norm)
 }
 
 // Parameters reads the state dict back, buffers included.
@@ -212,13 +236,20 @@ func (t *Trainer) Parameters(ctx context.Context) (map[string]clip.Array, error)
 	defer t.turn.Unlock()
 	out := map[string]clip.Array{}
 	for name, p := range t.model.Parameters() {
-		x := clip.Array{Shape: p.Shape, Data: make([]float32, p.Shape.Elems())}
-		if err := t.model.Store().ReadParam(ctx, p, x.Data); err != nil {
+		var err error
+		if out[name], err = t.read(ctx, p); err != nil {
 			return nil, err
 		}
-		out[name] = x
 	}
 	return out, nil
+}
+
+// GradNorm is the Euclidean norm of all gradients of the last step together, before
+// they were clipped. It waits for a step in progress.
+func (t *Trainer) GradNorm() float64 {
+	t.turn.Lock()
+	defer t.turn.Unlock()
+	return t.gradNorm
 }
 
 // Close frees the trainer's programs and moments. The model stays open.
@@ -239,6 +270,9 @@ func (t *Trainer) Close() error {
 		for _, m := range b.moments {
 			moments = append(moments, m.State)
 		}
+	}
+	for _, a := range t.ema {
+		moments = append(moments, a.State)
 	}
 	return t.model.Store().Free(moments...)
 }
