@@ -223,6 +223,10 @@ func (m *Model) LockTextTower(unlockedLayers int, freezeLayerNorm bool) error {
 	return m.towers.LockTextTower(unlockedLayers, freezeLayerNorm)
 }
 
+// LayerGroups are the parameters of each tower in the groups that LockImageTower and
+// LockTextTower count, from the input to the output. A parameter may be in none.
+func (m *Model) LayerGroups() (image, text [][]*graph.Param) { return m.towers.LayerGroups() }
+
 // Tokenizer turns strings into token ids. It is nil where the config names one that
 // is not supported.
 func (m *Model) Tokenizer() *tokenizer.Tokenizer { return m.source.Tokenizer }

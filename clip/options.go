@@ -86,5 +86,5 @@ func ParseCastDType(name string) (CastDType, error) {
 }
 
 // WithCastDType chooses how the device stores weights (F32). Only F32 can be
-// trained.
+// trained; Model.CastFrozen is for what is not.
 func WithCastDType(c CastDType) Option { return func(o *options) { o.castDType = c } }

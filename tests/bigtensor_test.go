@@ -21,6 +21,7 @@ import (
 // chunkStep is one training step of a table that is looked up twice.
 type chunkStep struct {
 	rows, grad, table []float32 // what was looked up, the gradient, the table afterwards
+	norm              []float32 // of the gradient
 	steps             int
 }
 
@@ -39,9 +40,10 @@ func runChunkStep(t *testing.T, maxBinding int64) chunkStep {
 	loss := ops.MatMul(g, g.Reshape(x, 1, n), g.Fill(0.5, n, 1), false, false)
 	grad := g.Grad(loss, g.Param(table))[0]
 	moments := []*graph.State{{Name: "m", Spec: table.Spec}, {Name: "v", Spec: table.Spec}}
-	settings, records := g.Input("settings", graph.Shape{7}, graph.F32), g.Input("records", graph.Shape{1, 8}, graph.I32)
-	ops.Update(g, train.AdamW{}.Rule(), &table.State, moments, grad, records, settings)
-	prog, err := g.Build(x, grad)
+	settings, records := g.Input("settings", graph.Shape{7}, graph.F32), g.Input("records", graph.Shape{1, 9}, graph.I32)
+	norm, factor := ops.GradNorm(g, loss, 1, []graph.Tensor{grad}, []graph.Tensor{records})
+	ops.Update(g, train.AdamW{}.Rule(), &table.State, moments, grad, factor, records, settings)
+	prog, err := g.Build(x, grad, norm)
 	require.NoError(t, err)
 	for i, s := range prog.Steps {
 		for _, slot := range s.Slots {
@@ -56,13 +58,13 @@ func runChunkStep(t *testing.T, maxBinding int64) chunkStep {
 	session, err := dev.Load(prog, store)
 	require.NoError(t, err)
 	defer session.Close()
-	r := chunkStep{rows: make([]float32, n), grad: make([]float32, rows*width), table: make([]float32, rows*width), steps: len(prog.Steps)}
+	r := chunkStep{rows: make([]float32, n), grad: make([]float32, rows*width), table: make([]float32, rows*width), norm: make([]float32, 1), steps: len(prog.Steps)}
 	require.NoError(t, session.Run(t.Context(), gpu.IO{
 		Inputs: map[string]any{
 			"ids": ids, "settings": []float32{0.1, 0.1, 0.02, 1e-6, 0.2, 0.1, 0.02},
-			"records": ops.Record(&table.State, 0, 0, true),
+			"records": ops.Record(&table.State, 0, 0, true, 1),
 		},
-		Outputs: [][]float32{r.rows, r.grad},
+		Outputs: [][]float32{r.rows, r.grad, r.norm},
 	}))
 	require.NoError(t, store.Read(t.Context(), &table.State, r.table))
 	return r

@@ -47,7 +47,7 @@ var mayImport = map[string][]string{
 		"clip/towers", "graph", "graph/packing", "internal/smallfile", "layers", "weights"},
 	"clip": {"clip/checkpoint", "clip/config", "clip/internal/check", "clip/internal/engine", "clip/internal/finite", "clip/preprocess", "clip/tokenizer", "clip/towers",
 		"gpu", "graph", "internal/await", "ops", "weights"},
-	"train": {"clip", "clip/config", "clip/towers", "internal/await", "graph", "ops", "gpu"},
+	"train": {"clip", "clip/config", "clip/towers", "internal/await", "graph", "ops", "gpu", "weights"},
 }
 
 // inside are the arrows of packages that others cannot import, where they are more

@@ -31,13 +31,14 @@ type member struct {
 	transposed bool
 	frozen     bool
 	decays     bool
+	slow       float64 // what the learning rate is divided by; 0 is 1
 }
 
 // slabs are what one dispatch updates, by what is odd about it.
 var slabs = map[string][]member{
 	"one element":   {{shape: graph.Shape{}}},
 	"63":            {{shape: graph.Shape{63}, decays: true}},
-	"197":           {{shape: graph.Shape{197}}},
+	"197":           {{shape: graph.Shape{197}, slow: 3}},
 	"packed":        {{shape: graph.Shape{7, 301}, layout: packing.F32, decays: true}},
 	"transposed":    {{shape: graph.Shape{7, 301}, layout: packing.F32, transposed: true, decays: true}},
 	"partial panel": {{shape: graph.Shape{70, 5, 3}, layout: packing.F32}},
@@ -45,39 +46,50 @@ var slabs = map[string][]member{
 		{shape: graph.Shape{301, 7}, layout: packing.F32, transposed: true, decays: true},
 		{shape: graph.Shape{257}, frozen: true},
 		{shape: graph.Shape{}},
-		{shape: graph.Shape{33, 9}, layout: packing.F32},
+		{shape: graph.Shape{33, 9}, layout: packing.F32, slow: 2},
 		{shape: graph.Shape{33, 9}, layout: packing.F32, frozen: true},
-		{shape: graph.Shape{3, 256}, decays: true},
+		{shape: graph.Shape{3, 256}, decays: true, slow: 0.5},
 		{shape: graph.Shape{1}},
 	},
 }
 
 // TestUpdate compares the rules' kernels with their reference over three steps,
-// parameters and moments after each, frozen parameters too.
+// parameters and moments after each, frozen parameters too. Nothing changes in the last.
 func TestUpdate(t *testing.T) {
 	for rule, o := range optimizers {
 		for name, members := range slabs {
-			t.Run(rule+", "+name, func(t *testing.T) { newUpdateRun(t, o, members).check(t) })
+			t.Run(rule+", "+name, func(t *testing.T) { newUpdateRun(t, o, members).check(t, o, []float64{1, 0.5, 0}) })
 		}
+	}
+}
+
+// TestAverage does the same for moving averages.
+func TestAverage(t *testing.T) {
+	for name, members := range slabs {
+		t.Run(name, func(t *testing.T) {
+			r := newSlabRun(members)
+			factor, records := r.input("factor", graph.F32, 1), r.recordsInput()
+			ops.Average(r.g, r.moment("ema"), r.home, 0.1, records, factor)
+			r.check(t, nil, []float64{1, 0.5, 0})
+		})
 	}
 }
 
 // updateRun is a slab with its program.
 type updateRun struct {
-	o       train.Optimizer
-	g       *graph.Graph
-	states  []*graph.State // parameters, then moments
-	inputs  map[string][]float64
-	values  map[*graph.State][]float64
-	rng     *rand.Rand
-	records []int32
+	g            *graph.Graph
+	all, trained []*graph.State
+	home, like   *graph.State
+	states       []*graph.State // parameters, then moments
+	inputs       map[string][]float64
+	values       map[*graph.State][]float64
+	rng          *rand.Rand
+	records      []int32
 }
 
-func newUpdateRun(t *testing.T, o train.Optimizer, members []member) *updateRun {
-	t.Helper()
-	r := &updateRun{o: o, g: graph.New(), inputs: map[string][]float64{}, values: map[*graph.State][]float64{}, rng: rand.New(rand.NewPCG(1, 2))}
-	var all, trained []*graph.State
-	var decays []bool
+// newSlabRun is a slab of members without a program.
+func newSlabRun(members []member) *updateRun {
+	r := &updateRun{g: graph.New(), inputs: map[string][]float64{}, values: map[*graph.State][]float64{}, rng: rand.New(rand.NewPCG(1, 2))}
 	for i, m := range members {
 		p := &graph.Param{
 			State:  graph.State{Name: fmt.Sprint("p", i), Spec: graph.Spec{Shape: m.shape}, Format: m.layout, Transposed: m.transposed},
@@ -85,36 +97,67 @@ func newUpdateRun(t *testing.T, o train.Optimizer, members []member) *updateRun 
 		}
 		r.g.Param(p)
 		r.values[&p.State] = p.Source.(memory)
-		all = append(all, &p.State)
+		r.all = append(r.all, &p.State)
 		if !m.frozen {
-			trained, decays = append(trained, &p.State), append(decays, m.decays)
+			r.trained = append(r.trained, &p.State)
 		}
 	}
-	r.states = slices.Clone(all)
-	home, like := sideBySide("home", all), sideBySide("trained", trained)
-	var moments []*graph.State
-	for _, name := range o.Rule().Moments {
-		var parts []*graph.State
-		for _, p := range trained {
-			s := *p
-			s.Name = name + "." + p.Name
-			parts = append(parts, &s)
-			r.values[&s] = make([]float64, s.Shape.Elems())
+	r.states = slices.Clone(r.all)
+	r.home, r.like = sideBySide("home", r.all), sideBySide("trained", r.trained)
+	for i, p := range r.trained {
+		m := members[slices.Index(r.all, p)]
+		rate := 1.0
+		if m.slow != 0 {
+			rate = 1 / m.slow
 		}
-		r.states = append(r.states, parts...)
-		moments = append(moments, sideBySide(name, parts))
+		r.records = append(r.records, ops.Record(p, r.like.Offsets[i], r.home.Offsets[slices.Index(r.all, p)], m.decays, rate)...)
 	}
-	var grads []graph.Tensor
-	for i, p := range trained {
-		grads = append(grads, r.g.Input(fmt.Sprint("grad", i), p.Shape, graph.F32))
-		r.records = append(r.records, ops.Record(p, like.Offsets[i], home.Offsets[slices.Index(all, p)], decays[i])...)
-	}
-	settings := r.g.Input("settings", graph.Shape{len(o.Rule().Settings)}, graph.F32)
-	records := r.g.Input("records", graph.Shape{len(trained), 8}, graph.I32)
+	return r
+}
+
+func (r *updateRun) input(name string, element graph.Element, shape ...int) graph.Tensor {
+	return r.g.Input(name, shape, element)
+}
+
+// recordsInput declares and gives the records.
+func (r *updateRun) recordsInput() graph.Tensor {
 	for _, v := range r.records {
 		r.inputs["records"] = append(r.inputs["records"], float64(v))
 	}
-	ops.Update(r.g, o.Rule(), home, moments, r.g.Join(like, grads...), records, settings)
+	return r.input("records", graph.I32, len(r.trained), len(r.records)/len(r.trained))
+}
+
+// moment makes a slab of moments.
+func (r *updateRun) moment(name string) *graph.State {
+	var parts []*graph.State
+	for _, p := range r.trained {
+		s := *p
+		s.Name = name + "." + p.Name
+		parts = append(parts, &s)
+		r.values[&s] = make([]float64, s.Shape.Elems())
+	}
+	r.states = append(r.states, parts...)
+	return sideBySide(name, parts)
+}
+
+// gradient declares gradients, which are new in every step.
+func (r *updateRun) gradient() graph.Tensor {
+	var grads []graph.Tensor
+	for i, p := range r.trained {
+		grads = append(grads, r.input(fmt.Sprint("grad", i), graph.F32, p.Shape...))
+	}
+	return r.g.Join(r.like, grads...)
+}
+
+func newUpdateRun(t *testing.T, o train.Optimizer, members []member) *updateRun {
+	t.Helper()
+	r := newSlabRun(members)
+	var moments []*graph.State
+	for _, name := range o.Rule().Moments {
+		moments = append(moments, r.moment(name))
+	}
+	settings, factor := r.input("settings", graph.F32, len(o.Rule().Settings)), r.input("factor", graph.F32, 1)
+	ops.Update(r.g, o.Rule(), r.home, moments, r.gradient(), factor, r.recordsInput(), settings)
 	require.NoError(t, r.g.Err())
 	return r
 }
@@ -140,7 +183,8 @@ func (r *updateRun) random(n int) []float64 {
 	return v
 }
 
-func (r *updateRun) check(t *testing.T) {
+// check makes a step for each of factors. o may be nil.
+func (r *updateRun) check(t *testing.T, o train.Optimizer, factors []float64) {
 	d, err := device()
 	require.NoError(t, err)
 	prog, err := r.g.Build()
@@ -150,12 +194,14 @@ func (r *updateRun) check(t *testing.T) {
 	session, err := d.Load(prog, store)
 	require.NoError(t, err)
 	defer session.Close()
-	for step := range 3 {
-		named, err := r.o.Settings(step + 1)
-		require.NoError(t, err)
-		r.inputs["settings"] = nil
-		for _, name := range r.o.Rule().Settings {
-			r.inputs["settings"] = append(r.inputs["settings"], float64(float32(named[name])))
+	for step, factor := range factors {
+		r.inputs["factor"], r.inputs["settings"] = []float64{factor}, nil
+		if o != nil {
+			named, err := o.Settings(step + 1)
+			require.NoError(t, err)
+			for _, name := range o.Rule().Settings {
+				r.inputs["settings"] = append(r.inputs["settings"], float64(float32(named[name])))
+			}
 		}
 		feed := map[string]any{}
 		for _, in := range prog.Inputs {

@@ -26,6 +26,9 @@ type Structure interface {
 	// Parameters iterates over the parameters by their names in the state dict, of
 	// which logit_scale is one.
 	Parameters() iter.Seq2[string, *graph.Param]
+	// LayerGroups are the parameters of each tower in groups, from the input to the
+	// output, of which layer-wise decay slows down the first the most.
+	LayerGroups() (image, text [][]*graph.Param)
 }
 
 // Model is a Structure on a device; those of package clip are such.

@@ -22,6 +22,7 @@ type recipe struct {
 	cfg   Config
 	rule  *ops.Rule
 	slabs []slab
+	ema   []average
 }
 
 func newRecipe(s Structure, target graph.Target, c Config) (recipe, error) {
@@ -29,13 +30,7 @@ func newRecipe(s Structure, target graph.Target, c Config) (recipe, error) {
 	if err != nil {
 		return recipe{}, err
 	}
-	if c.Loss == nil || c.Optimizer == nil {
-		return recipe{}, fmt.Errorf("%w: training wants a loss and an optimizer", clip.ErrInput)
-	}
-	if c.MicroBatch < 0 {
-		return recipe{}, fmt.Errorf("%w: micro-batches of %d pairs, want 0 or more", clip.ErrInput, c.MicroBatch)
-	}
-	if _, err := settings(c.Optimizer, 1); err != nil {
+	if err := c.check(); err != nil {
 		return recipe{}, err
 	}
 	for _, p := range m.trainable {
@@ -43,18 +38,17 @@ func newRecipe(s Structure, target graph.Target, c Config) (recipe, error) {
 			return recipe{}, fmt.Errorf("%w: %w", clip.ErrInput, err)
 		}
 	}
-	rule := c.Optimizer.Rule()
-	return recipe{model: m, cfg: c, rule: rule, slabs: m.slabs(rule, m.slabBytes())}, nil
+	limit := m.slabBytes()
+	return recipe{model: m, cfg: c, rule: c.Optimizer.Rule(), slabs: m.slabs(c, limit), ema: m.averages(c, limit)}, nil
 }
 
-// program is a step from n pairs with texts of length tokens, and has the loss before
-// it as output.
+// program is a step from n pairs with texts of length tokens. Its outputs are the loss
+// and the norm of the gradients before it.
 func (r *recipe) program(n, length int) (*graph.Program, error) {
 	g := r.graph()
 	loss := r.loss(g, r.cfg.Loss, n, length)
 	joined := r.join(g, g.Grad(loss, r.params(g)...))
-	r.recordUpdate(g, joined)
-	return g.Build(loss)
+	return g.Build(loss, r.recordUpdate(g, loss, joined))
 }
 
 // features computes those of n pairs, and leaves running statistics alone.
@@ -65,10 +59,11 @@ func (r *recipe) features(n, length int) (*graph.Program, error) {
 	return g.Build(image, text)
 }
 
-// Inputs of the Programs between which features and their gradients go.
+// Inputs of the Programs between which features, their gradients and the loss go.
 const (
 	imageFeatures, textFeatures   = "image_features", "text_features"
 	imageGradients, textGradients = "image_gradients", "text_gradients"
+	lossValue                     = "loss"
 )
 
 // lossProgram has as outputs the loss of features [n, width] and their gradients. It
@@ -125,15 +120,15 @@ func (r *recipe) backward(n, length int) (*graph.Program, error) {
 	return g.Build()
 }
 
-// update is the step's last Program.
+// update is the step's last Program, which is told the loss. Its output is the norm of
+// the gradients.
 func (r *recipe) update() (*graph.Program, error) {
 	g := r.graph()
 	grads := make([]graph.Tensor, len(r.slabs))
 	for i, b := range r.slabs {
 		grads[i] = g.State(b.sums)
 	}
-	r.recordUpdate(g, grads)
-	return g.Build()
+	return g.Build(r.recordUpdate(g, g.Input(lossValue, graph.Shape{1}, graph.F32), grads))
 }
 
 // join gives the gradients of the trainable parameters by slab.
@@ -155,17 +150,26 @@ func (r *recipe) join(g *graph.Graph, grads []graph.Tensor) []graph.Tensor {
 	return all
 }
 
-// recordUpdate appends the update by gradients, one tensor a slab.
-func (r *recipe) recordUpdate(g *graph.Graph, grads []graph.Tensor) {
+// recordUpdate appends the update by gradients, one tensor a slab, and returns their
+// norm.
+func (r *recipe) recordUpdate(g *graph.Graph, loss graph.Tensor, grads []graph.Tensor) graph.Tensor {
 	defer g.Scope("update")()
 	settings := g.Input("settings", graph.Shape{len(r.rule.Settings)}, graph.F32)
+	records := make([]graph.Tensor, len(r.slabs))
 	for i, b := range r.slabs {
-		records := g.Input(recordsName(i), graph.Shape{len(b.trained), len(b.records) / len(b.trained)}, graph.I32)
-		b.update(g, r.rule, grads[i], records, settings)
+		records[i] = g.Input(recordsName(i), graph.Shape{len(b.trained), len(b.records) / len(b.trained)}, graph.I32)
+	}
+	norm, factor := ops.GradNorm(g, loss, r.cfg.GradClipNorm, grads, records)
+	for i, b := range r.slabs {
+		b.update(g, r.rule, grads[i], factor, records[i], settings)
 	}
 	if slices.Contains(r.trainable, r.scale) {
 		g.Assign(&r.scale.State, ops.Clamp(g, g.Param(r.scale), 0, maxLogitScale))
 	}
+	for _, a := range r.ema {
+		a.follow(g, 1-r.cfg.EMADecay, factor)
+	}
+	return norm
 }
 
 // recordsName is the input with the records of slab i.

@@ -21,10 +21,10 @@ type slab struct {
 	records []int32      // see ops.Update
 }
 
-// moment is what an optimizer keeps beside every element of a slab's trained parameters.
+// moment is what a trainer keeps beside every element of some of a slab's parameters.
 type moment struct {
 	*graph.State
-	params []*graph.Param // its parts, one for each trained parameter
+	params []*graph.Param // its parts, one for each parameter
 }
 
 // zeros is the Source of a moment before the first step.
@@ -44,14 +44,22 @@ func (m *model) slabBytes() int64 {
 	return min(max(bytes/16, 4<<20), cmp.Or(m.target.MaxBinding, 128<<20))
 }
 
-// slabs distributes a model's parameters over slabs of at most limit bytes. One that
+// homes distributes a model's parameters over slabs of at most limit bytes. One that
 // is longer has a slab to itself.
-func (m *model) slabs(rule *ops.Rule, limit int64) []slab {
-	var all []slab
+func (m *model) homes(limit int64) (homes [][]*graph.Param) {
 	for rest := m.stored; len(rest) > 0; {
 		n := fitting(rest, limit)
-		b := slab{stored: rest[:n], home: side("parameters", rest[:n])}
-		rest = rest[n:]
+		homes, rest = append(homes, rest[:n]), rest[n:]
+	}
+	return homes
+}
+
+// slabs are those of homes that have something to train.
+func (m *model) slabs(c Config, limit int64) []slab {
+	var all []slab
+	rates := m.rates(c)
+	for _, stored := range m.homes(limit) {
+		b := slab{stored: stored, home: side("parameters", stored)}
 		for _, p := range b.stored {
 			if slices.Contains(m.trainable, p) {
 				b.trained = append(b.trained, p)
@@ -62,11 +70,11 @@ func (m *model) slabs(rule *ops.Rule, limit int64) []slab {
 		}
 		b.like = side("trained", b.trained)
 		b.sums = b.gradients()
-		for _, name := range rule.Moments {
-			b.moments = append(b.moments, b.moment(name))
+		for _, name := range c.Optimizer.Rule().Moments {
+			b.moments = append(b.moments, newMoment(name, b.trained))
 		}
 		for i, p := range b.trained {
-			b.records = append(b.records, ops.Record(&p.State, offset(b.like, i), offset(b.home, slices.Index(b.stored, p)), decays(p))...)
+			b.records = append(b.records, ops.Record(&p.State, offset(b.like, i), offset(b.home, slices.Index(b.stored, p)), c.Decays(p), rates[p])...)
 		}
 		all = append(all, b)
 	}
@@ -110,10 +118,10 @@ func offset(s *graph.State, i int) int64 {
 	return s.Offsets[i]
 }
 
-// moment makes one of the rule's moments, whose elements lie as the parameters' do.
-func (b *slab) moment(name string) moment {
+// newMoment makes what is called name of params, whose elements lie as theirs do.
+func newMoment(name string, params []*graph.Param) moment {
 	var m moment
-	for _, p := range b.trained {
+	for _, p := range params {
 		s := p.State
 		s.Name = name + "." + p.Name
 		m.params = append(m.params, &graph.Param{State: s, Source: zeros{}})
@@ -135,14 +143,20 @@ func (b *slab) gradients() *graph.State {
 	return s
 }
 
-// update appends the step of the slab's parameters, given their gradients.
-func (b *slab) update(g *graph.Graph, rule *ops.Rule, grad, records, settings graph.Tensor) {
-	for _, p := range b.stored {
-		g.Param(p) // whoever loads the slab fills it from the parameters' sources
-	}
+// update appends the step of the slab's parameters, given their gradients and what to
+// multiply them by.
+func (b *slab) update(g *graph.Graph, rule *ops.Rule, grad, factor, records, settings graph.Tensor) {
+	readFrom(g, b.stored)
 	moments := make([]*graph.State, len(b.moments))
 	for i, m := range b.moments {
 		moments[i] = m.State
 	}
-	ops.Update(g, rule, b.home, moments, grad, records, settings)
+	ops.Update(g, rule, b.home, moments, grad, factor, records, settings)
+}
+
+// readFrom makes whoever loads a slab fill it from the sources of its parameters.
+func readFrom(g *graph.Graph, stored []*graph.Param) {
+	for _, p := range stored {
+		g.Param(p)
+	}
 }

@@ -14,20 +14,22 @@ import (
 
 // State reads what the optimizer has kept, to go on later by LoadState: the number
 // of steps as "step" and a tensor like each trainable parameter for each of the
-// rule's moments, named "exp_avg.logit_scale" and so on. With Parameters it is a
-// whole checkpoint.
+// rule's moments, named "exp_avg.logit_scale" and so on, and with Config.EMADecay the
+// averages, named "ema.logit_scale". With Parameters it is a whole checkpoint.
 func (t *Trainer) State(ctx context.Context) (map[string]clip.Array, error) {
 	if err := t.acquire(ctx); err != nil {
 		return nil, err
 	}
 	defer t.turn.Unlock()
+	if err := t.beginAverages(ctx); err != nil {
+		return nil, err
+	}
 	all := map[string]clip.Array{"step": {Shape: []int{}, Data: []float32{float32(t.step)}}}
 	for name, p := range t.moments() {
-		x := clip.Array{Shape: p.Shape, Data: make([]float32, p.Shape.Elems())}
-		if err := t.on.Store().ReadParam(ctx, p, x.Data); err != nil {
+		var err error
+		if all[name], err = t.read(ctx, p); err != nil {
 			return nil, err
 		}
-		all[name] = x
 	}
 	return all, nil
 }
@@ -67,7 +69,7 @@ func (t *Trainer) LoadState(ctx context.Context, state map[string]clip.Array) er
 			return err
 		}
 	}
-	t.step = int(step.Data[0])
+	t.step, t.averaged = int(step.Data[0]), true
 	return nil
 }
 
@@ -83,8 +85,8 @@ func (t *Trainer) acquire(ctx context.Context) error {
 	return nil
 }
 
-// moments returns the optimizer's moments of all trained parameters, by names such as
-// "exp_avg.logit_scale".
+// moments returns the optimizer's moments of all trained parameters, and the averages, by
+// names such as "exp_avg.logit_scale" and "ema.logit_scale".
 func (t *Trainer) moments() map[string]*graph.Param {
 	all := map[string]*graph.Param{}
 	for _, b := range t.slabs {
@@ -92,6 +94,11 @@ func (t *Trainer) moments() map[string]*graph.Param {
 			for _, p := range m.params {
 				all[p.Name] = p
 			}
+		}
+	}
+	for _, a := range t.ema {
+		for _, p := range a.params {
+			all[p.Name] = p
 		}
 	}
 	return all

@@ -213,7 +213,7 @@ func TestModelFollowsItsTraining(t *testing.T) {
 func TestSlabsChangeNothing(t *testing.T) {
 	run := func(limit int64, check bool) (map[string]clip.Array, int) {
 		trainer := newTrainer(t, openOn(t, gpu.Options{DefaultLimits: true, Check: check}))
-		trainer.slabs = trainer.model.slabs(trainer.rule, limit)
+		trainer.slabs = trainer.model.slabs(trainer.cfg, limit)
 		for _, b := range trainer.slabs {
 			assert.True(t, len(b.stored) == 1 || b.home.Bytes() <= limit)
 		}

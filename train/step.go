@@ -31,22 +31,23 @@ func newMatrix(rows, width int) matrix {
 // rows are those of x, values or gradients, of pairs lo to hi.
 func (m *matrix) rows(x []float32, lo, hi int) []float32 { return x[lo*m.width : hi*m.width] }
 
-// run makes the step. feed has the inputs of all programs for the batch b.
-func (s *step) run(ctx context.Context, m Model, b Batch, feed map[string]any) (float64, error) {
-	var loss [1]float32
+// run makes the step and returns the loss and the norm of the gradients before it. feed
+// has the inputs of all programs for the batch b.
+func (s *step) run(ctx context.Context, m Model, b Batch, feed map[string]any) (lossBefore, norm float64, err error) {
+	loss, length := make([]float32, 1), make([]float32, 1)
 	if s.whole != nil {
-		err := s.whole.run(ctx, feed, loss[:])
-		return float64(loss[0]), err
+		err := s.whole.run(ctx, feed, loss, length)
+		return float64(loss[0]), float64(length[0]), err
 	}
-	err := s.microBatches(m, b, func(size, lo, hi int, inputs map[string]any) error {
+	err = s.microBatches(m, b, func(size, lo, hi int, inputs map[string]any) error {
 		return s.features[size].run(ctx, inputs, s.image.rows(s.image.values, lo, hi), s.text.rows(s.text.values, lo, hi))
 	})
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	feed[imageFeatures], feed[textFeatures] = s.image.values, s.text.values
-	if err := s.loss.run(ctx, feed, loss[:], s.image.gradients, s.text.gradients); err != nil {
-		return 0, err
+	if err := s.loss.run(ctx, feed, loss, s.image.gradients, s.text.gradients); err != nil {
+		return 0, 0, err
 	}
 	err = s.microBatches(m, b, func(size, lo, hi int, inputs map[string]any) error {
 		inputs[imageGradients] = s.image.rows(s.image.gradients, lo, hi)
@@ -54,9 +55,10 @@ func (s *step) run(ctx context.Context, m Model, b Batch, feed map[string]any) (
 		return s.backward[size].run(ctx, inputs)
 	})
 	if err == nil {
-		err = s.update.run(ctx, feed)
+		feed[lossValue] = loss
+		err = s.update.run(ctx, feed, length)
 	}
-	return float64(loss[0]), err
+	return float64(loss[0]), float64(length[0]), err
 }
 
 // microBatches calls f for each micro-batch, with its place in plan.sizes, its pairs lo

@@ -246,7 +246,7 @@ func TestDecayFollowsOpenCLIPTrain(t *testing.T) {
 	defer f.Close()
 	var decayed []string
 	for name, p := range open(t).Parameters() {
-		if decays(p) {
+		if Decays(p) {
 			decayed = append(decayed, name)
 		}
 	}

@@ -15,7 +15,8 @@ import (
 	"github.com/clip-wgpu/clip-wgpu/internal/await"
 )
 
-// Config says how a Trainer steps.
+// Config says how a Trainer steps. The zero values of what follows Optimizer are those of
+// open_clip_train.
 type Config struct {
 	Loss      Loss
 	Optimizer Optimizer
@@ -29,6 +30,20 @@ type Config struct {
 	// SumScaleGradients multiplies the gradients of logit_scale and logit_bias by the
 	// number of micro-batches, as open_clip_train does with accum_freq.
 	SumScaleGradients bool
+	// GradClipNorm is what the norm of all gradients together is brought down to where
+	// it is greater (grad_clip_norm, torch.nn.utils.clip_grad_norm_). 0: they stay.
+	GradClipNorm float64
+	// Decays tells which parameters the optimizer's weight decay is for: DecaysMatrices
+	// where it is nil.
+	Decays func(p *graph.Param) bool
+	// ImageLayerDecay and TextLayerDecay, in (0, 1], multiply the learning rate of a
+	// tower's groups of parameters, which are those of LockImageTower, by a power of
+	// theirs: the group before the last by 1 of them, and so on (image_layer_decay). 0: 1.
+	ImageLayerDecay, TextLayerDecay float64
+	// EMADecay, in (0, 1), makes the trainer keep averages of the parameters, see EMA,
+	// which move towards them by 1 − EMADecay at every step (setup_ema of open_clip's
+	// task, timm's ModelEmaV3). 0: none.
+	EMADecay float64
 }
 
 // DefaultConfig is what open_clip_train takes for vision transformers unless it is told
@@ -50,6 +65,8 @@ type Trainer struct {
 	turn     await.Lock // around what follows: one method at a time
 	closed   bool
 	step     int
+	gradNorm float64
+	averaged bool                // the averages have begun
 	programs map[[2]int]*program // by batch and text length
 }
 
@@ -76,15 +93,13 @@ func New(m Model, c Config) (*Trainer, error) {
 	return &Trainer{recipe: r, on: m, turn: await.NewLock(), programs: map[[2]int]*program{}}, nil
 }
 
-// decays tells whether AdamW decays p: open_clip_train's rule excludes vectors,
-// scalars and what the no_weight_decay of a model or a tower names.
-func decays(p *graph.Param) bool { return len(p.Shape) > 1 && !p.NoDecay }
-
 // Step makes one update from a batch and returns the loss before it. Pairs that do not
 // fit the model give clip.ErrInput. If ctx ends before the update is on its way, Step returns
-// ctx's error and no parameter or moment has changed; batch norms that have seen some of
-// its micro-batches have changed their running statistics. If ctx ends later, the update
-// is finished and Step returns no error.
+// ctx's error and no parameter or moment has changed. If ctx ends later, the update is
+// finished and Step returns no error. A loss or gradients that are NaN or infinite give a
+// *NotFiniteError and change no parameter or moment either, but for a logit_scale that is
+// out of bounds, which is clamped. Batch norms that have seen the batch, or some of its
+// micro-batches, have changed their running statistics even so.
 func (t *Trainer) Step(ctx context.Context, b Batch) (float64, error) {
 	feed, err := feedOf(ctx, t.on, t.cfg.Loss, b)
 	if err != nil {
@@ -118,6 +133,9 @@ func (t *Trainer) makeStep(ctx context.Context, b Batch, feed map[string]any) (f
 		return 0, fmt.Errorf("%w: the optimizer's rule was %s and is %s", clip.ErrInput, t.rule.Kernel, rule.Kernel)
 	}
 	s, err := t.loaded(ctx, len(b.Texts), len(b.Texts[0]))
+	if err == nil {
+		err = t.beginAverages(ctx)
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -125,11 +143,17 @@ func (t *Trainer) makeStep(ctx context.Context, b Batch, feed map[string]any) (f
 	for i, b := range t.slabs {
 		feed[recordsName(i)] = b.records
 	}
-	loss, err := s.run(ctx, t.on, b, feed)
-	if err == nil {
-		t.step++
+	t.feedAverages(feed)
+	loss, norm, err := s.run(ctx, t.on, b, feed)
+	if err != nil {
+		return 0, err
 	}
-	return loss, err
+	t.gradNorm = norm
+	if err := finite(t.step+1, loss, norm); err != nil {
+		return 0, err
+	}
+	t.step++
+	return loss, nil
 }
 
 // loaded returns the step for n pairs with texts of length tokens. If ctx ends, it
@@ -167,13 +191,20 @@ func (t *Trainer) Parameters(ctx context.Context) (map[string]clip.Array, error)
 	defer t.turn.Unlock()
 	out := map[string]clip.Array{}
 	for name, p := range t.Structure.Parameters() {
-		x := clip.Array{Shape: p.Shape, Data: make([]float32, p.Shape.Elems())}
-		if err := t.on.Store().ReadParam(ctx, p, x.Data); err != nil {
+		var err error
+		if out[name], err = t.read(ctx, p); err != nil {
 			return nil, err
 		}
-		out[name] = x
 	}
 	return out, nil
+}
+
+// GradNorm is the Euclidean norm of all gradients of the last step together, before
+// they were clipped. It waits for a step in progress.
+func (t *Trainer) GradNorm() float64 {
+	t.turn.Lock()
+	defer t.turn.Unlock()
+	return t.gradNorm
 }
 
 // Close frees the trainer's programs, moments and gradients. The model stays open.
@@ -195,6 +226,9 @@ func (t *Trainer) Close() error {
 		for _, m := range b.moments {
 			states = append(states, m.State)
 		}
+	}
+	for _, a := range t.ema {
+		states = append(states, a.State)
 	}
 	return t.on.Store().Free(states...)
 }

@@ -67,7 +67,7 @@ func TestDecayOfResNetFollowsOpenCLIPTrain(t *testing.T) {
 	require.NoError(t, err)
 	var decayed, not []string
 	for _, p := range x.trainable {
-		if decays(p) {
+		if Decays(p) {
 			decayed = append(decayed, p.Name)
 		} else {
 			not = append(not, p.Name)

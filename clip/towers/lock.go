@@ -44,6 +44,12 @@ func (m *Model) LockTextTower(unlockedLayers int, freezeLayerNorm bool) error {
 	return nil
 }
 
+// LayerGroups are the groups of both towers that locks go by, from the input to the
+// output, without buffers (layer_groups in open_clip). A parameter may be in none.
+func (m *Model) LayerGroups() (image, text [][]*graph.Param) {
+	return m.imageFamily.groups(m.Visual), m.textFamily.groups(m.Text)
+}
+
 // lock freezes the groups of a tower but for the last unlocked ones, whose parameters
 // become trainable. Modules named norm stay trainable in all groups, unless it is "".
 func (f *Family) lock(t Tower, unlocked int, norm string) {

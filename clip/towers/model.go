@@ -159,12 +159,20 @@ func (m *Model) Cast(castDType string) error {
 	if err != nil {
 		return err
 	}
+	for _, p := range m.LinearWeights() {
+		p.Format = format
+	}
+	return nil
+}
+
+// LinearWeights are the parameters that Cast stores as it is told.
+func (m *Model) LinearWeights() (all []*graph.Param) {
 	weights.Find(m.tree, func(_ string, w *layers.Weight) {
 		if w.Packed() {
-			w.Format = format
+			all = append(all, w.Param)
 		}
 	})
-	return nil
+	return all
 }
 
 // FreezeBatchNorm makes every batch norm one that training leaves alone

@@ -1,7 +1,7 @@
 //!use packed
 // Parameters that lie side by side in a slab, as the records of ops.Update list them. The kernel declares records, an
 // array<u32>, and p.records, how many there are.
-const RECORD = 8u;  // words of a record
+const RECORD = 9u;  // words of a record
 
 // record_of(at) is where the record begins of the parameter that element at of the slab belongs to.
 fn record_of(at: u32) -> u32 {
@@ -30,3 +30,6 @@ fn gradient_of(at: u32, r: u32) -> u32 {
 fn parameter_of(at: u32, r: u32) -> u32 { return at - records[r] + records[r + 1u]; }
 
 fn decays(r: u32) -> bool { return records[r + 3u] != 0u; }
+
+// rate_of(r) is what the learning rate of record r's parameter is multiplied by.
+fn rate_of(r: u32) -> f32 { return bitcast<f32>(records[r + 8u]); }

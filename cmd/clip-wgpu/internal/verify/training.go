@@ -9,6 +9,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
@@ -38,10 +39,14 @@ type setting struct {
 	bias  bool   // with a logit bias, which the model itself may not have
 	norms string // what batch norms do: eval, frozen or train
 	locks []lock // of the towers
+
+	clipNorm float64 // of the gradients, 0 for none
+	legacy   bool    // the older rule of what decays
 }
 
 // settingName matches the names of files, losses and curves that tell a setting.
-var settingName = regexp.MustCompile(`^(?:(clip|siglip)(?:_|$))?(?:loss|adamw)?(_with_bias)?_?(?:(eval|frozen|train)_bn)?(?: \(.*\))?$`)
+var settingName = regexp.MustCompile(`^(?:(clip|siglip)(?:_|$))?(?:loss|adamw)?(_with_bias)?_?(?:(eval|frozen|train)_bn)?` +
+	`(?:grad_clip_([0-9.]+))?(legacy_wd_rule)?(?: \(.*\))?$`)
 
 func parseSetting(name string) (s setting, ok bool) {
 	m := settingName.FindStringSubmatch(name)
@@ -52,7 +57,12 @@ func parseSetting(name string) (s setting, ok bool) {
 	if m[1] == "siglip" {
 		s.loss = train.SigLipLoss{}
 	}
-	s.bias, s.norms = m[2] != "" || m[1] == "siglip", m[3]
+	s.bias, s.norms, s.legacy = m[2] != "" || m[1] == "siglip", m[3], m[5] != ""
+	if m[4] != "" {
+		norm, err := strconv.ParseFloat(m[4], 64)
+		s.clipNorm, ok = norm, err == nil
+		return s, ok
+	}
 	return s, true
 }
 
@@ -63,7 +73,7 @@ func verifyTraining(ctx context.Context, c *testCase) error {
 	if err != nil {
 		return err
 	}
-	for _, step := range []func(context.Context) error{t.compareLosses, t.compareGradients, t.compareRunningStats, t.compareCurves, t.compareLockedRuns} {
+	for _, step := range []func(context.Context) error{t.compareLosses, t.compareGradients, t.compareRunningStats, t.compareDecayRules, t.compareCurves, t.compareLockedRuns} {
 		if err := step(ctx); err != nil {
 			return err
 		}

@@ -103,6 +103,8 @@ func assertComplete(t *testing.T, dir string, rows []Row) {
 // trainingRows are some of those that a case must have.
 var trainingRows = map[string][]string{
 	"train_vit": {
+		"decay_head_rule", "decay_legacy_rule", "clip_adamw_legacy_wd_rule.loss", "clip_adamw_legacy_wd_rule.final.positional_embedding",
+		"clip_grad_clip_0.5.loss", "clip_grad_clip_0.5.grad_norm_before_clip",
 		"clip_adamw.loss", "siglip_adamw.logit_bias_after", "clip_adamw.final.visual.proj",
 		"lock_image_tower(0) then (2): later call overrides.decay",
 		"lock_text_tower(unlocked_layers=1,freeze_layer_norm=True).frozen parameters changed",
