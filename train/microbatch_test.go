@@ -2,6 +2,7 @@ package train
 
 import (
 	"context"
+	"math"
 	"testing"
 	"time"
 
@@ -12,7 +13,8 @@ import (
 	"github.com/clip-wgpu/clip-wgpu/gpu"
 )
 
-// stepsOf makes three steps of n pairs and returns the losses and the parameters.
+// stepsOf makes three steps of n pairs. It returns the losses and the last gradients'
+// norm, and the parameters or their averages.
 func stepsOf(t *testing.T, c Config, n int) (losses []float64, parameters map[string]clip.Array, micro int) {
 	t.Helper()
 	trainer, err := New(open(t), c)
@@ -25,21 +27,27 @@ func stepsOf(t *testing.T, c Config, n int) (losses []float64, parameters map[st
 		losses = append(losses, loss)
 	}
 	parameters, err = trainer.Parameters(t.Context())
+	if c.EMADecay > 0 {
+		parameters, err = trainer.EMA(t.Context())
+	}
 	require.NoError(t, err)
-	return losses, parameters, trainer.programs[[2]int{n, 16}].step.plan.MicroBatch
+	return append(losses, trainer.GradNorm()), parameters, trainer.programs[[2]int{n, 16}].step.plan.MicroBatch
 }
 
 // TestMicroBatches are exact: the loss is over the whole batch.
 func TestMicroBatches(t *testing.T) {
-	for name, l := range map[string]Loss{"clip": ClipLoss{}, "siglip": SigLipLoss{}} {
-		c := Config{Loss: l, Optimizer: SGD{LR: 0.1}}
+	for name, c := range map[string]Config{
+		"clip":    {Loss: ClipLoss{}, Optimizer: SGD{LR: 0.1}},
+		"siglip":  {Loss: SigLipLoss{}, Optimizer: SGD{LR: 0.1}},
+		"clipped": {Loss: ClipLoss{}, Optimizer: SGD{LR: 0.1, Momentum: 0.9}, GradClipNorm: 0.5, EMADecay: 0.7},
+	} {
 		want, wanted, micro := stepsOf(t, c, 7)
 		require.Equal(t, 7, micro)
 		for _, c.MicroBatch = range []int{1, 3, 4} {
 			got, parameters, micro := stepsOf(t, c, 7)
 			assert.Equal(t, c.MicroBatch, micro)
 			for i := range want {
-				assert.InDelta(t, want[i], got[i], 2e-6, "%s, step %d by %d", name, i+1, micro)
+				assert.InDelta(t, want[i], got[i], 4e-6, "%s, step %d by %d", name, i+1, micro)
 			}
 			for p := range wanted {
 				assert.InDeltaSlice(t, wanted[p].Data, parameters[p].Data, 2e-6, "%s by %d", p, micro)
@@ -76,6 +84,25 @@ func TestMicroBatchFollowsFromTheMemory(t *testing.T) {
 	_, err = NewPlan(m, m.Device().Target(), DefaultConfig(), 32, 16, 1<<20)
 	var memory *gpu.MemoryError
 	require.ErrorAs(t, err, &memory)
+}
+
+// TestMicroBatchesThatAreNoNumbers change nothing.
+func TestMicroBatchesThatAreNoNumbers(t *testing.T) {
+	m := open(t)
+	c := DefaultConfig()
+	c.MicroBatch = 2
+	trainer, err := New(m, c)
+	require.NoError(t, err)
+	defer trainer.Close()
+	images, texts := pairs(4)
+	before := parameters(t, m)
+	images.Data[len(images.Data)-1] = float32(math.NaN())
+	_, err = trainer.Step(t.Context(), Batch{Images: images, Texts: texts})
+	var notFinite *NotFiniteError
+	require.ErrorAs(t, err, &notFinite)
+	assert.Equal(t, 1, notFinite.Step)
+	assert.Equal(t, before, parameters(t, m))
+	assert.Zero(t, trainer.Steps())
 }
 
 // TestCancelledMicroBatches leave parameters and moments as they are, wherever in the
