@@ -5,7 +5,7 @@
 export XDG_RUNTIME_DIR ?= /tmp
 PICTURES := clip/emoji-clip/examples
 SERIAL := LongState|LongSubmission|FoldedDispatch|SplitToFitABinding|CastDType|MemoryStaysFlat|Variants|TagsDecide|OptionsCombine|$\
-	IntermediatesOptions|MemoryIsBounded|ModulesAreBounded|SaveRoundTrip|ConvertMemory|ContainersAgree|WithoutCacheFolder|StateDict
+	IntermediatesOptions|MemoryIsBounded|ModulesAreBounded|SaveRoundTrip|ConvertMemory|ContainersAgree|WithoutCacheFolder|StateDict|KilledRuns
 
 .PHONY: check build demo test race window bench verify program profile
 

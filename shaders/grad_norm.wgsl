@@ -20,12 +20,18 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
     if group * SPAN >= p.n {
         return;
     }
+    let end = min((group + 1u) * SPAN, p.n);
     var sum = 0.0;
-    for (var first = group * SPAN; first < min((group + 1u) * SPAN, p.n); first += WG) {
+    var first = group * SPAN;
+    while first < end {
         let r = record_of(first);
-        let i = first + lane;
-        if i < p.n && i - records[r] < records[r + 2u] {
+        let used = min(records[r] + records[r + 2u], end);  // where the parameter's gradient ends
+        for (var i = first + lane; i < used; i += WG) {
             sum = fma(grad[i], grad[i], sum);
+        }
+        first = end;
+        if r + RECORD < p.records * RECORD {
+            first = records[r + RECORD];
         }
     }
     sum = workgroup_sum(lane, sum);

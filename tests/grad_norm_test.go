@@ -16,29 +16,42 @@ import (
 )
 
 // normRun is the norm over the slabs of the table of Update and one of many workgroups.
+// The gradients of the second are a State, as sums over several batches are.
 type normRun struct {
 	prog    *graph.Program
 	g       *graph.Graph
 	outs    []graph.Tensor
 	session *gpu.Session
 	inputs  map[string][]float64
+	values  map[*graph.State][]float64
 }
 
 func newNormRun(t *testing.T, maxNorm float64) *normRun {
 	t.Helper()
-	r := &normRun{g: graph.New(), inputs: map[string][]float64{}}
+	r := &normRun{g: graph.New(), inputs: map[string][]float64{}, values: map[*graph.State][]float64{}}
 	r.g.Guard = 256
 	var grads, records []graph.Tensor
 	members := [][]member{slabs["side by side"], slabs["63"], {{shape: graph.Shape{301, 333}, layout: packing.F32}, {shape: graph.Shape{65, 1024}}}}
 	for i, members := range members {
 		slab := newSlabRun(members)
 		var parts []graph.Tensor
+		var kept []*graph.State
 		for j, p := range slab.trained {
-			name := fmt.Sprintf("grad %d %d", i, j)
-			r.inputs[name] = slab.random(p.Shape.Elems())
+			name, values := fmt.Sprintf("grad %d %d", i, j), slab.random(p.Shape.Elems())
+			if i == 1 {
+				sum := &graph.Param{State: graph.State{Name: name, Spec: p.Spec}, Source: memory(values)}
+				parts, kept = append(parts, r.g.Param(sum)), append(kept, &sum.State)
+				r.values[&sum.State] = values
+				continue
+			}
+			r.inputs[name] = values
 			parts = append(parts, r.g.Input(name, p.Shape, graph.F32))
 		}
-		grads = append(grads, r.g.Join(slab.like, parts...))
+		if kept != nil {
+			grads = append(grads, r.g.State(sideBySide("sums", kept)))
+		} else {
+			grads = append(grads, r.g.Join(slab.like, parts...))
+		}
 		name := fmt.Sprint("records ", i)
 		for _, v := range slab.records {
 			r.inputs[name] = append(r.inputs[name], float64(v))
@@ -68,7 +81,7 @@ func (r *normRun) run(t *testing.T) (got, want [2]float64) {
 	}
 	norm, factor := make([]float32, 1), make([]float32, 1)
 	require.NoError(t, r.session.Run(t.Context(), gpu.IO{Inputs: feed, Outputs: [][]float32{norm, factor}}))
-	ref, err := r.g.Eval(r.inputs, nil, r.outs...)
+	ref, err := r.g.Eval(r.inputs, r.values, r.outs...)
 	require.NoError(t, err)
 	return [2]float64{float64(norm[0]), float64(factor[0])}, [2]float64{ref[0][0], ref[1][0]}
 }

@@ -25,7 +25,7 @@ type AdamW struct {
 	LR           float64
 	Beta1, Beta2 float64 // in [0, 1)
 	Eps          float64 // above 0
-	WeightDecay  float64 // a step multiplies matrices by 1 − LR · WeightDecay, but for embeddings of positions and classes
+	WeightDecay  float64 // a step multiplies what Config.Decays tells by 1 − LR · WeightDecay
 }
 
 // Rule implements Optimizer.

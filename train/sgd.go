@@ -13,7 +13,7 @@ type SGD struct {
 	Momentum    float64
 	Dampening   float64 // the momentum gets 1 − Dampening times the gradient, from the second step on
 	Nesterov    bool    // Nesterov's momentum; wants a Momentum above 0 and a Dampening of 0
-	WeightDecay float64 // a step adds WeightDecay times the parameter to its gradient, for the parameters that AdamW decays
+	WeightDecay float64 // a step adds WeightDecay times the parameter to its gradient, where Config.Decays tells
 }
 
 // Rule implements Optimizer.

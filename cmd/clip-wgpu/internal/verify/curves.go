@@ -69,6 +69,7 @@ func (t *training) compareCurve(ctx context.Context, name string, s setting, wan
 type run struct {
 	model   *clip.Model
 	trainer *train.Trainer
+	pairs   int // of each batch; 0 is all
 }
 
 // start readies the run that gave a curve.
@@ -78,17 +79,21 @@ func (t *training) start(ctx context.Context, s setting, want curve) (*run, erro
 	if err != nil {
 		return nil, err
 	}
+	if s.pairs > len(t.batches[0].texts) || s.parts > 0 && s.pairs%s.parts != 0 {
+		return nil, fmt.Errorf("%d pairs in %d parts, of batches of %d", s.pairs, s.parts, len(t.batches[0].texts))
+	}
 	o := t.optimizer
 	rate, _ := want.rate()
 	trainer, err := train.New(m, train.Config{
 		Loss:         s.loss,
 		Optimizer:    train.AdamW{LR: rate, Beta1: o.Betas[0], Beta2: o.Betas[1], Eps: o.Eps, WeightDecay: o.WeightDecay},
 		GradClipNorm: s.clipNorm, Decays: s.decays(),
+		MicroBatch: s.pairs / max(1, s.parts), SumScaleGradients: true,
 	})
 	if err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
-	return &run{m, trainer}, nil
+	return &run{m, trainer, s.pairs}, nil
 }
 
 func (r *run) close() {
@@ -101,7 +106,7 @@ func (t *training) compareRun(ctx context.Context, name string, r *run, want cur
 	var got curve
 	for i := range want.Loss {
 		b := t.batches[i%len(t.batches)]
-		value, err := r.trainer.Step(ctx, train.Batch{Images: *b.images, Texts: b.texts})
+		value, err := r.trainer.Step(ctx, b.first(r.pairs))
 		if err != nil {
 			return fmt.Errorf("step %d: %w", i+1, err)
 		}
@@ -186,4 +191,14 @@ func splitKeyBias(params map[string]clip.Array) map[string]clip.Array {
 		split[base+".in_proj_bias (queries, values)"] = clip.Array{Shape: []int{2 * width}, Data: rest}
 	}
 	return split
+}
+
+// first are the first n pairs of a batch, or all with 0.
+func (in inputs) first(n int) train.Batch {
+	if n == 0 {
+		n = len(in.texts)
+	}
+	shape := append([]int{n}, in.images.Shape[1:]...)
+	data := in.images.Data[:n*len(in.images.Data)/in.images.Shape[0]]
+	return train.Batch{Images: clip.Array{Shape: shape, Data: data}, Texts: in.texts[:n]}
 }

@@ -42,11 +42,13 @@ type setting struct {
 
 	clipNorm float64 // of the gradients, 0 for none
 	legacy   bool    // the older rule of what decays
+	pairs    int     // of each batch, its first ones; 0 is all
+	parts    int     // micro-batches a step, 0 for one
 }
 
 // settingName matches the names of files, losses and curves that tell a setting.
 var settingName = regexp.MustCompile(`^(?:(clip|siglip)(?:_|$))?(?:loss|adamw)?(_with_bias)?_?(?:(eval|frozen|train)_bn)?` +
-	`(?:grad_clip_([0-9.]+))?(legacy_wd_rule)?(?: \(.*\))?$`)
+	`(?:grad_clip_([0-9.]+))?(legacy_wd_rule)?(?:accum([0-9])_)?(?:batch([0-9]))?(?:_no_accum)?(?: \(.*\))?$`)
 
 func parseSetting(name string) (s setting, ok bool) {
 	m := settingName.FindStringSubmatch(name)
@@ -57,6 +59,8 @@ func parseSetting(name string) (s setting, ok bool) {
 	if m[1] == "siglip" {
 		s.loss = train.SigLipLoss{}
 	}
+	s.parts, _ = strconv.Atoi(m[6])
+	s.pairs, _ = strconv.Atoi(m[7])
 	s.bias, s.norms, s.legacy = m[2] != "" || m[1] == "siglip", m[3], m[5] != ""
 	if m[4] != "" {
 		norm, err := strconv.ParseFloat(m[4], 64)
