@@ -11,7 +11,7 @@ import (
 // Gradients returns the gradient of a loss over pairs of images [n, 3, height,
 // width] and texts with respect to every trainable parameter, by state-dict
 // name, and the loss. The model is left as it is, but for batch norms' running
-// statistics in TrainMode.
+// statistics in TrainMode, in which dropout drops the same at every call.
 func Gradients(ctx context.Context, m Model, l Loss, mode Mode, images clip.Array, texts [][]int32) (map[string]clip.Array, float64, error) {
 	x, err := newModel(m)
 	if err != nil {
@@ -21,6 +21,7 @@ func Gradients(ctx context.Context, m Model, l Loss, mode Mode, images clip.Arra
 	if err != nil {
 		return nil, 0, err
 	}
+	feed["seed"] = seed(0, 0)
 	session, err := await.Do(ctx, func() (*session, error) {
 		return x.backward(ctx, l, mode, len(texts), len(texts[0]))
 	}, func(s *session) { s.close() })

@@ -35,7 +35,7 @@ type Model interface {
 }
 
 // Mode is how those layers act that differ in training, as torch's train() and
-// eval() tell them: batch norms.
+// eval() tell them: batch norms and dropout.
 type Mode uint8
 
 const (

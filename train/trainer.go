@@ -5,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"slices"
-	"strings"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
-	"github.com/clip-wgpu/clip-wgpu/clip/config"
-	"github.com/clip-wgpu/clip-wgpu/clip/towers"
 	"github.com/clip-wgpu/clip-wgpu/gpu"
 	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/clip-wgpu/clip-wgpu/internal/await"
@@ -20,8 +18,9 @@ import (
 // Config says how a Trainer steps.
 type Config struct {
 	Loss      Loss
-	Mode      Mode // of batch norms
+	Mode      Mode // of batch norms and dropout
 	Optimizer Optimizer
+	Seed      uint64 // of dropout: the same seed drops the same at the same step
 }
 
 // DefaultConfig is what open_clip_train takes for vision transformers unless it is told
@@ -55,15 +54,9 @@ type program struct {
 	err     error
 }
 
-// New returns a trainer that has made no step. A model whose config asks for
-// dropout of any kind, which nothing here does, gives config.ErrUnsupported; one whose
-// weights are rounded, settings out of range and a config without a loss or an
-// optimizer give clip.ErrInput.
+// New returns a trainer that has made no step. A model whose weights are rounded,
+// settings out of range and a config without a loss or an optimizer give clip.ErrInput.
 func New(m Model, c Config) (*Trainer, error) {
-	cfg := m.Config()
-	if d := towers.Dropouts(&cfg); len(d) > 0 {
-		return nil, fmt.Errorf("training with %s is %w; set it to 0", strings.Join(d, ", "), config.ErrUnsupported)
-	}
 	x, err := newModel(m)
 	if err != nil {
 		return nil, err
@@ -131,7 +124,7 @@ func (t *Trainer) update(ctx context.Context, feed map[string]any, batch, length
 	if err != nil {
 		return 0, err
 	}
-	feed["settings"] = values
+	feed["settings"], feed["seed"] = values, seed(t.cfg.Seed, t.step)
 	for i, b := range t.slabs {
 		feed[recordsName(i)] = b.records
 	}
@@ -141,6 +134,12 @@ func (t *Trainer) update(ctx context.Context, feed map[string]any, batch, length
 	}
 	t.step++
 	return float64(loss[0]), nil
+}
+
+// seed gives the input of graph.Graph.Random at a step of a run.
+func seed(run uint64, step int) []int32 {
+	bits := rand.NewPCG(run, uint64(step)).Uint64()
+	return []int32{int32(bits), int32(bits >> 32)}
 }
 
 // recordsName is the input with the records of slab i.
