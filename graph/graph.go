@@ -235,7 +235,7 @@ type Graph struct {
 	// test can see what a kernel writes beyond its tensors.
 	Guard int64
 	// Training makes layers act as torch's do after train() instead of eval(): batch
-	// norms normalise by the batch and update their running statistics.
+	// norms normalise by the batch and update their running statistics, dropout drops.
 	Training bool
 	// Checkpointing makes Grad compute every Block again instead of keeping what it
 	// computed, which saves memory and gives the same gradients.
@@ -254,6 +254,9 @@ type Graph struct {
 	params map[*State]*Param
 	err    error
 	debug  debug.Switch
+
+	seed    Tensor // and streams: see Random
+	streams uint32
 }
 
 // New returns an empty graph. The environment variable CLIPWGPU may change how it is

@@ -12,6 +12,7 @@ type BertConfig struct {
 	Activation             ops.Function
 	Eps                    float64 // of every norm
 	InitStd                float64 // of the weights of linear maps
+	HiddenDrop, AttnDrop   float64 // rates of dropout of what ends each half, and of attention's weights
 }
 
 // NewBertLinear returns a Linear with transformers' initialisation: weights from
@@ -33,18 +34,21 @@ type BertLayer struct {
 
 	heads      int
 	activation ops.Function
+	attnDrop   float64
 }
 
 // NewBertLayer returns one block.
 func NewBertLayer(c BertConfig) *BertLayer {
 	linear := func(in, out int) *Linear { return NewBertLinear(in, out, c.InitStd) }
-	output := func(in int) *BertOutput { return &BertOutput{linear(in, c.Width), NewLayerNorm(c.Width, c.Eps)} }
+	output := func(in int) *BertOutput {
+		return &BertOutput{linear(in, c.Width), NewLayerNorm(c.Width, c.Eps), c.HiddenDrop}
+	}
 	return &BertLayer{
 		Query: linear(c.Width, c.Width), Key: linear(c.Width, c.Width), Value: linear(c.Width, c.Width),
 		AttentionOutput: output(c.Width),
 		Intermediate:    linear(c.Width, c.MLPWidth),
 		Output:          output(c.MLPWidth),
-		heads:           c.Heads, activation: c.Activation,
+		heads:           c.Heads, activation: c.Activation, attnDrop: c.AttnDrop,
 	}
 }
 
@@ -66,7 +70,7 @@ func (b *BertLayer) attend(g *graph.Graph, x graph.Tensor, mask Mask) graph.Tens
 	k := g.Module("key", func() graph.Tensor { return b.Key.Forward(g, x) })
 	v := g.Module("value", func() graph.Tensor { return b.Value.Forward(g, x) })
 	config := attentionOf(x.Dim(-1), b.heads)
-	config.Causal = mask.Causal
+	config.Causal, config.Dropout = mask.Causal, b.attnDrop
 	return ops.Attention(g, q, k, v, mask.Additive, config)
 }
 
@@ -75,10 +79,13 @@ func (b *BertLayer) attend(g *graph.Graph, x graph.Tensor, mask Mask) graph.Tens
 type BertOutput struct {
 	Dense     *Linear    `w:"dense"`
 	LayerNorm *LayerNorm `w:"LayerNorm"`
+
+	drop float64
 }
 
 // Forward maps h [batch, tokens, in] and x [batch, tokens, width] to the shape of x.
 func (o *BertOutput) Forward(g *graph.Graph, h, x graph.Tensor) graph.Tensor {
 	h = g.Module("dense", func() graph.Tensor { return o.Dense.Forward(g, h) })
+	h = ops.Dropout(g, h, o.drop)
 	return g.Module("LayerNorm", func() graph.Tensor { return o.LayerNorm.Forward(g, g.Add(h, x)) })
 }

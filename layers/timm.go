@@ -15,6 +15,8 @@ type TimmConfig struct {
 	Activation             ops.Function
 	Eps                    float64  // of every norm
 	LSInit                 *float64 // LayerScale's initial value; nil for none
+	// Rates of dropout of what linear maps give and of attention's weights, and of drop path.
+	ProjDrop, AttnDrop, DropPath float64
 }
 
 // timmInit is timm's initialisation of Linear weights; their biases are zeros.
@@ -38,21 +40,25 @@ type TimmBlock struct {
 	Norm2 *LayerNorm     `w:"norm2"`
 	MLP   *TimmMLP       `w:"mlp"`
 	LS2   *LayerScale    `w:"ls2"`
+
+	dropPath float64
 }
 
 // NewTimmBlock returns one block.
 func NewTimmBlock(c TimmConfig) *TimmBlock {
+	mlp := NewTimmMLP(c.Width, c.MLPWidth, c.Width, c.ProjBias, c.Activation)
+	mlp.HiddenDrop, mlp.OutDrop = c.ProjDrop, c.ProjDrop
 	return &TimmBlock{
 		Norm1: NewLayerNorm(c.Width, c.Eps),
 		Attn: &TimmAttention{
 			QKV:   NewTimmLinear(c.Width, 3*c.Width, c.QKVBias),
 			Proj:  NewTimmLinear(c.Width, c.Width, c.ProjBias),
-			Heads: c.Heads,
+			Heads: c.Heads, attnDrop: c.AttnDrop, projDrop: c.ProjDrop,
 		},
 		LS1:   NewLayerScale(c.Width, c.LSInit),
 		Norm2: NewLayerNorm(c.Width, c.Eps),
-		MLP:   NewTimmMLP(c.Width, c.MLPWidth, c.Width, c.ProjBias, c.Activation),
-		LS2:   NewLayerScale(c.Width, c.LSInit),
+		MLP:   mlp,
+		LS2:   NewLayerScale(c.Width, c.LSInit), dropPath: c.DropPath,
 	}
 }
 
@@ -61,10 +67,10 @@ func NewTimmBlock(c TimmConfig) *TimmBlock {
 func (b *TimmBlock) Forward(g *graph.Graph, x, angles graph.Tensor) graph.Tensor {
 	h := g.Module("norm1", func() graph.Tensor { return b.Norm1.Forward(g, x) })
 	h = g.Module("attn", func() graph.Tensor { return b.Attn.Forward(g, h, angles) })
-	x = g.Add(x, b.LS1.Forward(g, h))
+	x = g.Add(x, ops.DropPath(g, b.LS1.Forward(g, h), b.dropPath))
 	h = g.Module("norm2", func() graph.Tensor { return b.Norm2.Forward(g, x) })
 	h = g.Module("mlp", func() graph.Tensor { return b.MLP.Forward(g, h) })
-	return g.Add(x, b.LS2.Forward(g, h))
+	return g.Add(x, ops.DropPath(g, b.LS2.Forward(g, h), b.dropPath))
 }
 
 // TimmAttention is multi-head self-attention (Attention and AttentionRope in
@@ -73,7 +79,8 @@ type TimmAttention struct {
 	QKV  *Linear `w:"qkv"`
 	Proj *Linear `w:"proj"`
 
-	Heads int
+	Heads              int
+	attnDrop, projDrop float64
 }
 
 // Forward keeps x's shape. Where there are angles, queries and keys are turned.
@@ -83,7 +90,9 @@ func (a *TimmAttention) Forward(g *graph.Graph, x, angles graph.Tensor) graph.Te
 	if angles.Valid() {
 		qkv = ops.Rotary(g, qkv, angles, 2*width)
 	}
-	return a.Proj.Forward(g, ops.SelfAttention(g, qkv, graph.Tensor{}, attentionOf(width, a.Heads)))
+	config := attentionOf(width, a.Heads)
+	config.Dropout = a.attnDrop
+	return ops.Dropout(g, a.Proj.Forward(g, ops.SelfAttention(g, qkv, graph.Tensor{}, config)), a.projDrop)
 }
 
 func attentionOf(width, heads int) ops.AttentionConfig {
@@ -95,19 +104,21 @@ type TimmMLP struct {
 	FC1 *Linear `w:"fc1"`
 	FC2 *Linear `w:"fc2"`
 
-	Activation ops.Function
+	Activation          ops.Function
+	HiddenDrop, OutDrop float64 // rates of dropout behind the activation and behind FC2
 }
 
 // NewTimmMLP returns an MLP from in to out features with timm's initialisation.
 func NewTimmMLP(in, hidden, out int, bias bool, act ops.Function) *TimmMLP {
-	return &TimmMLP{NewTimmLinear(in, hidden, bias), NewTimmLinear(hidden, out, bias), act}
+	return &TimmMLP{FC1: NewTimmLinear(in, hidden, bias), FC2: NewTimmLinear(hidden, out, bias), Activation: act}
 }
 
 // Forward maps [..., in] to [..., out].
 func (m *TimmMLP) Forward(g *graph.Graph, x graph.Tensor) graph.Tensor {
 	h := g.Module("fc1", func() graph.Tensor { return m.FC1.Forward(g, x) })
 	h = g.Module("act", func() graph.Tensor { return ops.Map(g, h, m.Activation) })
-	return g.Module("fc2", func() graph.Tensor { return m.FC2.Forward(g, h) })
+	h = ops.Dropout(g, h, m.HiddenDrop)
+	return ops.Dropout(g, g.Module("fc2", func() graph.Tensor { return m.FC2.Forward(g, h) }), m.OutDrop)
 }
 
 // AttentionPoolLatent pools a sequence by the attention of one learned query and

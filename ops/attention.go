@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/clip-wgpu/clip-wgpu/graph"
-	"github.com/clip-wgpu/clip-wgpu/shaders"
 )
 
 // AttentionConfig holds what the shapes of Attention's inputs do not say.
@@ -14,6 +13,15 @@ type AttentionConfig struct {
 	Heads  int     // the inputs' last dimensions hold this many heads side by side
 	Scale  float64 // of the scores, usually 1/√(width of a query's head)
 	Causal bool    // query i sees keys 0 … i only
+	// Dropout is the rate at which weights are dropped where the graph is for training, as
+	// by the function of that name.
+	Dropout float64
+}
+
+// attentionAttr says how an attention node works. Its input 4 is the seed where it drops.
+type attentionAttr struct {
+	AttentionConfig
+	drop
 }
 
 // attentionDims are the sizes of one attention: d is the width of a query's and
@@ -24,7 +32,7 @@ type attentionDims struct {
 }
 
 func dimsOf(n *graph.Node) attentionDims {
-	q, v, h := n.In[0], n.In[2], n.Attr.(AttentionConfig).Heads
+	q, v, h := n.In[0], n.In[2], n.Attr.(attentionAttr).Heads
 	if !v.Valid() {
 		d := q.Dim(2) / 3 / h
 		return attentionDims{b: q.Dim(0), h: h, lq: q.Dim(1), lk: q.Dim(1), d: d, dv: d, qkv: true}
@@ -59,8 +67,9 @@ func (s attentionDims) y() strides     { return heads(s.lq, s.h, s.dv) }
 func (s attentionDims) probs() strides { return headMaps(s.h, s.lq, s.lk) }
 
 // attentionOp works in three passes or in one. Output 1 is the probabilities
-// [B, Heads, Lq, Lk], which only three passes make. Where those of one item are
-// too long to bind, one pass it is; more items are for the caller to split.
+// [B, Heads, Lq, Lk], which only three passes make; where some are dropped, output 2 is
+// what remains of them. Where those of one item are too long to bind, one pass it is;
+// more items are for the caller to split.
 var attentionOp = &graph.Op{
 	Name:  "attention",
 	Infer: inferAttention,
@@ -78,7 +87,8 @@ var attentionOp = &graph.Op{
 		return threePasses(n, s)
 	},
 	VJP: func(g *graph.Graph, n *graph.Node, dy []graph.Tensor) []graph.Tensor {
-		d := g.Apply(attentionGradOp, n.Attr, n.In[0], n.In[1], n.In[2], n.Output(1), dy[0])
+		in := append([]graph.Tensor{n.In[0], n.In[1], n.In[2], n.Output(1), dy[0]}, n.In[4:]...)
+		d := g.Apply(attentionGradOp, n.Attr, in...)
 		if dimsOf(n).qkv {
 			return []graph.Tensor{d[0], {}, {}, {}}
 		}
@@ -98,9 +108,9 @@ func maskRows(n *graph.Node) (all, item uint32) {
 }
 
 // threePasses makes the scores in output 1, turns them there into probabilities
-// (softmax), and makes output 0 of these and v.
+// (softmax), and makes output 0 of these, or of what remains of them, and v.
 func threePasses(n *graph.Node, s attentionDims) []graph.Launch {
-	c := n.Attr.(AttentionConfig)
+	c := n.Attr.(attentionAttr)
 	scores := s.product(s.lq, s.lk, s.d)
 	scores.a, scores.b, scores.c, scores.alpha = s.q(), s.k().t(), s.probs(), c.Scale
 	values := s.product(s.lq, s.dv, s.lk)
@@ -108,7 +118,7 @@ func threePasses(n *graph.Node, s attentionDims) []graph.Launch {
 	rows := s.b * s.h * s.lq
 	q, k, v := s.parts(graph.In)
 	maskRows, maskItem := maskRows(n)
-	return []graph.Launch{
+	launches := []graph.Launch{
 		scores.launch(q, k, graph.None(), graph.Out(1)),
 		{
 			Kernel: kernel("softmax"),
@@ -116,23 +126,30 @@ func threePasses(n *graph.Node, s attentionDims) []graph.Launch {
 			Args:   []graph.Arg{graph.None(), graph.In(3), graph.Out(1)},
 			Rows:   rows,
 		},
-		values.launch(graph.Out(1), v, graph.None(), graph.Out(0)),
 	}
+	probs := graph.Out(1)
+	if c.rate > 0 {
+		launches = append(launches, c.launch(n.Out[1], 1, probs, graph.In(4), graph.Out(2)))
+		probs = graph.Out(2)
+	}
+	return append(launches, values.launch(probs, v, graph.None(), graph.Out(0)))
 }
 
 // onePass makes output 0 in one kernel, which stores no probabilities.
 func onePass(n *graph.Node, s attentionDims) graph.Launch {
-	c := n.Attr.(AttentionConfig)
+	c := n.Attr.(attentionAttr)
 	params := []uint32{uint32(s.b * s.h), uint32(s.h), uint32(s.lq), uint32(s.lk), uint32(s.d), uint32(s.dv)}
 	for _, x := range []strides{s.q(), s.k(), s.v(), s.y()} {
 		params = append(params, uint32(x.base), uint32(x.batch), uint32(x.head), uint32(x.row))
 	}
 	q, k, v := s.parts(graph.In)
 	maskRows, maskItem := maskRows(n)
+	kernel, seed := c.dropping("attention", graph.In(4))
+	params = append(params, bits(c.Scale), flag(c.Causal), maskRows, maskItem)
 	return graph.Launch{
-		Kernel: shaders.Variant{File: "attention", Consts: map[string]any{"QUADS": graph.Ceil(max(s.d, s.dv), 4)}},
-		Params: append(params, bits(c.Scale), flag(c.Causal), maskRows, maskItem),
-		Args:   []graph.Arg{q, k, v, graph.In(3), graph.Out(0)},
+		Kernel: kernel.With(map[string]any{"QUADS": graph.Ceil(max(s.d, s.dv), 4)}),
+		Params: append(params, c.params()...),
+		Args:   []graph.Arg{q, k, v, graph.In(3), seed, graph.Out(0)},
 		Batch:  s.b * s.h,
 		Rows:   s.lq,
 		FLOPs:  2 * int64(s.b*s.h) * int64(s.lq) * int64(s.lk) * int64(s.d+s.dv),
@@ -140,17 +157,17 @@ func onePass(n *graph.Node, s attentionDims) graph.Launch {
 }
 
 func inferAttention(n *graph.Node) ([]graph.Spec, error) {
-	if err := wantF32(n.In...); err != nil {
+	if err := wantF32(n.In[:4]...); err != nil {
 		return nil, err
 	}
-	h := n.Attr.(AttentionConfig).Heads
+	h := n.Attr.(attentionAttr).Heads
 	q, k, v, mask := n.In[0], n.In[1], n.In[2], n.In[3]
 	if !k.Valid() && !v.Valid() {
 		if len(q.Shape()) != 3 || h <= 0 || q.Dim(2)%(3*h) != 0 {
 			return nil, fmt.Errorf("qkv %v: want [batch, length, 3·width], the width a multiple of %d heads", q.Spec(), h)
 		}
 		s := dimsOf(n)
-		return attentionOutputs(s, mask)
+		return attentionOutputs(n, s, mask)
 	}
 	for _, t := range n.In[:3] {
 		if len(t.Shape()) != 3 || h <= 0 || t.Dim(2)%h != 0 || t.Dim(0) != q.Dim(0) {
@@ -160,15 +177,20 @@ func inferAttention(n *graph.Node) ([]graph.Spec, error) {
 	if k.Dim(2) != q.Dim(2) || v.Dim(1) != k.Dim(1) {
 		return nil, fmt.Errorf("q %v, k %v, v %v: want q and k of one width, k and v of one length", q.Spec(), k.Spec(), v.Spec())
 	}
-	return attentionOutputs(dimsOf(n), mask)
+	return attentionOutputs(n, dimsOf(n), mask)
 }
 
-func attentionOutputs(s attentionDims, mask graph.Tensor) ([]graph.Spec, error) {
+func attentionOutputs(n *graph.Node, s attentionDims, mask graph.Tensor) ([]graph.Spec, error) {
 	repeats := func(have, want int) bool { return have == want || have == 1 }
 	if m := mask.Shape(); mask.Valid() && !(len(m) == 3 && repeats(m[0], s.b) && repeats(m[1], s.lq) && m[2] == s.lk) {
 		return nil, fmt.Errorf("%d queries, %d keys, mask %v: want the mask [%d or 1, %d or 1, %d]", s.lq, s.lk, mask.Spec(), s.b, s.lq, s.lk)
 	}
-	return []graph.Spec{{Shape: graph.Shape{s.b, s.lq, s.h * s.dv}}, {Shape: graph.Shape{s.b, s.h, s.lq, s.lk}}}, nil
+	probs := graph.Spec{Shape: graph.Shape{s.b, s.h, s.lq, s.lk}}
+	outs := []graph.Spec{{Shape: graph.Shape{s.b, s.lq, s.h * s.dv}}, probs}
+	if n.Attr.(attentionAttr).rate > 0 {
+		outs = append(outs, probs)
+	}
+	return outs, nil
 }
 
 // refParts are q, k and v, or their gradients, when they may be one slice.
@@ -180,7 +202,7 @@ func (s attentionDims) refParts(x [][]float64) (q, k, v []float64) {
 }
 
 func refAttention(n *graph.Node, in, out [][]float64) {
-	s, c := dimsOf(n), n.Attr.(AttentionConfig)
+	s, c := dimsOf(n), n.Attr.(attentionAttr)
 	q, k, v := s.refParts(in)
 	y, probs := out[0], out[1]
 	_, maskItem := maskRows(n)
@@ -200,6 +222,13 @@ func refAttention(n *graph.Node, in, out [][]float64) {
 			}
 		}
 		softmaxRow(p)
+		if c.rate > 0 {
+			rest := out[2][i*s.lk : (i+1)*s.lk]
+			for j := range rest {
+				rest[j] = p[j] * c.mask(in[4], i*s.lk+j)
+			}
+			p = rest
+		}
 		for e := range s.dv {
 			for j := range p {
 				y[s.y().at(b, h, r, e)] += p[j] * v[s.v().at(b, h, j, e)]
@@ -219,31 +248,37 @@ var attentionGradOp = &graph.Op{
 		return []graph.Spec{n.In[0].Spec(), n.In[1].Spec(), n.In[2].Spec(), n.In[3].Spec()}, nil
 	},
 	Lower: func(n *graph.Node) []graph.Launch {
-		s, scale := dimsOf(n), n.Attr.(AttentionConfig).Scale
+		s, c := dimsOf(n), n.Attr.(attentionAttr)
 		probs, dy, dscores := graph.In(3), graph.In(4), graph.Out(len(n.Out)-1)
 		q, k, v := s.parts(graph.In)
 		qOut, kOut, vOut := s.parts(graph.Out)
 		dp := s.product(s.lq, s.lk, s.dv)
 		dp.a, dp.b, dp.c = s.y(), s.v().t(), s.probs()
 		dq := s.product(s.lq, s.d, s.lk)
-		dq.a, dq.b, dq.c, dq.alpha = s.probs(), s.k(), s.q(), scale
+		dq.a, dq.b, dq.c, dq.alpha = s.probs(), s.k(), s.q(), c.Scale
 		dk := s.product(s.lk, s.d, s.lq)
-		dk.a, dk.b, dk.c, dk.alpha = s.probs().t(), s.q(), s.k(), scale
+		dk.a, dk.b, dk.c, dk.alpha = s.probs().t(), s.q(), s.k(), c.Scale
 		dv := s.product(s.lk, s.dv, s.lq)
 		dv.a, dv.b, dv.c = s.probs().t(), s.y(), s.v()
-		return []graph.Launch{
+		var launches []graph.Launch
+		weights := probs
+		if c.rate > 0 { // what remains of the probabilities lies where the scores' gradient comes
+			launches = append(launches, c.launch(n.In[3].Spec(), 1, probs, graph.In(5), dscores))
+			weights = dscores
+		}
+		return append(launches,
+			dv.launch(weights, dy, graph.None(), vOut),
 			dp.launch(dy, v, graph.None(), dscores),
-			softmaxGrad(s.b*s.h*s.lq, s.lk, probs, graph.None(), dscores),
+			c.softmaxGrad(s.b*s.h*s.lq, s.lk, probs, graph.None(), dscores, graph.In(5)),
 			dq.launch(dscores, k, graph.None(), qOut),
 			dk.launch(dscores, q, graph.None(), kOut),
-			dv.launch(probs, dy, graph.None(), vOut),
-		}
+		)
 	},
 	Ref: refAttentionGrad,
 }
 
 func refAttentionGrad(n *graph.Node, in, out [][]float64) {
-	s, c := dimsOf(n), n.Attr.(AttentionConfig)
+	s, c := dimsOf(n), n.Attr.(attentionAttr)
 	q, k, v := s.refParts(in)
 	dq, dk, dv := s.refParts(out)
 	probs, dy, dscores := in[3], in[4], out[len(out)-1]
@@ -251,10 +286,14 @@ func refAttentionGrad(n *graph.Node, in, out [][]float64) {
 		b, h, r := i/(s.h*s.lq), i/s.lq%s.h, i%s.lq
 		p, d := probs[i*s.lk:(i+1)*s.lk], dscores[i*s.lk:(i+1)*s.lk]
 		for j := range d {
+			mask := 1.0
+			if c.rate > 0 {
+				mask = c.mask(in[5], i*s.lk+j)
+			}
 			for e := range s.dv {
 				yi, vi := s.y().at(b, h, r, e), s.v().at(b, h, j, e)
-				d[j] += dy[yi] * v[vi]
-				dv[vi] += p[j] * dy[yi]
+				d[j] += mask * dy[yi] * v[vi]
+				dv[vi] += mask * p[j] * dy[yi]
 			}
 		}
 		softmaxGradRow(p, d)
@@ -275,12 +314,17 @@ func refAttentionGrad(n *graph.Node, in, out [][]float64) {
 // gives zeros. No gradient flows into the mask.
 // (Vaswani et al., Attention Is All You Need, 2017, §3.2.)
 func Attention(g *graph.Graph, q, k, v, mask graph.Tensor, c AttentionConfig) graph.Tensor {
-	return g.Apply(attentionOp, c, q, k, v, mask)[0]
+	in := []graph.Tensor{q, k, v, mask}
+	d, seed, acts := newDrop(g, c.Dropout)
+	if acts {
+		in = append(in, seed)
+	}
+	return g.Apply(attentionOp, attentionAttr{c, d}, in...)[0]
 }
 
 // SelfAttention is Attention of the three parts q, k and v, side by side, of
 // qkv [batch, length, 3·Heads·D]: what one linear layer gives. The result is
 // [batch, length, Heads·D].
 func SelfAttention(g *graph.Graph, qkv, mask graph.Tensor, c AttentionConfig) graph.Tensor {
-	return g.Apply(attentionOp, c, qkv, graph.Tensor{}, graph.Tensor{}, mask)[0]
+	return Attention(g, qkv, graph.Tensor{}, graph.Tensor{}, mask, c)
 }

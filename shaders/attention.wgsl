@@ -2,26 +2,31 @@
 // The softmax is accumulated online (Milakov & Gimelshein, 2018; Dao et al., 2022), so no scores are stored.
 // All four are strided: element (i, h, r, e) lies at base + i·batch + h·head + r·row + e. causal hides j > r.
 // mask, where mask_rows > 0, has mask_lq rows a batch, one a query or one for all, shared by the heads, and is repeated
-// for all batches if it has no more. A query that sees nothing above −3.4e38 gives zeros.
+// for all batches if it has no more. A query that sees nothing above −3.4e38 gives zeros. DROPOUT: what counts
+// of the softmax is what dropout.wgsl leaves of it.
 // One invocation makes one query's row, one workgroup WG queries of one head. Keys and values pass through workgroup
 // memory, KEYS at a time.
 //!use fold
+//!use random
 struct Params {
     groups: u32, heads: u32, lq: u32, lk: u32, d: u32, dv: u32,  // groups counts the pairs (i, h)
     q_base: u32, q_batch: u32, q_head: u32, q_row: u32,
     k_base: u32, k_batch: u32, k_head: u32, k_row: u32,
     v_base: u32, v_batch: u32, v_head: u32, v_row: u32,
     y_base: u32, y_batch: u32, y_head: u32, y_row: u32,
-    scale: f32, causal: u32, mask_rows: u32, mask_lq: u32
+    scale: f32, causal: u32, mask_rows: u32, mask_lq: u32,
+    stream: u32, limit: u32, drop_scale: f32
 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> q: array<f32>;        // groups × [lq, d]
 @group(0) @binding(2) var<storage, read> k: array<f32>;        // groups × [lk, d]
 @group(0) @binding(3) var<storage, read> v: array<f32>;        // groups × [lk, dv]
 @group(0) @binding(4) var<storage, read> mask: array<f32>;     // [mask_rows, lk], absent if 0
-@group(0) @binding(5) var<storage, read_write> y: array<f32>;  // groups × [lq, dv]
+@group(0) @binding(5) var<storage, read> seed: array<u32>;     // [2], absent without DROPOUT
+@group(0) @binding(6) var<storage, read_write> y: array<f32>;  // groups × [lq, dv]
 
 const WG = 32u;
+const DROPOUT = false;
 const QUADS = 16u;  // vec4s that hold a head: ⌈max(d, dv) / 4⌉
 const KEYS = 256u / QUADS;
 const_assert QUADS <= 256u;
@@ -106,8 +111,12 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
             sum[e] *= shrink;
         }
         for (var t = 0u; t < KEYS; t++) {
-            let weight = select(exp(scores[t] - next), 0.0, scores[t] <= LOWEST);
+            var weight = select(exp(scores[t] - next), 0.0, scores[t] <= LOWEST);
             total += weight;
+            if DROPOUT {
+                let word = random_word(vec2<u32>(seed[0], seed[1]), p.stream, (group * p.lq + row) * p.lk + j + t);
+                weight = select(0.0, p.drop_scale * weight, word > p.limit);
+            }
             for (var e = 0u; e < QUADS; e++) {
                 sum[e] = fma(vec4<f32>(weight), part_v[t * QUADS + e], sum[e]);
             }

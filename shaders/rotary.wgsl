@@ -1,11 +1,12 @@
 // y[r, 2i] = x[r, 2i]·c − x[r, 2i+1]·s, y[r, 2i+1] = x[r, 2i+1]·c + x[r, 2i]·s: each pair turned by an angle
 // c, s: cosine and sine of the angle of row r's position and of the pair's place in its head; from column turned on y is x.
-// sign −1 turns the other way. One invocation makes one of the n pairs of y, one workgroup WG of them.
+// The rows of angles are repeated for all of x. sign −1 turns the other way. One invocation makes one of the n pairs of
+// y, one workgroup WG of them.
 //!use fold
-struct Params { n: u32, width: u32, turned: u32, head: u32, length: u32, sign: f32 }
+struct Params { n: u32, width: u32, turned: u32, head: u32, rows: u32, sign: f32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;        // [batch·length, width], 2·n elements
-@group(0) @binding(2) var<storage, read> angles: array<f32>;   // [length, head]: for each pair its cosine and its sine
+@group(0) @binding(2) var<storage, read> angles: array<f32>;   // [rows, head]: for each pair its cosine and its sine
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;  // [batch·length, width]
 
 const WG = 64u;
@@ -22,7 +23,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
     var even = x[i];
     var odd = x[i + 1u];
     if column < p.turned {
-        let at = i / p.width % p.length * p.head + column % p.head;
+        let at = i / p.width % p.rows * p.head + column % p.head;
         let c = angles[at];
         let s = p.sign * angles[at + 1u];
         let before = even;

@@ -94,6 +94,7 @@ type attentionCase struct {
 	maskRows                   int
 	keys                       bool
 	mask                       func(i int) float64
+	dropout                    float64
 }
 
 func TestAttention(t *testing.T) { runOpCases(t, attentionCases()) }
@@ -171,7 +172,7 @@ func (c attentionCase) row() opCase {
 	if c.name == "" {
 		c.name = fmt.Sprint("head width ", c.d)
 	}
-	config := ops.AttentionConfig{Heads: c.heads, Scale: 1 / math.Sqrt(float64(c.d)), Causal: c.causal}
+	config := ops.AttentionConfig{Heads: c.heads, Scale: 1 / math.Sqrt(float64(c.d)), Causal: c.causal, Dropout: c.dropout}
 	inputs := []opInput{
 		{name: "q", shape: graph.Shape{c.batch, c.lq, c.heads * c.d}},
 		{name: "k", shape: graph.Shape{c.batch, c.lk, c.heads * c.d}},

@@ -67,7 +67,7 @@ type opRun struct {
 	outs   []graph.Tensor
 	loss   graph.Tensor
 	grads  []graph.Tensor
-	inputs map[string][]float64 // the i32 inputs and the r's
+	inputs map[string][]float64 // the i32 inputs, the seed and the r's
 	state  map[*graph.State][]float64
 	rng    *rand.Rand
 
@@ -79,7 +79,7 @@ func newOpRun(t testing.TB, c opCase) *opRun {
 	r := &opRun{
 		c:      c,
 		g:      graph.New(),
-		inputs: map[string][]float64{},
+		inputs: map[string][]float64{"seed": {1 << 30, -7}},
 		state:  map[*graph.State][]float64{},
 		rng:    rand.New(rand.NewPCG(1, 2)),
 	}

@@ -10,7 +10,8 @@ import (
 
 // Gradients returns the gradient of a loss over a batch with respect to every
 // trainable parameter, by state-dict name, and the loss. The model is left as it is,
-// but for the running statistics of batch norms that train.
+// but for the running statistics of batch norms that train. Dropout drops the same at
+// every call.
 func Gradients(ctx context.Context, m Model, l Loss, b Batch) (map[string]clip.Array, float64, error) {
 	x, err := newModel(m, m.Device().Target())
 	if err != nil {
@@ -20,6 +21,7 @@ func Gradients(ctx context.Context, m Model, l Loss, b Batch) (map[string]clip.A
 	if err != nil {
 		return nil, 0, err
 	}
+	feed["seed"] = seed(0, 0, 0)
 	session, err := await.Do(ctx, func() (*session, error) {
 		p, err := x.gradients(l, len(b.Texts), len(b.Texts[0]))
 		if err != nil {

@@ -18,7 +18,7 @@ const savedFormat = "clip-wgpu training state"
 
 // Save writes all that a training goes on from to one safetensors file: parameters and
 // buffers as "model.logit_scale" and so on, what State gives, and in the header the
-// number of steps and the optimizer's rule. The file appears whole or not at all; what
+// number of steps, the optimizer's rule and the seed of dropout. The file appears whole or not at all; what
 // was at path before is whole until then. It holds float32, frozen weights of fewer bits
 // too.
 func (t *Trainer) Save(ctx context.Context, path string) error {
@@ -34,7 +34,7 @@ func (t *Trainer) Save(ctx context.Context, path string) error {
 		records = append(records, t.record(ctx, name, p))
 	}
 	return weights.Save(path, records, weights.SaveOptions{Metadata: map[string]string{
-		"format": savedFormat, "optimizer": t.rule.Kernel, "step": strconv.Itoa(t.step),
+		"format": savedFormat, "optimizer": t.rule.Kernel, "step": strconv.Itoa(t.step), "seed": strconv.FormatUint(t.cfg.Seed, 10),
 	}})
 }
 
@@ -54,7 +54,7 @@ func (t *Trainer) Resume(ctx context.Context, path string) error {
 	}
 	defer f.Close()
 	all := t.whole()
-	step, err := t.checkHeader(f.Metadata())
+	step, seed, err := t.checkHeader(f.Metadata())
 	if err == nil {
 		err = checkTensors(f, all)
 	}
@@ -71,7 +71,7 @@ func (t *Trainer) Resume(ctx context.Context, path string) error {
 			return err
 		}
 	}
-	t.step, t.averaged = step, true
+	t.step, t.averaged, t.cfg.Seed = step, true, seed
 	return t.on.Refresh(ctx)
 }
 
@@ -121,19 +121,23 @@ func (t *Trainer) restore(ctx context.Context, p *graph.Param, stored weights.St
 	return t.on.Store().Write(ctx, &p.State, values)
 }
 
-// checkHeader returns the number of steps.
-func (t *Trainer) checkHeader(header map[string]string) (step int, err error) {
+// checkHeader returns the number of steps and the seed.
+func (t *Trainer) checkHeader(header map[string]string) (step int, seed uint64, err error) {
 	if header["format"] != savedFormat {
-		return 0, fmt.Errorf("%w: is no %s", clip.ErrInput, savedFormat)
+		return 0, 0, fmt.Errorf("%w: is no %s", clip.ErrInput, savedFormat)
 	}
 	if o := header["optimizer"]; o != t.rule.Kernel {
-		return 0, fmt.Errorf("%w: the optimizer was %s and is %s", clip.ErrInput, o, t.rule.Kernel)
+		return 0, 0, fmt.Errorf("%w: the optimizer was %s and is %s", clip.ErrInput, o, t.rule.Kernel)
 	}
 	step, err = strconv.Atoi(header["step"])
 	if err != nil || step < 0 || step > math.MaxInt32 {
-		return 0, fmt.Errorf("%w: step is %q, want a whole number", clip.ErrInput, header["step"])
+		return 0, 0, fmt.Errorf("%w: step is %q, want a whole number", clip.ErrInput, header["step"])
 	}
-	return step, nil
+	seed, err = strconv.ParseUint(header["seed"], 10, 64)
+	if err != nil {
+		return 0, 0, fmt.Errorf("%w: seed is %q, want a whole number", clip.ErrInput, header["seed"])
+	}
+	return step, seed, nil
 }
 
 // checkTensors refuses a file whose tensors are not like all.

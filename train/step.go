@@ -32,14 +32,16 @@ func newMatrix(rows, width int) matrix {
 func (m *matrix) rows(x []float32, lo, hi int) []float32 { return x[lo*m.width : hi*m.width] }
 
 // run makes the step and returns the loss and the norm of the gradients before it. feed
-// has the inputs of all programs for the batch b.
-func (s *step) run(ctx context.Context, m Model, b Batch, feed map[string]any) (lossBefore, norm float64, err error) {
+// has the inputs of all programs for the batch b, but for the seeds of its
+// micro-batches.
+func (s *step) run(ctx context.Context, m Model, b Batch, feed map[string]any, seeds func(microBatch int) []int32) (lossBefore, norm float64, err error) {
 	loss, length := make([]float32, 1), make([]float32, 1)
 	if s.whole != nil {
+		feed["seed"] = seeds(0)
 		err := s.whole.run(ctx, feed, loss, length)
 		return float64(loss[0]), float64(length[0]), err
 	}
-	err = s.microBatches(m, b, func(size, lo, hi int, inputs map[string]any) error {
+	err = s.microBatches(m, b, seeds, func(size, lo, hi int, inputs map[string]any) error {
 		return s.features[size].run(ctx, inputs, s.image.rows(s.image.values, lo, hi), s.text.rows(s.text.values, lo, hi))
 	})
 	if err != nil {
@@ -49,7 +51,7 @@ func (s *step) run(ctx context.Context, m Model, b Batch, feed map[string]any) (
 	if err := s.loss.run(ctx, feed, loss, s.image.gradients, s.text.gradients); err != nil {
 		return 0, 0, err
 	}
-	err = s.microBatches(m, b, func(size, lo, hi int, inputs map[string]any) error {
+	err = s.microBatches(m, b, seeds, func(size, lo, hi int, inputs map[string]any) error {
 		inputs[imageGradients] = s.image.rows(s.image.gradients, lo, hi)
 		inputs[textGradients] = s.text.rows(s.text.gradients, lo, hi)
 		return s.backward[size].run(ctx, inputs)
@@ -63,7 +65,7 @@ func (s *step) run(ctx context.Context, m Model, b Batch, feed map[string]any) (
 
 // microBatches calls f for each micro-batch, with its place in plan.sizes, its pairs lo
 // to hi and the inputs of the towers.
-func (s *step) microBatches(m Model, b Batch, f func(size, lo, hi int, inputs map[string]any) error) error {
+func (s *step) microBatches(m Model, b Batch, seeds func(int) []int32, f func(size, lo, hi int, inputs map[string]any) error) error {
 	for lo := 0; lo < s.plan.Pairs; lo += s.plan.MicroBatch {
 		hi, size := lo+s.plan.MicroBatch, 0
 		if hi > s.plan.Pairs {
@@ -72,6 +74,7 @@ func (s *step) microBatches(m Model, b Batch, f func(size, lo, hi int, inputs ma
 		part := b.slice(lo, hi)
 		inputs, err := m.Feed(part.Images, part.Texts)
 		if err == nil {
+			inputs["seed"] = seeds(lo / s.plan.MicroBatch)
 			err = f(size, lo, hi, inputs)
 		}
 		if err != nil {

@@ -13,7 +13,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
-	"github.com/clip-wgpu/clip-wgpu/clip/config"
 	"github.com/clip-wgpu/clip-wgpu/clip/models"
 	"github.com/clip-wgpu/clip-wgpu/gpu"
 	"github.com/clip-wgpu/clip-wgpu/weights"
@@ -219,24 +218,6 @@ func TestTrainingATimmTower(t *testing.T) {
 	assert.Less(t, losses[5], losses[0])
 	for name, v := range parameters(t, m) {
 		assert.NotEqual(t, before[name], v, name)
-	}
-}
-
-func TestTrainingRefusesDropout(t *testing.T) {
-	for member, name := range map[string]string{
-		`"patch_dropout": 0.5`: "vision_cfg.patch_dropout", `"timm_drop_path": 0.1`: "vision_cfg.timm_drop_path",
-		`"timm_model_kwargs": {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 1, "num_heads": 2, "proj_drop_rate": 0.1}`: "vision_cfg.timm_model_kwargs.proj_drop_rate",
-	} {
-		cfg, _, err := models.Parse([]byte(`{"embed_dim": 20, "text_cfg": {"context_length": 8, "vocab_size": 90, "width": 24, "heads": 2, "layers": 1},
-			"vision_cfg": {"image_size": 32, "timm_model_name": "vit_tiny_patch16_224",
-				"timm_model_kwargs": {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 1, "num_heads": 2}, ` + member + `}}`))
-		require.NoError(t, err)
-		m, err := clip.New(cfg, 1, clip.WithGPU(gpu.Options{DefaultLimits: true}))
-		require.NoError(t, err)
-		_, err = New(m, DefaultConfig())
-		require.ErrorIs(t, err, config.ErrUnsupported)
-		assert.ErrorContains(t, err, name)
-		require.NoError(t, m.Close())
 	}
 }
 

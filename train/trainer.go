@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strings"
+	"math/rand/v2"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
-	"github.com/clip-wgpu/clip-wgpu/clip/config"
-	"github.com/clip-wgpu/clip-wgpu/clip/towers"
 	"github.com/clip-wgpu/clip-wgpu/gpu"
 	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/clip-wgpu/clip-wgpu/internal/await"
@@ -44,6 +42,8 @@ type Config struct {
 	// which move towards them by 1 − EMADecay at every step (setup_ema of open_clip's
 	// task, timm's ModelEmaV3). 0: none.
 	EMADecay float64
+	// Seed is that of dropout: the same seed drops the same at the same step.
+	Seed uint64
 }
 
 // DefaultConfig is what open_clip_train takes for vision transformers unless it is told
@@ -77,15 +77,9 @@ type program struct {
 	err    error
 }
 
-// New returns a trainer that has made no step. A model whose config asks for
-// dropout of any kind, which nothing here does, gives config.ErrUnsupported; one whose
-// weights are rounded, settings out of range and a config without a loss or an
-// optimizer give clip.ErrInput.
+// New returns a trainer that has made no step. A model whose weights are rounded,
+// settings out of range and a config without a loss or an optimizer give clip.ErrInput.
 func New(m Model, c Config) (*Trainer, error) {
-	cfg := m.Config()
-	if d := towers.Dropouts(&cfg); len(d) > 0 {
-		return nil, fmt.Errorf("training with %s is %w; set it to 0", strings.Join(d, ", "), config.ErrUnsupported)
-	}
 	r, err := newRecipe(m, m.Device().Target(), c)
 	if err != nil {
 		return nil, err
@@ -144,7 +138,7 @@ func (t *Trainer) makeStep(ctx context.Context, b Batch, feed map[string]any) (f
 		feed[recordsName(i)] = b.records
 	}
 	t.feedAverages(feed)
-	loss, norm, err := s.run(ctx, t.on, b, feed)
+	loss, norm, err := s.run(ctx, t.on, b, feed, func(microBatch int) []int32 { return seed(t.cfg.Seed, t.step, microBatch) })
 	if err != nil {
 		return 0, err
 	}
@@ -154,6 +148,13 @@ func (t *Trainer) makeStep(ctx context.Context, b Batch, feed map[string]any) (f
 	}
 	t.step++
 	return loss, nil
+}
+
+// seed gives the input of graph.Graph.Random at a step of a run, for one of its
+// micro-batches.
+func seed(run uint64, step, microBatch int) []int32 {
+	bits := rand.NewPCG(run, uint64(step)<<32|uint64(microBatch)).Uint64()
+	return []int32{int32(bits), int32(bits >> 32)}
 }
 
 // loaded returns the step for n pairs with texts of length tokens. If ctx ends, it

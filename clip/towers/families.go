@@ -53,9 +53,6 @@ type Family struct {
 	Vocabulary func(c *config.Config) int
 	// Resize changes what else of a config, but image_size, an image size decides. Nil: nothing.
 	Resize func(v *config.VisionConfig, size config.Size)
-	// Rates are the options that act in training only, by name. Nil: none but those
-	// of all families.
-	Rates func(c *config.Config) map[string]float64
 	// Ignored warns of what a config that Check has passed says without effect. Nil: nothing.
 	Ignored func(c *config.Config) []string
 	// NoDecay names, within the tower, what the weight decay of AdamW leaves alone

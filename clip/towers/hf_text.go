@@ -21,10 +21,9 @@ import (
 // transformers, and how to make the encoder.
 type hfModel struct {
 	width, layers, vocabulary int
-	padding                   int                // the id that is no token
-	pooler                    string             // where hf_pooler_type is null (arch_dict of hf_configs.py)
-	rates                     map[string]float64 // what acts in training only, by key
-	unknown                   []string           // keys of hf_model_config that change nothing
+	padding                   int      // the id that is no token
+	pooler                    string   // where hf_pooler_type is null (arch_dict of hf_configs.py)
+	unknown                   []string // keys of hf_model_config that change nothing
 	// encoder makes the encoder, with transformers' own pooling layer where it has
 	// one and pooling asks for it.
 	encoder func(pooling bool) hfEncoder
@@ -63,14 +62,6 @@ func hfFamily(f Family, read func(*config.TextConfig) (hfModel, error), types ..
 	f.Vocabulary = func(c *config.Config) int {
 		m, _ := read(&c.TextCfg) // 0 with an error
 		return m.vocabulary
-	}
-	f.Rates = func(c *config.Config) map[string]float64 {
-		m, _ := read(&c.TextCfg)
-		rates := map[string]float64{}
-		for key, rate := range m.rates {
-			rates[hfModelConfig+"."+key] = rate
-		}
-		return rates
 	}
 	f.Ignored = func(c *config.Config) []string {
 		m, _ := read(&c.TextCfg)

@@ -65,7 +65,6 @@ func readRoberta(t *config.TextConfig) (m hfModel, err error) {
 	return hfModel{
 		width: c.HiddenSize, layers: c.NumHiddenLayers, vocabulary: c.VocabSize, padding: c.PadTokenID,
 		pooler: "mean_pooler", unknown: unknown,
-		rates:   map[string]float64{"hidden_dropout_prob": c.HiddenDropout, "attention_probs_dropout_prob": c.AttentionDropout},
 		encoder: func(pooling bool) hfEncoder { return newRoberta(&c, activation, pooling) },
 	}, nil
 }
@@ -110,6 +109,7 @@ type robertaModel struct {
 	Pooler              *layers.Linear      `w:"pooler.dense"` // with cls_pooler
 
 	padding, positions int
+	drop               float64 // rate of the embeddings' dropout
 }
 
 func newRoberta(c *robertaConfig, activation ops.Function, pooling bool) *robertaModel {
@@ -122,12 +122,13 @@ func newRoberta(c *robertaConfig, activation ops.Function, pooling bool) *robert
 		TokenTypeEmbeddings: layers.NewParam(layers.Normal(std), c.TypeVocabSize, width),
 		PositionEmbeddings:  embedding(c.MaxPositionEmbeddings),
 		LayerNorm:           layers.NewLayerNorm(width, c.LayerNormEps),
-		padding:             c.PadTokenID, positions: c.MaxPositionEmbeddings,
+		padding:             c.PadTokenID, positions: c.MaxPositionEmbeddings, drop: c.HiddenDropout,
 	}
 	for range c.NumHiddenLayers {
 		r.Layers = append(r.Layers, layers.NewBertLayer(layers.BertConfig{
 			Width: width, Heads: c.NumAttentionHeads, MLPWidth: c.IntermediateSize,
 			Activation: activation, Eps: c.LayerNormEps, InitStd: std,
+			HiddenDrop: c.HiddenDropout, AttnDrop: c.AttentionDropout,
 		}))
 	}
 	if pooling {
@@ -183,7 +184,8 @@ func (r *robertaModel) embed(g *graph.Graph, ids graph.Tensor) graph.Tensor {
 	}
 	x = ops.AddBroadcast(g, x, kind, 1)
 	x = g.Add(x, g.Module("position_embeddings", func() graph.Tensor { return r.PositionEmbeddings.Forward(g, positions) }))
-	return g.Module("LayerNorm", func() graph.Tensor { return r.LayerNorm.Forward(g, x) })
+	x = g.Module("LayerNorm", func() graph.Tensor { return r.LayerNorm.Forward(g, x) })
+	return ops.Dropout(g, x, r.drop)
 }
 
 // pool is RobertaPooler.

@@ -149,6 +149,9 @@ func timmKwargs(v *config.VisionConfig, dst any, common *timmArgs) error {
 			return fmt.Errorf("%w: %w", config.ErrConfig, strictjson.At(section, v.TimmModelKwargs, err))
 		}
 	}
+	if err := addRates(kwargs, v); err != nil {
+		return err
+	}
 	maps.DeleteFunc(kwargs, func(_ string, value json.RawMessage) bool { return string(value) == "null" })
 	known := strictjson.Keys(dst)
 	for _, k := range slices.Sorted(maps.Keys(kwargs)) {
@@ -173,6 +176,23 @@ func timmKwargs(v *config.VisionConfig, dst any, common *timmArgs) error {
 		common.GlobalPool = *v.TimmPool
 	}
 	return common.check(section)
+}
+
+// addRates adds the arguments that open_clip's own options are. Those that the config
+// gives itself count, null too.
+func addRates(kwargs map[string]json.RawMessage, v *config.VisionConfig) (err error) {
+	add := func(name string, rate float64) {
+		if _, given := kwargs[name]; !given && err == nil {
+			kwargs[name], err = json.Marshal(rate)
+		}
+	}
+	if v.TimmDropPath != nil {
+		add("drop_path_rate", *v.TimmDropPath)
+	}
+	if v.PatchDropout > 0 {
+		add("patch_drop_rate", v.PatchDropout)
+	}
+	return err
 }
 
 // check bounds what is divided, multiplied or allocated.
@@ -231,6 +251,7 @@ func (a *timmArgs) block(act string) (layers.TimmConfig, error) {
 	return layers.TimmConfig{
 		Width: a.EmbedDim, Heads: a.NumHeads, MLPWidth: int(float64(a.EmbedDim) * a.MLPRatio),
 		QKVBias: a.QKVBias, ProjBias: true, Activation: f, Eps: eps, LSInit: a.InitValues,
+		ProjDrop: a.ProjDropRate, AttnDrop: a.AttnDropRate,
 	}, nil
 }
 
@@ -356,15 +377,4 @@ func (read trunkReader) resize(v *config.VisionConfig, size config.Size) {
 	}
 	kwargs["img_size"], _ = size.MarshalJSON() // numbers, which cannot fail
 	v.TimmModelKwargs, _ = json.Marshal(kwargs)
-}
-
-// rates are the rates of the tower's own arguments.
-func (read trunkReader) rates(c *config.Config) map[string]float64 {
-	rates := map[string]float64{}
-	if t, err := read(&c.VisionCfg); err == nil {
-		for name, rate := range t.rates() {
-			rates["vision_cfg.timm_model_kwargs."+name] = rate
-		}
-	}
-	return rates
 }

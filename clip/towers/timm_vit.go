@@ -50,7 +50,6 @@ func (read trunkReader) family(name, recording string, takes func(*config.Config
 		Check:   read.check,
 		Image:   func(c *config.Config) ImageTower { return read.tower(c) },
 		Resize:  read.resize,
-		Rates:   read.rates,
 		NoDecay: []string{"trunk.pos_embed", "trunk.cls_token", "trunk.reg_token"},
 		Groups: [][]string{ // group_matcher of timm's classes, what is left of the trunk, open_clip's head
 			{"trunk.cls_token", "trunk.reg_token", "trunk.pos_embed", "trunk.patch_embed", "trunk.norm_pre"},
@@ -99,6 +98,7 @@ type timmTower struct {
 	MLP        *layers.TimmMLP             `w:"head.mlp"`   // timm_proj mlp
 
 	angles *graph.Param // of ops.Rotary, in no state dict; nil without rotary positions
+	drop   float64      // rate of dropout before Proj
 	cfg    timmTrunk
 	read   trunkReader
 	pixels
@@ -158,7 +158,9 @@ func (read trunkReader) tower(c *config.Config) *timmTower {
 		m.RegToken = layers.NewParam(layers.Normal(t.tokenInit), 1, t.registers, width)
 	}
 	for i := range t.Depth {
-		b := layers.NewTimmBlock(t.block)
+		block := t.block
+		block.DropPath = t.DropPathRate * float64(i) / float64(max(1, t.Depth-1)) // timm's calculate_drop_path_rates
+		b := layers.NewTimmBlock(block)
 		if t.eva {
 			last := layers.Normal(0.02 / math.Sqrt(2*float64(i+1)))
 			b.Attn.Proj.Weight.Source, b.MLP.FC2.Weight.Source = last, last
@@ -183,11 +185,11 @@ func (t *timmTower) addHead(c *config.Config) {
 		t.TrunkHead = layers.NewTimmLinear(width, c.EmbedDim, true)
 		t.TrunkHead.Weight.Source = layers.Normal(t.cfg.headInit)
 	case "linear":
-		t.Proj = layers.NewLinear(width, c.EmbedDim, v.TimmProjBias)
+		t.Proj, t.drop = layers.NewLinear(width, c.EmbedDim, v.TimmProjBias), v.TimmDrop
 	case "mlp":
 		t.MLP = &layers.TimmMLP{
 			FC1: layers.NewLinear(width, 2*c.EmbedDim, true), FC2: layers.NewLinear(2*c.EmbedDim, c.EmbedDim, v.TimmProjBias),
-			Activation: ops.GELU,
+			Activation: ops.GELU, HiddenDrop: v.TimmDrop,
 		}
 	}
 }
@@ -271,12 +273,13 @@ func (t *timmTower) sequence(g *graph.Graph, image graph.Tensor, depth int) []gr
 		patches = ops.AddBroadcast(g, patches, g.Param(bias), 1)
 	}
 	g.Tap(patches, "patch_embed")
-	x = ops.AddBroadcast(g, x, t.table(g), 1)
-	x = g.Module("norm_pre", func() graph.Tensor { return t.NormPre.Forward(g, x) })
+	x = ops.Dropout(g, ops.AddBroadcast(g, x, t.table(g), 1), t.cfg.PosDropRate)
 	var angles graph.Tensor
 	if t.angles != nil {
 		angles = g.Param(t.angles)
 	}
+	x, angles = ops.PatchDropout(g, x, angles, prefix, t.cfg.PatchDropRate)
+	x = g.Module("norm_pre", func() graph.Tensor { return t.NormPre.Forward(g, x) })
 	outs := make([]graph.Tensor, depth)
 	for i := range outs {
 		x = g.Block(fmt.Sprintf("blocks.%d", i), func() graph.Tensor { return t.Blocks[i].Forward(g, x, angles) })
@@ -320,7 +323,7 @@ func (t *timmTower) head(g *graph.Graph, x graph.Tensor) graph.Tensor {
 	end := g.Scope("trunk")
 	x = g.Module("norm", func() graph.Tensor { return t.Norm.Forward(g, x) })
 	x = t.pool(g, x)
-	x = g.Module("fc_norm", func() graph.Tensor { return t.FCNorm.Forward(g, x) })
+	x = ops.Dropout(g, g.Module("fc_norm", func() graph.Tensor { return t.FCNorm.Forward(g, x) }), t.cfg.DropRate)
 	x = g.Module("head", func() graph.Tensor {
 		if t.TrunkHead == nil {
 			return x
@@ -332,7 +335,7 @@ func (t *timmTower) head(g *graph.Graph, x graph.Tensor) graph.Tensor {
 	return g.Module("head", func() graph.Tensor {
 		switch {
 		case t.Proj != nil:
-			return t.Proj.Forward(g, x)
+			return t.Proj.Forward(g, ops.Dropout(g, x, t.drop))
 		case t.MLP != nil:
 			return t.MLP.Forward(g, x)
 		}

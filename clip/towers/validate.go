@@ -154,19 +154,6 @@ func dropRates(v *config.VisionConfig) map[string]float64 {
 	return rates
 }
 
-// Dropouts names the options of c above zero by which training drops at random,
-// sorted. Features do not depend on them.
-func Dropouts(c *config.Config) []string {
-	rates := dropRates(&c.VisionCfg)
-	for _, part := range []Part{Visual, Text} {
-		if f, ok := lastOf(c, part); ok && f.Rates != nil {
-			maps.Copy(rates, f.Rates(c))
-		}
-	}
-	maps.DeleteFunc(rates, func(_ string, rate float64) bool { return rate == 0 })
-	return slices.Sorted(maps.Keys(rates))
-}
-
 // Vocabulary is the number of token ids that the text tower of c takes, 0 where that
 // is not known because the tower cannot be built.
 func Vocabulary(c *config.Config) int {

@@ -152,6 +152,7 @@ func (t *visionTransformer) sequence(g *graph.Graph, image graph.Tensor, depth i
 	// The class token is zero so far: what it and the positions add is one table.
 	table := ops.AddPrefix(g, g.Param(t.PositionalEmbedding), g.Param(t.ClassEmbedding))
 	x = ops.AddBroadcast(g, x, table, 1)
+	x, _ = ops.PatchDropout(g, x, graph.Tensor{}, 1, t.cfg.PatchDropout)
 	x = g.Module("ln_pre", func() graph.Tensor { return t.LnPre.Forward(g, x) })
 	defer g.Scope("transformer")()
 	return t.Transformer.Forward(g, x, layers.Mask{}, depth)
