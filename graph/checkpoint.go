@@ -9,9 +9,12 @@ import "slices"
 // block is a range of the tape.
 type block struct{ lo, hi int }
 
-// Block is Module for a part of a model that Grad recomputes with Checkpointing. A
-// block within a block is part of that.
+// Block is Module for a part of a model that Grad recomputes where Checkpointing is set
+// by then. A block within a block is part of that.
 func (g *Graph) Block(name string, forward func() Tensor) Tensor {
+	if !g.Checkpointing {
+		return g.Module(name, forward)
+	}
 	lo := len(g.nodes)
 	t := g.Module(name, forward)
 	g.blocks = slices.DeleteFunc(g.blocks, func(b block) bool { return b.lo >= lo })
@@ -21,9 +24,6 @@ func (g *Graph) Block(name string, forward func() Tensor) Tensor {
 
 // blockTo returns the block whose last node is at id.
 func (g *Graph) blockTo(id int) (block, bool) {
-	if !g.Checkpointing {
-		return block{}, false
-	}
 	i, ok := slices.BinarySearchFunc(g.blocks, id+1, func(b block, hi int) int { return b.hi - hi })
 	if !ok {
 		return block{}, false

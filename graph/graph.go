@@ -237,8 +237,8 @@ type Graph struct {
 	// Training makes layers act as torch's do after train() instead of eval(): batch
 	// norms normalise by the batch and update their running statistics, dropout drops.
 	Training bool
-	// Checkpointing makes Grad compute every Block again instead of keeping what it
-	// computed, which saves memory and gives the same gradients.
+	// Checkpointing makes Grad compute every Block that is recorded under it again instead
+	// of keeping what it computed, which saves memory and gives the same gradients.
 	Checkpointing bool
 	// Pure makes Build drop every Assign and Update: the Program leaves States as they
 	// are.

@@ -81,5 +81,11 @@ var crossEntropyGradOp = &graph.Op{
 // logits [rows, classes] and labels i32 [rows] in [0, classes) give a scalar of
 // shape []. A row with another label adds nothing but counts in the mean.
 func CrossEntropy(g *graph.Graph, logits, labels graph.Tensor) graph.Tensor {
-	return MeanAxis(g, g.Apply(crossEntropyOp, nil, logits, labels)[0], 0)
+	return MeanAxis(g, CrossEntropies(g, logits, labels), 0)
+}
+
+// CrossEntropies records −log softmax(logits)[label] of each row, f32 [rows], for what
+// CrossEntropy takes.
+func CrossEntropies(g *graph.Graph, logits, labels graph.Tensor) graph.Tensor {
+	return g.Apply(crossEntropyOp, nil, logits, labels)[0]
 }

@@ -279,3 +279,21 @@ func TestCrossEntropy(t *testing.T) {
 			{name: "x", shape: graph.Shape{7, 5}}, {name: "label", shape: graph.Shape{7}, ints: 9}}},
 	})
 }
+
+func TestSoftCrossEntropy(t *testing.T) {
+	build := one(func(g *graph.Graph, in tensors) graph.Tensor { return ops.SoftCrossEntropy(g, in["x"], in["targets"]) })
+	inputs := func(rows, cols int, gen func(i int) float64) []opInput {
+		shape := graph.Shape{rows, cols}
+		return []opInput{{name: "x", shape: shape, gen: gen}, {name: "targets", shape: shape, gen: func(i int) float64 { return float64(i%5) / 8 }}}
+	}
+	table := []opCase{
+		{name: "1x1", inputs: inputs(1, 1, nil)},
+		{name: "7x63", inputs: inputs(7, 63, nil)},
+		{name: "197x65, mean in chunks", inputs: inputs(197, 65, nil)},
+		{name: "logits of ±1000", inputs: inputs(3, 3, func(i int) float64 { return []float64{1000, 999, -1000}[(i+i/3)%3] })},
+	}
+	for i := range table {
+		table[i].tol, table[i].build, table[i].noGrad = tolSoftmax, build, []string{"targets"}
+	}
+	runOpCases(t, table)
+}

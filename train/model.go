@@ -48,13 +48,17 @@ type Model interface {
 type Batch struct {
 	Images clip.Array // [n, 3, height, width]
 	Texts  [][]int32  // n rows of token ids of one length
+	// Groups tell, for losses that are Grouped, which pairs are alike and therefore no
+	// negatives of each other, such as several captions of one image: those of the same
+	// number. GroupEqual makes them of equal captions.
+	Groups []int32
 }
 
 // slice is pairs lo to hi of a batch that fits the model.
 func (b Batch) slice(lo, hi int) Batch {
 	shape := append([]int{hi - lo}, b.Images.Shape[1:]...)
 	item := graph.Shape(shape[1:]).Elems()
-	return Batch{clip.Array{Shape: shape, Data: b.Images.Data[lo*item : hi*item]}, b.Texts[lo:hi]}
+	return Batch{Images: clip.Array{Shape: shape, Data: b.Images.Data[lo*item : hi*item]}, Texts: b.Texts[lo:hi]}
 }
 
 // model is a Structure and its parameters by their part in training.

@@ -31,7 +31,7 @@ type Config struct {
 	// GradClipNorm is what the norm of all gradients together is brought down to where
 	// it is greater (grad_clip_norm, torch.nn.utils.clip_grad_norm_). 0: they stay.
 	GradClipNorm float64
-	// Decays tells which parameters the optimizer's weight decay is for: DecaysMatrices
+	// Decays tells which parameters the optimizer's weight decay is for: Decays
 	// where it is nil.
 	Decays func(p *graph.Param) bool
 	// ImageLayerDecay and TextLayerDecay, in (0, 1], multiply the learning rate of a

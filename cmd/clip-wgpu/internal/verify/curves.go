@@ -23,15 +23,21 @@ type curve struct {
 	Float64Error float64   `json:"loss_f32_vs_f64_max_abs"`
 }
 
-// rate is the constant learning rate of a run; false where it varies or is not known.
-func (c curve) rate() (float64, bool) {
-	if len(c.LR) == 0 {
-		return 0, false
+// constant tells whether the learning rate of a run is known and stays the same.
+func (c curve) constant() bool { return len(c.LR) > 0 && slices.Min(c.LR) == slices.Max(c.LR) }
+
+// schedule is how the learning rate of a run follows its steps.
+func (t *training) schedule(s setting, want curve) train.Schedule {
+	if s.total > 0 || len(want.LR) == 0 {
+		return train.CosineLR(t.optimizer.LR, s.warmup, s.total)
 	}
-	return c.LR[0], slices.Min(c.LR) == slices.Max(c.LR)
+	return train.ConstLR(want.LR[0], 0)
 }
 
-// compareCurves runs the curves that are AdamW at a constant rate.
+// rateTolerance is what learning rates may differ by, of numbers around 1e-3 in float64.
+const rateTolerance = 1e-17
+
+// compareCurves runs the curves.
 func (t *training) compareCurves(ctx context.Context) error {
 	if !t.has("curves.json") {
 		return nil
@@ -42,7 +48,7 @@ func (t *training) compareCurves(ctx context.Context) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(curves)) {
 		setting, ok := parseSetting(name)
-		if _, constant := curves[name].rate(); !ok || !constant {
+		if !ok || !curves[name].constant() && setting.total == 0 {
 			t.notBuilt(name, "a run with these settings")
 			continue
 		}
@@ -70,6 +76,7 @@ type run struct {
 	model   *clip.Model
 	trainer *train.Trainer
 	pairs   int // of each batch; 0 is all
+	rate    train.Schedule
 }
 
 // start readies the run that gave a curve.
@@ -82,18 +89,30 @@ func (t *training) start(ctx context.Context, s setting, want curve) (*run, erro
 	if s.pairs > len(t.batches[0].texts) || s.parts > 0 && s.pairs%s.parts != 0 {
 		return nil, fmt.Errorf("%d pairs in %d parts, of batches of %d", s.pairs, s.parts, len(t.batches[0].texts))
 	}
-	o := t.optimizer
-	rate, _ := want.rate()
+	if s.scale != 0 {
+		for name, p := range m.Parameters() {
+			if name == "logit_scale" {
+				err = errors.Join(m.Store().Write(ctx, &p.State, []float32{float32(s.scale)}), m.Refresh(ctx))
+			}
+		}
+		if err != nil {
+			return nil, errors.Join(err, m.Close())
+		}
+	}
+	o, schedule := t.optimizer, t.schedule(s, want)
 	trainer, err := train.New(m, train.Config{
-		Loss:         s.loss,
-		Optimizer:    train.AdamW{LR: rate, Beta1: o.Betas[0], Beta2: o.Betas[1], Eps: o.Eps, WeightDecay: o.WeightDecay},
+		Loss: s.loss,
+		Optimizer: train.Scheduled{
+			Optimizer: train.AdamW{Beta1: o.Betas[0], Beta2: o.Betas[1], Eps: o.Eps, WeightDecay: o.WeightDecay},
+			LR:        schedule,
+		},
 		GradClipNorm: s.clipNorm, Decays: s.decays(),
 		MicroBatch: s.pairs / max(1, s.parts), SumScaleGradients: true,
 	})
 	if err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
-	return &run{m, trainer, s.pairs}, nil
+	return &run{m, trainer, s.pairs, schedule}, nil
 }
 
 func (r *run) close() {
@@ -111,12 +130,15 @@ func (t *training) compareRun(ctx context.Context, name string, r *run, want cur
 			return fmt.Errorf("step %d: %w", i+1, err)
 		}
 		bias, _ := r.model.LogitBias()
-		got.Loss = append(got.Loss, value)
+		got.Loss, got.LR = append(got.Loss, value), append(got.LR, r.rate(i+1))
 		got.GradNorm = append(got.GradNorm, r.trainer.GradNorm())
 		got.LogitScale = append(got.LogitScale, math.Log(float64(r.model.LogitScale())))
 		got.LogitBias = append(got.LogitBias, float64(bias))
 	}
 	t.compareSteps(name+".loss", got.Loss, want.Loss, max(t.tolerance, toleranceFactor*want.Float64Error))
+	if !want.constant() {
+		t.compareSteps(name+".lr", got.LR, want.LR, rateTolerance)
+	}
 	t.compareSteps(name+".grad_norm_before_clip", got.GradNorm, want.GradNorm, t.tolerance)
 	t.compareSteps(name+".logit_scale_after", got.LogitScale, want.LogitScale, t.paramTolerance)
 	t.compareSteps(name+".logit_bias_after", got.LogitBias, want.LogitBias, t.paramTolerance)

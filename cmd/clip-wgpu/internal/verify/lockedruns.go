@@ -57,7 +57,7 @@ func (t *training) compareLockedRuns(ctx context.Context) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(runs)) {
 		locks, ok := parseLocks(name)
-		if _, constant := runs[name].rate(); !ok || !constant && len(runs[name].Loss) > 0 {
+		if !ok || !runs[name].constant() && len(runs[name].Loss) > 0 {
 			t.notBuilt(name, "a run with these settings")
 			continue
 		}

@@ -15,8 +15,8 @@ import (
 // holds pairs: image.I.in.4x4 and image.I.out.HxW, with a class token, and
 // text.I.in.N and text.I.out.M.
 func verifyPosEmbedResize(ctx context.Context, c *testCase) error {
-	if c.has("lr_schedules.json") {
-		defer c.notBuilt("lr_schedules.json", "learning-rate schedules")
+	if err := c.compareSchedules(); err != nil {
+		return err
 	}
 	if !c.has("outputs.safetensors") {
 		return nil

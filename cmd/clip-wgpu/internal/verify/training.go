@@ -44,28 +44,39 @@ type setting struct {
 	legacy   bool    // the older rule of what decays
 	pairs    int     // of each batch, its first ones; 0 is all
 	parts    int     // micro-batches a step, 0 for one
+	scale    float64 // that the logits' begins with; 0 is the model's
+	warmup   int     // steps of a cosine schedule
+	total    int     // of its steps; 0 is a constant rate
 }
 
 // settingName matches the names of files, losses and curves that tell a setting.
-var settingName = regexp.MustCompile(`^(?:(clip|siglip)(?:_|$))?(?:loss|adamw)?(_with_bias)?_?(?:(eval|frozen|train)_bn)?` +
-	`(?:grad_clip_([0-9.]+))?(legacy_wd_rule)?(?:accum([0-9])_)?(?:batch([0-9]))?(?:_no_accum)?(?: \(.*\))?$`)
+var settingName = regexp.MustCompile(`^(?:(?P<loss>clip|siglip)(?:_|$))?(?:loss|adamw)?(?P<bias>_with_bias)?_?(?:chunk(?P<chunk>[0-9]+))?` +
+	`(?:(?P<norms>eval|frozen|train)_bn)?(?:grad_clip_(?P<clip>[0-9.]+))?(?P<legacy>legacy_wd_rule)?` +
+	`(?:accum(?P<parts>[0-9])_)?(?:batch(?P<pairs>[0-9]))?(?:_no_accum)?` +
+	`(?:clamp_(?:high|low)_start_(?P<start>[0-9.]+))?(?:cosine_warmup(?P<warmup>[0-9]+)_total(?P<total>[0-9]+))?(?: \(.*\))?$`)
 
 func parseSetting(name string) (s setting, ok bool) {
 	m := settingName.FindStringSubmatch(name)
 	if m == nil {
 		return s, false
 	}
-	s.loss = train.ClipLoss{}
-	if m[1] == "siglip" {
-		s.loss = train.SigLipLoss{}
+	text := func(group string) string { return m[settingName.SubexpIndex(group)] }
+	number := func(group string) int { n, _ := strconv.Atoi(text(group)); return n }
+	s = setting{
+		loss: train.ClipLoss{}, bias: text("bias") != "", norms: text("norms"), legacy: text("legacy") != "",
+		parts: number("parts"), pairs: number("pairs"), warmup: number("warmup"), total: number("total"),
 	}
-	s.parts, _ = strconv.Atoi(m[6])
-	s.pairs, _ = strconv.Atoi(m[7])
-	s.bias, s.norms, s.legacy = m[2] != "" || m[1] == "siglip", m[3], m[5] != ""
-	if m[4] != "" {
-		norm, err := strconv.ParseFloat(m[4], 64)
-		s.clipNorm, ok = norm, err == nil
-		return s, ok
+	if text("loss") == "siglip" {
+		s.loss, s.bias = train.SigLipLoss{ChunkSize: number("chunk")}, true
+	}
+	for group, dst := range map[string]*float64{"clip": &s.clipNorm, "start": &s.scale} {
+		if text(group) == "" {
+			continue
+		}
+		var err error
+		if *dst, err = strconv.ParseFloat(text(group), 64); err != nil {
+			return s, false
+		}
 	}
 	return s, true
 }

@@ -1,0 +1,69 @@
+package train
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/clip-wgpu/clip-wgpu/clip"
+)
+
+// Schedule gives the learning rate at a step, counted from 1. Those here are
+// open_clip_train's (scheduler.py): up to base in the first warmup steps, linearly, and
+// then as each says, over steps in all.
+type Schedule func(step int) float64
+
+// ConstLR stays at base.
+func ConstLR(base float64, warmup int) Schedule {
+	return func(step int) float64 {
+		if step <= warmup {
+			return base * float64(step) / float64(warmup)
+		}
+		return base
+	}
+}
+
+// CosineLR falls along half a period of a cosine, to 0 after the last step (Loshchilov &
+// Hutter, SGDR, 2017).
+func CosineLR(base float64, warmup, steps int) Schedule {
+	rise := ConstLR(base, warmup)
+	return func(step int) float64 {
+		if step <= warmup {
+			return rise(step)
+		}
+		return 0.5 * (1 + math.Cos(math.Pi*float64(step-1-warmup)/float64(steps-warmup))) * base
+	}
+}
+
+// ConstLRCooldown stays at base but for the last cooldown steps, in which it falls to
+// end: by the part that is left of them to the power power, so that 1 gives a line.
+func ConstLRCooldown(base float64, warmup, steps, cooldown int, power, end float64) Schedule {
+	rise := ConstLR(base, warmup)
+	return func(step int) float64 {
+		into := step - 1 - (steps - cooldown)
+		if step <= warmup || into < 0 {
+			return rise(step)
+		}
+		return math.Pow(1-float64(into)/float64(cooldown), power)*(base-end) + end
+	}
+}
+
+// Scheduled is an Optimizer with a learning rate that follows a schedule.
+type Scheduled struct {
+	Optimizer
+	LR Schedule
+}
+
+// Settings implements Optimizer. A rate that is negative or no number gives
+// clip.ErrInput.
+func (o Scheduled) Settings(step int) (map[string]float64, error) {
+	s, err := o.Optimizer.Settings(step)
+	if err != nil {
+		return nil, err
+	}
+	rate := o.LR(step)
+	if !(rate >= 0) {
+		return nil, fmt.Errorf("%w: the schedule's learning rate at step %d is %v", clip.ErrInput, step, rate)
+	}
+	s["lr"] = rate
+	return s, nil
+}
