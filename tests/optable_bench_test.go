@@ -151,6 +151,10 @@ func rowBenches() (cases []opCase) {
 		add("softmax", func(g *graph.Graph, in tensors) graph.Tensor { return ops.Softmax(g, in["x"]) }, param("x", 12*rows, 50))
 		add("l2_normalize", func(g *graph.Graph, in tensors) graph.Tensor { return ops.L2Normalize(g, in["x"], 1e-12) }, x)
 		add("gelu", func(g *graph.Graph, in tensors) graph.Tensor { return ops.Map(g, in["x"], ops.GELU) }, param("x", rows, 3072))
+		add("dropout", func(g *graph.Graph, in tensors) graph.Tensor {
+			g.Training = true
+			return ops.Dropout(g, in["x"], 0.1)
+		}, x)
 		add("add", func(g *graph.Graph, in tensors) graph.Tensor { return g.Add(in["x"], in["y"]) }, x, param("y", rows, 768))
 		add("add_broadcast", func(g *graph.Graph, in tensors) graph.Tensor { return ops.AddBroadcast(g, in["x"], in["b"], 1) },
 			param("x", rows/50, 50, 768), param("b", 50, 768))
