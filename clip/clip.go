@@ -210,7 +210,8 @@ func (m *Model) SetGradCheckpointing(enable bool) { m.towers.GradCheckpointing =
 // open_clip; Zhai et al., 2022). The last group is the projection, the ones before it
 // are blocks or stages, the first is the embedding. With freezeBNStats the batch norms
 // of frozen groups keep their statistics, too, for good; otherwise a later call
-// overrides an earlier one. It must come before train.New and while no other call uses
+// overrides an earlier one. As in open_clip, those of MobileCLIP's stem then lose their
+// activations, which changes the features. It must come before train.New and while no other call uses
 // the model.
 func (m *Model) LockImageTower(unlockedGroups int, freezeBNStats bool) {
 	m.towers.LockImageTower(unlockedGroups, freezeBNStats)

@@ -74,10 +74,12 @@ func (b *BatchNorm2D) Freeze() {
 	b.NumBatchesTracked = nil
 }
 
+func (b *BatchNorm2D) isFrozen() bool { return b.NumBatchesTracked == nil }
+
 // Forward keeps the shape of x [..., channels].
 func (b *BatchNorm2D) Forward(g *graph.Graph, x graph.Tensor) graph.Tensor {
 	mean, variance := g.Param(b.RunningMean), g.Param(b.RunningVar)
-	if g.Training && b.NumBatchesTracked != nil {
+	if g.Training && !b.isFrozen() {
 		mean, variance = b.track(g, x)
 	}
 	return ops.BatchNorm(g, x, g.Param(b.Weight), g.Param(b.Bias), mean, variance, defaultEps)
@@ -108,8 +110,8 @@ type ConvNorm struct {
 }
 
 // ConvNormAct is timm's ConvNormAct (conv_bn_act.py): a convolution, its
-// normalisation and an activation. The activation stays where the norm is frozen;
-// open_clip's freeze_batch_norm_2d loses it with timm's norm, whose part it is.
+// normalisation and an activation. A frozen norm has no activation: it is part of timm's
+// norm, which open_clip's freeze_batch_norm_2d replaces by one without.
 type ConvNormAct struct {
 	Conv *Conv2D      `w:"conv"`
 	BN   *BatchNorm2D `w:"bn"` // nil: the convolution alone
@@ -128,5 +130,11 @@ func (c *ConvNormAct) Forward(g *graph.Graph, x graph.Tensor) graph.Tensor {
 	if c.BN == nil {
 		return x
 	}
-	return g.Module("bn", func() graph.Tensor { return ops.Map(g, c.BN.Forward(g, x), c.Activation) })
+	return g.Module("bn", func() graph.Tensor {
+		x := c.BN.Forward(g, x)
+		if c.BN.isFrozen() {
+			return x
+		}
+		return ops.Map(g, x, c.Activation)
+	})
 }

@@ -150,8 +150,8 @@ func TestMobileCLIPResizesPositions(t *testing.T) {
 	assert.Equal(t, graph.Shape{2, 4}, image.Outputs[0].Shape)
 }
 
-// Frozen batch norms have no count of batches and are not trained. The GELUs behind
-// them stay, so the tower computes what it did.
+// Frozen batch norms have no count of batches and are not trained. As in open_clip, they
+// have lost their GELUs, and nothing else of the tower has changed.
 func TestMobileCLIPFrozen(t *testing.T) {
 	m, err := towers.Build(parseMobileCLIP(t, `{}`, `{}`))
 	require.NoError(t, err)
@@ -160,7 +160,14 @@ func TestMobileCLIPFrozen(t *testing.T) {
 	m.FreezeBatchNorm()
 	after, _, err := m.Programs(1, nil)
 	require.NoError(t, err)
-	assert.Equal(t, before.String(), after.String())
+	require.Len(t, after.Steps, len(before.Steps))
+	var changed []string
+	for i, s := range after.Steps {
+		if s.Kernel.Name != before.Steps[i].Kernel.Name {
+			changed = append(changed, s.Scope)
+		}
+	}
+	assert.Equal(t, []string{"visual.trunk.patch_embed.backbone.0.bn", "visual.trunk.patch_embed.backbone.1.bn"}, changed)
 	var norms []string
 	for name, p := range m.Parameters() {
 		if strings.Contains(name, ".bn.") {
