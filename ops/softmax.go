@@ -48,7 +48,12 @@ var softmaxGradOp = &graph.Op{
 	},
 	Lower: func(n *graph.Node) []graph.Launch {
 		rows, cols := rowsOf(n.In[0].Shape())
-		return []graph.Launch{softmaxGrad(rows, cols, graph.In(0), graph.In(1), graph.Out(0))}
+		return []graph.Launch{{
+			Kernel: kernel("softmax_grad"),
+			Params: []uint32{uint32(rows), uint32(cols)},
+			Args:   []graph.Arg{graph.In(0), graph.In(1), graph.Out(0)},
+			Rows:   rows,
+		}}
 	},
 	Ref: func(n *graph.Node, in, out [][]float64) {
 		_, cols := rowsOf(n.In[0].Shape())
@@ -57,17 +62,6 @@ var softmaxGradOp = &graph.Op{
 			softmaxGradRow(in[0][at:at+cols], out[0][at:at+cols])
 		}
 	},
-}
-
-// softmaxGrad launches the kernel that makes dx, the gradient of softmax's input, from
-// its result y and dy. Where dy is None the kernel finds it in dx and replaces it.
-func softmaxGrad(rows, cols int, y, dy, dx graph.Arg) graph.Launch {
-	return graph.Launch{
-		Kernel: kernel("softmax_grad"),
-		Params: []uint32{uint32(rows), uint32(cols), flag(dy == graph.None())},
-		Args:   []graph.Arg{y, dy, dx},
-		Rows:   rows,
-	}
 }
 
 // softmaxRow works in place.

@@ -1,21 +1,14 @@
 // dx[r,j] = y[r,j] · (dy[r,j] − Σ_j y[r,j] · dy[r,j]), the gradient of softmax
-// y, dy, dx: rows of cols elements; in_place: dx holds dy at first. One workgroup makes one row.
+// One workgroup makes one row.
 //!use fold
 //!use reduce
-struct Params { rows: u32, cols: u32, in_place: u32 }
+struct Params { rows: u32, cols: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> y: array<f32>;         // [rows, cols]
-@group(0) @binding(2) var<storage, read> dy: array<f32>;        // [rows, cols], absent if in_place
+@group(0) @binding(2) var<storage, read> dy: array<f32>;        // [rows, cols]
 @group(0) @binding(3) var<storage, read_write> dx: array<f32>;  // [rows, cols]
 
 const WG = 32u;
-
-fn flow(i: u32) -> f32 {
-    if p.in_place != 0u {
-        return dx[i];
-    }
-    return dy[i];
-}
 
 //!tile 1
 @compute @workgroup_size(WG)
@@ -27,11 +20,11 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
     var dot = 0.0;
     for (var j = lane; j < p.cols; j += WG) {
         let i = row * p.cols + j;
-        dot = fma(y[i], flow(i), dot);
+        dot = fma(y[i], dy[i], dot);
     }
     dot = workgroup_sum(lane, dot);
     for (var j = lane; j < p.cols; j += WG) {
         let i = row * p.cols + j;
-        dx[i] = y[i] * (flow(i) - dot);
+        dx[i] = y[i] * (dy[i] - dot);
     }
 }
