@@ -2,6 +2,7 @@ package tests
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -59,27 +60,38 @@ func TestLinearWeightGrad(t *testing.T) {
 // a Function's input.
 func TestLinearGradOfFunctions(t *testing.T) {
 	var cases []opCase
-	perceptron := func(f ops.Function) func(*graph.Graph, tensors) []graph.Tensor {
-		return one(func(g *graph.Graph, t tensors) graph.Tensor {
-			return ops.Linear(g, ops.Map(g, t["x"], f), t["w"], graph.Tensor{})
-		})
-	}
-	inputs := func(l packing.Format) []opInput {
-		return []opInput{param("x", 3, 7, 33), {name: "w", shape: graph.Shape{13, 33}, format: l}}
-	}
 	for f := ops.GELU; f <= ops.Tanh; f++ {
-		cases = append(cases, opCase{
-			name: f.String(), tol: tolScaled + tolMap, kink: f == ops.ReLU, inputs: inputs(packing.F32), build: perceptron(f),
-		})
+		cases = append(cases, perceptronCase(packing.F32, "", f))
 	}
 	for _, v := range linearVariants {
-		for _, l := range packedLayouts {
-			cases = append(cases, opCase{
-				name: fmt.Sprint(l, " ", v), tol: tolScaled + tolMap, variant: v, inputs: inputs(l), build: perceptron(ops.QuickGELU),
-			})
-		}
+		cases = append(cases, perceptronCase(packing.F32, v, ops.GELU))
 	}
-	runOpCases(t, cases)
+	for _, l := range packedLayouts[1:] {
+		cases = append(cases, perceptronCase(l, "", ops.GELU))
+	}
+	runOpCases(t, append(cases, unfused(perceptronCase(packing.F32, "", ops.GELU))))
+}
+
+// perceptronCase is a linear map of what a Function makes of x.
+func perceptronCase(l packing.Format, variant string, f ops.Function) opCase {
+	return opCase{
+		name: fmt.Sprint(l, " ", variant, " ", f), tol: tolScaled + tolMap, variant: variant, kink: f == ops.ReLU,
+		inputs: []opInput{param("x", 3, 7, 33), {name: "w", shape: graph.Shape{13, 33}, format: l}},
+		build: one(func(g *graph.Graph, t tensors) graph.Tensor {
+			return ops.Linear(g, ops.Map(g, t["x"], f), t["w"], graph.Tensor{})
+		}),
+	}
+}
+
+// unfused is c with a kernel for every op.
+func unfused(c opCase) opCase {
+	build := c.build
+	c.name += ", unfused"
+	c.build = func(g *graph.Graph, in tensors) []graph.Tensor {
+		g.Unfused = true
+		return build(g, in)
+	}
+	return c
 }
 
 // TestLayerNormGrad has every kernel sum up the rows, of which some inputs may need
@@ -93,51 +105,59 @@ func TestLayerNormGrad(t *testing.T) {
 		}
 		for _, s := range []graph.Shape{{1, 1}, {7, 63}, {3, 11, 65}, {2115, 9}} {
 			for _, frozen := range [][]string{nil, {"weight"}, {"bias"}, {"weight", "bias"}, {"x"}} {
-				cases = append(cases, opCase{
-					name: fmt.Sprintf("%v around %v, frozen: %v", v, s, frozen), variant: v, tol: tolNorm, noGrad: frozen,
-					inputs: []opInput{param("x", s...), param("weight", s[len(s)-1]), param("bias", s[len(s)-1])},
-					build: one(func(g *graph.Graph, in tensors) graph.Tensor {
-						x := in["x"]
-						return g.Add(x, ops.LayerNorm(g, x, in["weight"], in["bias"], 1e-5))
-					}),
-				})
+				cases = append(cases, residualCase(v, s, frozen...))
 			}
 		}
 	}
-	runOpCases(t, cases)
+	runOpCases(t, append(cases, unfused(residualCase("", graph.Shape{3, 11, 65}))))
+}
+
+// residualCase is x and what a norm makes of it.
+func residualCase(variant string, x graph.Shape, frozen ...string) opCase {
+	return opCase{
+		name: fmt.Sprintf("%s around %v, frozen: %v", variant, x, frozen), variant: variant, tol: tolNorm, noGrad: frozen,
+		inputs: []opInput{param("x", x...), param("weight", x[len(x)-1]), param("bias", x[len(x)-1])},
+		build: one(func(g *graph.Graph, in tensors) graph.Tensor {
+			return g.Add(in["x"], ops.LayerNorm(g, in["x"], in["weight"], in["bias"], 1e-5))
+		}),
+	}
 }
 
 // TestGradientKernels: the tables above know every kernel, and what nothing reads
 // costs nothing.
 func TestGradientKernels(t *testing.T) {
-	offered := map[string]bool{}
+	var offered []string
 	kernels := func(c opCase) (names []string) {
 		r := newOpRun(t, c)
-		r.g.Variants = func(_ string, candidates []string) string {
-			for _, name := range candidates {
-				offered[name] = true
+		r.g.Variants = func(class string, candidates []string) string {
+			if strings.HasPrefix(class, "linear_weight_grad") {
+				offered = candidates
 			}
 			return ""
 		}
 		p, err := r.g.Build(r.grads...)
 		require.NoError(t, err)
 		for _, s := range p.Steps {
-			if s.Op == "linear_weight_grad" || s.Op == "linear_grad" {
+			if s.Scope == "grad." && s.Op != "matmul" { // of the loss
 				names = append(names, s.Op)
 			}
 		}
 		return names
 	}
+	frozen := func(names ...string) []string { return kernels(linearGradCase(packing.F32, "", 197, 12, 8, names...)) }
 	both := []string{"linear_grad", "linear_weight_grad"}
-	assert.ElementsMatch(t, both, kernels(linearGradCase(packing.F32, "", 197, 12, 8)))
-	assert.Equal(t, both[:1], kernels(linearGradCase(packing.F32, "", 197, 12, 8, "w", "bias")))
-	assert.Equal(t, both[1:], kernels(linearGradCase(packing.F32, "", 197, 12, 8, "x")))
-	assert.Len(t, kernels(linearGradCase(packing.F32, "", 197, 12, 8, "x", "w")), 2, "two passes of one sum")
-	var weightGrads []string
-	for name := range offered {
-		if len(name) > 18 && name[:18] == "linear_weight_grad" {
-			weightGrads = append(weightGrads, name)
-		}
-	}
-	assert.ElementsMatch(t, weightGradVariants, weightGrads)
+	assert.Equal(t, both, frozen())
+	assert.Equal(t, both, frozen("bias"))
+	assert.Equal(t, both[:1], frozen("w", "bias"))
+	assert.Equal(t, both[1:], frozen("x"))
+	assert.Equal(t, []string{"linear_weight_grad", "linear_weight_grad"}, frozen("x", "w"), "two passes of one sum")
+	assert.ElementsMatch(t, weightGradVariants, offered)
+
+	perceptron := perceptronCase(packing.F32, "", ops.GELU)
+	padded := []string{"linear_grad", "linear_grad"} // dy, of rows that are no multiple of four
+	assert.ElementsMatch(t, append(padded, both...), kernels(perceptron))
+	assert.ElementsMatch(t, append(append(padded, both...), "map_grad"), kernels(unfused(perceptron)))
+	x := graph.Shape{197, 65}
+	assert.Equal(t, []string{"layernorm_grad"}, kernels(residualCase("", x)))
+	assert.Equal(t, []string{"layernorm_grad", "add"}, kernels(unfused(residualCase("", x))))
 }
