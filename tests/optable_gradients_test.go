@@ -123,6 +123,25 @@ func residualCase(variant string, x graph.Shape, frozen ...string) opCase {
 	}
 }
 
+// TestBatchNormGrad sums up more rows than one sum has terms, of which some inputs may
+// need nothing.
+func TestBatchNormGrad(t *testing.T) {
+	var cases []opCase
+	for _, frozen := range [][]string{nil, {"x"}, {"w", "b", "mean", "variance"}, {"x", "w", "mean", "variance"}, {"mean", "variance"}} {
+		cases = append(cases, opCase{
+			name: fmt.Sprint("frozen: ", frozen), tol: tolNorm, noGrad: frozen,
+			inputs: []opInput{
+				param("x", 2115, 9), param("w", 9), param("b", 9), param("mean", 9),
+				{name: "variance", shape: graph.Shape{9}, gen: func(i int) float64 { return 0.1 + float64(i%5) }},
+			},
+			build: one(func(g *graph.Graph, in tensors) graph.Tensor {
+				return ops.BatchNorm(g, in["x"], in["w"], in["b"], in["mean"], in["variance"], 1e-5)
+			}),
+		})
+	}
+	runOpCases(t, cases)
+}
+
 // TestGradientKernels: the tables above know every kernel, and what nothing reads
 // costs nothing.
 func TestGradientKernels(t *testing.T) {
