@@ -57,10 +57,11 @@ func (f *fuser) add(n *Node) {
 		n = f.replace(n, &Node{Op: n.Op, In: in, Out: n.Out, Attr: n.Attr, Scope: n.Scope, into: n.into})
 	}
 	for _, t := range in {
-		if !n.g.Unfused && t.Valid() && f.readers[t] == 1 && t.node.Op.Fuse != nil && f.movable(t.node) {
+		if !n.g.Unfused && t.Valid() && t.out == 0 && f.readers[t] == 1 && t.node.Op.Fuse != nil && f.movable(t.node) {
 			if fused := t.node.Op.Fuse(t.node, n); fused != nil {
 				f.nodes = slices.DeleteFunc(f.nodes, func(m *Node) bool { return m == t.node })
 				n = f.replace(n, fused)
+				f.rest(t.node, fused)
 				break
 			}
 		}
@@ -82,11 +83,20 @@ func (f *fuser) replace(n, to *Node) *Node {
 	return to
 }
 
-// movable reports whether n may run later, where its reader is: no state has
-// been assigned since.
+// rest makes the outputs of to, but the first, stand for those of n.
+func (f *fuser) rest(n, to *Node) {
+	for i := range n.Out[1:] {
+		old, name := Tensor{n, i + 1}, Tensor{to, i + 1}
+		f.readers[name] = f.readers[old]
+		f.renamed[old] = name
+	}
+}
+
+// movable reports whether n may run later, where the reader of its first output is:
+// no state has been assigned since, and no other output was read.
 func (f *fuser) movable(n *Node) bool {
 	for i := len(f.nodes) - 1; i >= 0 && f.nodes[i] != n; i-- {
-		if f.nodes[i].into != nil {
+		if f.nodes[i].into != nil || slices.ContainsFunc(f.nodes[i].In, func(t Tensor) bool { return t.node == n }) {
 			return false
 		}
 	}

@@ -145,7 +145,8 @@ type Op struct {
 	Lower func(n *Node) []Launch
 	// Fuse returns one node that computes what n and then user compute, or nil where
 	// that is not possible. It is asked when user alone reads an output of n. Build
-	// puts the returned node in the place of both. A nil Fuse is never asked.
+	// puts the returned node in the place of both: output 0 is user's, the others are
+	// what they were of n. A nil Fuse is never asked.
 	Fuse func(n, user *Node) *Node
 	// VJP records the gradient of each input (zero where there is none) from the
 	// gradients of the outputs (zero where none flows). Nil: not differentiable.

@@ -189,6 +189,48 @@ func TestFuseTakesInTheOnlyReader(t *testing.T) {
 	assert.Equal(t, []string{"first", "assign", "add"}, names(g.Add(a, x)), "it does not move past an assign")
 }
 
+// twoOp has two outputs; Fuse takes an addition to the first into a node like it.
+var twoOp = &Op{
+	Name:  "two",
+	Infer: func(n *Node) ([]Spec, error) { return []Spec{n.In[0].Spec(), n.In[0].Spec()}, nil },
+	Lower: func(n *Node) []Launch {
+		k := shaders.Variant{File: "copy"}
+		return []Launch{
+			{Kernel: k, Params: []uint32{4}, Args: []Arg{In(0), Out(0)}, Rows: 4},
+			{Kernel: k, Params: []uint32{4}, Args: []Arg{In(0), Out(1)}, Rows: 4},
+		}
+	},
+	Fuse: func(n, user *Node) *Node {
+		if user.Op != addOp {
+			return nil
+		}
+		return &Node{Op: n.Op, In: append(slices.Clone(n.In), user.In[1]), Out: n.Out}
+	},
+}
+
+// What else a node makes is read where it ends up, unless that is too late.
+func TestFuseKeepsTheOtherOutputs(t *testing.T) {
+	names := func(p *Program, err error) []string {
+		require.NoError(t, err)
+		return ops(p)
+	}
+	g := New()
+	x := vector(g, "x")
+	two := g.Apply(twoOp, nil, x)
+	sum := g.Add(two[0], x)
+	p, err := g.Build(sum, g.Add(two[1], x), two[1])
+	assert.Equal(t, []string{"two", "two", "add"}, names(p, err))
+	assert.Equal(t, p.Steps[1].Slots[1], p.Steps[2].Slots[0])
+	assert.Equal(t, p.Steps[1].Slots[1], p.Outputs[2].Slots[0])
+
+	g = New()
+	x = vector(g, "x")
+	two = g.Apply(twoOp, nil, x)
+	before := g.Add(two[1], x)
+	p, err = g.Build(g.Add(two[0], before), before)
+	assert.Equal(t, []string{"two", "two", "add", "add"}, names(p, err))
+}
+
 func TestAssignIsAnEffect(t *testing.T) {
 	g := New()
 	s := &State{Name: "s", Spec: Spec{Shape{4}, F32}}

@@ -44,14 +44,50 @@ type planner struct {
 }
 
 // plan colours and places all activations, and returns the bytes that the
-// colouring needs at least: the sum over colours of the most that is alive.
+// colouring needs at least: the sum over colours of the most that is alive. The
+// outputs of Joins live long and forbid their colour to what their makers read. Where
+// the first few of them have one colour and the others a second, the activations of
+// one tower may find room where the gradients of another will be: plan tries every
+// number of first ones and keeps the smallest plan.
 func (p *planner) plan() (bound int64, err error) {
-	order := make([]int, len(p.activations))
+	joins := 0
+	for _, a := range p.activations {
+		if a.joined {
+			joins++
+		}
+	}
+	best := p.attempt(joins)
+	for first := 1; first < joins; first++ {
+		if q := p.attempt(first); q.bytes() < best.bytes() {
+			best = q
+		}
+	}
+	*p = *best
+	for _, load := range p.load {
+		bound += slices.Max(load)
+	}
+	return bound, p.check()
+}
+
+// bytes is the memory that a plan takes.
+func (p *planner) bytes() (sum int64) {
+	for _, arena := range p.arenas {
+		sum += arena
+	}
+	return sum
+}
+
+// attempt is a plan in which the first outputs of Joins, so many, have colour 0 where
+// no step forbids it, and the others colour 1.
+func (p *planner) attempt(first int) *planner {
+	q := &planner{activations: slices.Clone(p.activations), steps: p.steps}
+	order := make([]int, len(q.activations))
 	for i := range order {
 		order[i] = i
+		q.activations[i].color = -1
 	}
 	slices.SortStableFunc(order, func(i, j int) int {
-		a, b := p.activations[i], p.activations[j]
+		a, b := q.activations[i], q.activations[j]
 		if a.joined == b.joined {
 			return cmp.Compare(a.first, b.first)
 		}
@@ -60,42 +96,52 @@ func (p *planner) plan() (bound int64, err error) {
 		}
 		return 1
 	})
-	for i := range p.activations {
-		p.activations[i].color = -1
+	for n, i := range order {
+		switch {
+		case !q.activations[i].joined:
+			q.paint(i, -1)
+		case n < first:
+			q.paint(i, 0)
+		default:
+			q.paint(i, 1)
+		}
 	}
-	for _, i := range order {
-		p.paint(i)
+	for c := range q.load {
+		q.assignOffsets(c)
 	}
-	for c, load := range p.load {
-		bound += slices.Max(load)
-		p.assignOffsets(c)
-	}
-	return bound, p.check()
+	return q
 }
 
-// paint gives activation i the colour that grows the least of those that no
-// step forbids.
-func (p *planner) paint(i int) {
+// paint gives activation i a colour that no step forbids: the wanted one or else, as
+// where that is -1, the one that grows the least.
+func (p *planner) paint(i, wanted int) {
 	a := &p.activations[i]
 	forbidden := p.forbidden(i)
-	best, growth := -1, int64(0)
+	a.color = wanted
+	if wanted < 0 || forbidden[wanted] {
+		a.color = p.least(*a, forbidden)
+	}
+	if a.color == len(p.load) {
+		p.load = append(p.load, make([]int64, len(p.steps)+1))
+	}
+	for s := a.first; s <= a.last; s++ {
+		p.load[a.color][s] += a.size
+	}
+}
+
+// least is the colour that grows the least by a, a new one where all are forbidden.
+func (p *planner) least(a activation, forbidden map[int]bool) int {
+	best, growth := len(p.load), int64(0)
 	for c, load := range p.load {
 		if forbidden[c] {
 			continue
 		}
 		g := max(0, slices.Max(load[a.first:a.last+1])+a.size-slices.Max(load))
-		if best < 0 || g < growth {
+		if best == len(p.load) || g < growth {
 			best, growth = c, g
 		}
 	}
-	if best < 0 {
-		best = len(p.load)
-		p.load = append(p.load, make([]int64, len(p.steps)+1))
-	}
-	a.color = best
-	for s := a.first; s <= a.last; s++ {
-		p.load[best][s] += a.size
-	}
+	return best
 }
 
 // forbidden are the colours of what some step reads where it writes i, or

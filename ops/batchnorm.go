@@ -31,12 +31,9 @@ var batchNormOp = &graph.Op{
 	},
 	VJP: func(g *graph.Graph, n *graph.Node, dy []graph.Tensor) []graph.Tensor {
 		w, mean, variance := n.In[1], n.In[3], n.In[4]
-		d := outputs(g.Apply(batchNormGradOp, n.Attr, n.In[0], w, mean, variance, dy[0]), 2)
-		rows, cols := rowsOf(n.In[0].Shape())
-		sum := func(t graph.Tensor) graph.Tensor { return SumAxis(g, g.Reshape(t, rows, cols), 0) }
-		dw := sum(d[1])
-		dVariance := g.Apply(batchNormVarianceGradOp, n.Attr, w, dw, variance)[0]
-		return []graph.Tensor{d[0], dw, sum(dy[0]), Scale(g, sum(d[0]), -1), dVariance}
+		d := outputs(g.Apply(batchNormGradOp, n.Attr, n.In[0], w, mean, variance, dy[0]), 3)
+		moments := outputs(g.Apply(batchNormMomentsGradOp, n.Attr, w, variance, d[1], d[2]), 2)
+		return append(d[:3], moments[:2]...)
 	},
 	Ref: func(n *graph.Node, in, out [][]float64) {
 		cols := len(in[1])
@@ -52,37 +49,55 @@ func batchNormFold(cols int, eps float64, w, b, mean, variance, y graph.Arg) gra
 	return elementwise(kernel("batchnorm_fold"), cols, []graph.Arg{w, b, mean, variance, y}, bits(eps))
 }
 
-// batchNormGradOp takes x, weight, mean, variance and dy to dx and each row's
-// part of the weight's gradient.
+// batchNormGradOp takes x, weight, mean, variance and dy to dx, dw and db.
 var batchNormGradOp = &graph.Op{
-	Name:  "batchnorm_grad",
-	Infer: func(n *graph.Node) ([]graph.Spec, error) { return []graph.Spec{n.In[0].Spec(), n.In[0].Spec()}, nil },
+	Name: "batchnorm_grad",
+	Infer: func(n *graph.Node) ([]graph.Spec, error) {
+		return []graph.Spec{n.In[0].Spec(), n.In[1].Spec(), n.In[1].Spec()}, nil
+	},
 	Lower: func(n *graph.Node) []graph.Launch {
-		args := []graph.Arg{graph.In(0), graph.In(1), graph.In(2), graph.In(3), graph.In(4), graph.Out(0), graph.Out(1)}
-		return []graph.Launch{elementwise(kernel("batchnorm_grad"), n.Out[0].Shape.Elems(), args, uint32(n.In[0].Dim(-1)), bits(n.Attr.(float64)))}
+		kernel := kernel("batchnorm_grad")
+		elems, cols := n.Out[0].Shape.Elems(), n.In[0].Dim(-1)
+		columns, rows := 0, 0
+		dw, db := graph.None(), graph.None()
+		if n.Used(1) || n.Used(2) {
+			columns, dw, db = graph.Ceil(cols, tile(kernel)[1]), graph.Out(1), graph.Out(2)
+		}
+		if n.Used(0) {
+			rows = elems
+		}
+		return []graph.Launch{{
+			Kernel: kernel,
+			Params: []uint32{uint32(elems), uint32(cols), bits(n.Attr.(float64)), uint32(columns)},
+			Args:   []graph.Arg{graph.In(0), graph.In(1), graph.In(2), graph.In(3), graph.In(4), used(n, 0), dw, db},
+			Rows:   columns*tile(kernel)[0] + rows,
+		}}
 	},
 	Ref: func(n *graph.Node, in, out [][]float64) {
 		x, w, mean, variance, dy := in[0], in[1], in[2], in[3], in[4]
 		for i := range x {
 			c := i % len(w)
 			rstd := 1 / math.Sqrt(variance[c]+n.Attr.(float64))
-			out[0][i], out[1][i] = dy[i]*w[c]*rstd, dy[i]*(x[i]-mean[c])*rstd
+			out[0][i] = dy[i] * w[c] * rstd
+			out[1][c] += dy[i] * (x[i] - mean[c]) * rstd
+			out[2][c] += dy[i]
 		}
 	},
 }
 
-// batchNormVarianceGradOp takes weight, its gradient and the variance to the
-// variance's gradient.
-var batchNormVarianceGradOp = &graph.Op{
-	Name:  "batchnorm_variance_grad",
-	Infer: sameF32,
+// batchNormMomentsGradOp takes weight, variance, dw and db to dmean and dvariance.
+var batchNormMomentsGradOp = &graph.Op{
+	Name:  "batchnorm_moments_grad",
+	Infer: func(n *graph.Node) ([]graph.Spec, error) { return []graph.Spec{n.In[0].Spec(), n.In[0].Spec()}, nil },
 	Lower: func(n *graph.Node) []graph.Launch {
-		args := []graph.Arg{graph.In(0), graph.In(1), graph.In(2), graph.Out(0)}
-		return []graph.Launch{elementwise(kernel("batchnorm_variance_grad"), n.Out[0].Shape.Elems(), args, bits(n.Attr.(float64)))}
+		args := []graph.Arg{graph.In(0), graph.In(1), graph.In(2), graph.In(3), graph.Out(0), graph.Out(1)}
+		return []graph.Launch{elementwise(kernel("batchnorm_moments_grad"), n.Out[0].Shape.Elems(), args, bits(n.Attr.(float64)))}
 	},
 	Ref: func(n *graph.Node, in, out [][]float64) {
-		for c := range out[0] {
-			out[0][c] = -in[0][c] * in[1][c] / (2 * (in[2][c] + n.Attr.(float64)))
+		w, variance, dw, db := in[0], in[1], in[2], in[3]
+		for c := range w {
+			width := variance[c] + n.Attr.(float64)
+			out[0][c], out[1][c] = -w[c]*db[c]/math.Sqrt(width), -w[c]*dw[c]/(2*width)
 		}
 	},
 }

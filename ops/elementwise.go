@@ -42,6 +42,15 @@ func tuned(file string) []shaders.Variant {
 	return all
 }
 
+// startWith are candidates with the one of this name first.
+func startWith(candidates []shaders.Variant, name string) []shaders.Variant {
+	all := slices.Clone(candidates)
+	if at := slices.IndexFunc(all, func(v shaders.Variant) bool { return v.String() == name }); at > 0 {
+		all[0], all[at] = all[at], all[0]
+	}
+	return all
+}
+
 // chooseKernel picks one of several kernels that compute the same.
 func chooseKernel(n *graph.Node, class string, candidates []shaders.Variant) shaders.Variant {
 	names := make([]string, len(candidates))

@@ -6,9 +6,10 @@ import (
 	"slices"
 
 	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/shaders"
 )
 
-// layerNormOp's outputs 1 and 2 are each row's mean and reciprocal deviation.
+// layerNormOp's output 1 is each row's mean and reciprocal deviation.
 var layerNormOp = &graph.Op{
 	Name: "layernorm",
 	Infer: func(n *graph.Node) ([]graph.Spec, error) {
@@ -25,30 +26,20 @@ var layerNormOp = &graph.Op{
 			}
 		}
 		rows, _ := rowsOf(n.In[0].Shape())
-		stat := graph.Spec{Shape: graph.Shape{rows}}
-		return append(y, stat, stat), nil
+		return append(y, graph.Spec{Shape: graph.Shape{rows, 2}}), nil
 	},
 	Lower: func(n *graph.Node) []graph.Launch {
 		rows, cols := rowsOf(n.In[0].Shape())
-		candidates := tuned("layernorm") // few invocations a row, or a GPU that waits less
-		if !n.Software() && cols >= 256 {
-			slices.Reverse(candidates)
-		}
 		return []graph.Launch{{
-			Kernel: chooseKernel(n, fmt.Sprintf("layernorm %d×%d", powerOfTwo(rows), cols), candidates),
+			Kernel: rowKernel(n, "layernorm", rows, cols),
 			Params: []uint32{uint32(rows), uint32(cols), bits(n.Attr.(float64)), flag(n.In[1].Valid()), flag(n.In[2].Valid())},
-			Args:   []graph.Arg{graph.In(0), graph.In(1), graph.In(2), graph.Out(0), graph.Out(1), graph.Out(2)},
+			Args:   []graph.Arg{graph.In(0), graph.In(1), graph.In(2), graph.Out(0), graph.Out(1)},
 			Rows:   rows,
 		}}
 	},
 	VJP: func(g *graph.Graph, n *graph.Node, dy []graph.Tensor) []graph.Tensor {
-		d := outputs(g.Apply(layerNormGradOp, nil, n.In[0], n.In[1], n.Output(1), n.Output(2), dy[0]), 2)
-		rows, cols := rowsOf(n.In[0].Shape())
-		var dw graph.Tensor
-		if n.In[1].Valid() {
-			dw = SumAxis(g, d[1], 0)
-		}
-		return []graph.Tensor{d[0], dw, SumAxis(g, g.Reshape(dy[0], rows, cols), 0)}
+		d := outputs(g.Apply(layerNormGradOp, nil, n.In[0], n.In[1], n.Output(1), dy[0], graph.Tensor{}), 3)
+		return d[:3]
 	},
 	Ref: func(n *graph.Node, in, out [][]float64) {
 		rows, cols := rowsOf(n.In[0].Shape())
@@ -71,58 +62,96 @@ var layerNormOp = &graph.Op{
 					y[j] += in[2][j]
 				}
 			}
-			out[1][r], out[2][r] = mean, rstd
+			out[1][2*r], out[1][2*r+1] = mean, rstd
 		}
 	},
 }
 
-// layerNormGradOp takes x, weight, mean, rstd and dy to dx and, where there is a
-// weight, each row's part of its gradient, [rows, cols].
+// rowKernel picks how many invocations make a row: few, or a GPU that waits less.
+func rowKernel(n *graph.Node, file string, rows, cols int) shaders.Variant {
+	candidates := tuned(file)
+	if !n.Software() && cols >= 256 {
+		slices.Reverse(candidates)
+	}
+	return chooseKernel(n, fmt.Sprintf("%s %d×%d", file, powerOfTwo(rows), cols), candidates)
+}
+
+// layerNormGradOp takes x, weight, the rows' statistics, dy and what is added to dx,
+// or nothing, to dx, dw and db.
 var layerNormGradOp = &graph.Op{
 	Name: "layernorm_grad",
 	Infer: func(n *graph.Node) ([]graph.Spec, error) {
-		out := []graph.Spec{n.In[0].Spec()}
-		if n.In[1].Valid() {
-			rows, cols := rowsOf(n.In[0].Shape())
-			out = append(out, graph.Spec{Shape: graph.Shape{rows, cols}})
-		}
-		return out, nil
+		w := graph.Spec{Shape: graph.Shape{n.In[0].Dim(-1)}}
+		return []graph.Spec{n.In[0].Spec(), w, w}, nil
 	},
 	Lower: func(n *graph.Node) []graph.Launch {
 		rows, cols := rowsOf(n.In[0].Shape())
-		dw := graph.None()
-		if n.In[1].Valid() {
-			dw = graph.Out(1)
+		kernel := rowKernel(n, "layernorm_grad", rows, cols)
+		columns := 0
+		if n.Used(1) || n.Used(2) {
+			columns = graph.Ceil(cols, tile(kernel)[1])
+		}
+		groups := columns
+		if n.Used(0) {
+			groups += rows
 		}
 		return []graph.Launch{{
-			Kernel: kernel("layernorm_grad"),
-			Params: []uint32{uint32(rows), uint32(cols), flag(n.In[1].Valid())},
-			Args:   []graph.Arg{graph.In(0), graph.In(1), graph.In(2), graph.In(3), graph.In(4), graph.Out(0), dw},
-			Rows:   rows,
+			Kernel: kernel,
+			Params: []uint32{
+				uint32(rows), uint32(cols), uint32(columns),
+				flag(n.In[1].Valid()), flag(n.In[4].Valid()), flag(n.Used(1)), flag(n.Used(2)),
+			},
+			Args: []graph.Arg{graph.In(0), graph.In(1), graph.In(2), graph.In(3), graph.In(4), used(n, 0), used(n, 1), used(n, 2)},
+			Rows: groups,
 		}}
 	},
+	Fuse: func(n, user *graph.Node) *graph.Node {
+		y, in := n.Output(0), slices.Clone(n.In)
+		switch {
+		case user.Op.Name != "add" || in[4].Valid():
+			return nil
+		case user.In[0] == y:
+			in[4] = user.In[1]
+		case user.In[1] == y:
+			in[4] = user.In[0]
+		default:
+			return nil
+		}
+		return &graph.Node{Op: n.Op, In: in, Out: n.Out, Scope: n.Scope}
+	},
 	Ref: func(n *graph.Node, in, out [][]float64) {
-		_, cols := rowsOf(n.In[0].Shape())
-		x, w, mean, rstd, dy := in[0], in[1], in[2], in[3], in[4]
-		for r := range mean {
-			unit := func(j int) float64 { return (x[r*cols+j] - mean[r]) * rstd[r] }
+		rows, cols := rowsOf(n.In[0].Shape())
+		x, w, dy := in[0], in[1], in[3]
+		for r := range rows {
+			mean, rstd := in[2][2*r], in[2][2*r+1]
+			unit := func(j int) float64 { return (x[r*cols+j] - mean) * rstd }
 			weighted := func(j int) float64 { return dy[r*cols+j] }
 			if w != nil {
 				weighted = func(j int) float64 { return dy[r*cols+j] * w[j] }
-				for j := range cols {
-					out[1][r*cols+j] = dy[r*cols+j] * unit(j)
-				}
 			}
 			sum, along := 0.0, 0.0
 			for j := range cols {
 				sum += weighted(j) / float64(cols)
 				along += weighted(j) * unit(j) / float64(cols)
+				out[1][j] += dy[r*cols+j] * unit(j)
+				out[2][j] += dy[r*cols+j]
 			}
 			for j := range cols {
-				out[0][r*cols+j] = rstd[r] * (weighted(j) - sum - unit(j)*along)
+				out[0][r*cols+j] = rstd * (weighted(j) - sum - unit(j)*along)
+				if in[4] != nil {
+					out[0][r*cols+j] += in[4][r*cols+j]
+				}
 			}
 		}
 	},
+}
+
+// used is output i, or a dummy where nothing reads it.
+func used(n *graph.Node, i int) graph.Arg {
+	if n.Used(i) {
+		return graph.Out(i)
+	}
+	return graph.None()
 }
 
 // LayerNorm records (x − mean) / √(variance + eps) · w + b over the last

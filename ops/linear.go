@@ -54,16 +54,13 @@ var linearOp = &graph.Op{
 	Fuse: fuseLinear,
 	VJP: func(g *graph.Graph, n *graph.Node, dy []graph.Tensor) []graph.Tensor {
 		x, w, attr := n.In[0], n.In[1], n.Attr.(linearAttr)
-		rows, in := rowsOf(x.Shape())
-		flow := g.Reshape(dy[0], rows, attr.rows)
-		x2 := g.Reshape(x, rows, in)
-		dx := g.Reshape(linearGrad(g, flow, w, in, attr), x.Shape()...)
+		dx := linearGrad(g, dy[0], w, x, attr)
 		if attr.project {
-			return []graph.Tensor{dx, MatMul(g, x2, flow, true, false), SumAxis(g, flow, 0), {}}
+			return []graph.Tensor{dx, weightGrads(g, x, dy[0])[0], {}, {}} // Project has no bias
 		}
-		dw := g.Reshape(MatMul(g, flow, x2, true, false), append([]int{attr.rows}, w.Shape()[1:]...)...)
-		db := SumAxis(g, flow, 0)
-		return []graph.Tensor{dx, widen(g, dw, attr.first, w.Dim(0)), widen(g, db, attr.first, w.Dim(0)), {}}
+		d := weightGrads(g, dy[0], x)
+		dw := g.Reshape(d[0], append([]int{attr.rows}, w.Shape()[1:]...)...)
+		return []graph.Tensor{dx, widen(g, dw, attr.first, w.Dim(0)), widen(g, d[1], attr.first, w.Dim(0)), {}}
 	},
 	Ref: func(n *graph.Node, in, out [][]float64) {
 		attr := n.Attr.(linearAttr)
@@ -175,15 +172,22 @@ func fuseLinear(n, user *graph.Node) *graph.Node {
 	return &graph.Node{Op: n.Op, In: in, Out: out, Attr: attr, Scope: user.Scope}
 }
 
-// linearGrad is the gradient of x [rows, in] from that of y [rows, out].
-func linearGrad(g *graph.Graph, dy, w graph.Tensor, in int, attr linearAttr) graph.Tensor {
+// linearGrad is the gradient of x from that of y.
+func linearGrad(g *graph.Graph, dy, w, x graph.Tensor, attr linearAttr) graph.Tensor {
 	if s := w.State(); s != nil && s.Packed() {
 		return g.Apply(linearGradOp, attr, dy, w)[0]
 	}
-	if attr.project {
-		return MatMul(g, dy, w, false, true)
+	rows, in := rowsOf(x.Shape())
+	flow := g.Reshape(dy, rows, attr.rows)
+	if !attr.project {
+		w = g.Reshape(w, w.Shape().Elems()/in, in)
 	}
-	return MatMul(g, dy, g.Reshape(w, w.Shape().Elems()/in, in), false, false)
+	return g.Reshape(MatMul(g, flow, w, false, attr.project), x.Shape()...)
+}
+
+// weightGrads are the gradients dw [out, in] and db [out] from that of y.
+func weightGrads(g *graph.Graph, dy, x graph.Tensor) []graph.Tensor {
+	return outputs(g.Apply(linearWeightGradOp, nil, dy, x), 2)
 }
 
 // widen puts x among zeros: it becomes the elements from first on of count

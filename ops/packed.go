@@ -30,6 +30,8 @@ var linearKernels = slices.Concat(tuned("linear_split"), tuned("linear_step"), t
 func (p packedLinear) candidates(software bool) []shaders.Variant {
 	first, large := "linear_step GROUPS=2", tile(kernel("linear_tile"))
 	switch {
+	case software && p.m > 4 && p.backward && p.n >= 256:
+		first = "linear_step GROUPS=4"
 	case software && p.m > 4:
 	case p.m <= 2, !software && p.m <= 8:
 		first = "linear_split ROWS=1"
@@ -40,10 +42,7 @@ func (p packedLinear) candidates(software bool) []shaders.Variant {
 	default:
 		first = "linear_tile"
 	}
-	all := slices.Clone(linearKernels)
-	at := slices.IndexFunc(all, func(v shaders.Variant) bool { return v.String() == first })
-	all[0], all[at] = all[at], all[0]
-	return all
+	return startWith(linearKernels, first)
 }
 
 // class names problems that one kernel suits: m counts to the next power of two.
@@ -119,30 +118,4 @@ func withPadded(y graph.Spec, x graph.Shape, w graph.Tensor, attr linearAttr) ([
 		return []graph.Spec{y}, nil
 	}
 	return []graph.Spec{y, {Shape: graph.Shape{rows, 4 * graph.Ceil(k, 4)}}}, nil
-}
-
-// linearGradOp takes dy [rows, out] and a packed w to dx [rows, in].
-var linearGradOp = &graph.Op{
-	Name:   "linear_grad",
-	Packed: []int{1},
-	Infer: func(n *graph.Node) ([]graph.Spec, error) {
-		dy := n.In[0].Shape()
-		_, in := n.In[1].State().Matrix()
-		return withPadded(graph.Spec{Shape: graph.Shape{dy[0], in}}, dy, n.In[1], n.Attr.(linearAttr))
-	},
-	Lower: func(n *graph.Node) []graph.Launch {
-		dy, attr := n.In[0].Shape(), n.Attr.(linearAttr)
-		w := n.Packing(n.In[1].State())
-		p := packedLinear{w: w, m: dy[0], n: w.K, k: dy[1], first: attr.first, act: none, backward: true}
-		return p.launches(n, graph.None(), 0, 0)
-	},
-	Ref: func(n *graph.Node, in, out [][]float64) {
-		attr := n.Attr.(linearAttr)
-		dy, width := n.In[0].Shape(), n.Out[0].Shape[1]
-		for i := range out[0] {
-			for o := range dy[1] {
-				out[0][i] += in[0][i/width*dy[1]+o] * in[1][attr.at(width, o, i%width)]
-			}
-		}
-	},
 }

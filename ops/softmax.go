@@ -48,7 +48,12 @@ var softmaxGradOp = &graph.Op{
 	},
 	Lower: func(n *graph.Node) []graph.Launch {
 		rows, cols := rowsOf(n.In[0].Shape())
-		return []graph.Launch{drop{}.softmaxGrad(rows, cols, graph.In(0), graph.In(1), graph.Out(0), graph.None())}
+		return []graph.Launch{{
+			Kernel: kernel("softmax_grad"),
+			Params: []uint32{uint32(rows), uint32(cols)},
+			Args:   []graph.Arg{graph.In(0), graph.In(1), graph.Out(0)},
+			Rows:   rows,
+		}}
 	},
 	Ref: func(n *graph.Node, in, out [][]float64) {
 		_, cols := rowsOf(n.In[0].Shape())
@@ -57,19 +62,6 @@ var softmaxGradOp = &graph.Op{
 			softmaxGradRow(in[0][at:at+cols], out[0][at:at+cols])
 		}
 	},
-}
-
-// softmaxGrad launches the kernel that makes dx, the gradient of softmax's input, from
-// its result y and the gradient dy of what d leaves of y. Where dy is None the kernel
-// finds it in dx and replaces it.
-func (d drop) softmaxGrad(rows, cols int, y, dy, dx, seed graph.Arg) graph.Launch {
-	kernel, seed := d.dropping("softmax_grad", seed)
-	return graph.Launch{
-		Kernel: kernel,
-		Params: append([]uint32{uint32(rows), uint32(cols), flag(dy == graph.None())}, d.params()...),
-		Args:   []graph.Arg{y, dy, seed, dx},
-		Rows:   rows,
-	}
 }
 
 // softmaxRow works in place.

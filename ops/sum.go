@@ -28,14 +28,18 @@ var sumAxisOp = &graph.Op{
 			return nil, err
 		}
 		outer, length, inner := around(x.Shape, axis)
-		out := []graph.Spec{{Shape: slices.Delete(slices.Clone(x.Shape), axis, axis+1)}}
-		for length > sumTerms {
-			length = graph.Ceil(length, sumTerms)
-			out = append(out, graph.Spec{Shape: graph.Shape{outer, length, inner}})
-		}
-		return out, nil
+		y := graph.Spec{Shape: slices.Delete(slices.Clone(x.Shape), axis, axis+1)}
+		return append([]graph.Spec{y}, sumLeaves(outer, length, inner)...), nil
 	},
-	Lower: lowerSumAxis,
+	Lower: func(n *graph.Node) []graph.Launch {
+		attr := n.Attr.(sumAttr)
+		outer, length, inner := around(n.In[0].Shape(), attr.axis)
+		scale := 1.0
+		if attr.mean {
+			scale = 1 / float64(length)
+		}
+		return sumPasses(outer, length, inner, scale, graph.In(0), graph.Out(0), 1)
+	},
 	Ref: func(n *graph.Node, in, out [][]float64) {
 		attr := n.Attr.(sumAttr)
 		_, length, inner := around(n.In[0].Shape(), attr.axis)
@@ -52,24 +56,29 @@ var sumAxisOp = &graph.Op{
 // sumTerms is how many elements one invocation adds up.
 const sumTerms = 64
 
-func lowerSumAxis(n *graph.Node) []graph.Launch {
-	attr := n.Attr.(sumAttr)
-	outer, length, inner := around(n.In[0].Shape(), attr.axis)
+// sumLeaves are what the passes of sumPasses leave, but for the last.
+func sumLeaves(outer, length, inner int) (leaves []graph.Spec) {
+	for length > sumTerms {
+		length = graph.Ceil(length, sumTerms)
+		leaves = append(leaves, graph.Spec{Shape: graph.Shape{outer, length, inner}})
+	}
+	return leaves
+}
+
+// sumPasses make y [outer, inner], the sum of x [outer, length, inner] times scale.
+// The node's outputs from leaves on are those of sumLeaves.
+func sumPasses(outer, length, inner int, scale float64, x, y graph.Arg, leaves int) []graph.Launch {
 	pass := func(length, chunks int, scale float64, x, y graph.Arg) graph.Launch {
 		return elementwise(kernel("sum_axis"), outer*chunks*inner, []graph.Arg{x, y},
 			uint32(length), uint32(inner), uint32(chunks), bits(scale))
 	}
-	scale := 1.0
-	if attr.mean {
-		scale = 1 / float64(length)
-	}
 	var launches []graph.Launch
-	x := graph.In(0)
-	for i, left := range n.Out[1:] {
-		launches = append(launches, pass(length, left.Shape[1], 1, x, graph.Out(i+1)))
-		x, length = graph.Out(i+1), left.Shape[1]
+	for i, left := range sumLeaves(outer, length, inner) {
+		to := graph.Out(leaves + i)
+		launches = append(launches, pass(length, left.Shape[1], 1, x, to))
+		x, length = to, left.Shape[1]
 	}
-	return append(launches, pass(length, 1, scale, x, graph.Out(0)))
+	return append(launches, pass(length, 1, scale, x, y))
 }
 
 // SumAxis adds x up along an axis, counted from the end when negative, and

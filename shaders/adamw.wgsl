@@ -2,7 +2,8 @@
 // One step of AdamW on a slab of parameters, of gradients times factor; 0 leaves all as it is.
 // rate1 = 1 − β1, rate2 = 1 − β2, bias1 = 1 − β1ᵗ, bias2 = 1 − β2ᵗ.
 // m and v lie as their parameters do, gradients row-major from the same elements on; w may hold other parameters too.
-// One invocation updates one element, one workgroup WG of one parameter.
+// One invocation updates ELEMENTS elements, WG apart, one workgroup ELEMENTS · WG of one parameter. It reads what is the
+// same for all of them before it stores any: a store keeps compilers from knowing it later.
 //!use fold
 //!use slab
 struct Params { n: u32, records: u32 }
@@ -15,27 +16,41 @@ struct Params { n: u32, records: u32 }
 @group(0) @binding(6) var<storage, read_write> m: array<f32>;  // [n]
 @group(0) @binding(7) var<storage, read_write> v: array<f32>;  // [n]
 
-const WG = 256u;
+const WG = 64u;
+const ELEMENTS = 4u;
 
-//!tile WG
+//!tile ELEMENTS*WG
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let first = group_index(wg) * WG;
-    let i = first + lane;
+    let first = group_index(wg) * ELEMENTS * WG;
     let r = record_of(first);
-    let j = gradient_of(i, r);
-    if i >= p.n || j == NOWHERE || factor[0u] == 0.0 {
+    if factor[0u] == 0.0 {
         return;
     }
+    let scale = factor[0u];
     let lr = settings[0u] * rate_of(r);
+    let rate1 = settings[1u];
+    let rate2 = settings[2u];
     let eps = settings[3u];
-    let decay = select(0.0, settings[4u], decays(r));
-    let g = factor[0u] * grad[j];
-    let first_moment = fma(settings[1u], g - m[i], m[i]);
-    let second_moment = fma(settings[2u], g * g - v[i], v[i]);
-    m[i] = first_moment;
-    v[i] = second_moment;
-    let width = sqrt(second_moment) / sqrt(settings[6u]) + eps;
-    let at = parameter_of(i, r);
-    w[at] = w[at] * (1.0 - lr * decay) - lr / settings[5u] * first_moment / width;
+    let kept = 1.0 - lr * select(0.0, settings[4u], decays(r));
+    let stride = lr / settings[5u];
+    let deviation = sqrt(settings[6u]);
+    var from_grad: array<u32, ELEMENTS>;
+    var at_w: array<u32, ELEMENTS>;
+    for (var e = 0u; e < ELEMENTS; e++) {  //!unroll
+        from_grad[e] = gradient_of(first + lane + e * WG, r);
+        at_w[e] = parameter_of(first + lane + e * WG, r);
+    }
+    for (var e = 0u; e < ELEMENTS; e++) {  //!unroll
+        let i = first + lane + e * WG;
+        if i < p.n && from_grad[e] != NOWHERE {
+            let g = scale * grad[from_grad[e]];
+            let first_moment = fma(rate1, g - m[i], m[i]);
+            let second_moment = fma(rate2, g * g - v[i], v[i]);
+            m[i] = first_moment;
+            v[i] = second_moment;
+            let width = sqrt(second_moment) / deviation + eps;
+            w[at_w[e]] = w[at_w[e]] * kept - stride * first_moment / width;
+        }
+    }
 }

@@ -5,12 +5,11 @@
 //!use reduce
 struct Params { rows: u32, cols: u32, eps: f32, has_w: u32, has_b: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;           // [rows, cols]
-@group(0) @binding(2) var<storage, read> w: array<f32>;           // [cols], absent unless has_w
-@group(0) @binding(3) var<storage, read> b: array<f32>;           // [cols], absent unless has_b
-@group(0) @binding(4) var<storage, read_write> y: array<f32>;     // [rows, cols]
-@group(0) @binding(5) var<storage, read_write> mean: array<f32>;  // [rows]
-@group(0) @binding(6) var<storage, read_write> rstd: array<f32>;  // [rows]
+@group(0) @binding(1) var<storage, read> x: array<f32>;                       // [rows, cols]
+@group(0) @binding(2) var<storage, read> w: array<f32>;                       // [cols], absent unless has_w
+@group(0) @binding(3) var<storage, read> b: array<f32>;                       // [cols], absent unless has_b
+@group(0) @binding(4) var<storage, read_write> y: array<f32>;                 // [rows, cols]
+@group(0) @binding(5) var<storage, read_write> statistics: array<vec2<f32>>;  // [rows]: mean and rstd
 
 const WG = 32u;  //!tune 32 128
 
@@ -46,7 +45,6 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
         y[at + j] = v;
     }
     if lane == 0u {
-        mean[row] = center;
-        rstd[row] = scale;
+        statistics[row] = vec2<f32>(center, scale);
     }
 }

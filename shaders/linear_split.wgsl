@@ -1,4 +1,4 @@
-// y = f(x · Wᵀ · scale + bias) + residual, and x · W with BACKWARD
+// y = f(x · Wᵀ · scale + bias) + residual or, BACKWARD, x · W · f'(residual)
 // For few rows, where no other kernel has work for a whole GPU: one workgroup makes ROWS rows × 4·GROUPS columns, and
 // SLICES invocations share each of these sums, every SLICES-th term each.
 //!use fold

@@ -1,4 +1,4 @@
-// y = f(x · Wᵀ · scale + bias) + residual, and x · W with BACKWARD
+// y = f(x · Wᵀ · scale + bias) + residual or, BACKWARD, x · W · f'(residual)
 // For software drivers, whose loads are much code: each step takes one vec4 of every block, and what it does fits in
 // the cache of decoded instructions.
 // One invocation makes ROWS rows × GROUPS groups of four columns, WG apart; one workgroup ROWS rows × 4·GROUPS·WG

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -256,11 +257,14 @@ func TestParametersAreInTorchsOrder(t *testing.T) {
 		_, err := fmt.Sscan(line, &name, &want)
 		require.NoError(t, err)
 		c, err := Config(name)
-		require.NoError(t, err)
-		m, err := towers.Build(c)
-		if err != nil {
+		var m *towers.Model
+		if err == nil {
+			m, err = towers.Build(c)
+		}
+		if errors.Is(err, config.ErrUnsupported) {
 			continue // a family that does not run yet
 		}
+		require.NoError(t, err, name)
 		var names []string
 		for n := range m.Parameters() {
 			names = append(names, n)

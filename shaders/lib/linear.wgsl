@@ -4,13 +4,14 @@
 //!use weight
 //!use packed
 //!use function
+//!use slope
 struct Params {
     m: u32,      // rows of x and y
     n: u32,      // columns of y
     inner: u32,  // groups of four in a row of x
     blocks: u32, depth: u32, first: u32,  // of W: blocks along N, rows of blocks in a panel, the first block along N
     bias_rows: u32,      // 2 where a row of scales follows the bias, 0 without either
-    residual_rows: u32  // which repeat, 0 without a residual
+    residual_rows: u32  // which repeat, 0 without a residual; BACKWARD, what f was applied to
 }
 
 // finish stores y's group col of a row, which may lie past the end.
@@ -32,11 +33,16 @@ fn finish(row: u32, col: u32, sum: vec4<f32>) {
             if p.bias_rows != 0u {
                 result += bias[4u * p.first + n];
             }
-            if !AFTER {
+            if !AFTER && !BACKWARD {
                 result = apply(ACT, result);
             }
             if p.residual_rows != 0u {
-                result += residual[row % p.residual_rows * p.n + n];
+                let other = residual[row % p.residual_rows * p.n + n];
+                if BACKWARD {
+                    result *= slope(ACT, other);
+                } else {
+                    result += other;
+                }
             }
             if AFTER {
                 result = apply(ACT, result);

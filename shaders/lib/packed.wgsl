@@ -40,8 +40,10 @@ fn source(at: u32, cols: u32, transposed: u32, blocks: u32, depth: u32) -> u32 {
         return NOWHERE;
     }
     let width = min(PANEL, blocks - panel);
-    let n = 4u * (panel + (block - panel * depth) % width) + at % 4u;
-    let k = 4u * ((block - panel * depth) / width) + at / 4u % 4u;
+    let within = block - panel * depth;
+    let row = within / width;
+    let n = 4u * (panel + within - row * width) + at % 4u;
+    let k = 4u * row + at / 4u % 4u;
     let col = select(k, n, transposed != 0u);
     return select(select(n, k, transposed != 0u) * cols + col, NOWHERE, col >= cols);
 }
