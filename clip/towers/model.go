@@ -29,7 +29,6 @@ type Model struct {
 	// (set_grad_checkpointing of open_clip).
 	Eval, GradCheckpointing bool
 
-	tree                    any    // of the parameters under their names
 	imageFamily, textFamily Family // of the towers
 }
 
@@ -77,10 +76,6 @@ func Build(c config.Config) (*Model, error) {
 	if c.InitLogitBias != nil {
 		m.LogitBias = layers.NewParam(layers.Constant(*c.InitLogitBias), shape...)
 	}
-	m.tree = &clipTree{m.Text, m.Visual, m.LogitScale, m.LogitBias}
-	if c.CustomText {
-		m.tree = &customTextTree{m.Visual, m.Text, m.LogitScale, m.LogitBias}
-	}
 	for name, p := range m.Parameters() {
 		p.Name = name
 	}
@@ -101,7 +96,7 @@ func noDecay(tower Tower, f Family) {
 func (m *Model) Parameters() iter.Seq2[string, *graph.Param] {
 	var names []string
 	params := map[string]*graph.Param{}
-	weights.Walk(m.tree, func(name string, p *graph.Param) {
+	weights.Walk(m.Tree(), func(name string, p *graph.Param) {
 		names, params[name] = append(names, name), p
 	})
 	slices.SortStableFunc(names, func(a, b string) int { return m.rank(a) - m.rank(b) })
@@ -140,7 +135,12 @@ func (m *Model) Keys() (vision, text []string) { return m.imageFamily.Keys, m.te
 
 // Tree is the root of the structs that hold the parameters, as weights.Walk and
 // weights.Find take it: to give a weight an adapter, for one.
-func (m *Model) Tree() any { return m.tree }
+func (m *Model) Tree() any {
+	if m.Config.CustomText {
+		return &customTextTree{m.Visual, m.Text, m.LogitScale, m.LogitBias}
+	}
+	return &clipTree{m.Text, m.Visual, m.LogitScale, m.LogitBias}
+}
 
 // Format is the format of weights that are stored as f32, f16, bf16 or q8
 // (open_clip's cast_dtype).
@@ -167,7 +167,7 @@ func (m *Model) Cast(castDType string) error {
 
 // LinearWeights are the parameters that Cast stores as it is told.
 func (m *Model) LinearWeights() (all []*graph.Param) {
-	weights.Find(m.tree, func(_ string, w *layers.Weight) {
+	weights.Find(m.Tree(), func(_ string, w *layers.Weight) {
 		if w.Packed() {
 			all = append(all, w.Param)
 		}
@@ -178,7 +178,7 @@ func (m *Model) LinearWeights() (all []*graph.Param) {
 // FreezeBatchNorm makes every batch norm one that training leaves alone
 // (freeze_batch_norm_2d of open_clip's utils.py).
 func (m *Model) FreezeBatchNorm() {
-	weights.Find(m.tree, func(_ string, b *layers.BatchNorm2D) { b.Freeze() })
+	weights.Find(m.Tree(), func(_ string, b *layers.BatchNorm2D) { b.Freeze() })
 }
 
 // ImageScope is the prefix of the image tower's names.
@@ -226,7 +226,7 @@ func (m *Model) Bind(src weights.StateDict, stored *config.Config, layout weight
 	if err != nil {
 		return nil, err
 	}
-	err = weights.Bind(m.tree, adapted).Err()
+	err = weights.Bind(m.Tree(), adapted).Err()
 	if err != nil && layout != weights.OpenCLIP && !slices.Contains(m.imageFamily.Layouts, layout) {
 		err = fmt.Errorf("%w; the weights have the names of %s, the config describes a model of the family %s", err, layout, m.imageFamily.Name)
 	}
