@@ -78,7 +78,7 @@ var attentionOp = &graph.Op{
 		return threePasses(n, s)
 	},
 	VJP: func(g *graph.Graph, n *graph.Node, dy []graph.Tensor) []graph.Tensor {
-		d := g.Apply(attentionGradOp, n.Attr, n.In[0], n.In[1], n.In[2], n.Output(0), n.Output(1), dy[0])
+		d := g.Apply(attentionGradOp, n.Attr, n.In[0], n.In[1], n.In[2], n.Output(1), dy[0])
 		if dimsOf(n).qkv {
 			return []graph.Tensor{d[0], {}, {}, {}}
 		}

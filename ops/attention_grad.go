@@ -2,12 +2,12 @@ package ops
 
 import "github.com/clip-wgpu/clip-wgpu/graph"
 
-// attentionGradOp takes q, k, v, the result y, the probabilities and dy to dq, dk, dv
-// and the gradient of the scores; of qkv, q, k and v in one tensor, to dqkv and that.
+// attentionGradOp takes q, k, v, the probabilities and dy to dq, dk, dv and
+// the gradient of the scores; of qkv, q, k and v in one tensor, to dqkv and that.
 var attentionGradOp = &graph.Op{
 	Name: "attention_grad",
 	Infer: func(n *graph.Node) ([]graph.Spec, error) {
-		scores := n.In[4].Spec()
+		scores := n.In[3].Spec()
 		if dimsOf(n).qkv {
 			return []graph.Spec{n.In[0].Spec(), scores}, nil
 		}
@@ -15,7 +15,7 @@ var attentionGradOp = &graph.Op{
 	},
 	Lower: func(n *graph.Node) []graph.Launch {
 		s, scale := dimsOf(n), n.Attr.(AttentionConfig).Scale
-		probs, dy, dscores := graph.In(4), graph.In(5), graph.Out(len(n.Out)-1)
+		probs, dy, dscores := graph.In(3), graph.In(4), graph.Out(len(n.Out)-1)
 		q, k, v := s.parts(graph.In)
 		qOut, kOut, vOut := s.parts(graph.Out)
 		dq := s.product(s.lq, s.d, s.lk)
@@ -25,7 +25,7 @@ var attentionGradOp = &graph.Op{
 		dv := s.product(s.lk, s.dv, s.lq)
 		dv.a, dv.b, dv.c = s.probs().t(), s.y(), s.v()
 		return []graph.Launch{
-			scoresGrad(s, v, graph.In(3), dy, probs, dscores),
+			scoresGrad(s, v, dy, probs, dscores),
 			dq.launch(dscores, k, graph.None(), qOut),
 			dk.launch(dscores, q, graph.None(), kOut),
 			dv.launch(probs, dy, graph.None(), vOut),
@@ -35,7 +35,7 @@ var attentionGradOp = &graph.Op{
 }
 
 // scoresGrad makes the gradient of the scores.
-func scoresGrad(s attentionDims, v, y, dy, probs, dscores graph.Arg) graph.Launch {
+func scoresGrad(s attentionDims, v, dy, probs, dscores graph.Arg) graph.Launch {
 	at := s.v()
 	return graph.Launch{
 		Kernel: kernel("attention_grad"),
@@ -43,10 +43,9 @@ func scoresGrad(s attentionDims, v, y, dy, probs, dscores graph.Arg) graph.Launc
 			uint32(s.b * s.h), uint32(s.h), uint32(s.lq), uint32(s.lk), uint32(s.dv),
 			uint32(at.base), uint32(at.batch), uint32(at.head), uint32(at.row),
 		},
-		Args:  []graph.Arg{v, y, dy, probs, dscores},
+		Args:  []graph.Arg{v, dy, probs, dscores},
 		Batch: s.b * s.h,
 		Rows:  s.lq,
-		Cols:  s.lk,
 		FLOPs: 2 * int64(s.b*s.h) * int64(s.lq) * int64(s.lk) * int64(s.dv),
 	}
 }
@@ -55,7 +54,7 @@ func refAttentionGrad(n *graph.Node, in, out [][]float64) {
 	s, c := dimsOf(n), n.Attr.(AttentionConfig)
 	q, k, v := s.refParts(in)
 	dq, dk, dv := s.refParts(out)
-	probs, dy, dscores := in[4], in[5], out[len(out)-1]
+	probs, dy, dscores := in[3], in[4], out[len(out)-1]
 	for i := range s.b * s.h * s.lq {
 		b, h, r := i/(s.h*s.lq), i/s.lq%s.h, i%s.lq
 		p, d := probs[i*s.lk:(i+1)*s.lk], dscores[i*s.lk:(i+1)*s.lk]
