@@ -24,6 +24,7 @@ const ELEMENTS = 4u;
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let first = group_index(wg) * ELEMENTS * WG;
     let r = record_of(first);
+    let near = panel_in(first, r);
     if factor[0u] == 0.0 {
         return;
     }
@@ -38,7 +39,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
     var from_grad: array<u32, ELEMENTS>;
     var at_w: array<u32, ELEMENTS>;
     for (var e = 0u; e < ELEMENTS; e++) {  //!unroll
-        from_grad[e] = gradient_of(first + lane + e * WG, r);
+        from_grad[e] = gradient_of(first + lane + e * WG, near, r);
         at_w[e] = parameter_of(first + lane + e * WG, r);
     }
     for (var e = 0u; e < ELEMENTS; e++) {  //!unroll

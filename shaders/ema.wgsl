@@ -18,7 +18,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
     let first = group_index(wg) * WG;
     let i = first + lane;
     let r = record_of(first);
-    if i >= p.n || gradient_of(i, r) == NOWHERE || factor[0u] == 0.0 {
+    if i >= p.n || gradient_of(i, panel_in(first, r), r) == NOWHERE || factor[0u] == 0.0 {
         return;
     }
     let at = parameter_of(i, r);

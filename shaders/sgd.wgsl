@@ -22,7 +22,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
     let first = group_index(wg) * WG;
     let i = first + lane;
     let r = record_of(first);
-    let j = gradient_of(i, r);
+    let j = gradient_of(i, panel_in(first, r), r);
     if i >= p.n || j == NOWHERE || factor[0u] == 0.0 {
         return;
     }

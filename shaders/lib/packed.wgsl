@@ -28,20 +28,36 @@ fn place(i: u32, cols: u32, transposed: u32, blocks: u32, depth: u32) -> u32 {
 // NOWHERE is what source gives for padding.
 const NOWHERE = 0xffffffffu;
 
-// source(at, cols, transposed, blocks, depth) is the element that lies there: place's inverse. Padding beyond the last
-// column is NOWHERE, other padding beyond the last element.
-fn source(at: u32, cols: u32, transposed: u32, blocks: u32, depth: u32) -> u32 {
+// panel_of(at, blocks, depth) is the number of the panel that an element lies in.
+fn panel_of(at: u32, blocks: u32, depth: u32) -> u32 {
+    if blocks == 0u {
+        return 0u;
+    }
+    return at / 16u / (PANEL * depth);
+}
+
+// source(at, near, cols, transposed, blocks, depth) is the element that lies there: place's inverse. near is the panel of
+// at or one shortly before: the division that finds it takes many instructions. Padding beyond the last column is
+// NOWHERE, other padding beyond the last element.
+fn source(at: u32, near: u32, cols: u32, transposed: u32, blocks: u32, depth: u32) -> u32 {
     if blocks == 0u {
         return at;
     }
     let block = at / 16u;
-    let panel = block / (PANEL * depth) * PANEL;
+    var number = near;
+    while block >= (number + 1u) * PANEL * depth {
+        number++;
+    }
+    let panel = number * PANEL;
     if panel >= blocks {
         return NOWHERE;
     }
     let width = min(PANEL, blocks - panel);
     let within = block - panel * depth;
-    let row = within / width;
+    var row = within / PANEL;
+    if width < PANEL {
+        row = within / width;
+    }
     let n = 4u * (panel + within - row * width) + at % 4u;
     let k = 4u * row + at / 4u % 4u;
     let col = select(k, n, transposed != 0u);

@@ -18,11 +18,14 @@ fn record_of(at: u32) -> u32 {
     return lo * RECORD;
 }
 
-// gradient_of(at, r) is the element that holds the gradient of element at, which record r's parameter holds: gradients
-// are row-major. Padding has none: NOWHERE.
-fn gradient_of(at: u32, r: u32) -> u32 {
+// panel_in(at, r) is the panel of element at in record r's parameter.
+fn panel_in(at: u32, r: u32) -> u32 { return panel_of(at - records[r], records[r + 6u], records[r + 7u]); }
+
+// gradient_of(at, near, r) is the element that holds the gradient of element at, which record r's parameter holds in
+// panel near or shortly after: gradients are row-major. Padding has none: NOWHERE.
+fn gradient_of(at: u32, near: u32, r: u32) -> u32 {
     let first = records[r];
-    let i = source(at - first, records[r + 4u], records[r + 5u], records[r + 6u], records[r + 7u]);
+    let i = source(at - first, near, records[r + 4u], records[r + 5u], records[r + 6u], records[r + 7u]);
     return select(NOWHERE, first + i, i < records[r + 2u]);
 }
 
