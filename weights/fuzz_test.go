@@ -31,7 +31,7 @@ func readAll(t *testing.T, fileSize int, parse func() (*File, error)) (read bool
 				t.Fatal(err)
 			}
 		}
-		_, _, err = Canonical(file)
+		_, _, err = Canonical(file, allLayouts...)
 		return err
 	})
 	var fileErr *FileError

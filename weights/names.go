@@ -2,62 +2,47 @@ package weights
 
 import "strings"
 
-// Layout is a way in which programs name the tensors of a model.
-type Layout string
+// Layout is a way in which a program names and shapes the tensors of a model. The
+// families of towers tell in which of them their models come.
+type Layout struct {
+	Name   string
+	is     func(src StateDict) bool         // by its keys
+	rename func(src StateDict) (Map, error) // as open_clip has them
+}
 
-// The layouts that Canonical knows.
-const (
-	OpenCLIP          Layout = "open_clip"
-	OpenAI            Layout = "OpenAI"              // open_clip's names, with three constants beside them
-	HuggingFaceCLIP   Layout = "Hugging Face CLIP"   // CLIPModel of transformers
-	HuggingFaceSigLIP Layout = "Hugging Face SigLIP" // SiglipModel of transformers
-	BigVision         Layout = "big_vision"          // SigLIP as Google published it
-	MobileCLIPB       Layout = "MobileCLIP-B"        // as Apple published it
-	trainingPrefix           = "module."             // what DistributedDataParallel puts before each name
+// The layouts, whose rules are each in a file. Canonical leaves OpenCLIP as it is.
+var (
+	OpenCLIP          = &Layout{Name: "open_clip"}
+	OpenAI            = &Layout{"OpenAI", isOpenAI, fromOpenAI}                                    // open_clip's names, with three constants beside them
+	HuggingFaceCLIP   = &Layout{"Hugging Face CLIP", isHuggingFaceCLIP, fromHuggingFaceCLIP}       // CLIPModel of transformers
+	HuggingFaceSigLIP = &Layout{"Hugging Face SigLIP", isHuggingFaceSigLIP, fromHuggingFaceSigLIP} // SiglipModel of transformers
+	BigVision         = &Layout{"big_vision", isBigVision, fromBigVision}                          // SigLIP as Google published it
+	MobileCLIPB       = &Layout{"MobileCLIP-B", isMobileCLIPB, fromMobileCLIPB}                    // as Apple published it
 )
 
-// layouts have, each in its file, a test by keys and a rule that renames. The
-// rule of the first whose test holds is taken.
-var layouts = []struct {
-	layout Layout
-	is     func(src StateDict) bool
-	rename func(src StateDict) (Map, error)
-}{
-	{OpenAI, isOpenAI, fromOpenAI},
-	{HuggingFaceCLIP, isHuggingFaceCLIP, fromHuggingFaceCLIP},
-	{HuggingFaceSigLIP, isHuggingFaceSigLIP, fromHuggingFaceSigLIP},
-	{BigVision, isBigVision, fromBigVision},
-	{MobileCLIPB, isMobileCLIPB, fromMobileCLIPB},
-}
-
-// Layouts lists those that Canonical knows beside open_clip's own.
-func Layouts() (list []Layout) {
-	for _, l := range layouts {
-		list = append(list, l.layout)
-	}
-	return list
-}
+// trainingPrefix is what DistributedDataParallel puts before each name.
+const trainingPrefix = "module."
 
 // Canonical returns the tensors of src under the names and in the shapes that
-// open_clip gives them, and the layout that they were in. Nothing is read: the
-// result's tensors read from src's. Tensors that no rule knows keep their names.
-func Canonical(src StateDict) (canonical StateDict, layout Layout, err error) {
+// open_clip gives them, and which of layouts they were in, or OpenCLIP. Nothing is read:
+// the result's tensors read from src's. Tensors that no rule knows keep their names.
+func Canonical(src StateDict, layouts ...*Layout) (canonical StateDict, layout *Layout, err error) {
 	path := ""
 	if file, ok := src.(*File); ok {
 		path = file.path
 	}
 	err = guarded(path, func() error {
-		canonical, layout, err = rename(withoutPrefix(src, trainingPrefix))
+		canonical, layout, err = rename(withoutPrefix(src, trainingPrefix), layouts)
 		return at(path, err)
 	})
 	return canonical, layout, err
 }
 
-func rename(src StateDict) (StateDict, Layout, error) {
+func rename(src StateDict, layouts []*Layout) (StateDict, *Layout, error) {
 	for _, l := range layouts {
 		if l.is(src) {
 			m, err := l.rename(src)
-			return m, l.layout, err
+			return m, l, err
 		}
 	}
 	return src, OpenCLIP, nil

@@ -8,14 +8,17 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// allLayouts are those that there are.
+var allLayouts = []*Layout{OpenAI, HuggingFaceCLIP, HuggingFaceSigLIP, BigVision, MobileCLIPB}
+
 // The files are one model: as big_vision and transformers name it, and as
 // open_clip's own conversion does (make_siglip.py).
 func TestCanonicalSigLIP(t *testing.T) {
 	want := open(t, references+"/siglip.safetensors")
-	for file, layout := range map[string]Layout{
+	for file, layout := range map[string]*Layout{
 		"siglip.npz": BigVision, "siglip_stacked.npz": BigVision, "siglip_hf.safetensors": HuggingFaceSigLIP, "siglip.safetensors": OpenCLIP,
 	} {
-		got, l, err := Canonical(open(t, references+"/"+file))
+		got, l, err := Canonical(open(t, references+"/"+file), allLayouts...)
 		require.NoError(t, err, file)
 		assert.Equal(t, layout, l, file)
 		require.Equal(t, want.Names(), got.Names(), file)
@@ -33,7 +36,7 @@ func TestCanonicalSigLIP(t *testing.T) {
 // Apple's names of MobileCLIP-B, and what open_clip makes of them (make_mobileclip.py).
 func TestCanonicalMobileCLIPB(t *testing.T) {
 	want := open(t, references+"/mobileclip_b.safetensors")
-	got, layout, err := Canonical(open(t, references+"/mobileclip_b_apple.safetensors"))
+	got, layout, err := Canonical(open(t, references+"/mobileclip_b_apple.safetensors"), allLayouts...)
 	require.NoError(t, err)
 	assert.Equal(t, MobileCLIPB, layout)
 	require.Equal(t, want.Names(), got.Names())
@@ -54,7 +57,7 @@ func TestCanonicalDropsPrefixesAndConstants(t *testing.T) {
 	}
 	for _, c := range []struct {
 		in, want Map
-		layout   Layout
+		layout   *Layout
 	}{
 		{names("module.a", "module.b"), names("a", "b"), OpenCLIP},
 		{names("module.a", "b"), names("module.a", "b"), OpenCLIP},
@@ -62,7 +65,7 @@ func TestCanonicalDropsPrefixesAndConstants(t *testing.T) {
 		{names("visual.conv1.weight", "token_embedding.weight", "text_projection", "input_resolution", "context_length", "vocab_size"),
 			names("visual.conv1.weight", "token_embedding.weight", "text_projection"), OpenAI},
 	} {
-		got, layout, err := Canonical(c.in)
+		got, layout, err := Canonical(c.in, allLayouts...)
 		require.NoError(t, err)
 		assert.Equal(t, c.layout, layout)
 		assert.Equal(t, c.want.Names(), got.Names())
@@ -83,13 +86,13 @@ func TestCanonicalNamesWhatIsMissing(t *testing.T) {
 		m := NewMap(open(t, references+"/"+file).Tensors()...)
 		require.Contains(t, m, missing)
 		delete(m, missing)
-		_, _, err := Canonical(m)
+		_, _, err := Canonical(m, allLayouts...)
 		require.ErrorIs(t, err, ErrMalformed)
 		assert.ErrorContains(t, err, missing)
 	}
 	m := NewMap(open(t, references+"/siglip_hf.safetensors").Tensors()...)
 	m["extra"] = f32(t, "extra", 1)
-	got, _, err := Canonical(m)
+	got, _, err := Canonical(m, allLayouts...)
 	require.NoError(t, err)
 	assert.Contains(t, got.Names(), "extra", "for Bind to report")
 }
@@ -104,7 +107,7 @@ func TestCanonicalOfOddShapes(t *testing.T) {
 				x, err := FromF32(all[i].Name, shape, []float32{1})
 				require.NoError(t, err)
 				m[x.Name] = x
-				if got, _, err := Canonical(m); err == nil {
+				if got, _, err := Canonical(m, allLayouts...); err == nil {
 					for _, name := range got.Names() {
 						y, _ := got.Tensor(name)
 						if y.DType.IsFloat() {

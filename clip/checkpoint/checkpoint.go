@@ -152,7 +152,7 @@ type files struct {
 	transform *preprocess.Transform
 	file      *weights.File
 	src       weights.StateDict // file's tensors under open_clip's names
-	layout    weights.Layout    // that they were in
+	layout    *weights.Layout   // that they were in
 	warnings  []string
 	assumed   string // of the preprocessing
 }
@@ -194,7 +194,7 @@ func openFiles(source string, o *Options) (*files, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.src, c.layout, err = weights.Canonical(c.file); err == nil {
+	if c.src, c.layout, err = weights.Canonical(c.file, towers.Layouts()...); err == nil {
 		err = c.readConfig(o)
 	}
 	if err == nil {

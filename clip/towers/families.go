@@ -43,7 +43,7 @@ type Family struct {
 	Image     func(c *config.Config) ImageTower
 	Text      func(c *config.Config) TextTower
 	// Layouts are those, but for open_clip's own, in which its models' weights come.
-	Layouts []weights.Layout
+	Layouts []*weights.Layout
 	// Keys are those of vision_cfg or text_cfg that a saved config always has. Others are
 	// left out where they have open_clip's defaults.
 	Keys []string
@@ -157,4 +157,16 @@ func lastOf(c *config.Config, parts ...Part) (Family, bool) {
 		}
 	}
 	return Family{}, false
+}
+
+// Layouts are those of all families, each once: what weights.Canonical is asked for.
+func Layouts() (all []*weights.Layout) {
+	for _, f := range families {
+		for _, l := range f.Layouts {
+			if !slices.Contains(all, l) {
+				all = append(all, l)
+			}
+		}
+	}
+	return all
 }

@@ -221,14 +221,14 @@ func (m *Model) Texts(rows [][]int32) (Batch, error) {
 // Bind makes the tensors of a checkpoint, which came with config stored in a layout,
 // the sources of the parameters, and returns them as they were bound. Where they do not
 // fit and other families have that layout, the error says so.
-func (m *Model) Bind(src weights.StateDict, stored *config.Config, layout weights.Layout) (weights.StateDict, error) {
+func (m *Model) Bind(src weights.StateDict, stored *config.Config, layout *weights.Layout) (weights.StateDict, error) {
 	adapted, err := m.adapt(src, stored)
 	if err != nil {
 		return nil, err
 	}
 	err = weights.Bind(m.Tree(), adapted).Err()
 	if err != nil && layout != weights.OpenCLIP && !slices.Contains(m.imageFamily.Layouts, layout) {
-		err = fmt.Errorf("%w; the weights have the names of %s, the config describes a model of the family %s", err, layout, m.imageFamily.Name)
+		err = fmt.Errorf("%w; the weights have the names of %s, the config describes a model of the family %s", err, layout.Name, m.imageFamily.Name)
 	}
 	return adapted, err
 }

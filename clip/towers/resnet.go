@@ -17,7 +17,7 @@ var modifiedResNet = Family{
 	Takes:   func(c *config.Config) bool { return c.VisionCfg.TimmName() == "" && len(c.VisionCfg.Layers) > 1 },
 	Check:   checkModifiedResNet,
 	Image:   func(c *config.Config) ImageTower { return newModifiedResNet(c) },
-	Layouts: []weights.Layout{weights.OpenAI},
+	Layouts: []*weights.Layout{weights.OpenAI},
 	Keys:    []string{"image_size", "layers", "width", "patch_size"},
 	Groups: [][]string{
 		{"conv1", "bn1", "conv2", "bn2", "conv3", "bn3"},

@@ -157,10 +157,3 @@ func TestPanicsBecomeErrorsOfTheConfig(t *testing.T) {
 	var caught *guard.PanicError
 	require.ErrorAs(t, Check(&c), &caught)
 }
-
-// Every layout that weights knows is that of some family's models.
-func TestLayoutsHaveFamilies(t *testing.T) {
-	for _, l := range weights.Layouts() {
-		assert.True(t, slices.ContainsFunc(families, func(f Family) bool { return slices.Contains(f.Layouts, l) }), "%s", l)
-	}
-}

@@ -30,7 +30,7 @@ var (
 )
 
 // named is f for those of its towers that takes also takes. Without layouts they have f's.
-func (f Family) named(name, recording string, takes func(*config.Config) bool, layouts ...weights.Layout) Family {
+func (f Family) named(name, recording string, takes func(*config.Config) bool, layouts ...*weights.Layout) Family {
 	all := f.Takes
 	f.Name, f.Recording = name, recording
 	if layouts != nil {
@@ -44,7 +44,7 @@ func (f Family) named(name, recording string, takes func(*config.Config) bool, l
 type trunkReader func(v *config.VisionConfig) (timmTrunk, error)
 
 // family is one whose towers are timmTowers.
-func (read trunkReader) family(name, recording string, takes func(*config.Config) bool, layouts ...weights.Layout) Family {
+func (read trunkReader) family(name, recording string, takes func(*config.Config) bool, layouts ...*weights.Layout) Family {
 	return Family{
 		Name: name, Part: Visual, Recording: recording, Takes: takes, Layouts: layouts, Keys: []string{"image_size"},
 		Check:   read.check,

@@ -19,7 +19,7 @@ var vit = Family{
 	Takes:   func(c *config.Config) bool { return c.VisionCfg.TimmName() == "" && len(c.VisionCfg.Layers) == 1 },
 	Check:   checkVisionTransformer,
 	Image:   func(c *config.Config) ImageTower { return newVisionTransformer(c) },
-	Layouts: []weights.Layout{weights.OpenAI, weights.HuggingFaceCLIP},
+	Layouts: []*weights.Layout{weights.OpenAI, weights.HuggingFaceCLIP},
 	Keys:    []string{"image_size", "layers", "width", "patch_size"},
 	NoDecay: []string{"positional_embedding", "class_embedding"},
 	Groups: [][]string{ // without the attentional poolers, as in open_clip
