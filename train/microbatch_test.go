@@ -3,6 +3,7 @@ package train
 import (
 	"context"
 	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
 	"github.com/clip-wgpu/clip-wgpu/gpu"
+	"github.com/clip-wgpu/clip-wgpu/internal/debug"
 )
 
 // stepsOf makes three steps of n pairs. It returns the losses and the last gradients'
@@ -146,4 +148,32 @@ func TestCancelledMicroBatches(t *testing.T) {
 	want, err := reference.Parameters(t.Context())
 	require.NoError(t, err)
 	assert.Equal(t, want, got)
+}
+
+// CLIPWGPU=check=nan names the first op that made a number that is none.
+func TestFirstOpWithoutNumbersIsNamed(t *testing.T) {
+	t.Setenv(debug.Variable, "check=nan")
+	images, texts := pairs(2)
+	images.Data[7] = float32(math.Inf(1))
+	trainer := newTrainer(t, open(t))
+	_, err := trainer.Step(t.Context(), Batch{Images: images, Texts: texts})
+	require.ErrorContains(t, err, "patchify of visual.conv1.patchify: wrote +Inf")
+	assert.Zero(t, trainer.Steps())
+}
+
+// Texts of a batch have one length, and as many as there are images.
+func TestBatchesThatDoNotFit(t *testing.T) {
+	trainer := newTrainer(t, open(t))
+	images, texts := pairs(3)
+	longer := [][]int32{texts[0], texts[1], append(slices.Clone(texts[2]), 1)}
+	for want, b := range map[string]Batch{
+		"text 2":                {Images: images, Texts: longer},
+		"3 images and 2 texts":  {Images: images, Texts: texts[:2]},
+		"0 images and 0 texts":  {Images: clip.Array{Shape: []int{0, 3, 32, 32}}},
+		"images of shape [3 3]": {Images: clip.Array{Shape: []int{3, 3}, Data: images.Data}, Texts: texts},
+	} {
+		_, err := trainer.Step(t.Context(), b)
+		require.ErrorIs(t, err, clip.ErrInput)
+		require.ErrorContains(t, err, want)
+	}
 }
