@@ -212,15 +212,15 @@ func loadByteLevel(fsys fs.FS, s *specials) (*Tokenizer, error) {
 // in transformers.
 func (s *specials) fromParts(file string, vocab map[string]int, parts map[string]any) (*Tokenizer, error) {
 	list, _ := parts["added_tokens"].([]hf.AddedToken)
-	place, next := map[string]int{}, 0
+	index, next := map[string]int{}, 0
 	for i, t := range list {
-		place[t.Content] = i
+		index[t.Content] = i
 	}
 	for _, id := range vocab {
 		next = max(next, id+1)
 	}
 	for _, t := range s.list() {
-		if at, ok := place[t.Content]; ok {
+		if at, ok := index[t.Content]; ok {
 			if _, given := s.given[t.Content]; given {
 				t.ID = list[at].ID
 				list[at] = t
@@ -233,7 +233,7 @@ func (s *specials) fromParts(file string, vocab map[string]int, parts map[string
 			next++
 		}
 		t.ID = int32(id)
-		place[t.Content] = len(list)
+		index[t.Content] = len(list)
 		list = append(list, t)
 	}
 	parts["added_tokens"] = list

@@ -47,7 +47,7 @@ type hfEncoder interface {
 // is one of types. read reads their configuration.
 func hfFamily(f Family, read func(*config.TextConfig) (hfModel, error), types ...string) Family {
 	f.Part, f.CustomText, f.Keys = Text, true, []string{"context_length"}
-	f.Takes = func(c *config.Config) bool {
+	f.Matches = func(c *config.Config) bool {
 		m, ok := transformers.Find(hfModelName(c))
 		return ok && slices.Contains(types, m.Type)
 	}

@@ -17,7 +17,7 @@ import (
 // clipText is CLIP's own text tower.
 var clipText = Family{
 	Name: "CLIP text", Part: Text, Recording: "vit_openai_tiny",
-	Takes:   func(*config.Config) bool { return true },
+	Matches: func(*config.Config) bool { return true },
 	Check:   checkTextTransformer,
 	Keys:    []string{"context_length", "vocab_size", "width", "heads", "layers"},
 	Text:    func(c *config.Config) TextTower { return newTextTransformer(c) },

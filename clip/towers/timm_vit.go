@@ -24,19 +24,19 @@ var (
 	siglip = timmViT.named("SigLIP", "siglip_timm_map", func(c *config.Config) bool { return strings.Contains(c.VisionCfg.TimmName(), "_siglip") },
 		weights.HuggingFaceSigLIP, weights.BigVision)
 	siglip2 = timmViT.named("SigLIP2", "siglip2_timm_map", func(c *config.Config) bool {
-		return siglip.Takes(c) && strings.Contains(c.TextCfg.TokenizerName(), "SigLIP2")
+		return siglip.Matches(c) && strings.Contains(c.TextCfg.TokenizerName(), "SigLIP2")
 	}, weights.HuggingFaceSigLIP, weights.BigVision)
 	peCore = timmViT.named("PE-Core", "pe_core", func(c *config.Config) bool { return strings.HasPrefix(c.VisionCfg.TimmName(), "vit_pe_core") })
 )
 
 // named is f for those of its towers that takes also takes. Without layouts they have f's.
-func (f Family) named(name, recording string, takes func(*config.Config) bool, layouts ...weights.Layout) Family {
-	all := f.Takes
+func (f Family) named(name, recording string, matches func(*config.Config) bool, layouts ...weights.Layout) Family {
+	all := f.Matches
 	f.Name, f.Recording = name, recording
 	if layouts != nil {
 		f.Layouts = layouts
 	}
-	f.Takes = func(c *config.Config) bool { return all(c) && takes(c) }
+	f.Matches = func(c *config.Config) bool { return all(c) && matches(c) }
 	return f
 }
 
@@ -44,9 +44,9 @@ func (f Family) named(name, recording string, takes func(*config.Config) bool, l
 type trunkReader func(v *config.VisionConfig) (timmTrunk, error)
 
 // family is one whose towers are timmTowers.
-func (read trunkReader) family(name, recording string, takes func(*config.Config) bool, layouts ...weights.Layout) Family {
+func (read trunkReader) family(name, recording string, matches func(*config.Config) bool, layouts ...weights.Layout) Family {
 	return Family{
-		Name: name, Part: Visual, Recording: recording, Takes: takes, Layouts: layouts, Keys: []string{"image_size"},
+		Name: name, Part: Visual, Recording: recording, Matches: matches, Layouts: layouts, Keys: []string{"image_size"},
 		Check:   read.check,
 		Image:   func(c *config.Config) ImageTower { return read.tower(c) },
 		Resize:  read.resize,

@@ -13,9 +13,9 @@ fn element_at(n: u32, k: u32, blocks: u32, depth: u32) -> u32 {
     return 16u * block_at(n / 4u, k / 4u, blocks, depth) + k % 4u * 4u + n % 4u;
 }
 
-// place(i, cols, transposed, blocks, depth) is where element i of a row-major [N, K] of so many columns lies, or of
-// [K, N]. With 0 blocks nothing is packed.
-fn place(i: u32, cols: u32, transposed: u32, blocks: u32, depth: u32) -> u32 {
+// packed_index(i, cols, transposed, blocks, depth) is where element i of a row-major [N, K] of so many columns
+// lies, or of [K, N]. With 0 blocks nothing is packed.
+fn packed_index(i: u32, cols: u32, transposed: u32, blocks: u32, depth: u32) -> u32 {
     if blocks == 0u {
         return i;
     }
@@ -28,8 +28,8 @@ fn place(i: u32, cols: u32, transposed: u32, blocks: u32, depth: u32) -> u32 {
 // NOWHERE is what source gives for padding.
 const NOWHERE = 0xffffffffu;
 
-// source(at, cols, transposed, blocks, depth) is the element that lies there: place's inverse. Padding beyond the last
-// column is NOWHERE, other padding beyond the last element.
+// source(at, cols, transposed, blocks, depth) is the element that lies there: packed_index's inverse. Padding
+// beyond the last column is NOWHERE, other padding beyond the last element.
 fn source(at: u32, cols: u32, transposed: u32, blocks: u32, depth: u32) -> u32 {
     if blocks == 0u {
         return at;
