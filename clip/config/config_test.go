@@ -36,20 +36,72 @@ func TestConfigSurvivesARoundTrip(t *testing.T) {
 	assert.Equal(t, c, again)
 }
 
+// configError is a change of a section of a config that makes it wrong, and what the error says.
+type configError struct{ section, change, want string }
+
+func requireConfigErrors(t *testing.T, changes []configError) {
+	for _, c := range changes {
+		_, _, err := models.Parse(cliptest.With(t, c.section, c.change))
+		if assert.ErrorIs(t, err, config.ErrConfig, c.change) {
+			assert.ErrorContains(t, err, c.want)
+			assert.NotContains(t, err.Error(), "\n")
+		}
+	}
+}
+
 func TestConfigErrorsNameTheKey(t *testing.T) {
-	for _, c := range []struct{ section, change, want string }{
+	requireConfigErrors(t, []configError{
 		{"", `{"embed_dim": 0}`, "embed_dim"},
-		{"", `{"surprise": 1}`, `unknown key "surprise"`},
-		{"", `{"Embed_Dim": 1}`, `unknown key "Embed_Dim"`},
-		{"vision_cfg", `{"Width": 24}`, `unknown key "Width"`},
 		{"vision_cfg", `{"width": 25}`, "vision_cfg.width (25) is not divisible"},
-		{"vision_cfg", `{"width": "24"}`, `vision_cfg.width is "\"24\"", want a whole number`},
 		{"vision_cfg", `{"width": 1000000000000}`, "vision_cfg.width"},
 		{"vision_cfg", `{"width": -24}`, "vision_cfg.width"},
-		{"vision_cfg", `{"layers": 12.5}`, `vision_cfg.layers is "12.5", want`},
 		{"vision_cfg", `{"patch_size": 0}`, "vision_cfg.patch_size"},
 		{"vision_cfg", `{"patch_size": 17}`, "vision_cfg.patch_size"},
 		{"vision_cfg", `{"image_size": 8192, "patch_size": 1, "width": 65536, "head_width": 64}`, "vision_cfg.image_size has 67108864 positions"},
+		{"vision_cfg", `{"head_width": 0}`, "vision_cfg.head_width"},
+		{"vision_cfg", `{"mlp_ratio": 0}`, "vision_cfg.mlp_ratio"},
+		{"vision_cfg", `{"pool_type": "max"}`, "vision_cfg.pool_type"},
+		{"vision_cfg", `{"pos_embed_type": "rope"}`, "vision_cfg.pos_embed_type"},
+		{"vision_cfg", `{"pos_embed_type": "sin_cos_2d", "image_size": [16, 24]}`, "square grid"},
+		{"vision_cfg", `{"attentional_pool": "serial"}`, "attentional_pool"},
+		{"vision_cfg", `{"attentional_pool": true}`, "vision_cfg.attn_pooler_heads (8)"},
+		{"vision_cfg", `{"patch_dropout": 1}`, "vision_cfg.patch_dropout"},
+		{"vision_cfg", `{"qk_norm": true, "scaled_cosine_attn": true}`, "qk_norm and scaled_cosine_attn"},
+		{"vision_cfg", `{"act_kwargs": {"approximate": "erf"}}`, "act_kwargs.approximate"},
+		{"vision_cfg", `{"layers": [1, 1, 1]}`, "list of four"},
+		{"vision_cfg", `{"layers": [1, 1, 0, 1], "image_size": 64}`, "vision_cfg.layers is 0"},
+		{"vision_cfg", `{"layers": [1, 1, 1, 1], "image_size": 16}`, "vision_cfg.image_size is 16"},
+		{"vision_cfg", `{"layers": [1, 1, 1, 1], "image_size": 63}`, "vision_cfg.image_size is 63"},
+		{"vision_cfg", `{"layers": [1, 1, 1, 1], "image_size": 64, "width": 1}`, "vision_cfg.width is 1"},
+		{"vision_cfg", `{"layers": [1, 1, 1, 1], "image_size": 64, "head_width": 0}`, "vision_cfg.head_width is 0"},
+		{"vision_cfg", `{"layers": [1, 1, 1, 1], "image_size": 64, "head_width": 50}`, "32 · vision_cfg.width (768)"},
+		{"text_cfg", `{"heads": 5}`, "text_cfg.width (24) is not divisible by text_cfg.heads (5)"},
+		{"text_cfg", `{"pool_type": "eos"}`, "eos_id"},
+		{"text_cfg", `{"pool_type": "mean"}`, "text_cfg.pool_type"},
+		{"text_cfg", `{"embed_cls": true}`, "custom_text"},
+		{"text_cfg", `{"proj_type": "none"}`, "proj_type none"},
+		{"text_cfg", `{"vocab_size": 0}`, "text_cfg.vocab_size"},
+		{"text_cfg", `{"context_length": -1}`, "text_cfg.context_length"},
+	})
+	for _, missing := range []string{"embed_dim", "vision_cfg", "text_cfg"} {
+		var c map[string]any
+		require.NoError(t, json.Unmarshal([]byte(cliptest.Tiny), &c))
+		delete(c, missing)
+		data, err := json.Marshal(c)
+		require.NoError(t, err)
+		_, _, err = models.Parse(data)
+		assert.ErrorContains(t, err, missing)
+	}
+}
+
+// Unknown keys, and values that are not of their key's type.
+func TestConfigTypeErrorsNameTheKey(t *testing.T) {
+	requireConfigErrors(t, []configError{
+		{"", `{"surprise": 1}`, `unknown key "surprise"`},
+		{"", `{"Embed_Dim": 1}`, `unknown key "Embed_Dim"`},
+		{"vision_cfg", `{"Width": 24}`, `unknown key "Width"`},
+		{"vision_cfg", `{"width": "24"}`, `vision_cfg.width is "\"24\"", want a whole number`},
+		{"vision_cfg", `{"layers": 12.5}`, `vision_cfg.layers is "12.5", want`},
 		{"vision_cfg", `{"image_size": [1, 2, 3]}`, `vision_cfg.image_size is "[1,2,3]", want`},
 		{"vision_cfg", `{"patch_size": 1e30}`, "vision_cfg.patch_size"},
 		{"vision_cfg", `{"width": null}`, `vision_cfg.width is "null", want a whole number`},
@@ -69,48 +121,9 @@ func TestConfigErrorsNameTheKey(t *testing.T) {
 		{"", `{"vision_cfg": null}`, "vision_cfg is"},
 		{"", `{"text_cfg": [1]}`, "text_cfg is \"[1]\", want a JSON object"},
 		{"", `{"quick_gelu": 1}`, "quick_gelu is \"1\", want true or false"},
-		{"vision_cfg", `{"head_width": 0}`, "vision_cfg.head_width"},
-		{"vision_cfg", `{"mlp_ratio": 0}`, "vision_cfg.mlp_ratio"},
 		{"vision_cfg", `{"mlp_ratio": 1e300}`, "vision_cfg.mlp_ratio"},
-		{"vision_cfg", `{"pool_type": "max"}`, "vision_cfg.pool_type"},
-		{"vision_cfg", `{"pos_embed_type": "rope"}`, "vision_cfg.pos_embed_type"},
-		{"vision_cfg", `{"pos_embed_type": "sin_cos_2d", "image_size": [16, 24]}`, "square grid"},
-		{"vision_cfg", `{"attentional_pool": "serial"}`, "attentional_pool"},
-		{"vision_cfg", `{"attentional_pool": true}`, "vision_cfg.attn_pooler_heads (8)"},
-		{"vision_cfg", `{"patch_dropout": 1}`, "vision_cfg.patch_dropout"},
-		{"vision_cfg", `{"qk_norm": true, "scaled_cosine_attn": true}`, "qk_norm and scaled_cosine_attn"},
-		{"vision_cfg", `{"act_kwargs": {"approximate": "erf"}}`, "act_kwargs.approximate"},
-		{"vision_cfg", `{"layers": [1, 1, 1]}`, "list of four"},
-		{"vision_cfg", `{"layers": [1, 1, 0, 1], "image_size": 64}`, "vision_cfg.layers is 0"},
-		{"vision_cfg", `{"layers": [1, 1, 1, 1], "image_size": 16}`, "vision_cfg.image_size is 16"},
-		{"vision_cfg", `{"layers": [1, 1, 1, 1], "image_size": 63}`, "vision_cfg.image_size is 63"},
 		{"vision_cfg", `{"layers": [1, 1, 1, 1], "image_size": [32, 64]}`, "want a square"},
-		{"vision_cfg", `{"layers": [1, 1, 1, 1], "image_size": 64, "width": 1}`, "vision_cfg.width is 1"},
-		{"vision_cfg", `{"layers": [1, 1, 1, 1], "image_size": 64, "head_width": 0}`, "vision_cfg.head_width is 0"},
-		{"vision_cfg", `{"layers": [1, 1, 1, 1], "image_size": 64, "head_width": 50}`, "32 · vision_cfg.width (768)"},
-		{"text_cfg", `{"heads": 5}`, "text_cfg.width (24) is not divisible by text_cfg.heads (5)"},
-		{"text_cfg", `{"pool_type": "eos"}`, "eos_id"},
-		{"text_cfg", `{"pool_type": "mean"}`, "text_cfg.pool_type"},
-		{"text_cfg", `{"embed_cls": true}`, "custom_text"},
-		{"text_cfg", `{"proj_type": "none"}`, "proj_type none"},
-		{"text_cfg", `{"vocab_size": 0}`, "text_cfg.vocab_size"},
-		{"text_cfg", `{"context_length": -1}`, "text_cfg.context_length"},
-	} {
-		_, _, err := models.Parse(cliptest.With(t, c.section, c.change))
-		if assert.ErrorIs(t, err, config.ErrConfig, c.change) {
-			assert.ErrorContains(t, err, c.want)
-			assert.NotContains(t, err.Error(), "\n")
-		}
-	}
-	for _, missing := range []string{"embed_dim", "vision_cfg", "text_cfg"} {
-		var c map[string]any
-		require.NoError(t, json.Unmarshal([]byte(cliptest.Tiny), &c))
-		delete(c, missing)
-		data, err := json.Marshal(c)
-		require.NoError(t, err)
-		_, _, err = models.Parse(data)
-		assert.ErrorContains(t, err, missing)
-	}
+	})
 }
 
 // What the default block leaves unread need not fit together.
