@@ -60,6 +60,7 @@ func TestConfigErrorsNameTheKey(t *testing.T) {
 		{"vision_cfg", `{"image_size": 8192, "patch_size": 1, "width": 65536, "head_width": 64}`, "vision_cfg.image_size has 67108864 positions"},
 		{"vision_cfg", `{"head_width": 0}`, "vision_cfg.head_width"},
 		{"vision_cfg", `{"mlp_ratio": 0}`, "vision_cfg.mlp_ratio"},
+		{"vision_cfg", `{"mlp_ratio": 1e300}`, "vision_cfg.mlp_ratio"},
 		{"vision_cfg", `{"pool_type": "max"}`, "vision_cfg.pool_type"},
 		{"vision_cfg", `{"pos_embed_type": "rope"}`, "vision_cfg.pos_embed_type"},
 		{"vision_cfg", `{"pos_embed_type": "sin_cos_2d", "image_size": [16, 24]}`, "square grid"},
@@ -72,6 +73,7 @@ func TestConfigErrorsNameTheKey(t *testing.T) {
 		{"vision_cfg", `{"layers": [1, 1, 0, 1], "image_size": 64}`, "vision_cfg.layers is 0"},
 		{"vision_cfg", `{"layers": [1, 1, 1, 1], "image_size": 16}`, "vision_cfg.image_size is 16"},
 		{"vision_cfg", `{"layers": [1, 1, 1, 1], "image_size": 63}`, "vision_cfg.image_size is 63"},
+		{"vision_cfg", `{"layers": [1, 1, 1, 1], "image_size": [32, 64]}`, "want a square"},
 		{"vision_cfg", `{"layers": [1, 1, 1, 1], "image_size": 64, "width": 1}`, "vision_cfg.width is 1"},
 		{"vision_cfg", `{"layers": [1, 1, 1, 1], "image_size": 64, "head_width": 0}`, "vision_cfg.head_width is 0"},
 		{"vision_cfg", `{"layers": [1, 1, 1, 1], "image_size": 64, "head_width": 50}`, "32 · vision_cfg.width (768)"},
@@ -121,8 +123,6 @@ func TestConfigTypeErrorsNameTheKey(t *testing.T) {
 		{"", `{"vision_cfg": null}`, "vision_cfg is"},
 		{"", `{"text_cfg": [1]}`, "text_cfg is \"[1]\", want a JSON object"},
 		{"", `{"quick_gelu": 1}`, "quick_gelu is \"1\", want true or false"},
-		{"vision_cfg", `{"mlp_ratio": 1e300}`, "vision_cfg.mlp_ratio"},
-		{"vision_cfg", `{"layers": [1, 1, 1, 1], "image_size": [32, 64]}`, "want a square"},
 	})
 }
 
