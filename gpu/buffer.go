@@ -58,7 +58,8 @@ func (c *core) fits(size int64) error {
 	return nil
 }
 
-// freeBuffer wants the GPU to be done with b. The caller is inside call.
+// freeBuffer frees b, which the GPU must have finished with. The caller is inside
+// call.
 func (c *core) freeBuffer(b *buffer) {
 	if b != nil && c.lost == nil {
 		c.used -= b.size
@@ -153,7 +154,8 @@ type transfer struct {
 // transfer at a multiple of 8.
 func (c *core) stagingSize() int64 { return stagingBytes / int64(c.depth) &^ 7 }
 
-// batch cuts off what one submission may read back. It may write to transfers.
+// batch splits transfers where they exceed what one submission may read back. It may
+// write to transfers.
 func (c *core) batch(transfers []transfer) (first, rest []transfer) {
 	free := c.stagingSize()
 	for i, t := range transfers {

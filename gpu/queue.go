@@ -39,7 +39,7 @@ func (j *job) recycle() {
 	jobs.Put(j)
 }
 
-// leave tells that the caller no longer waits: what arrives from now on is dropped.
+// leave notes that the caller no longer waits: values that arrive later are dropped.
 func (j *job) leave() {
 	j.mu.Lock()
 	defer j.mu.Unlock()

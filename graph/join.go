@@ -100,8 +100,9 @@ func (b *builder) isJoined(t Tensor) bool {
 	return ok
 }
 
-// keepApart leaves the outputs of n that its own kernels read out of the Join: a
-// kernel must not read and write one buffer, and may write a neighbour.
+// keepApart gives memory of their own, outside the Join, to the outputs of n that n's
+// own kernels read: WebGPU lets no kernel read a buffer that it writes, and in the
+// Join it may write a neighbour.
 func (b *builder) keepApart(n *Node, launches []Launch) error {
 	for _, l := range launches {
 		k, err := l.Kernel.Load()

@@ -77,8 +77,8 @@ func (p *planner) bytes() (sum int64) {
 	return sum
 }
 
-// attempt is a plan in which the first outputs of Joins, so many, have colour 0 where
-// no step forbids it, and the others colour 1.
+// attempt makes a plan in which the first outputs of Joins get colour 0 and the other
+// outputs of Joins colour 1, both unless a step forbids it.
 func (p *planner) attempt(first int) *planner {
 	q := &planner{activations: slices.Clone(p.activations), steps: p.steps}
 	order := make([]int, len(q.activations))
@@ -112,8 +112,8 @@ func (p *planner) attempt(first int) *planner {
 	return q
 }
 
-// paint gives activation i a colour that no step forbids: the wanted one or else, as
-// where that is -1, the one that grows the least.
+// paint gives activation i the wanted colour. Where a step forbids it, or wanted is
+// -1, i gets the colour whose memory grows the least.
 func (p *planner) paint(i, wanted int) {
 	a := &p.activations[i]
 	forbidden := p.forbidden(i)

@@ -176,7 +176,8 @@ func (n *Node) checkInto(out []Spec) error {
 	return nil
 }
 
-// partsOf are the values of a slab in Eval: those of its parts, row-major, where they lie.
+// partsOf returns the values of a slab in Eval, which are those of its parts,
+// row-major, at their offsets.
 func (s *State) partsOf(state map[*State][]float64) []float64 {
 	v := make([]float64, s.Shape.Elems())
 	for i, part := range s.Parts {
@@ -185,7 +186,7 @@ func (s *State) partsOf(state map[*State][]float64) []float64 {
 	return v
 }
 
-// setParts is the way back.
+// setParts writes the values v of a slab in Eval back to its parts.
 func (s *State) setParts(state map[*State][]float64, v []float64) {
 	for i, part := range s.Parts {
 		at := s.Offsets[i] / 4

@@ -100,8 +100,8 @@ type choice struct {
 	pick  func(files []string) (main string, wanted []string, err error)
 }
 
-// snapshot brings the chosen files here and returns the path of the main one.
-// Where the hub cannot be asked, what is here does.
+// snapshot downloads the chosen files that the cache lacks and returns the path of the
+// main one. Where the hub cannot be reached, the files in the cache are used.
 func (h *Hub) snapshot(ctx context.Context, r Ref, accept func(string) error, choose choice) (string, error) {
 	if err := ctx.Err(); err != nil {
 		return "", err
@@ -179,8 +179,9 @@ type refusal struct{ error }
 
 func (r *refusal) Unwrap() error { return r.error }
 
-// gather places the wanted files and those that an index among them names, and
-// returns the main one.
+// gather calls ensure, which brings a file into the snapshot or wants it there, for
+// the wanted files and for those that an index among them names. accept may refuse a
+// wanted file. gather returns the path of the main one.
 func (h *Hub) gather(r Ref, main string, wanted []string, ensure, accept func(string) error) (string, error) {
 	local := func(f string) string { return filepath.Join(h.snapshotDir(r, r.Revision), filepath.FromSlash(f)) }
 	for _, f := range wanted {

@@ -91,7 +91,7 @@ func planned(name string, part Part, matches func(*config.Config) bool, key func
 	return Family{Name: name, Part: part, Matches: matches, key: key}
 }
 
-// offering is f with what an error offers instead.
+// offering returns f with a text that its error offers instead of the family.
 func (f Family) offering(text string) Family {
 	f.offer = text
 	return f

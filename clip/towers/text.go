@@ -117,7 +117,7 @@ type inputs struct {
 // pools reports whether the tower takes one token for each text.
 func (t *textTransformer) pools() bool { return t.ClsEmb != nil || t.cfg.PoolType != "none" }
 
-// declare declares what feed supplies.
+// declare declares the inputs of the tower, whose values feed supplies at every run.
 func (t *textTransformer) declare(g *graph.Graph, batch, length int) inputs {
 	in := inputs{tokens: g.Input("text", graph.Shape{batch, length}, graph.I32)}
 	if t.pools() {

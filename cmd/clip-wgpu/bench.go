@@ -195,7 +195,8 @@ func (b *bench) upload(ctx context.Context, m *clip.Model) error {
 	return session.Close()
 }
 
-// subject encodes a batch for the first time.
+// subject prepares the measurement of a batch: it encodes the batch once and times
+// that first run.
 func (b *bench) subject(ctx context.Context, m *clip.Model, batch int) (*subject, error) {
 	p, err := towerProgram(m, b.tower, batch)
 	parts := 1
