@@ -46,8 +46,9 @@ func (m *Model) CastFrozen(ctx context.Context, c CastDType) error {
 	return nil
 }
 
-// fits tells whether none of values is a finite number that becomes an infinity from
-// overflow on, and not all are so small that they lose digits below underflow.
+// fits reports whether a format can store values. It cannot where a finite value
+// reaches overflow, from where on the format has infinities, or where all values are
+// below underflow, where it loses digits.
 func fits(values []float32, overflow, underflow float32) bool {
 	largest := float32(0)
 	for _, v := range values {

@@ -111,7 +111,7 @@ type builder struct {
 	fixed    map[Tensor]Slot // inputs and states
 	states   map[*State]int
 	arena    map[piece]int // activations, by their place in the planner
-	joined   map[Tensor]place
+	joined   map[Tensor]joinOffset
 	planner  planner
 	operands [][]piece // by step and binding: of the root tensor, zero where absent
 	nodes    []*Node   // by step

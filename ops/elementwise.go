@@ -32,8 +32,8 @@ func tile(v shaders.Variant) [2]int {
 	return k.Tile
 }
 
-// tuned are the variants that a file's tune lines ask for. One that cannot be
-// read has none but itself, which Build reports.
+// tuned returns the variants that the tune lines of a kernel's file ask for. A file
+// that cannot be read gives the plain kernel, and Build reports the error.
 func tuned(file string) []shaders.Variant {
 	all, err := kernel(file).Tuned()
 	if err != nil {
@@ -42,7 +42,8 @@ func tuned(file string) []shaders.Variant {
 	return all
 }
 
-// startWith are candidates with the one of this name first.
+// startWith moves the candidate of a name to the front, where Build takes it unless
+// others are measured to be faster.
 func startWith(candidates []shaders.Variant, name string) []shaders.Variant {
 	all := slices.Clone(candidates)
 	if at := slices.IndexFunc(all, func(v shaders.Variant) bool { return v.String() == name }); at > 0 {

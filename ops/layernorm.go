@@ -67,7 +67,8 @@ var layerNormOp = &graph.Op{
 	},
 }
 
-// rowKernel picks how many invocations make a row: few, or a GPU that waits less.
+// rowKernel chooses how many invocations compute one row: few on a software driver or
+// for short rows, more elsewhere, so that a GPU waits less for memory.
 func rowKernel(n *graph.Node, file string, rows, cols int) shaders.Variant {
 	candidates := tuned(file)
 	if !n.Software() && cols >= 256 {

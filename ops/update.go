@@ -118,9 +118,9 @@ const recordWords = 9
 // gradients and at byte home of w; decays tells whether weight decay is for it, and its
 // learning rate is rate times that of the settings.
 func Record(p *graph.State, first, home int64, decays bool, rate float64) []int32 {
-	places := graph.Target{}.Packing(p).Places() // which are the same for all arrangements
+	index := graph.Target{}.Packing(p).IndexParams() // which are the same for all arrangements
 	r := []int32{int32(first / 4), int32(home / 4), int32(p.Shape.Elems()), int32(flag(decays))}
-	for _, word := range places {
+	for _, word := range index {
 		r = append(r, int32(word))
 	}
 	return append(r, int32(bits(rate)))

@@ -21,7 +21,8 @@ type average struct {
 	input   string         // with the records
 }
 
-// averages are those of a model's slabs, see homes.
+// averages returns the averages of a model's parameters, a slab for each of homes that
+// has any. There are none without EMADecay.
 func (m *model) averages(c Config, limit int64) (all []average) {
 	if c.EMADecay == 0 {
 		return nil
@@ -46,7 +47,8 @@ func (m *model) averages(c Config, limit int64) (all []average) {
 	return all
 }
 
-// follow appends a step towards the parameters, unless factor is 0.
+// follow records a step of the averages towards the parameters. A factor of 0 at run
+// time leaves them as they are.
 func (a *average) follow(g *graph.Graph, rate float64, factor graph.Tensor) {
 	readFrom(g, a.stored)
 	records := g.Input(a.input, graph.Shape{len(a.of), len(a.records) / len(a.of)}, graph.I32)
@@ -60,7 +62,7 @@ func (t *Trainer) feedAverages(feed map[string]any) {
 	}
 }
 
-// beginAverages makes the averages the parameters as they are, before the first step.
+// beginAverages copies the parameters to the averages, once, before the first step.
 // The caller has the turn.
 func (t *Trainer) beginAverages(ctx context.Context) error {
 	if t.ema == nil || t.averaged {

@@ -106,8 +106,9 @@ func (l SigLipLoss) Record(g *graph.Graph, f Features) graph.Tensor {
 	return ops.Scale(g, ops.Sum(g, pairs), -1/float64(n))
 }
 
-// recordChunks takes every pair for a negative, and then corrects for the positive ones:
-// log σ(z) − log σ(−z) = z.
+// recordChunks records the loss in chunks of images. It counts every pair as a
+// negative and then adds the difference for the positive ones: log σ(z) − log σ(−z) =
+// z.
 func (l SigLipLoss) recordChunks(g *graph.Graph, f Features, counted graph.Tensor) graph.Tensor {
 	n := f.Image.Dim(0)
 	if l.ChunkSize < 0 {
@@ -165,8 +166,8 @@ func (l SigLipLoss) Inputs(_ context.Context, b Batch) (map[string]any, error) {
 	return in, err
 }
 
-// pairwise is [n, n]: alike for an image and the text of another pair of its group, other
-// for all others.
+// pairwise returns a matrix [n, n] of images and texts: alike where they belong to
+// different pairs of one group, other elsewhere.
 func (b Batch) pairwise(other, alike float32) ([]float32, error) {
 	n := len(b.Texts)
 	if len(b.Groups) != n {

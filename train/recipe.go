@@ -94,7 +94,8 @@ func (r *recipe) lossProgram(n, width, micros int) (*graph.Program, error) {
 	return g.Build(loss, grads[0], grads[1])
 }
 
-// sumOf is where the gradients of a trained parameter are added up.
+// sumOf returns the State that the gradients of p are summed up in, nil where p is not
+// trained.
 func (r *recipe) sumOf(p *graph.Param) *graph.State {
 	for _, b := range r.slabs {
 		if i := slices.Index(b.trained, p); i >= 0 && b.sums.Parts != nil {

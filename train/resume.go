@@ -106,8 +106,9 @@ func (t *Trainer) record(ctx context.Context, name string, p *graph.Param) weigh
 	}}
 }
 
-// restore writes what is stored of p to the device. What is there in fewer bits and
-// has these values already is not rounded a second time.
+// restore writes the stored values of p to the device. A p of a format that rounds is
+// left alone where it has these values already, so that they are not rounded a second
+// time.
 func (t *Trainer) restore(ctx context.Context, p *graph.Param, stored weights.Stored) error {
 	values := make([]float32, p.Shape.Elems())
 	if err := stored.ReadF32(values, 0); err != nil {

@@ -8,17 +8,19 @@ import (
 	"github.com/clip-wgpu/clip-wgpu/graph"
 )
 
-// step is a Plan on the device.
+// step is a Plan on the device: one session for the whole step, or sessions for its parts
+// where micro-batches are smaller than the batch.
 type step struct {
 	plan  *Plan
-	whole *session // or the others
+	whole *session // nil where the step has parts
 
 	features, backward []*session // by plan.sizes
 	loss, update       *session
 	image, text        matrix // the features of all pairs
 }
 
-// matrix is a row of width numbers for each pair, and the gradients of these.
+// matrix holds the features of all pairs, a row of width numbers for each, and their
+// gradients.
 type matrix struct {
 	width             int
 	values, gradients []float32
@@ -28,7 +30,8 @@ func newMatrix(rows, width int) matrix {
 	return matrix{width, make([]float32, rows*width), make([]float32, rows*width)}
 }
 
-// rows are those of x, values or gradients, of pairs lo to hi.
+// rows returns the part of x that belongs to the pairs lo to hi. x is m.values or
+// m.gradients.
 func (m *matrix) rows(x []float32, lo, hi int) []float32 { return x[lo*m.width : hi*m.width] }
 
 // run makes the step and returns the loss and the norm of the gradients before it. feed

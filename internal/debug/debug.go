@@ -30,8 +30,9 @@ const DumpFolder = "clip-wgpu-dump"
 // pairs lists what there is, for errors.
 const pairs = "trace=1, check=nan, check=ops, dump=SCOPE, plan=off, tune=off, wgsl=DIR"
 
-// Get reads the environment variable. It is for where something is opened, recorded
-// or loaded, not for runs. The error is one line that lists what there is.
+// Get reads the environment variable. Callers read it when they open, record or load
+// something, because a run has no time for it. The error is one line that lists all
+// settings.
 func Get() (Switch, error) { return parse(os.Getenv(Variable)) }
 
 func parse(text string) (s Switch, err error) {

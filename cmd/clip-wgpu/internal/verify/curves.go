@@ -198,7 +198,8 @@ func (t *training) compareFinal(ctx context.Context, name string, s setting, tra
 // keyBias ends the name that splitKeyBias gives to the keys' third of a bias.
 const keyBias = ".in_proj_bias (keys)"
 
-// splitKeyBias takes the biases of attentions' input projections apart.
+// splitKeyBias splits the biases of attentions' input projections into those of keys,
+// whose gradients are zero but for rounding, and those of queries and values.
 func splitKeyBias(params map[string]clip.Array) map[string]clip.Array {
 	split := maps.Clone(params)
 	for name, t := range params {
@@ -215,7 +216,7 @@ func splitKeyBias(params map[string]clip.Array) map[string]clip.Array {
 	return split
 }
 
-// first are the first n pairs of a batch, or all with 0.
+// first returns the first n pairs of a batch, or all pairs where n is 0.
 func (in inputs) first(n int) train.Batch {
 	if n == 0 {
 		n = len(in.texts)
