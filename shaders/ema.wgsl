@@ -6,7 +6,7 @@
 struct Params { n: u32, records: u32, rate: f32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> w: array<f32>;
-@group(0) @binding(2) var<storage, read> records: array<u32>;        // [records, 9]
+@group(0) @binding(2) var<storage, read> records: array<u32>;        // see slab.wgsl
 @group(0) @binding(3) var<storage, read> factor: array<f32>;         // [1]
 @group(0) @binding(4) var<storage, read_write> average: array<f32>;  // [n]
 

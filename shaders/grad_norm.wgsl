@@ -7,7 +7,7 @@
 struct Params { n: u32, records: u32, at: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> grad: array<f32>;                // [n]
-@group(0) @binding(2) var<storage, read> records: array<u32>;             // [records, 9]
+@group(0) @binding(2) var<storage, read> records: array<u32>;             // see slab.wgsl
 @group(0) @binding(3) var<storage, read_write> partial_sums: array<f32>;  // of all slabs
 
 const WG = 32u;

@@ -39,9 +39,11 @@ func (m *model) averages(c Config, limit int64) (all []average) {
 		}
 		a.moment = newMoment("ema", a.of)
 		like := side("averaged", a.of)
+		rows := make([][]int32, len(a.of))
 		for i, p := range a.of {
-			a.records = append(a.records, ops.Record(&p.State, offset(like, i), offset(a.home, slices.Index(stored, p)), false, 1)...)
+			rows[i] = ops.Record(&p.State, offset(like, i), offset(a.home, slices.Index(stored, p)), false, 1)
 		}
+		a.records = ops.Records(like.Shape.Elems(), rows...)
 		all = append(all, a)
 	}
 	return all
@@ -51,7 +53,7 @@ func (m *model) averages(c Config, limit int64) (all []average) {
 // time leaves them as they are.
 func (a *average) follow(g *graph.Graph, rate float64, factor graph.Tensor) {
 	readFrom(g, a.stored)
-	records := g.Input(a.input, graph.Shape{len(a.of), len(a.records) / len(a.of)}, graph.I32)
+	records := g.Input(a.input, graph.Shape{len(a.records)}, graph.I32)
 	ops.Average(g, a.State, a.home, rate, records, factor)
 }
 

@@ -158,7 +158,7 @@ func (r *recipe) recordUpdate(g *graph.Graph, loss graph.Tensor, grads []graph.T
 	settings := g.Input("settings", graph.Shape{len(r.rule.Settings)}, graph.F32)
 	records := make([]graph.Tensor, len(r.slabs))
 	for i, b := range r.slabs {
-		records[i] = g.Input(recordsName(i), graph.Shape{len(b.trained), len(b.records) / len(b.trained)}, graph.I32)
+		records[i] = g.Input(recordsName(i), graph.Shape{len(b.records)}, graph.I32)
 	}
 	norm, factor := ops.GradNorm(g, loss, r.cfg.GradClipNorm, grads, records)
 	for i, b := range r.slabs {

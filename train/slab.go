@@ -73,9 +73,11 @@ func (m *model) slabs(c Config, limit int64) []slab {
 		for _, name := range c.Optimizer.Rule().Moments {
 			b.moments = append(b.moments, newMoment(name, b.trained))
 		}
+		rows := make([][]int32, len(b.trained))
 		for i, p := range b.trained {
-			b.records = append(b.records, ops.Record(&p.State, offset(b.like, i), offset(b.home, slices.Index(b.stored, p)), c.Decays(p), rates[p])...)
+			rows[i] = ops.Record(&p.State, offset(b.like, i), offset(b.home, slices.Index(b.stored, p)), c.Decays(p), rates[p])
 		}
+		b.records = ops.Records(b.like.Shape.Elems(), rows...)
 		all = append(all, b)
 	}
 	return all
