@@ -9,8 +9,8 @@ import "slices"
 // block is a range of the tape.
 type block struct{ lo, hi int }
 
-// Block is Module for a part of a model that Grad recomputes where Checkpointing is set
-// by then. A block within a block is part of that.
+// Block is Module. Where g.Checkpointing is set, Grad computes its nodes again instead of
+// keeping them. A block within another is recomputed with the outer one.
 func (g *Graph) Block(name string, forward func() Tensor) Tensor {
 	if !g.Checkpointing {
 		return g.Module(name, forward)

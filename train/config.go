@@ -54,7 +54,7 @@ func (m *model) rates(c Config) map[*graph.Param]float64 {
 	for _, p := range m.stored {
 		rates[p] = 1
 	}
-	image, text := m.LayerGroups()
+	image, text := m.structure.LayerGroups()
 	for _, tower := range []struct {
 		groups [][]*graph.Param
 		decay  float64
@@ -71,10 +71,11 @@ func (m *model) rates(c Config) map[*graph.Param]float64 {
 	return rates
 }
 
-// NotFiniteError says that a step was not made, see Trainer.Step.
+// NotFiniteError is Step's error where the loss or the norm of the gradients is NaN or
+// infinite: no parameter or moment has changed.
 type NotFiniteError struct {
-	Step           int // counted from 1
-	Loss, GradNorm float64
+	Step           int     // counted from 1
+	Loss, GradNorm float64 // the norm before clipping
 }
 
 func (e *NotFiniteError) Error() string {

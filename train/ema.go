@@ -30,7 +30,7 @@ func (m *model) averages(c Config, limit int64) (all []average) {
 	for i, stored := range m.homes(limit) {
 		a := average{home: side("parameters", stored), stored: stored, input: fmt.Sprintf("averages %d", i)}
 		for _, p := range stored {
-			if p.Buffer && !p.Frozen || slices.Contains(m.trainable, p) {
+			if p.Buffer && !p.Frozen || p.RequiresGrad() {
 				a.of = append(a.of, p)
 			}
 		}
@@ -93,7 +93,8 @@ func (t *Trainer) beginAverages(ctx context.Context) error {
 }
 
 // EMA reads the averages that Config.EMADecay asks for as a state dict. Parameters that
-// are frozen, and counters, are those of the model. Without EMADecay it gives
+// are frozen, and counters, are those of the model. Written by weights.Save they are a
+// checkpoint that clip.Load opens with the model's config. Without EMADecay it gives
 // clip.ErrInput.
 func (t *Trainer) EMA(ctx context.Context) (map[string]clip.Array, error) {
 	if err := t.acquire(ctx); err != nil {
@@ -113,7 +114,7 @@ func (t *Trainer) EMA(ctx context.Context) (map[string]clip.Array, error) {
 		}
 	}
 	all := map[string]clip.Array{}
-	for name, p := range t.Structure.Parameters() {
+	for name, p := range t.structure.Parameters() {
 		if average := averages[p]; average != nil {
 			p = average
 		}

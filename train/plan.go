@@ -11,11 +11,9 @@ import (
 
 // Plan is a step before it is loaded.
 type Plan struct {
-	Pairs, MicroBatch int // of the step, and those that the towers see at once
-	// Bytes of device memory: of what stays, which is parameters, moments and sums of
-	// gradients, and of what the step works in, which is activations, inputs and
-	// uniforms.
-	StateBytes, WorkBytes int64
+	Pairs, MicroBatch int   // of the step, and those that the towers see at once
+	StateBytes        int64 // of device memory that stays: parameters, moments, averages, sums of gradients
+	WorkBytes         int64 // that the step works in: activations, inputs, uniforms
 
 	whole              *graph.Program
 	features, backward []*graph.Program // by sizes
@@ -101,7 +99,7 @@ func (p *Plan) width() int { return p.features[0].Outputs[0].Shape[1] }
 // Part is one Program of a Plan.
 type Part struct {
 	Name    string
-	Runs    int // a step
+	Runs    int // how often a step replays it
 	Program *graph.Program
 }
 
@@ -163,7 +161,7 @@ const uniformBytes = 256
 func (p *Plan) String() string {
 	const mib = 1 << 20
 	var b strings.Builder
-	fmt.Fprintf(&b, "a step of %d pairs, %d at a time: %.1f MiB, of which %.1f MiB are parameters, moments and sums of gradients\n",
+	fmt.Fprintf(&b, "a step of %d pairs, %d at a time: %.1f MiB, of which %.1f MiB are state\n",
 		p.Pairs, p.MicroBatch, float64(p.StateBytes+p.WorkBytes)/mib, float64(p.StateBytes)/mib)
 	for _, part := range p.Parts() {
 		fmt.Fprintf(&b, "%d × %s: %d dispatches, %.1f MiB of activations\n",

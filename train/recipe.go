@@ -55,7 +55,7 @@ func (r *recipe) program(n, length int) (*graph.Program, error) {
 func (r *recipe) features(n, length int) (*graph.Program, error) {
 	g := r.graph()
 	g.Pure = true
-	image, text := r.Record(g, n, length)
+	image, text := r.structure.Record(g, n, length)
 	return g.Build(image, text)
 }
 
@@ -110,7 +110,7 @@ func (r *recipe) sumOf(p *graph.Param) *graph.State {
 // backward adds the gradients of n pairs to the sums, given those of their features.
 func (r *recipe) backward(n, length int) (*graph.Program, error) {
 	g := r.graph()
-	image, text := r.Record(g, n, length)
+	image, text := r.structure.Record(g, n, length)
 	flow := func(x graph.Tensor, name string) graph.Tensor {
 		return ops.Sum(g, ops.Mul(g, x, g.Input(name, x.Shape(), graph.F32)))
 	}

@@ -61,7 +61,7 @@ func (m *model) slabs(c Config, limit int64) []slab {
 	for _, stored := range m.homes(limit) {
 		b := slab{stored: stored, home: side("parameters", stored)}
 		for _, p := range b.stored {
-			if slices.Contains(m.trainable, p) {
+			if p.RequiresGrad() {
 				b.trained = append(b.trained, p)
 			}
 		}

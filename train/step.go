@@ -37,14 +37,14 @@ func (m *matrix) rows(x []float32, lo, hi int) []float32 { return x[lo*m.width :
 // run makes the step and returns the loss and the norm of the gradients before it. feed
 // has the inputs of all programs for the batch b, but for the seeds of its
 // micro-batches.
-func (s *step) run(ctx context.Context, m Model, b Batch, feed map[string]any, seeds func(microBatch int) []int32) (lossBefore, norm float64, err error) {
-	loss, length := make([]float32, 1), make([]float32, 1)
+func (s *step) run(ctx context.Context, m Model, b Batch, feed map[string]any, seeds func(microBatch int) []int32) (float64, float64, error) {
+	loss, norm := make([]float32, 1), make([]float32, 1)
 	if s.whole != nil {
 		feed["seed"] = seeds(0)
-		err := s.whole.run(ctx, feed, loss, length)
-		return float64(loss[0]), float64(length[0]), err
+		err := s.whole.run(ctx, feed, loss, norm)
+		return float64(loss[0]), float64(norm[0]), err
 	}
-	err = s.microBatches(m, b, seeds, func(size, lo, hi int, inputs map[string]any) error {
+	err := s.microBatches(m, b, seeds, func(size, lo, hi int, inputs map[string]any) error {
 		return s.features[size].run(ctx, inputs, s.image.rows(s.image.values, lo, hi), s.text.rows(s.text.values, lo, hi))
 	})
 	if err != nil {
@@ -61,9 +61,9 @@ func (s *step) run(ctx context.Context, m Model, b Batch, feed map[string]any, s
 	})
 	if err == nil {
 		feed[lossValue] = loss
-		err = s.update.run(ctx, feed, length)
+		err = s.update.run(ctx, feed, norm)
 	}
-	return float64(loss[0]), float64(length[0]), err
+	return float64(loss[0]), float64(norm[0]), err
 }
 
 // microBatches calls f for each micro-batch, with its place in plan.sizes, its pairs lo

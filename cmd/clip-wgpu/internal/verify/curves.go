@@ -28,8 +28,11 @@ func (c curve) constant() bool { return len(c.LR) > 0 && slices.Min(c.LR) == sli
 
 // schedule is how the learning rate of a run follows its steps.
 func (t *training) schedule(s setting, want curve) train.Schedule {
-	if s.total > 0 || len(want.LR) == 0 {
+	switch {
+	case s.total > 0:
 		return train.CosineLR(t.optimizer.LR, s.warmup, s.total)
+	case len(want.LR) == 0: // no step is made
+		return train.ConstLR(t.optimizer.LR, 0)
 	}
 	return train.ConstLR(want.LR[0], 0)
 }
@@ -82,12 +85,12 @@ type run struct {
 // start readies the run that gave a curve.
 func (t *training) start(ctx context.Context, s setting, want curve) (*run, error) {
 	s.bias = want.LogitBias != nil
+	if s.pairs > len(t.batches[0].texts) || s.parts > 0 && s.pairs%s.parts != 0 {
+		return nil, fmt.Errorf("%d pairs in %d parts, of batches of %d", s.pairs, s.parts, len(t.batches[0].texts))
+	}
 	m, err := t.model(ctx, s)
 	if err != nil {
 		return nil, err
-	}
-	if s.pairs > len(t.batches[0].texts) || s.parts > 0 && s.pairs%s.parts != 0 {
-		return nil, fmt.Errorf("%d pairs in %d parts, of batches of %d", s.pairs, s.parts, len(t.batches[0].texts))
 	}
 	if s.scale != 0 {
 		for name, p := range m.Parameters() {
