@@ -42,4 +42,6 @@ func TestPlanOfABigBatch(t *testing.T) {
 	}
 	program(t, "program", "ViT-B-32", "--train", "--limits", "default", "--max-gpu-mem", "1G").
 		requireFailure(t, exitFailure, "MiB of device memory needed", "1024.0 MiB allowed")
+	program(t, "program", "ViT-B-32", "--limits", "default", "--micro-batch", "8").requireFailure(t, exitUsage, "--micro-batch goes with --train")
+	program(t, "program", "ViT-B-32", "--limits", "default", "--train", "--tower", "text").requireFailure(t, exitUsage, "--tower does not go with --train")
 }
