@@ -105,6 +105,7 @@ type Node struct {
 	Attr  any // the op's own attributes
 	Scope string
 
+	fused []string // the scopes of the nodes that Build made this one of
 	into  []*State // the States that the first outputs are the new values of
 	g     *Graph
 	id    int // place in the tape
@@ -115,19 +116,6 @@ type Node struct {
 // Used reports, while lowering, whether anything reads output i; a kernel whose
 // output is not read need not be launched.
 func (n *Node) Used(i int) bool { return n.used[i] }
-
-// Choose picks one of several ways to compute the same, for a class of problems:
-// what Graph.Variants says, or else the first. It returns the index.
-func (n *Node) Choose(class string, ways ...string) int {
-	n.class = class
-	if n.g == nil || n.g.Variants == nil {
-		return 0
-	}
-	return max(0, slices.Index(ways, n.g.Variants(class, ways)))
-}
-
-// Software reports Target.Software: ops put other candidates first.
-func (n *Node) Software() bool { return n.g != nil && n.g.Software }
 
 // Output returns output i of n, for VJPs that need what the forward computed.
 func (n *Node) Output(i int) Tensor { return Tensor{n, i} }

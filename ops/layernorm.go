@@ -71,10 +71,11 @@ var layerNormOp = &graph.Op{
 // for short rows, more elsewhere, so that a GPU waits less for memory.
 func rowKernel(n *graph.Node, file string, rows, cols int) shaders.Variant {
 	candidates := tuned(file)
+	first := slices.MinFunc(candidates, by("WG"))
 	if !n.Software() && cols >= 256 {
-		slices.Reverse(candidates)
+		first = slices.MaxFunc(candidates, by("WG"))
 	}
-	return chooseKernel(n, fmt.Sprintf("%s %d×%d", file, powerOfTwo(rows), cols), candidates)
+	return chooseKernel(n, fmt.Sprintf("%s %d×%d", file, powerOfTwo(rows), cols), startWith(candidates, first))
 }
 
 // layerNormGradOp takes x, weight, the rows' statistics, dy and what is added to dx,

@@ -9,6 +9,7 @@ import (
 
 	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/clip-wgpu/clip-wgpu/graph/packing"
+	"github.com/clip-wgpu/clip-wgpu/internal/debug"
 )
 
 // linearOf is a linear map of an input by a packed weight.
@@ -124,4 +125,26 @@ func TestLinearFusesOneSum(t *testing.T) {
 			return []graph.Tensor{g.Add(residualOf(g), Map(g, linearOf(g, packing.RowMajor), ReLU))}
 		}, []string{"linear", "map", "add"}},
 	})
+}
+
+// TestFusedLayers: a fused op does the work of every layer that it was made of and is
+// listed under the last.
+func TestFusedLayers(t *testing.T) {
+	t.Setenv(debug.Variable, "dump=conv")
+	g := graph.New()
+	x, r := g.Input("x", graph.Shape{3, 8}, graph.F32), g.Input("r", graph.Shape{3, 4}, graph.F32)
+	w := g.State(&graph.State{Name: "w", Spec: graph.Spec{Shape: graph.Shape{4, 8}}, Format: packing.F32})
+	c := g.State(&graph.State{Name: "c", Spec: graph.Spec{Shape: graph.Shape{4}}})
+	y := g.Module("conv", func() graph.Tensor { return Linear(g, x, w, graph.Tensor{}) })
+	y = g.Module("bn", func() graph.Tensor { return BatchNorm(g, y, c, c, c, c, 1e-5) })
+	y = g.Module("block", func() graph.Tensor { return g.Add(r, y) })
+	y = g.Module("act", func() graph.Tensor { return Map(g, y, ReLU) })
+	y = g.Module("last", func() graph.Tensor { return Map(g, y, Exp) })
+	p, err := g.Build(y)
+	require.NoError(t, err)
+	layers := map[string][]string{}
+	for _, s := range p.Steps {
+		layers[s.Scope] = s.Node.Layers()
+	}
+	assert.Equal(t, map[string][]string{"act": {"conv", "bn", "block", "act"}, "last": {"last"}}, layers)
 }

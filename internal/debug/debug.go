@@ -18,7 +18,7 @@ type Switch struct {
 	Trace    bool   // trace=1: a line to stderr for every load and every submission
 	CheckNaN bool   // check=nan: the first NaN or infinity that a step writes is an error
 	CheckOps bool   // check=ops: so is the first value that an op's reference has otherwise
-	Dump     string // dump=SCOPE: what steps of such scopes write is kept in files; "" without
+	Dump     string // dump=SCOPE: what steps write that do the work of such layers is kept in files; "" without
 	NoPlan   bool   // plan=off: no op is fused, no activation shares memory
 	NoTune   bool   // tune=off: saved tuning is ignored
 	WGSL     string // wgsl=DIR: kernels are read from there where a file of their name is; "" without
