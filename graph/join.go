@@ -82,7 +82,7 @@ func (g *Graph) joined(nodes []*Node, outs []Tensor) map[Tensor]joinOffset {
 	}
 	all := map[Tensor]joinOffset{}
 	for _, n := range nodes {
-		if n.Op != joinOp || len(n.Out[0].chunks(g.maxBinding())) > 1 {
+		if n.Op != joinOp || len(n.Out[0].chunks(g.BindingLimit())) > 1 {
 			continue
 		}
 		for i, t := range n.In {

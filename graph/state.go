@@ -94,7 +94,7 @@ func (t Target) Check(s *State) error {
 		return fmt.Errorf("state %s %v cannot hold %d bytes", s.Name, s.Spec, end)
 	}
 	if s.Parts != nil && len(t.Buffers(s)) > 1 {
-		return &SizeError{s.Spec, t.maxBinding()}
+		return &SizeError{s.Spec, t.BindingLimit()}
 	}
 	return nil
 }

@@ -23,7 +23,9 @@ type Target struct {
 
 const defaultMaxBinding = 128 << 20
 
-func (t Target) maxBinding() int64 {
+// BindingLimit is how many bytes of one tensor a kernel binds: MaxBinding, or its
+// default.
+func (t Target) BindingLimit() int64 {
 	if t.MaxBinding > 0 {
 		return t.MaxBinding
 	}
@@ -48,7 +50,7 @@ func (t Target) Buffers(s *State) []int64 {
 		return []int64{s.Bytes()}
 	}
 	var sizes []int64
-	for _, c := range s.chunks(t.maxBinding()) {
+	for _, c := range s.chunks(t.BindingLimit()) {
 		sizes = append(sizes, 4*int64(c.Elems))
 	}
 	return sizes

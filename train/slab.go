@@ -1,7 +1,6 @@
 package train
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 
@@ -41,7 +40,7 @@ func (m *model) slabBytes() int64 {
 	for _, p := range m.stored {
 		bytes += p.Bytes()
 	}
-	return min(max(bytes/16, 4<<20), cmp.Or(m.target.MaxBinding, 128<<20))
+	return min(max(bytes/16, 4<<20), m.target.BindingLimit())
 }
 
 // homes distributes a model's parameters over slabs of at most limit bytes. One that
