@@ -16,17 +16,16 @@ import (
 	"github.com/clip-wgpu/clip-wgpu/shaders"
 )
 
-var tuneMark = regexp.MustCompile(`//!tune.*`)
-
-// retuned has kernels read from a folder where all tune lines of a file are what tune says.
-func retuned(t *testing.T, tune string, files ...string) {
+// edited has kernels read from a folder where all that begins with mark in a line of
+// these files is something else.
+func edited(t *testing.T, mark, to string, files ...string) {
 	t.Helper()
-	dir := t.TempDir()
+	dir, marked := t.TempDir(), regexp.MustCompile(mark+".*")
 	for _, file := range files {
 		text, err := os.ReadFile(filepath.Join("..", "shaders", file+".wgsl"))
 		require.NoError(t, err)
-		require.Regexp(t, tuneMark, string(text))
-		require.NoError(t, os.WriteFile(filepath.Join(dir, file+".wgsl"), tuneMark.ReplaceAll(text, []byte(tune)), 0o666))
+		require.Regexp(t, marked, string(text))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, file+".wgsl"), marked.ReplaceAll(text, []byte(to)), 0o666))
 	}
 	t.Setenv(debug.Variable, "wgsl="+dir)
 }
@@ -58,7 +57,7 @@ func TestVariantsOfEditedKernels(t *testing.T) {
 	constants := map[string]string{"linear_split": "ROWS", "linear_step": "GROUPS", "layernorm": "WG", "layernorm_grad": "WG"}
 	for tune, values := range map[string][]int{"//!tune 4": {4}, "//!tune 8 4": {4, 8}, "// none": nil} {
 		t.Run(tune, func(t *testing.T) {
-			retuned(t, tune, files...)
+			edited(t, "//!tune", tune, files...)
 			for _, rows := range []int{1, 5, 50, 300, 5000} {
 				for _, software := range []bool{false, true} {
 					kernels, err := kernelsOf(rows, software)
@@ -89,13 +88,16 @@ func TestVariantsByRows(t *testing.T) {
 	assert.Equal(t, tuned("linear_tile")[0], packedLinear{m: 5000, n: 512, k: 256}.candidates(false)[0])
 }
 
-func TestBuildRefusesTuneLines(t *testing.T) {
+func TestBuildRefusesEditedKernels(t *testing.T) {
 	for _, tune := range []string{"//!tune", "//!tune x", "//!tune -1"} {
-		retuned(t, tune, "linear_split")
+		edited(t, "//!tune", tune, "linear_split")
 		_, err := kernelsOf(1, false)
 		require.ErrorContains(t, err, "linear_split.wgsl:11: want `const NAME = VALUE;  //!tune N N …`", tune)
 	}
-	retuned(t, "//!tune 16", "linear_split")
+	edited(t, "//!tune", "//!tune 16", "linear_split")
 	_, err := kernelsOf(1, false)
 	require.ErrorContains(t, err, "linear_split.wgsl:14: const_assert fails: ROWS <= SLICES")
+	edited(t, "//!tile", "", "linear_tile")
+	_, err = kernelsOf(5000, false)
+	require.ErrorContains(t, err, "linear_tile.wgsl: want //!tile and what a workgroup makes")
 }

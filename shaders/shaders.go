@@ -66,7 +66,8 @@ const (
 var cache = struct {
 	sync.Mutex
 	kernels map[string]*Kernel
-}{kernels: map[string]*Kernel{}}
+	tunes   map[string][]tune // of files
+}{kernels: map[string]*Kernel{}, tunes: map[string][]tune{}}
 
 // Load returns the kernel. Results are cached and shared. Load is safe for concurrent use.
 func (v Variant) Load() (*Kernel, error) {

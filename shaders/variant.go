@@ -71,14 +71,30 @@ func tunes(lines []line) (all []tune, err error) {
 	return all, nil
 }
 
+// tunesOf gives the tune lines of a file, which it reads once.
+func tunesOf(file string) ([]tune, error) {
+	from := source()
+	key := from.dir + " " + file
+	cache.Lock()
+	defer cache.Unlock()
+	if all, ok := cache.tunes[key]; ok {
+		return all, nil
+	}
+	src, err := fs.ReadFile(from, file+".wgsl")
+	if err != nil {
+		return nil, err
+	}
+	all, err := tunes(split(file+".wgsl", string(src)))
+	if err == nil {
+		cache.tunes[key] = all
+	}
+	return all, err
+}
+
 // Tuned lists v with the values that the tune lines of its file ask for, each an int: every value of each, crossed, the
 // smallest first; v alone where there is no such line.
 func (v Variant) Tuned() ([]Variant, error) {
-	src, err := fs.ReadFile(source(), v.File+".wgsl")
-	if err != nil {
-		return nil, fmt.Errorf("shaders: %w", err)
-	}
-	lines, err := tunes(split(v.File+".wgsl", string(src)))
+	lines, err := tunesOf(v.File)
 	if err != nil {
 		return nil, fmt.Errorf("shaders: %w", err)
 	}
