@@ -11,7 +11,7 @@ import (
 
 // CastFrozen stores the weights of linear maps that are frozen as c, rounded, while all
 // others stay as they are: training a few groups of a large model takes less memory so.
-// What c cannot hold stays in f32, and a warning names it. It must come after the locks,
+// What c cannot hold stays in f32, and a warning names it. It must come after the locks, before train.New,
 // before the model first computes and while no other call uses it; later it gives
 // ErrInput. A weight that has been rounded cannot be trained any more.
 func (m *Model) CastFrozen(ctx context.Context, c CastDType) error {

@@ -33,6 +33,9 @@ func newRecipe(s Structure, target graph.Target, c Config) (recipe, error) {
 	if err := c.check(); err != nil {
 		return recipe{}, err
 	}
+	if len(m.trainable) == 0 {
+		return recipe{}, fmt.Errorf("%w: every parameter is frozen, there is nothing to train", clip.ErrInput)
+	}
 	for _, p := range m.trainable {
 		if err := p.Trainable(); err != nil {
 			return recipe{}, fmt.Errorf("%w: %w", clip.ErrInput, err)
@@ -164,9 +167,7 @@ func (r *recipe) recordUpdate(g *graph.Graph, loss graph.Tensor, grads []graph.T
 	for i, b := range r.slabs {
 		b.update(g, r.rule, grads[i], factor, records[i], settings)
 	}
-	if slices.Contains(r.trainable, r.scale) {
-		g.Assign(&r.scale.State, ops.Clamp(g, g.Param(r.scale), 0, maxLogitScale))
-	}
+	g.Assign(&r.scale.State, ops.Clamp(g, g.Param(r.scale), 0, maxLogitScale)) // of a frozen one too, as open_clip_train does
 	for _, a := range r.ema {
 		a.follow(g, 1-r.cfg.EMADecay, factor)
 	}

@@ -60,6 +60,9 @@ type Scheduled struct {
 // Settings implements Optimizer. A rate that is negative or no number gives
 // clip.ErrInput.
 func (o Scheduled) Settings(step int) (map[string]float64, error) {
+	if o.Optimizer == nil || o.LR == nil {
+		return nil, fmt.Errorf("%w: Scheduled wants an Optimizer and an LR", clip.ErrInput)
+	}
 	s, err := o.Optimizer.Settings(step)
 	if err != nil {
 		return nil, err

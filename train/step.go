@@ -125,12 +125,12 @@ func (t *Trainer) loadPlan(p *Plan) (*step, error) {
 		}
 		return loaded
 	}
-	s.whole = one(p.whole)
+	s.whole, s.update = one(p.whole), one(p.update) // in the order of p.Parts
 	for i := range p.backward {
 		s.backward = append(s.backward, one(p.backward[i]))
 		s.features = append(s.features, one(p.features[i]))
 	}
-	s.loss, s.update = one(p.loss), one(p.update)
+	s.loss = one(p.loss)
 	if err != nil {
 		s.close()
 		return nil, err

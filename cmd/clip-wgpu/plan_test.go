@@ -33,7 +33,7 @@ func TestPlanOfABigBatch(t *testing.T) {
 		r.requireDone(t)
 		require.NoError(t, json.Unmarshal([]byte(r.stdout), &plan))
 		assert.Equal(t, 4096, plan.Pairs)
-		assert.Equal(t, 4096, plan.Programs[0].Runs*plan.MicroBatch)
+		assert.Equal(t, 4096, plan.Programs[1].Runs*plan.MicroBatch)
 		assert.Less(t, plan.StateBytes+plan.WorkBytes, int64(24<<30))
 		if before > 0 {
 			assert.Less(t, plan.WorkBytes, before)
