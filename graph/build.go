@@ -167,7 +167,7 @@ func (b *builder) state(s *State) Slot {
 }
 
 // fold is the widest row of workgroups; kernels undo it in group_index.
-const fold = 32768
+const fold = 4096
 
 // launch appends the step that l asks for and notes which activations it touches.
 func (b *builder) launch(n *Node, l Launch) error {

@@ -23,11 +23,11 @@ const ELEMENTS = 4u;
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let first = group_index(wg) * ELEMENTS * WG;
-    let r = record_of(first);
-    let near = panel_in(first, r);
-    if factor[0u] == 0.0 {
+    if first >= p.n || factor[0u] == 0.0 {
         return;
     }
+    let r = record_of(first);
+    let near = panel_in(first, r);
     let scale = factor[0u];
     let lr = settings[0u] * rate_of(r);
     let rate1 = settings[1u];

@@ -16,9 +16,12 @@ const WG = 256u;
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let first = group_index(wg) * WG;
+    if first >= p.n || factor[0u] == 0.0 {
+        return;
+    }
     let i = first + lane;
     let r = record_of(first);
-    if i >= p.n || gradient_of(i, panel_in(first, r), r) == NOWHERE || factor[0u] == 0.0 {
+    if i >= p.n || gradient_of(i, panel_in(first, r), r) == NOWHERE {
         return;
     }
     let at = parameter_of(i, r);

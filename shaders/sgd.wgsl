@@ -20,10 +20,13 @@ const WG = 256u;
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let first = group_index(wg) * WG;
+    if first >= p.n || factor[0u] == 0.0 {
+        return;
+    }
     let i = first + lane;
     let r = record_of(first);
     let j = gradient_of(i, panel_in(first, r), r);
-    if i >= p.n || j == NOWHERE || factor[0u] == 0.0 {
+    if i >= p.n || j == NOWHERE {
         return;
     }
     let momentum = settings[1u];
