@@ -11,7 +11,7 @@ struct Params { n: u32, records: u32, at: u32 }
 @group(0) @binding(3) var<storage, read_write> partial_sums: array<f32>;  // of all slabs
 
 const WG = 32u;
-const SPAN = 8192u;
+const SPAN = 4096u;
 
 //!tile SPAN
 @compute @workgroup_size(WG)
