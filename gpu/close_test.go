@@ -17,6 +17,26 @@ func TestCloseBehindRuns(t *testing.T) {
 	defer w.Close()
 	s, err := d.Load(plus(t, 64, 1), w)
 	require.NoError(t, err)
+	closeBehindRuns(t, d, s, s.Close, func() {
+		assert.ErrorIs(t, s.Run(t.Context(), IO{Inputs: inputs("x", count(64))}), ErrClosed)
+	})
+}
+
+// What has been computed is returned though everything is closed by then.
+func TestEverythingIsClosedBehindRuns(t *testing.T) {
+	for range 5 {
+		d := open(t, Options{depth: 3})
+		w := d.NewStore()
+		s, err := d.Load(plus(t, 64, 1), w)
+		require.NoError(t, err)
+		closeBehindRuns(t, d, s, func() error { return errors.Join(w.Close(), d.Close(), s.Close()) }, func() {})
+	}
+}
+
+// closeBehindRuns closes while three runs of s are in flight, then calls late, and
+// wants the runs' values.
+func closeBehindRuns(t *testing.T, d *Device, s *Session, closing func() error, late func()) {
+	t.Helper()
 	require.NoError(t, s.Run(t.Context(), IO{Inputs: inputs("x", count(64))}))
 	_, done := held(t, d.core)
 	var wg sync.WaitGroup
@@ -28,38 +48,11 @@ func TestCloseBehindRuns(t *testing.T) {
 		})
 	}
 	inFlight(t, d.core, 3)
-	wg.Go(func() { assert.NoError(t, s.Close()) })
-	for len(d.core.run) == 0 { // until Close has it
+	wg.Go(func() { assert.NoError(t, closing()) })
+	for len(d.core.run) == 0 { // until closing has it
 		time.Sleep(time.Millisecond)
 	}
-	wg.Go(func() { assert.ErrorIs(t, s.Run(t.Context(), IO{Inputs: inputs("x", count(64))}), ErrClosed) })
+	wg.Go(late)
 	done(false)
 	wg.Wait()
-}
-
-// What has been computed is returned though everything is closed by then.
-func TestEverythingIsClosedBehindRuns(t *testing.T) {
-	for range 5 {
-		d := open(t, Options{depth: 3})
-		w := d.NewStore()
-		s, err := d.Load(plus(t, 64, 1), w)
-		require.NoError(t, err)
-		require.NoError(t, s.Run(t.Context(), IO{Inputs: inputs("x", count(64))}))
-		_, done := held(t, d.core)
-		var wg sync.WaitGroup
-		for range 2 {
-			wg.Go(func() {
-				out := make([]float32, 64)
-				assert.NoError(t, s.Run(t.Context(), IO{Inputs: inputs("x", count(64)), Outputs: [][]float32{out}}))
-				assert.Equal(t, float32(64), out[63])
-			})
-		}
-		inFlight(t, d.core, 3)
-		wg.Go(func() { assert.NoError(t, errors.Join(w.Close(), d.Close(), s.Close())) })
-		for len(d.core.run) == 0 { // until Close has it
-			time.Sleep(time.Millisecond)
-		}
-		done(false)
-		wg.Wait()
-	}
 }

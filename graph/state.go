@@ -35,7 +35,7 @@ type Param struct {
 	Source  Source
 	Frozen  bool // training leaves it alone
 	Buffer  bool // no parameter, but kept with them: torch's buffers, such as running means
-	NoDecay bool // AdamW's weight decay leaves it alone, as a no_weight_decay of open_clip's asks
+	NoDecay bool // weight decay leaves it alone, as the tower's no_weight_decay of open_clip asks
 	// Integer marks a buffer of whole numbers: files store int64, and one that lacks it
 	// leaves the Source as it is.
 	Integer bool

@@ -40,9 +40,9 @@ var averageOp = &graph.Op{
 }
 
 // Average records one step of exponential moving averages in place: average += rate ·
-// (w − average), torch.lerp. w is a parameter or a slab, averages lie as moments of
-// Update do, and records are like Update's, of those parameters that have one. With a
-// factor, f32 [1], of 0 nothing changes. No gradient flows.
+// (w − average), torch.lerp. w is a parameter or a slab. The averages lie as Update's
+// moments do; records are what Records gives for them. With a factor, f32 [1], of 0
+// nothing changes. No gradient flows.
 func Average(g *graph.Graph, average, w *graph.State, rate float64, records, factor graph.Tensor) {
 	g.Update(averageOp, rate, []*graph.State{average}, g.State(w), records, factor)
 }

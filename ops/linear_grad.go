@@ -99,10 +99,10 @@ var linearWeightGradOp = &graph.Op{
 // multiples of four.
 func weightGrad(n *graph.Node, rows, out, in int) graph.Launch {
 	candidates := tuned("linear_weight_grad")
-	narrow := func(a, b shaders.Variant) int { return cmp.Or(by("GROUPS")(a, b), by("WG")(b, a)) }
-	first := slices.MinFunc(candidates, narrow) // many invocations with little each
+	fewerGroups := func(a, b shaders.Variant) int { return cmp.Or(by("GROUPS")(a, b), by("WG")(b, a)) }
+	first := slices.MinFunc(candidates, fewerGroups) // many invocations with little each
 	if n.Software() {
-		first = slices.MaxFunc(candidates, narrow)
+		first = slices.MaxFunc(candidates, fewerGroups)
 	}
 	class := fmt.Sprintf("linear_weight_grad %d×%d×%d", powerOfTwo(rows), out, in)
 	return graph.Launch{

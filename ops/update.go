@@ -94,7 +94,7 @@ func wantSlab(grad, records graph.Tensor) error {
 // recordCount is how many parameters the records of gradients are of; 0 where they are
 // no such records.
 func recordCount(grad, records graph.Tensor) int {
-	words := records.Dim(0) - graph.Ceil(4*grad.Shape().Elems(), SlabAlign)
+	words := records.Dim(0) - alignedParts(grad)
 	if words%recordWords != 0 {
 		return 0
 	}
@@ -103,8 +103,11 @@ func recordCount(grad, records graph.Tensor) int {
 
 // rowsOfRecords are the values of records by parameter.
 func rowsOfRecords(grad graph.Tensor, records []float64) iter.Seq[[]float64] {
-	return slices.Chunk(records[:len(records)-graph.Ceil(4*grad.Shape().Elems(), SlabAlign)], recordWords)
+	return slices.Chunk(records[:len(records)-alignedParts(grad)], recordWords)
 }
+
+// alignedParts is how many parts of SlabAlign bytes a gradient has.
+func alignedParts(grad graph.Tensor) int { return graph.Ceil(4*grad.Shape().Elems(), SlabAlign) }
 
 // isNumber tells whether t is one f32.
 func isNumber(t graph.Tensor) bool {
@@ -117,8 +120,8 @@ func isNumber(t graph.Tensor) bool {
 // of those parameters that are to change, side by side, each from a multiple of
 // SlabAlign bytes on. Moments have the Format of their parameters; gradients are
 // row-major. factor, f32 [1], is what gradients are multiplied by; with 0 nothing
-// changes, whatever they are. records, i32, are what Records gives. settings, f32 [len(rule.Settings)], holds the rule's
-// numbers. No gradient flows.
+// changes, whatever they are. records, i32, are what Records gives for the gradients.
+// settings, f32 [len(rule.Settings)], holds the rule's numbers. No gradient flows.
 func Update(g *graph.Graph, rule *Rule, w *graph.State, moments []*graph.State, grad, factor, records, settings graph.Tensor) {
 	g.Update(updateOp, rule, append([]*graph.State{w}, moments...), grad, factor, records, settings)
 }
@@ -129,9 +132,9 @@ const SlabAlign = 1024
 
 const recordWords = 9
 
-// Records are Update's, of gradients of so many elements: rows, which are the Records of
-// the parameters in the order in which their gradients lie, and after them, for every
-// SlabAlign bytes of gradients, the number of the row that these are of.
+// Records returns Update's records for elems elements of gradients. rows are the Record
+// of each parameter, in the order in which their gradients lie. After them come the
+// numbers of rows, one for every SlabAlign bytes of gradients: whose these are.
 func Records(elems int, rows ...[]int32) []int32 {
 	all, row := slices.Concat(rows...), 0
 	for at := 0; at < elems; at += SlabAlign / 4 {

@@ -1,7 +1,8 @@
 // dx[r,c] = dy[r,c] · w[c] · rstd[c], rstd = 1 / √(variance + eps)
 // dw[c] = Σ_r dy[r,c] · (x[r,c] − mean[c]) · rstd[c], db[c] = Σ_r dy[r,c]
-// The first workgroups make COLUMNS elements of dw and db each: every SLICES-th term an invocation, in sums of up to
-// TERMS terms, and then of these. An invocation of the others makes one of the n elements of dx.
+// The first workgroups make COLUMNS elements of dw and db each. SLICES invocations share a sum: each takes every
+// SLICES-th row. It adds up TERMS terms at a time and then these sums, since the rounding error of a sum grows with its
+// terms. In the other workgroups an invocation makes one of the n elements of dx.
 //!use fold
 //!use columns
 struct Params {
@@ -44,8 +45,7 @@ fn make_columns(c: u32, lane: u32) {
     var total = vec2<f32>(0.0);
     for (var first = lane / COLUMNS * p.cols; first < p.n; first += SLICES * TERMS * p.cols) {
         let end = min(p.n, first + SLICES * TERMS * p.cols);
-        var terms: vec2<f32>;
-        terms = vec2<f32>(0.0);
+        var terms = vec2<f32>(0.0);
         for (var at = first; at < end; at += SLICES * p.cols) {
             let flow = dy[at + column];
             terms += vec2<f32>(flow * (x[at + column] - center), flow);

@@ -1,5 +1,5 @@
 // dmean[c] = −w[c] · db[c] / √(variance[c] + eps), dvariance[c] = −½ · w[c] · dw[c] / (variance[c] + eps)
-// The gradients of batchnorm's moments from those of its weight and bias.
+// These are the gradients of batchnorm's mean and variance. dw and db already are the sums over rows that they need.
 // One invocation makes one of the n elements of each, one workgroup WG of them.
 //!use fold
 struct Params { n: u32, eps: f32 }

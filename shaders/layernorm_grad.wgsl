@@ -1,7 +1,8 @@
 // dx[r,j] = rstd_r · (g − mean_j g − x̂ · mean_j(g · x̂)) + residual[r,j], g = dy[r,j] · w[j], x̂ = (x[r,j] − mean_r) · rstd_r
 // dw[j] = Σ_r dy[r,j] · x̂, db[j] = Σ_r dy[r,j]
-// The first workgroups make COLUMNS elements of dw and db each: every SLICES-th term an invocation, in sums of up to
-// TERMS terms, and then of these. Each of the others makes a row of dx.
+// The first workgroups make COLUMNS elements of dw and db each. SLICES invocations share a sum: each takes every
+// SLICES-th row. It adds up TERMS terms at a time and then these sums, since the rounding error of a sum grows with its
+// terms. Each of the other workgroups makes a row of dx.
 //!use fold
 //!use reduce
 //!use columns
@@ -42,8 +43,7 @@ fn make_columns(first: u32, lane: u32) {
     var total = vec2<f32>(0.0);
     for (var row = lane / COLUMNS; row < p.rows; row += SLICES * TERMS) {
         let end = min(p.rows, row + SLICES * TERMS);
-        var terms: vec2<f32>;
-        terms = vec2<f32>(0.0);
+        var terms = vec2<f32>(0.0);
         for (var r = row; r < end; r += SLICES) {
             let flow = dy[r * p.cols + column];
             let unit = (x[r * p.cols + column] - statistics[r].x) * statistics[r].y;

@@ -1,4 +1,4 @@
-// y = f(x · Wᵀ · scale + bias) + residual or, BACKWARD, x · W · f'(residual)
+// y = f(x · Wᵀ · scale + bias) + residual. BACKWARD: y = (x · W) · f'(residual), where x is dy and y is dx.
 // For few rows, where no other kernel has work for a whole GPU: one workgroup makes ROWS rows × 4·GROUPS columns, and
 // SLICES invocations share each of these sums, every SLICES-th term each.
 //!use fold

@@ -1,4 +1,4 @@
-// y = f(x · Wᵀ · scale + bias) + residual or, BACKWARD, x · W · f'(residual)
+// y = f(x · Wᵀ · scale + bias) + residual. BACKWARD: y = (x · W) · f'(residual), where x is dy and y is dx.
 // For software drivers, whose loads are much code: each step takes one vec4 of every block, and what it does fits in
 // the cache of decoded instructions.
 // One invocation makes ROWS rows × GROUPS groups of four columns, WG apart; one workgroup ROWS rows × 4·GROUPS·WG

@@ -1,4 +1,4 @@
-// y = f(x · Wᵀ · scale + bias) + residual or, BACKWARD, x · W · f'(residual)
+// y = f(x · Wᵀ · scale + bias) + residual. BACKWARD: y = (x · W) · f'(residual), where x is dy and y is dx.
 // For products that fill a GPU: one invocation makes ROWS rows, LANES apart, × four columns, one workgroup TILE rows ×
 // 4·SIDE columns. Parts of x and W, 4·DEPTH deep, pass through workgroup memory.
 //!use fold

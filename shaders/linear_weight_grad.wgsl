@@ -2,7 +2,8 @@
 // The gradients of a linear map's weight and bias, over rows r. o and i come in groups of four.
 // One invocation makes ROWS rows × GROUPS groups of four columns of dw, WG apart; one workgroup ROWS rows ×
 // 4·GROUPS·WG columns. Loads from dy are the same for the whole workgroup, those from x are each used ROWS times.
-// The workgroups of the first columns make db, too. Its sums are of up to TERMS terms, and then of these.
+// The workgroups of the first columns make db, too. They add up TERMS terms at a time and then these sums, since the
+// rounding error of a sum grows with its terms.
 //!use fold
 struct Params {
     rows: u32,
@@ -63,8 +64,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
     var total = vec4<f32>(0.0);
     for (var first = lane / QUADS; first < p.rows; first += SLICES * TERMS) {
         let end = min(p.rows, first + SLICES * TERMS);
-        var terms: vec4<f32>;
-        terms = vec4<f32>(0.0);
+        var terms = vec4<f32>(0.0);
         for (var r = first; r < end; r += SLICES) {
             terms += dy[r * p.out + from_dy];
         }

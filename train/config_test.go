@@ -2,6 +2,7 @@ package train
 
 import (
 	"encoding/json"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -163,7 +164,7 @@ func TestStepsThatAreNoNumbers(t *testing.T) {
 
 func states(t *testing.T, trainer *Trainer) map[string]clip.Array {
 	t.Helper()
-	s, err := trainer.State(t.Context())
+	s, err := trainer.readAll(t.Context(), maps.All(trainer.moments()))
 	require.NoError(t, err)
 	return s
 }

@@ -14,6 +14,5 @@
 // Config also clips gradients (GradClipNorm), slows down lower layers (ImageLayerDecay,
 // TextLayerDecay), chooses what decays (Decays) and keeps averages of the parameters
 // (EMADecay, EMA). Save writes all that a training goes on from to one file, Resume reads
-// it. State and LoadState are the optimizer's part of it, in memory. To use the trained
-// model elsewhere, call the model's own Save.
+// it. To use the trained model elsewhere, call the model's own Save.
 package train

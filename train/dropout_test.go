@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"math"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -89,7 +90,7 @@ func TestDropoutGoesByTheSeed(t *testing.T) {
 }
 
 // The same seed gives the same parameters, bit for bit, another gives others; and those
-// that go on from a state drop what they had dropped.
+// that go on from a file drop what they had dropped.
 func TestStepsFollowTheirSeed(t *testing.T) {
 	d := dropoutModels(t)[0]
 	after := func(seed uint64) map[string][]float32 {
@@ -107,13 +108,13 @@ func TestStepsFollowTheirSeed(t *testing.T) {
 	require.NoError(t, err)
 	_, err = first.Step(t.Context(), Batch{Images: images, Texts: d.texts})
 	require.NoError(t, err)
-	state, err := first.State(t.Context())
-	require.NoError(t, err)
+	path := filepath.Join(t.TempDir(), "state.safetensors")
+	require.NoError(t, first.Save(t.Context(), path))
 	require.NoError(t, first.Close())
 	second, err := New(m, cfg)
 	require.NoError(t, err)
 	defer second.Close()
-	require.NoError(t, second.LoadState(t.Context(), state))
+	require.NoError(t, second.Resume(t.Context(), path))
 	_, err = second.Step(t.Context(), Batch{Images: images, Texts: d.texts})
 	require.NoError(t, err)
 	assert.Equal(t, one, parameters(t, m))

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -30,7 +31,7 @@ func (m *model) averages(c Config, limit int64) (all []average) {
 	for i, stored := range m.homes(limit) {
 		a := average{home: side("parameters", stored), stored: stored, input: fmt.Sprintf("averages %d", i)}
 		for _, p := range stored {
-			if p.Buffer && !p.Frozen || p.RequiresGrad() {
+			if !p.Frozen {
 				a.of = append(a.of, p)
 			}
 		}
@@ -113,21 +114,11 @@ func (t *Trainer) EMA(ctx context.Context) (map[string]clip.Array, error) {
 			averages[p] = a.params[i]
 		}
 	}
-	all := map[string]clip.Array{}
-	for name, p := range t.structure.Parameters() {
-		if average := averages[p]; average != nil {
-			p = average
+	return t.readAll(ctx, func(yield func(string, *graph.Param) bool) {
+		for name, p := range t.structure.Parameters() {
+			if !yield(name, cmp.Or(averages[p], p)) {
+				return
+			}
 		}
-		var err error
-		if all[name], err = t.read(ctx, p); err != nil {
-			return nil, err
-		}
-	}
-	return all, nil
-}
-
-// read is a parameter, or what lies like one, as it is on the device.
-func (t *Trainer) read(ctx context.Context, p *graph.Param) (clip.Array, error) {
-	x := clip.Array{Shape: p.Shape, Data: make([]float32, p.Shape.Elems())}
-	return x, t.on.Store().ReadParam(ctx, p, x.Data)
+	})
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
 	"github.com/clip-wgpu/clip-wgpu/clip/config"
@@ -36,7 +38,7 @@ func tinyPairs(n int) (clip.Array, [][]int32) {
 	return images, texts
 }
 
-// A model learns four pairs by heart, with a rate that falls after ten steps.
+// A model learns four pairs by heart, with a rate that rises for two steps and then falls.
 func Example() {
 	ctx := context.Background()
 	model, err := clip.New(tinyConfig(), 42)
@@ -45,7 +47,10 @@ func Example() {
 	}
 	defer model.Close()
 
-	optimizer := &train.AdamW{LR: 2e-3, Beta1: 0.9, Beta2: 0.98, Eps: 1e-6, WeightDecay: 0.2}
+	optimizer := train.Scheduled{
+		Optimizer: train.AdamW{Beta1: 0.9, Beta2: 0.98, Eps: 1e-6, WeightDecay: 0.2},
+		LR:        train.CosineLR(2e-3, 2, 20),
+	}
 	trainer, err := train.New(model, train.Config{Loss: train.ClipLoss{}, Optimizer: optimizer})
 	if err != nil {
 		log.Fatal(err)
@@ -54,9 +59,6 @@ func Example() {
 
 	images, texts := tinyPairs(4)
 	for step := range 20 {
-		if step == 10 {
-			optimizer.LR /= 10
-		}
 		loss, err := trainer.Step(ctx, train.Batch{Images: images, Texts: texts})
 		if err != nil {
 			log.Fatal(err)
@@ -66,15 +68,14 @@ func Example() {
 		}
 	}
 
-	state, err := trainer.State(ctx) // for trainer.LoadState, later
-	if err != nil {
+	path := filepath.Join(os.TempDir(), "example.safetensors")
+	defer os.Remove(path)
+	if err := trainer.Save(ctx, path); err != nil { // for trainer.Resume, later
 		log.Fatal(err)
 	}
-	fmt.Println("steps:", state["step"].Data[0])
-	fmt.Println("exp_avg.visual.proj:", state["exp_avg.visual.proj"].Shape)
+	fmt.Println("steps:", trainer.Steps())
 	// Output:
 	// loss before step 1: 1.6
 	// loss before step 20: 0.0
 	// steps: 20
-	// exp_avg.visual.proj: [32 16]
 }

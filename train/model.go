@@ -50,7 +50,7 @@ type Batch struct {
 	Groups []int32
 }
 
-// slice is pairs lo to hi of a batch that fits the model.
+// slice is what the towers see of pairs lo to hi of a batch that fits the model.
 func (b Batch) slice(lo, hi int) Batch {
 	shape := append([]int{hi - lo}, b.Images.Shape[1:]...)
 	item := graph.Shape(shape[1:]).Elems()

@@ -11,8 +11,7 @@ import (
 )
 
 // Optimizer is how parameters follow their gradients. A Trainer asks for the
-// settings before every step, so that a learning rate may follow a schedule: by a
-// type of its own around AdamW, or by a pointer to one that is changed between steps.
+// settings before every step, so that a learning rate may follow a schedule, see Scheduled.
 type Optimizer interface {
 	// Rule is what the device computes, the same at every step.
 	Rule() *ops.Rule

@@ -17,10 +17,11 @@ import (
 const savedFormat = "clip-wgpu training state"
 
 // Save writes all that a training goes on from to one safetensors file: parameters and
-// buffers as "model.logit_scale" and so on, what State gives, and in the header the
-// number of steps, the optimizer's rule and the seed of dropout. The file appears whole or not at all; what
-// was at path before is whole until then. It holds float32, frozen weights of fewer bits
-// too.
+// buffers as "model.logit_scale" and so on; for each of the rule's moments a tensor like
+// each trainable parameter, as "exp_avg.logit_scale"; with Config.EMADecay the averages, as
+// "ema.logit_scale"; and in the header the number of steps, the optimizer's rule and the
+// seed of dropout. All tensors are float32, those of frozen weights of fewer bits too. The
+// file appears whole or not at all; what was at path before is whole until then.
 func (t *Trainer) Save(ctx context.Context, path string) error {
 	if err := t.acquire(ctx); err != nil {
 		return err
@@ -78,7 +79,7 @@ func (t *Trainer) Resume(ctx context.Context, path string) error {
 	return t.on.Refresh(ctx)
 }
 
-// Steps is how many steps have been made, those before Resume or LoadState too. It
+// Steps is how many steps have been made, those before Resume too. It
 // waits for a step in progress.
 func (t *Trainer) Steps() int {
 	t.turn.Lock()
@@ -91,6 +92,25 @@ func (t *Trainer) whole() map[string]*graph.Param {
 	all := t.moments()
 	for name, p := range t.structure.Parameters() {
 		all["model."+name] = p
+	}
+	return all
+}
+
+// moments returns the optimizer's moments of all trained parameters, and the averages, by
+// names such as "exp_avg.logit_scale" and "ema.logit_scale".
+func (t *Trainer) moments() map[string]*graph.Param {
+	all := map[string]*graph.Param{}
+	for _, b := range t.slabs {
+		for _, m := range b.moments {
+			for _, p := range m.params {
+				all[p.Name] = p
+			}
+		}
+	}
+	for _, a := range t.ema {
+		for _, p := range a.params {
+			all[p.Name] = p
+		}
 	}
 	return all
 }

@@ -27,16 +27,28 @@ func withAverages() Config {
 // A training that goes on from a file is the one that was not interrupted, to the bit.
 // The file holds all: the second model begins with other weights.
 func TestResume(t *testing.T) {
+	sgd := withAverages()
+	sgd.Optimizer = SGD{LR: 1e-2, Momentum: 0.9, Dampening: 0.5, WeightDecay: 0.1}
+	for _, cfg := range []Config{withAverages(), sgd} {
+		t.Run(cfg.Optimizer.Rule().Kernel, func(t *testing.T) { resumes(t, cfg) })
+	}
+}
+
+func resumes(t *testing.T, cfg Config) {
 	path := filepath.Join(t.TempDir(), "state.safetensors")
-	first, err := New(open(t), withAverages())
+	first, err := New(open(t), cfg)
 	require.NoError(t, err)
 	defer first.Close()
+	for name, x := range states(t, first) {
+		assert.Zero(t, slices.Max(x.Data), "%s before the first step", name)
+		assert.Zero(t, slices.Min(x.Data), "%s before the first step", name)
+	}
 	steps(t, first, 2)
 	require.NoError(t, first.Save(t.Context(), path))
 	steps(t, first, 2)
 
 	m := fresh(t, "train_vit", clip.WithDevice(first.on.Device()))
-	second, err := New(m, withAverages())
+	second, err := New(m, cfg)
 	require.NoError(t, err)
 	defer second.Close()
 	require.NoError(t, second.Resume(t.Context(), path))

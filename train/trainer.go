@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"math"
 	"math/rand/v2"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/clip-wgpu/clip-wgpu/gpu"
 	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/clip-wgpu/clip-wgpu/internal/await"
 )
@@ -195,14 +197,37 @@ func (t *Trainer) Parameters(ctx context.Context) (map[string]clip.Array, error)
 		return nil, err
 	}
 	defer t.turn.Unlock()
-	out := map[string]clip.Array{}
-	for name, p := range t.structure.Parameters() {
+	return t.readAll(ctx, t.structure.Parameters())
+}
+
+// readAll reads all of params from the device, by their names.
+func (t *Trainer) readAll(ctx context.Context, params iter.Seq2[string, *graph.Param]) (map[string]clip.Array, error) {
+	all := map[string]clip.Array{}
+	for name, p := range params {
 		var err error
-		if out[name], err = t.read(ctx, p); err != nil {
+		if all[name], err = t.read(ctx, p); err != nil {
 			return nil, err
 		}
 	}
-	return out, nil
+	return all, nil
+}
+
+// read reads a parameter, or what lies like one, from the device.
+func (t *Trainer) read(ctx context.Context, p *graph.Param) (clip.Array, error) {
+	x := clip.Array{Shape: p.Shape, Data: make([]float32, p.Shape.Elems())}
+	return x, t.on.Store().ReadParam(ctx, p, x.Data)
+}
+
+// acquire takes the turn of a trainer that is open.
+func (t *Trainer) acquire(ctx context.Context) error {
+	if err := t.turn.Acquire(ctx); err != nil {
+		return err
+	}
+	if t.closed {
+		t.turn.Unlock()
+		return gpu.ErrClosed
+	}
+	return nil
 }
 
 // GradNorm is the Euclidean norm of all gradients of the last step together, before

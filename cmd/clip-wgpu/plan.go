@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/clip-wgpu/clip-wgpu/train"
 	"github.com/spf13/cobra"
 )
@@ -40,28 +41,30 @@ func (o *stepOptions) check(cmd *cobra.Command) error {
 // plannable is a model whose towers and training steps can be planned.
 type plannable interface {
 	lowered
-	plan(c train.Config, checkpointing bool, pairs int, budget int64) (*train.Plan, error)
+	// trainee is the model in training, its device and its context length.
+	trainee(checkpointing bool) (train.Structure, graph.Target, int)
 	Close() error
 }
 
 // onDevice is a model on its device.
 type onDevice struct{ *clip.Model }
 
-func (m onDevice) plan(c train.Config, checkpointing bool, pairs int, budget int64) (*train.Plan, error) {
+func (m onDevice) trainee(checkpointing bool) (train.Structure, graph.Target, int) {
 	m.SetGradCheckpointing(checkpointing)
-	return train.NewPlan(m, m.Device().Target(), c, pairs, m.Config().TextCfg.ContextLength, budget)
+	return m, m.Device().Target(), m.Config().TextCfg.ContextLength
 }
 
-func (a atRest) plan(c train.Config, checkpointing bool, pairs int, budget int64) (*train.Plan, error) {
+func (a atRest) trainee(checkpointing bool) (train.Structure, graph.Target, int) {
 	a.Model.GradCheckpointing = checkpointing
-	return train.NewPlan(a.Model, a.target(), c, pairs, a.Model.Config.TextCfg.ContextLength, budget)
+	return a.Model, a.target(), a.Model.Config.TextCfg.ContextLength
 }
 
 // writePlan writes the plan of a training step.
 func (g *globals) writePlan(w io.Writer, m plannable, o stepOptions) error {
 	c := train.DefaultConfig()
 	c.MicroBatch = int(o.microBatch)
-	p, err := m.plan(c, o.checkpointing, g.batch.or(1), int64(g.maxMemory))
+	structure, target, length := m.trainee(o.checkpointing)
+	p, err := train.NewPlan(structure, target, c, g.batch.or(1), length, int64(g.maxMemory))
 	if err != nil {
 		return err
 	}

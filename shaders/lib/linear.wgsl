@@ -1,6 +1,7 @@
 // What the kernels of linear share: the weight's layout (package packing) and what becomes of a sum.
-// x comes in groups of four along what is summed over, y in groups of four columns. W is [N, K]: forward, y's columns
-// are W's rows from 4·first on and the sum is over k; BACKWARD, which takes dy for x to dx for y, the other way round.
+// x comes in groups of four along what is summed over, y in groups of four columns. W is [N, K]. Forward, the columns
+// of y are W's rows from 4·first on, and the sum is over W's columns. BACKWARD, x is dy and y is dx: the columns of y
+// are W's columns, and the sum is over W's rows from 4·first on.
 //!use weight
 //!use packed
 //!use function

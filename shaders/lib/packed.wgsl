@@ -36,9 +36,9 @@ fn panel_of(at: u32, blocks: u32, depth: u32) -> u32 {
     return at / 16u / (PANEL * depth);
 }
 
-// source(at, near, cols, transposed, blocks, depth) is the element that lies there: packed_index's inverse. near is the panel of
-// at or one shortly before: the division that finds it takes many instructions. Padding beyond the last column is
-// NOWHERE, other padding beyond the last element.
+// source(at, near, cols, transposed, blocks, depth) is the element that lies at word at: packed_index's inverse. near is
+// the panel of at or one shortly before it, because a division takes many instructions. Padding behind the last column
+// is NOWHERE, other padding is behind the last element.
 fn source(at: u32, near: u32, cols: u32, transposed: u32, blocks: u32, depth: u32) -> u32 {
     if blocks == 0u {
         return at;

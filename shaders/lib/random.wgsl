@@ -1,6 +1,6 @@
-// random_word(seed, stream, i) = word i of a stream of random bits that depend on seed, stream and i alone
-// The first word of Threefry-2x32 with 20 rounds, key seed and counter (stream, i) (Salmon et al., Parallel Random
-// Numbers: As Easy as 1, 2, 3, 2011). Integers only: every device gives the same bits.
+// random_word(seed, stream, i) = 32 random bits that depend on seed, stream and i alone
+// It is the first word of Threefry-2x32 with 20 rounds; the key is seed, the counter (stream, i) (Salmon et al.,
+// Parallel Random Numbers: As Easy as 1, 2, 3, 2011). It computes in integers, so every device gives the same bits.
 fn threefry_mix(x: vec2<u32>, distance: u32) -> vec2<u32> {
     let sum = x.x + x.y;
     return vec2<u32>(sum, ((x.y << distance) | (x.y >> (32u - distance))) ^ sum);

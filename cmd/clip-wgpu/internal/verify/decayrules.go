@@ -43,7 +43,7 @@ func (c *testCase) compareDecay(row string, m *clip.Model, decays func(*graph.Pa
 	got, wanted := map[string]bool{}, statesOf(decay, true)
 	maps.Copy(wanted, statesOf(noDecay, false))
 	for name, p := range m.Parameters() {
-		if !p.Buffer && !p.Frozen {
+		if p.RequiresGrad() {
 			got[name] = decays(p)
 		}
 	}

@@ -2,8 +2,6 @@ package train
 
 import (
 	"context"
-	"maps"
-	"math"
 	"slices"
 	"testing"
 
@@ -23,87 +21,6 @@ func steps(t *testing.T, trainer *Trainer, n int) {
 		_, err := trainer.Step(t.Context(), Batch{Images: images, Texts: texts})
 		require.NoError(t, err)
 	}
-}
-
-// A trainer that goes on where another was does what that would have done.
-func TestStateGoesOn(t *testing.T) {
-	for name, o := range map[string]Optimizer{
-		"AdamW": DefaultConfig().Optimizer, "SGD": SGD{LR: 1e-2, Momentum: 0.9, Dampening: 0.5, WeightDecay: 0.1},
-	} {
-		t.Run(name, func(t *testing.T) {
-			cfg := Config{Loss: ClipLoss{}, Optimizer: o}
-			reference, err := New(open(t), cfg)
-			require.NoError(t, err)
-			defer reference.Close()
-			steps(t, reference, 2)
-
-			first, err := New(open(t), cfg)
-			require.NoError(t, err)
-			steps(t, first, 1)
-			state, err := first.State(t.Context())
-			require.NoError(t, err)
-			require.Equal(t, []float32{1}, state["step"].Data)
-			require.NoError(t, first.Close())
-			_, err = first.State(t.Context())
-			require.ErrorIs(t, err, gpu.ErrClosed)
-			require.ErrorIs(t, first.LoadState(t.Context(), state), gpu.ErrClosed)
-
-			second, err := New(first.on, cfg)
-			require.NoError(t, err)
-			defer second.Close()
-			require.NoError(t, second.LoadState(t.Context(), state))
-			same, err := second.State(t.Context())
-			require.NoError(t, err)
-			assert.Equal(t, state, same)
-			steps(t, second, 1)
-			got, err := second.Parameters(t.Context())
-			require.NoError(t, err)
-			expected, err := reference.Parameters(t.Context())
-			require.NoError(t, err)
-			assert.Equal(t, expected, got)
-		})
-	}
-}
-
-func TestStatesThatDoNotFit(t *testing.T) {
-	trainer, err := New(open(t), DefaultConfig())
-	require.NoError(t, err)
-	defer trainer.Close()
-	zero, err := trainer.State(t.Context())
-	require.NoError(t, err)
-	for name, x := range zero {
-		assert.Equal(t, make([]float32, len(x.Data)), x.Data, "%s before the first step", name)
-	}
-	require.NoError(t, trainer.LoadState(t.Context(), zero))
-	steps(t, trainer, 1)
-	state, err := trainer.State(t.Context())
-	require.NoError(t, err)
-	const name = "exp_avg_sq.visual.conv1.weight"
-	for want, change := range map[string]func(map[string]clip.Array){
-		"step is []": func(s map[string]clip.Array) { delete(s, "step") },
-		"step is [1.5], want one whole number": func(s map[string]clip.Array) {
-			s["step"] = clip.Array{Data: []float32{1.5}}
-		},
-		"step is [+Inf]":     func(s map[string]clip.Array) { s["step"] = clip.Array{Data: []float32{float32(math.Inf(1))}} },
-		"step is [-1]":       func(s map[string]clip.Array) { s["step"] = clip.Array{Data: []float32{-1}} },
-		name + " is missing": func(s map[string]clip.Array) { delete(s, name) },
-		name + " has 6 values of shape [2 3], want ": func(s map[string]clip.Array) {
-			s[name] = clip.Array{Shape: []int{2, 3}, Data: make([]float32, 6)}
-		},
-		name + " has 1 values": func(s map[string]clip.Array) { s[name] = clip.Array{Shape: s[name].Shape, Data: []float32{1}} },
-		"adamw with these parameters has no momentum_buffer.proj": func(s map[string]clip.Array) {
-			s["momentum_buffer.proj"] = clip.Array{}
-		},
-	} {
-		bad := maps.Clone(state)
-		change(bad)
-		err := trainer.LoadState(t.Context(), bad)
-		require.ErrorIs(t, err, clip.ErrInput, want)
-		require.ErrorContains(t, err, want)
-	}
-	same, err := trainer.State(t.Context())
-	require.NoError(t, err)
-	assert.Equal(t, state, same, "nothing has changed")
 }
 
 // Training takes the memory of two moments, the activations and the programs beside
