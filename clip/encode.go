@@ -22,58 +22,111 @@ import (
 // normalize makes them unit vectors. NaN or infinities in features or logits are a
 // *NotFiniteError, here and in all other methods but Trace.
 func (m *Model) EncodeImage(ctx context.Context, images Array, normalize bool) (Array, error) {
-	b, err := m.towers.Visual.Images(images.Shape, images.Data)
+	outs, err := m.EncodeImageOutputs(ctx, imageInput(images), normalize, towers.Features)
+	return outs[towers.Features], err
+}
+
+// EncodeImageOutputs maps what images consist of, by name, to the chosen outputs of the
+// image tower, or all. The input "image" is as EncodeImage takes it. The output
+// "features" is what EncodeImage returns, and "tokens" [n, tokens, width] is there where
+// the config says output_tokens. Names that the tower lacks give ErrInput.
+func (m *Model) EncodeImageOutputs(ctx context.Context, inputs map[string]Array, normalize bool, outputs ...string) (map[string]Array, error) {
+	b, err := m.images(inputs)
 	if err != nil {
-		return Array{}, err
+		return nil, err
 	}
-	features, err := m.encode(ctx, "image", b, normalize, m.towers.RecordImages)
+	outs, err := m.encode(ctx, encoding("image", b, normalize, m.towers.RecordImages, outputs), b)
 	if err != nil {
-		return Array{}, err
+		return nil, err
 	}
-	return features, m.finiteImages(features, images)
+	return outs, m.finiteOutputs("image", outs, m.isImage, slices.Collect(maps.Values(inputs))...)
+}
+
+// imageInput is the input of towers that take images of one size.
+func imageInput(images Array) map[string]Array { return map[string]Array{towers.Image: images} }
+
+// images checks what images consist of.
+func (m *Model) images(inputs map[string]Array) (towers.Batch, error) {
+	arrays := make(map[string]towers.Array, len(inputs))
+	for name, x := range inputs {
+		arrays[name] = towers.Array(x)
+	}
+	return m.towers.Visual.Images(arrays)
 }
 
 // EncodeText maps n rows of token ids, all of one length, to features [n, embed_dim],
 // or [n, tokens, embed_dim] where the tower does not pool; normalize makes them unit
 // vectors. Rows that do not fit the model give ErrInput.
 func (m *Model) EncodeText(ctx context.Context, texts [][]int32, normalize bool) (Array, error) {
-	b, err := m.towers.Texts(texts)
-	if err != nil {
-		return Array{}, err
-	}
-	features, err := m.encode(ctx, "text", b, normalize, m.towers.RecordTexts)
-	if err != nil {
-		return Array{}, err
-	}
-	return features, m.finiteTexts(features)
+	outs, err := m.EncodeTextOutputs(ctx, texts, normalize, towers.Features)
+	return outs[towers.Features], err
 }
 
-// encode runs a tower and returns its features.
-func (m *Model) encode(ctx context.Context, tower string, b towers.Batch, normalize bool, record recorder) (Array, error) {
-	outs, err := m.engine.Run(ctx, b.Items, encoding(tower, b, normalize, record))
+// EncodeTextOutputs maps rows of token ids, as EncodeText takes them, to the chosen
+// outputs of the text tower, or all: "features" is what EncodeText returns, and "tokens"
+// [n, tokens, width] is there where the config says output_tokens. Names that the tower
+// lacks give ErrInput.
+func (m *Model) EncodeTextOutputs(ctx context.Context, texts [][]int32, normalize bool, outputs ...string) (map[string]Array, error) {
+	b, err := m.towers.Texts(texts)
 	if err != nil {
-		return Array{}, err
+		return nil, err
 	}
+	outs, err := m.encode(ctx, encoding("text", b, normalize, m.towers.RecordTexts, outputs), b)
+	if err != nil {
+		return nil, err
+	}
+	return outs, m.finiteOutputs("text", outs, m.isText)
+}
+
+// encode runs a tower for the items of b. Without items the outputs have their shapes
+// nevertheless.
+func (m *Model) encode(ctx context.Context, t engine.Task, b towers.Batch) (map[string]Array, error) {
+	outs := map[string]Array{}
 	if b.Items == 0 {
-		return Array{Shape: []int{0, m.Config().EmbedDim}}, nil
+		g := graph.New()
+		recorded := t.Record(g, 1)
+		if err := g.Err(); err != nil {
+			return nil, err
+		}
+		for name, x := range recorded {
+			shape := slices.Clone([]int(x.Shape()))
+			shape[0] = 0
+			outs[name] = Array{Shape: shape}
+		}
+		return outs, nil
 	}
-	return Array(outs[towers.Features]), nil
+	values, err := m.engine.Run(ctx, b.Items, t)
+	for name, x := range values {
+		outs[name] = Array(x)
+	}
+	return outs, err
 }
 
 // recorder records a tower.
 type recorder func(g *graph.Graph, batch, length int) towers.Outputs
 
-// encoding returns the task that computes a tower's features for the items of b; with
-// normalize they are made unit vectors.
-func encoding(tower string, b towers.Batch, normalize bool, record recorder) engine.Task {
+// encoding returns the task that computes the chosen outputs of a tower, or all, for the
+// items of b; with normalize its features are made unit vectors.
+func encoding(tower string, b towers.Batch, normalize bool, record recorder, chosen []string) engine.Task {
 	return engine.Task{
-		Key: fmt.Sprintf("%s length=%d normalize=%t", tower, b.Length, normalize),
+		Key: fmt.Sprintf("%s %v length=%d normalize=%t", tower, chosen, b.Length, normalize),
 		Record: func(g *graph.Graph, batch int) map[string]graph.Tensor {
-			x := record(g, batch, b.Length)[towers.Features]
+			all := record(g, batch, b.Length)
 			if normalize {
-				x = towers.Unit(g, x)
+				all[towers.Features] = towers.Unit(g, all[towers.Features])
 			}
-			return towers.Outputs{towers.Features: x}
+			if len(chosen) == 0 {
+				return all
+			}
+			outs := towers.Outputs{}
+			for _, name := range chosen {
+				x, ok := all[name]
+				if !ok {
+					g.Fail("%w: the %s tower has no output %q, but %q", ErrInput, tower, name, slices.Sorted(maps.Keys(all)))
+				}
+				outs[name] = x
+			}
+			return outs
 		},
 		Feed: b.Feed,
 	}
@@ -153,7 +206,7 @@ func (m *Model) Programs(batch int) (image, text *graph.Program, err error) {
 func (m *Model) Tune(ctx context.Context, batches []int, progress func(done, total int)) (*gpu.Tuning, error) {
 	c, most := m.Config(), slices.Max(append([]int{1}, batches...))
 	shape := []int{most, 3, c.VisionCfg.ImageSize[0], c.VisionCfg.ImageSize[1]}
-	images, err := m.towers.Visual.Images(shape, make([]float32, graph.Shape(shape).Elems()))
+	images, err := m.images(imageInput(Array{Shape: shape, Data: make([]float32, graph.Shape(shape).Elems())}))
 	if err != nil {
 		return nil, err
 	}
@@ -161,14 +214,16 @@ func (m *Model) Tune(ctx context.Context, batches []int, progress func(done, tot
 	if err != nil {
 		return nil, err
 	}
+	features := []string{towers.Features}
 	return m.engine.Tune(ctx, batches, []engine.Task{
-		encoding("image", images, true, m.towers.RecordImages), encoding("text", texts, true, m.towers.RecordTexts),
+		encoding("image", images, true, m.towers.RecordImages, features), encoding("text", texts, true, m.towers.RecordTexts, features),
 	}, progress)
 }
 
 // Record appends both towers to g for batch pairs of an image and a text of
 // length tokens, to be trained, and returns their unit features [batch, embed_dim].
-// They act as Train, Eval and SetGradCheckpointing say. Feed gives the values of the inputs that it declares.
+// They act as Train, Eval and SetGradCheckpointing say. Feed gives the values of the
+// inputs that it declares.
 func (m *Model) Record(g *graph.Graph, batch, length int) (imageFeatures, textFeatures graph.Tensor) {
 	m.engine.Prepare(g)
 	return m.towers.Record(g, batch, length)
@@ -176,7 +231,7 @@ func (m *Model) Record(g *graph.Graph, batch, length int) (imageFeatures, textFe
 
 // Feed checks pairs and gives the inputs of a graph that Record made for them.
 func (m *Model) Feed(images Array, texts [][]int32) (map[string]any, error) {
-	x, err := m.towers.Visual.Images(images.Shape, images.Data)
+	x, err := m.images(imageInput(images))
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package clip
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -13,7 +14,7 @@ import (
 // computed from them would be no number. The methods of Model that return one
 // tensor return it beside this error, so that a caller can go on with other items.
 type NotFiniteError struct {
-	Of    string // "image features", "text features" or "logits"
+	Of    string // "image features", "text features", another output of a tower, or "logits"
 	Items []int  // indices along the first dimension, ascending
 	Cause string // which weights or input held NaN or infinities before, or that none did
 }
@@ -26,14 +27,14 @@ func (e *NotFiniteError) Error() string {
 	return text + ": " + e.Cause
 }
 
-// finiteImages returns a *NotFiniteError unless all features of images are finite.
-func (m *Model) finiteImages(features, images Array) error {
-	return m.finite("image features", features, m.isImage, images)
-}
-
-// finiteTexts does the same for texts.
-func (m *Model) finiteTexts(features Array) error {
-	return m.finite("text features", features, func(name string) bool { return !m.isImage(name) && !isLogit(name) })
+// finiteOutputs returns a *NotFiniteError unless all outputs of a tower are finite.
+func (m *Model) finiteOutputs(tower string, outs map[string]Array, part func(name string) bool, inputs ...Array) error {
+	for _, name := range slices.Sorted(maps.Keys(outs)) {
+		if err := m.finite(tower+" "+name, outs[name], part, inputs...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // finiteLogits does the same for logits, whose cause may also be the scale.
@@ -75,8 +76,10 @@ func (m *Model) finite(of string, t Array, part func(name string) bool, inputs .
 	return &NotFiniteError{Of: of, Items: items, Cause: cause}
 }
 
-// isImage and isLogit tell the parts of the state dict apart: the image tower's, the
-// scale and bias of the logits, and all else, which is the text tower's.
+// isImage, isLogit and isText tell the parts of the state dict apart: the image tower's,
+// the scale and bias of the logits, and all else, which is the text tower's.
 func (m *Model) isImage(name string) bool { return strings.HasPrefix(name, m.towers.ImageScope()+".") }
+
+func (m *Model) isText(name string) bool { return !m.isImage(name) && !isLogit(name) }
 
 func isLogit(name string) bool { return strings.HasPrefix(name, "logit_") }

@@ -163,7 +163,7 @@ func (m *Model) imageIntermediates(ctx context.Context, images Array, o Intermed
 	if err != nil {
 		return err
 	}
-	items, err := tower.Images(images.Shape, images.Data)
+	items, err := m.images(imageInput(images))
 	if err != nil {
 		return err
 	}
@@ -183,7 +183,7 @@ func (m *Model) imageIntermediates(ctx context.Context, images Array, o Intermed
 		}
 	}
 	if out.ImageFeatures = features; features != nil {
-		return m.finiteImages(*features, images)
+		return m.finite("image features", *features, m.isImage, images)
 	}
 	return nil
 }
@@ -212,7 +212,7 @@ func (m *Model) textIntermediates(ctx context.Context, texts [][]int32, o Interm
 		}
 	}
 	if out.TextFeatures = features; features != nil {
-		return m.finiteTexts(*features)
+		return m.finite("text features", *features, m.isText)
 	}
 	return nil
 }
@@ -302,7 +302,7 @@ func (m *Model) Trace(ctx context.Context, images *Array, texts [][]int32, modul
 	}
 	found := map[string]Array{}
 	if images != nil {
-		b, err := m.towers.Visual.Images(images.Shape, images.Data)
+		b, err := m.images(imageInput(*images))
 		if err == nil {
 			err = m.trace(ctx, "image", b, m.towers.RecordImages, modules, found)
 		}

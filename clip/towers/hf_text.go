@@ -276,7 +276,7 @@ func (t *hfTextEncoder) tokens(g *graph.Graph, hidden graph.Tensor) graph.Tensor
 // in CustomTextCLIP. Some poolers want a token that is not padding.
 func (t *hfTextEncoder) Texts(rows [][]int32, _ bool) (Batch, error) {
 	if err := checkRows(rows, check.MaxSide, t.model.vocabulary, false); err != nil || len(rows) == 0 {
-		return Batch{}, err
+		return Batch{Length: 1}, err
 	}
 	for i, row := range rows {
 		err := t.Transformer.check(row)

@@ -250,7 +250,7 @@ func (t *textTransformer) BlockOptions(o BlockOptions) (BlockOptions, error) { r
 // Texts implements TextTower: ids are within the vocabulary.
 func (t *textTransformer) Texts(rows [][]int32, full bool) (Batch, error) {
 	if err := checkRows(rows, t.ContextLength, t.VocabSize, full); err != nil || len(rows) == 0 {
-		return Batch{}, err
+		return Batch{Length: t.ContextLength}, err
 	}
 	return Batch{
 		Items: len(rows), Length: len(rows[0]),

@@ -8,6 +8,8 @@ package towers
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/config"
 	"github.com/clip-wgpu/clip-wgpu/clip/internal/check"
@@ -56,16 +58,26 @@ type Block struct {
 // Batch is a number of items for a tower.
 type Batch struct {
 	Items  int
-	Length int                             // tokens of each, as Record takes it
+	Length int                             // tokens of each, as Record takes it; without items one that it takes
 	Feed   func(lo, hi int) map[string]any // the inputs that Record declares, for items lo to hi
+}
+
+// Array is a shape and its elements in row-major order.
+type Array struct {
+	Shape []int
+	Data  []float32
 }
 
 // ImageTower is a Tower of images.
 type ImageTower interface {
 	Tower
-	// Images checks images [n, 3, height, width], in row-major order.
-	Images(shape []int, data []float32) (Batch, error)
+	// Images checks what images consist of, by name: Image of towers that take images of
+	// one size.
+	Images(inputs map[string]Array) (Batch, error)
 }
+
+// Image is the name of the input that is images [n, 3, height, width].
+const Image = "image"
 
 // BlockOptions are those arguments of open_clip's forward_intermediates that
 // towers understand differently.
@@ -87,17 +99,21 @@ type TextTower interface {
 type pixels struct{ size config.Size }
 
 func (p pixels) input(g *graph.Graph, batch int) graph.Tensor {
-	return g.Input("image", graph.Shape{batch, 3, p.size[0], p.size[1]}, graph.F32)
+	return g.Input(Image, graph.Shape{batch, 3, p.size[0], p.size[1]}, graph.F32)
 }
 
 // Images implements ImageTower.
-func (p pixels) Images(shape []int, data []float32) (Batch, error) {
+func (p pixels) Images(inputs map[string]Array) (Batch, error) {
+	if _, ok := inputs[Image]; !ok || len(inputs) > 1 {
+		return Batch{}, fmt.Errorf("%w: the image tower is given %q, want %q", check.ErrInput, slices.Sorted(maps.Keys(inputs)), []string{Image})
+	}
+	shape, data := inputs[Image].Shape, inputs[Image].Data
 	if len(shape) != 4 || shape[1] != 3 || shape[2] != p.size[0] || shape[3] != p.size[1] {
 		return Batch{}, fmt.Errorf("%w: images of shape %v, want [n 3 %d %d]", check.ErrInput, shape, p.size[0], p.size[1])
 	}
 	item := 3 * p.size[0] * p.size[1]
 	return Batch{
 		Items: shape[0],
-		Feed:  func(lo, hi int) map[string]any { return map[string]any{"image": data[lo*item : hi*item]} },
+		Feed:  func(lo, hi int) map[string]any { return map[string]any{Image: data[lo*item : hi*item]} },
 	}, check.Rows("images", shape, len(data), item)
 }
