@@ -8,16 +8,23 @@ type Layout struct {
 	Name   string
 	is     func(src StateDict) bool         // by its keys
 	rename func(src StateDict) (Map, error) // as open_clip has them
+	// Preprocess is the preprocess_cfg, in JSON, that all models in this layout want where
+	// it is not open_clip's default.
+	Preprocess string
 }
+
+// siglipPreprocess is that of big_vision's SigLIP models (_slpcfg in open_clip's
+// pretrained.py).
+const siglipPreprocess = `{"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "resize_mode": "squash"}`
 
 // The layouts, whose rules are each in a file. Canonical leaves OpenCLIP as it is.
 var (
 	OpenCLIP          = &Layout{Name: "open_clip"}
-	OpenAI            = &Layout{"OpenAI", isOpenAI, fromOpenAI}                                    // open_clip's names, with three constants beside them
-	HuggingFaceCLIP   = &Layout{"Hugging Face CLIP", isHuggingFaceCLIP, fromHuggingFaceCLIP}       // CLIPModel of transformers
-	HuggingFaceSigLIP = &Layout{"Hugging Face SigLIP", isHuggingFaceSigLIP, fromHuggingFaceSigLIP} // SiglipModel of transformers
-	BigVision         = &Layout{"big_vision", isBigVision, fromBigVision}                          // SigLIP as Google published it
-	MobileCLIPB       = &Layout{"MobileCLIP-B", isMobileCLIPB, fromMobileCLIPB}                    // as Apple published it
+	OpenAI            = &Layout{"OpenAI", isOpenAI, fromOpenAI, ""}                                                  // open_clip's names, with three constants beside them
+	HuggingFaceCLIP   = &Layout{"Hugging Face CLIP", isHuggingFaceCLIP, fromHuggingFaceCLIP, ""}                     // CLIPModel of transformers
+	HuggingFaceSigLIP = &Layout{"Hugging Face SigLIP", isHuggingFaceSigLIP, fromHuggingFaceSigLIP, siglipPreprocess} // SiglipModel of transformers
+	BigVision         = &Layout{"big_vision", isBigVision, fromBigVision, siglipPreprocess}                          // SigLIP as Google published it
+	MobileCLIPB       = &Layout{"MobileCLIP-B", isMobileCLIPB, fromMobileCLIPB, ""}                                  // as Apple published it
 )
 
 // trainingPrefix is what DistributedDataParallel puts before each name.

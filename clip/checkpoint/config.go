@@ -204,8 +204,10 @@ func (c *files) findPreprocessing(found *configuration) error {
 		return nil
 	case found.guess != nil:
 		pp = *found.guess
-	case c.layout == weights.HuggingFaceSigLIP || c.layout == weights.BigVision:
-		pp.Mean, pp.Std, pp.ResizeMode = preprocess.Channels{0.5, 0.5, 0.5}, preprocess.Channels{0.5, 0.5, 0.5}, "squash"
+	case c.layout.Preprocess != "":
+		if err := json.Unmarshal([]byte(c.layout.Preprocess), &pp); err != nil {
+			return err
+		}
 	}
 	c.assumed = fmt.Sprintf("assumed preprocessing, which nothing beside the weights says: resize_mode %s, interpolation %s, mean %v, std %v",
 		pp.ResizeMode, pp.Interpolation, pp.Mean, pp.Std)
