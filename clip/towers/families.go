@@ -23,8 +23,7 @@ var families = []Family{
 	planned("FastViT", Visual, timmNamed("fastvit"), timmName),
 	planned("modern text", Text, func(c *config.Config) bool { return c.TextCfg.TextArch != "clip" }, textArch).offering("supported is \"clip\""),
 	planned("NaFlex", Visual, timmNamed("naflexvit"), timmName),
-	planned("Hugging Face text", Text, func(c *config.Config) bool { return hfModelName(c) != "" }, func(c *config.Config) string { return fmt.Sprintf("hf_model_name %q", hfModelName(c)) }).
-		offering("supported are roberta-base, roberta-large, xlm-roberta-base and xlm-roberta-large"),
+	planned("Hugging Face text", Text, func(c *config.Config) bool { return hfModelName(c) != "" }, func(c *config.Config) string { return fmt.Sprintf("hf_model_name %q", hfModelName(c)) }),
 	roberta,
 	planned("CoCa", Whole, func(c *config.Config) bool { return len(c.MultimodalCfg) > 0 }, func(*config.Config) string { return "multimodal_cfg (CoCa)" }).
 		offering("supported are CLIP and CustomTextCLIP"),
@@ -38,10 +37,12 @@ type Family struct {
 	// computed for such a tower. A family without one counts as not supported, even if its
 	// towers can be built.
 	Recording string
-	Matches   func(c *config.Config) bool  // whether a config asks for such a tower
-	Check     func(c *config.Config) error // what its own rules say of a config that matches
-	Image     func(c *config.Config) ImageTower
-	Text      func(c *config.Config) TextTower
+	// Models are the names by which configs ask for such towers, where the hub's names do.
+	Models  []string
+	Matches func(c *config.Config) bool  // whether a config asks for such a tower
+	Check   func(c *config.Config) error // what its own rules say of a config that matches
+	Image   func(c *config.Config) ImageTower
+	Text    func(c *config.Config) TextTower
 	// Layouts are those, but for open_clip's own, in which its models' weights come.
 	Layouts []*weights.Layout
 	// Keys are those of vision_cfg or text_cfg that a saved config always has. Others are
@@ -55,7 +56,7 @@ type Family struct {
 	Resize func(v *config.VisionConfig, size config.Size)
 	// Ignored warns of what a config that Check has passed says without effect. Nil: nothing.
 	Ignored func(c *config.Config) []string
-	// NoDecay names, within the tower, what the weight decay of AdamW leaves alone
+	// NoDecay names, within the tower, what weight decay leaves alone
 	// beside vectors and scalars (no_weight_decay in open_clip and timm).
 	NoDecay []string
 	// Groups are the parts of a tower that LockImageTower and LockTextTower freeze, from
@@ -129,10 +130,14 @@ func (f *Family) refuse(c *config.Config) error {
 	return fmt.Errorf("%s is %w; %s", f.key(c), config.ErrUnsupported, offer)
 }
 
-// supported names the families of a part that can be built.
+// supported names the families of a part that can be built, or their models.
 func supported(part Part) (names []string) {
-	for _, f := range families {
-		if f.Part == part && f.built() {
+	for _, f := range Families() {
+		switch {
+		case f.Part != part || !f.built():
+		case f.Models != nil:
+			names = append(names, f.Models...)
+		default:
 			names = append(names, f.Name)
 		}
 	}

@@ -46,7 +46,7 @@ type hfEncoder interface {
 // hfFamily completes the family of HFTextEncoder over the encoders whose model_type
 // is one of types. read reads their configuration.
 func hfFamily(f Family, read func(*config.TextConfig) (hfModel, error), types ...string) Family {
-	f.Part, f.CustomText, f.Keys = Text, true, []string{"context_length"}
+	f.Part, f.CustomText, f.Keys, f.Models = Text, true, []string{"context_length"}, transformers.Names(types...)
 	f.Matches = func(c *config.Config) bool {
 		m, ok := transformers.Find(hfModelName(c))
 		return ok && slices.Contains(types, m.Type)

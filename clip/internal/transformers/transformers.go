@@ -5,6 +5,7 @@ package transformers
 import (
 	_ "embed"
 	"encoding/json"
+	"slices"
 	"strings"
 )
 
@@ -38,4 +39,15 @@ var models = func() (m map[string]Model) {
 func Find(name string) (Model, bool) {
 	m, ok := models[strings.TrimPrefix(name, "FacebookAI/")]
 	return m, ok
+}
+
+// Names lists, in ascending order, the published models of some types.
+func Names(types ...string) (names []string) {
+	for name, m := range models {
+		if slices.Contains(types, m.Type) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
