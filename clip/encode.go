@@ -28,8 +28,9 @@ func (m *Model) EncodeImage(ctx context.Context, images Array, normalize bool) (
 
 // EncodeImageOutputs maps what images consist of, by name, to the chosen outputs of the
 // image tower, or all. The input "image" is as EncodeImage takes it. The output
-// "features" is what EncodeImage returns, and "tokens" [n, tokens, width] is there where
-// the config says output_tokens. Names that the tower lacks give ErrInput.
+// "features" is what EncodeImage returns. Of open_clip's own vision transformers "tokens"
+// [n, tokens, width] is there where vision_cfg says output_tokens. Names that the tower
+// lacks give ErrInput.
 func (m *Model) EncodeImageOutputs(ctx context.Context, inputs map[string]Array, normalize bool, outputs ...string) (map[string]Array, error) {
 	b, err := m.images(inputs)
 	if err != nil {
@@ -64,7 +65,7 @@ func (m *Model) EncodeText(ctx context.Context, texts [][]int32, normalize bool)
 
 // EncodeTextOutputs maps rows of token ids, as EncodeText takes them, to the chosen
 // outputs of the text tower, or all: "features" is what EncodeText returns, and "tokens"
-// [n, tokens, width] is there where the config says output_tokens. Names that the tower
+// [n, tokens, width] is there where text_cfg says output_tokens. Names that the tower
 // lacks give ErrInput.
 func (m *Model) EncodeTextOutputs(ctx context.Context, texts [][]int32, normalize bool, outputs ...string) (map[string]Array, error) {
 	b, err := m.towers.Texts(texts)

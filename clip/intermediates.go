@@ -183,7 +183,7 @@ func (m *Model) imageIntermediates(ctx context.Context, images Array, o Intermed
 		}
 	}
 	if out.ImageFeatures = features; features != nil {
-		return m.finite("image features", *features, m.isImage, images)
+		return m.finiteOutputs("image", map[string]Array{towers.Features: *features}, m.isImage, images)
 	}
 	return nil
 }
@@ -212,7 +212,7 @@ func (m *Model) textIntermediates(ctx context.Context, texts [][]int32, o Interm
 		}
 	}
 	if out.TextFeatures = features; features != nil {
-		return m.finite("text features", *features, m.isText)
+		return m.finiteOutputs("text", map[string]Array{towers.Features: *features}, m.isText)
 	}
 	return nil
 }

@@ -60,6 +60,24 @@ func TestTokensOfATower(t *testing.T) {
 	}
 }
 
+// A text tower's tokens are those of its last block: normalized, or with embed_cls as they
+// are and without the class token.
+func TestTokensOfATextTower(t *testing.T) {
+	for _, cls := range []bool{false, true} {
+		c := parse(t, []byte(cliptest.Tiny))
+		c.CustomText, c.TextCfg.OutputTokens, c.TextCfg.EmbedCls = true, true, cls
+		m, err := New(c, 1, WithDevice(device(t)))
+		require.NoError(t, err)
+		defer m.Close()
+		texts := randomTexts(m, 3)
+		outs, err := m.EncodeTextOutputs(t.Context(), texts, false, "tokens")
+		require.NoError(t, err)
+		last, err := m.ForwardIntermediates(t.Context(), nil, texts, IntermediatesOptions{TextIndices: LastN(1), NormalizeIntermediates: !cls})
+		require.NoError(t, err)
+		assert.Equal(t, last.TextIntermediates[0], outs["tokens"])
+	}
+}
+
 // patches is a tower of three inputs, as of pictures of any size: patches, their places
 // and which of them count. Its outputs are three, too.
 type patches struct{ towers.ImageTower }

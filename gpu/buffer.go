@@ -7,6 +7,7 @@ import (
 	"slices"
 	"unsafe"
 
+	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/rajveermalviya/go-webgpu/wgpu"
 )
 
@@ -89,6 +90,35 @@ func pick(pool []*buffer, sizes []int64) (result []*buffer, missing int64) {
 		picked[result[i]] = true
 	}
 	return result, missing
+}
+
+// workSizes are the sizes of p's arena, each with a guard behind it, and of its inputs.
+func workSizes(p *graph.Program, guard int64) (sizes []int64) {
+	for _, n := range p.Arena {
+		sizes = append(sizes, n+guard)
+	}
+	for _, in := range p.Inputs {
+		sizes = append(sizes, in.Bytes())
+	}
+	return sizes
+}
+
+// WorkBytes is the memory that sessions of programs take beside their States where they
+// are loaded in this order and stay open: what programs share of activations and inputs
+// counts once.
+func WorkBytes(programs ...*graph.Program) (bytes int64) {
+	var pool []*buffer
+	for _, p := range programs {
+		sizes := workSizes(p, 0)
+		picked, missing := pick(pool, sizes)
+		for i, b := range picked {
+			if b == nil {
+				pool = append(pool, &buffer{size: sizes[i]})
+			}
+		}
+		bytes += missing + int64(len(p.Steps))*paramsBytes
+	}
+	return bytes
 }
 
 // giveBack gives pool buffers back; those that nobody uses are freed.

@@ -70,11 +70,9 @@ func (c *core) open() error {
 	c.faults = watch(device)
 	c.queue = device.GetQueue()
 	c.info = c.info.withLimits(device.GetLimits().Limits)
-	c.target = graph.Target{
-		Software:    c.info.Software(),
-		MaxBinding:  c.info.MaxBindingBytes - c.guard(),
-		Arrangement: c.options.Arrangement, // so far one suits all kinds of devices: the zero one
-	}
+	c.target = c.info.Target()
+	c.target.MaxBinding -= c.guard()
+	c.target.Arrangement = c.options.Arrangement // so far one suits all kinds of devices: the zero one
 	return c.call(context.Background(), func() error {
 		if c.unread, err = c.newBuffer("absent inputs", absentBytes, storageUsage); err != nil {
 			return err

@@ -21,6 +21,7 @@ import (
 
 	"github.com/rajveermalviya/go-webgpu/wgpu"
 
+	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/clip-wgpu/clip-wgpu/graph/packing"
 	"github.com/clip-wgpu/clip-wgpu/internal/await"
 )
@@ -59,6 +60,11 @@ type Info struct {
 
 // Software reports whether the adapter is a driver that computes on the CPU.
 func (i Info) Software() bool { return i.Type == wgpu.AdapterType_CPU.String() }
+
+// Target is what programs for the device are lowered for.
+func (i Info) Target() graph.Target {
+	return graph.Target{Software: i.Software(), MaxBinding: i.MaxBindingBytes}
+}
 
 const (
 	unlimited   = 1 << 62        // bytes, where an adapter says that it has no limit

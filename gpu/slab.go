@@ -223,9 +223,18 @@ func (s *Store) sweep() {
 	})
 }
 
-// Free drops states, slabs with all their parts, from the store. It refuses those
-// that an open session uses.
+// Free drops states, slabs with all their parts, from the store. Where an open session
+// uses one of them it refuses, and drops none.
 func (s *Store) Free(states ...*graph.State) error {
+	return s.free(states, false)
+}
+
+// MayFree returns the error with which Free would refuse states, or nil.
+func (s *Store) MayFree(states ...*graph.State) error {
+	return s.free(states, true)
+}
+
+func (s *Store) free(states []*graph.State, ask bool) error {
 	if s == nil || s.core == nil {
 		return ErrClosed
 	}
@@ -246,6 +255,9 @@ func (s *Store) Free(states ...*graph.State) error {
 		if slices.ContainsFunc(s.sessions, func(o *Session) bool { return slices.Contains(o.program.States, st) }) {
 			return fmt.Errorf("state %s is in use", st.Name)
 		}
+	}
+	if ask {
+		return nil
 	}
 	for _, st := range all {
 		s.core.freeState(s.states[st])

@@ -202,12 +202,7 @@ func (s *Store) add(ctx context.Context, st *graph.State) (m extents, err error)
 // buffers of pool that serve as them (nil where none does), and how many bytes
 // have to be allocated. The caller holds calls.
 func (s *Store) demand(p *graph.Program, pool []*buffer) (sizes []int64, picked []*buffer, missing int64) {
-	for _, n := range p.Arena {
-		sizes = append(sizes, n+s.core.guard())
-	}
-	for _, in := range p.Inputs {
-		sizes = append(sizes, in.Bytes())
-	}
+	sizes = workSizes(p, s.core.guard())
 	picked, missing = pick(pool, sizes)
 	var parts []*graph.State
 	for _, st := range p.States {

@@ -106,10 +106,15 @@ func TestCastFrozenRefuses(t *testing.T) {
 	_, err := m.EncodeImage(t.Context(), images, true)
 	require.NoError(t, err)
 	rounded := params["visual.proj"]
+	err = m.LockTextTower(0, true)
+	require.NoError(t, err)
 	err = m.CastFrozen(t.Context(), clip.Q8)
 	require.ErrorIs(t, err, clip.ErrInput)
 	require.ErrorContains(t, err, "before the model first computes: state visual.")
 	assert.Equal(t, "f16", rounded.Format.String())
+	for name, p := range params {
+		assert.NotEqual(t, "q8", p.Format.String(), "%s, though some are refused", name)
+	}
 
 	m.LockImageTower(99, false)
 	_, err = New(m, DefaultConfig())

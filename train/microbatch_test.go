@@ -58,6 +58,30 @@ func TestMicroBatches(t *testing.T) {
 	}
 }
 
+// SumScaleGradients counts the gradient of the scale once for each micro-batch, and no
+// other gradient.
+func TestSumScaleGradients(t *testing.T) {
+	after := func(sum bool) map[string]clip.Array {
+		trainer, err := New(open(t), Config{Loss: ClipLoss{}, Optimizer: SGD{LR: 1e-3}, MicroBatch: 3, SumScaleGradients: sum})
+		require.NoError(t, err)
+		defer trainer.Close()
+		steps(t, trainer, 1)
+		p, err := trainer.Parameters(t.Context())
+		require.NoError(t, err)
+		return p
+	}
+	before, once, summed := parameters(t, open(t)), after(false), after(true)
+	for name := range once {
+		if name != "logit_scale" {
+			assert.Equal(t, once[name], summed[name], name)
+			continue
+		}
+		change := once[name].Data[0] - before[name][0]
+		assert.NotZero(t, change)
+		assert.InEpsilon(t, 2*change, summed[name].Data[0]-before[name][0], 1e-2, "of two micro-batches, in float32")
+	}
+}
+
 // TestMicroBatchFollowsFromTheMemory: it is halved until the step fits.
 func TestMicroBatchFollowsFromTheMemory(t *testing.T) {
 	m := open(t)

@@ -1,9 +1,7 @@
 package train
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
@@ -130,22 +128,21 @@ func (p *Plan) Parts() []Part {
 	return append(all, Part{fmt.Sprintf("loss of %d pairs", p.Pairs), 1, p.loss})
 }
 
-// measure counts the bytes. Programs share activations and inputs, as package gpu does
-// it: the smallest buffer that is large enough is used again, the largest need first.
+// measure counts the bytes.
 func (p *Plan) measure() {
 	slabs, parts := map[*graph.State]bool{}, map[*graph.State]bool{} // of slabs the first part
 	states := map[*graph.State]bool{}
-	var pool []int64
+	var programs []*graph.Program
 	for _, part := range p.Parts() {
+		programs = append(programs, part.Program)
 		for _, s := range part.Program.States {
 			states[s] = true
 			for _, within := range s.Parts {
 				parts[within] = true
 			}
 		}
-		pool = fill(pool, part.Program)
-		p.WorkBytes += uniformBytes * int64(len(part.Program.Steps))
 	}
+	p.WorkBytes = gpu.WorkBytes(programs...)
 	for s := range states {
 		switch {
 		case s.Parts != nil && slabs[s.Parts[0]] || parts[s]: // counted, or to be counted with its slab
@@ -156,36 +153,7 @@ func (p *Plan) measure() {
 			p.StateBytes += s.Bytes()
 		}
 	}
-	for _, size := range pool {
-		p.WorkBytes += size
-	}
 }
-
-// fill adds to a pool of buffers what q needs beside them.
-func fill(pool []int64, q *graph.Program) []int64 {
-	sizes := slices.Clone(q.Arena)
-	for _, in := range q.Inputs {
-		sizes = append(sizes, in.Bytes())
-	}
-	slices.SortFunc(sizes, func(a, b int64) int { return cmp.Compare(b, a) })
-	taken := make([]bool, len(pool))
-	for _, size := range sizes {
-		best := -1
-		for i, have := range pool {
-			if have >= size && !taken[i] && (best < 0 || have < pool[best]) {
-				best = i
-			}
-		}
-		if best < 0 {
-			best, pool, taken = len(pool), append(pool, size), append(taken, false)
-		}
-		taken[best] = true
-	}
-	return pool
-}
-
-// uniformBytes is what package gpu keeps for the Params of a dispatch.
-const uniformBytes = 256
 
 // String lists the programs and their memory.
 func (p *Plan) String() string {

@@ -193,11 +193,12 @@ func (c *TextConfig) UnmarshalJSON(data []byte) error {
 // TimmName is the name of the model of timm's that is the tower, or empty.
 func (v *VisionConfig) TimmName() string { return Value(v.TimmModelName) }
 
-// Value is what an optional string holds, empty where it is absent: configs of
-// open_clip's mean the same by "" and null.
-func Value(s *string) string {
-	if s == nil {
-		return ""
+// Value is what an optional value holds, zero where it is absent: open_clip's configs mean
+// the same by "" and null.
+func Value[T any](p *T) T {
+	if p == nil {
+		var zero T
+		return zero
 	}
-	return *s
+	return *p
 }

@@ -154,7 +154,7 @@ func Of(c *config.Config) Family {
 	return f
 }
 
-// lastOf returns the last family of some parts that takes c.
+// lastOf returns the last family of some parts that matches c.
 func lastOf(c *config.Config, parts ...Part) (Family, bool) {
 	for _, f := range slices.Backward(families) {
 		if slices.Contains(parts, f.Part) && f.Matches(c) {

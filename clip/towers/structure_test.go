@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -156,4 +157,14 @@ func TestPanicsBecomeErrorsOfTheConfig(t *testing.T) {
 	require.NoError(t, err)
 	var caught *guard.PanicError
 	require.ErrorAs(t, Check(&c), &caught)
+}
+
+// Every layout of weights but open_clip's own is one of a family: others would not be
+// recognised.
+func TestLayoutsHaveFamilies(t *testing.T) {
+	source, err := os.ReadFile("../../weights/names.go")
+	require.NoError(t, err)
+	all := strings.Count(string(source), "&Layout{")
+	require.Greater(t, all, 1)
+	assert.Len(t, Layouts(), all-1)
 }

@@ -209,7 +209,14 @@ func (t *textTransformer) Record(g *graph.Graph, batch, length, depth int) Recor
 	in := t.declare(g, batch, length)
 	all := t.blocks(g, in, depth)
 	return Recorded{
-		Outputs: func() Outputs { return Outputs{Features: t.head(g, in, all)} },
+		Outputs: func() Outputs {
+			pooled, tokens := t.pool(g, in, all[len(all)-1])
+			outs := Outputs{Features: t.project(g, pooled)}
+			if t.cfg.OutputTokens {
+				outs["tokens"] = tokens
+			}
+			return outs
+		},
 		Block: func(i int, normalize bool) Block {
 			x := all[i]
 			if normalize {
@@ -224,13 +231,21 @@ func (t *textTransformer) Record(g *graph.Graph, batch, length, depth int) Recor
 	}
 }
 
-func (t *textTransformer) head(g *graph.Graph, in inputs, blocks []graph.Tensor) graph.Tensor {
-	x := blocks[len(blocks)-1]
-	if t.ClsEmb != nil { // upstream pools the class token before the norm
-		x = t.lnFinal(g, t.pick(g, x, in.pool))
-	} else if x = t.lnFinal(g, x); in.pool.Valid() {
-		x = t.pick(g, x, in.pool)
+// pool returns what stands for each text, [batch, width] or [batch, tokens, width], and
+// the tokens [batch, tokens, width]. Of embed_cls the class token is pooled before the
+// norm, and the others get none (TextTransformer.forward in open_clip's transformer.py).
+func (t *textTransformer) pool(g *graph.Graph, in inputs, x graph.Tensor) (pooled, tokens graph.Tensor) {
+	if t.ClsEmb != nil {
+		return t.lnFinal(g, t.pick(g, x, in.pool)), ops.Split(g, x, 1, x.Dim(1)-1, 1)[0]
 	}
+	x = t.lnFinal(g, x)
+	if in.pool.Valid() {
+		return t.pick(g, x, in.pool), x
+	}
+	return x, x
+}
+
+func (t *textTransformer) project(g *graph.Graph, x graph.Tensor) graph.Tensor {
 	switch {
 	case t.TextProjectionBias != nil:
 		return t.TextProjectionBias.Forward(g, x)

@@ -206,6 +206,9 @@ func (a *timmArgs) check(section string) error {
 		check.InRange(section+".num_heads", a.NumHeads, 1, a.EmbedDim),
 		check.Divisible(section+".embed_dim", a.EmbedDim, section+".num_heads", a.NumHeads),
 		check.Ratio(section+".mlp_ratio", a.MLPRatio, a.EmbedDim),
+		check.DropRate(section+".drop_rate", a.DropRate), check.DropRate(section+".pos_drop_rate", a.PosDropRate),
+		check.DropRate(section+".patch_drop_rate", a.PatchDropRate), check.DropRate(section+".proj_drop_rate", a.ProjDropRate),
+		check.DropRate(section+".attn_drop_rate", a.AttnDropRate), check.DropRate(section+".drop_path_rate", a.DropPathRate),
 	)
 	if a.DynamicImgSize && err == nil {
 		err = check.First(
@@ -216,18 +219,7 @@ func (a *timmArgs) check(section string) error {
 	if a.InitValues != nil && *a.InitValues == 0 {
 		a.InitValues = nil // as Python sees it
 	}
-	rates := a.rates()
-	for _, name := range slices.Sorted(maps.Keys(rates)) {
-		err = check.First(err, check.DropRate(section+"."+name, rates[name]))
-	}
 	return err
-}
-
-func (a *timmArgs) rates() map[string]float64 {
-	return map[string]float64{
-		"drop_rate": a.DropRate, "pos_drop_rate": a.PosDropRate, "patch_drop_rate": a.PatchDropRate,
-		"proj_drop_rate": a.ProjDropRate, "attn_drop_rate": a.AttnDropRate, "drop_path_rate": a.DropPathRate,
-	}
 }
 
 // timmNorms are the eps of timm's norms. The second is not a name that timm knows.

@@ -2,9 +2,7 @@ package towers
 
 import (
 	"fmt"
-	"maps"
 	"math"
-	"slices"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/config"
 	"github.com/clip-wgpu/clip-wgpu/clip/internal/check"
@@ -33,7 +31,7 @@ func choose(c *config.Config) (image, text Family, err error) {
 	if whole, ok := lastOf(c, Whole); ok {
 		return image, text, whole.refuse(c)
 	}
-	text, _ = lastOf(c, Text) // takes all configs
+	text, _ = lastOf(c, Text) // matches all configs
 	if err := checkText(c, text); err != nil {
 		return image, text, err
 	}
@@ -56,15 +54,12 @@ func checkVision(c *config.Config, f Family) error {
 	err := check.First(
 		check.InRange("vision_cfg.image_size", v.ImageSize[0], 1, check.MaxSide),
 		check.InRange("vision_cfg.image_size", v.ImageSize[1], 1, check.MaxSide),
+		check.DropRate("vision_cfg.patch_dropout", v.PatchDropout),
+		check.DropRate("vision_cfg.timm_drop", v.TimmDrop),
+		check.DropRate("vision_cfg.timm_drop_path", config.Value(v.TimmDropPath)),
 	)
 	if err != nil {
 		return err
-	}
-	rates := dropRates(v)
-	for _, name := range slices.Sorted(maps.Keys(rates)) {
-		if err := check.DropRate(name, rates[name]); err != nil {
-			return err
-		}
 	}
 	return f.Check(c)
 }
@@ -145,19 +140,10 @@ func normEps(n *config.NormKwargs) float64 {
 	return *n.Eps
 }
 
-// dropRates are the options of all families that act in training only, by name.
-func dropRates(v *config.VisionConfig) map[string]float64 {
-	rates := map[string]float64{"vision_cfg.patch_dropout": v.PatchDropout, "vision_cfg.timm_drop": v.TimmDrop}
-	if v.TimmDropPath != nil {
-		rates["vision_cfg.timm_drop_path"] = *v.TimmDropPath
-	}
-	return rates
-}
-
 // Vocabulary is the number of token ids that the text tower of c takes, 0 where that
 // is not known because the tower cannot be built.
 func Vocabulary(c *config.Config) int {
-	f, _ := lastOf(c, Text) // takes all configs
+	f, _ := lastOf(c, Text) // matches all configs
 	switch {
 	case f.Vocabulary != nil:
 		return f.Vocabulary(c)

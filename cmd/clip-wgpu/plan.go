@@ -56,7 +56,7 @@ func (m onDevice) trainee(checkpointing bool) (train.Structure, graph.Target, in
 
 func (a atRest) trainee(checkpointing bool) (train.Structure, graph.Target, int) {
 	a.Model.GradCheckpointing = checkpointing
-	return a.Model, a.target(), a.Model.Config.TextCfg.ContextLength
+	return a.Model, a.info.Target(), a.Model.Config.TextCfg.ContextLength
 }
 
 // writePlan writes the plan of a training step.

@@ -97,12 +97,8 @@ type atRest struct {
 	info gpu.Info
 }
 
-func (a atRest) target() graph.Target {
-	return graph.Target{Software: a.info.Software(), MaxBinding: a.info.MaxBindingBytes}
-}
-
 func (a atRest) Programs(batch int) (image, text *graph.Program, err error) {
-	return a.Model.Programs(batch, func(g *graph.Graph) { g.Target = a.target() })
+	return a.Model.Programs(batch, func(g *graph.Graph) { g.Target = a.info.Target() })
 }
 
 func writeDispatches(w io.Writer, p *graph.Program) error {

@@ -66,6 +66,12 @@ func (f Format) Underflow() float32 {
 	return 0
 }
 
+// Fits reports whether the format can store a weight whose greatest finite magnitude is
+// largest.
+func (f Format) Fits(largest float32) bool {
+	return largest < f.Overflow() && (largest == 0 || largest >= f.Underflow())
+}
+
 // Arrangement is where the blocks of all weights of a device lie. Some blocks side
 // by side in N, or as many as are left, make a panel. A panel holds its blocks k by
 // k, the neighbours in n side by side: invocations that make neighbouring columns

@@ -29,11 +29,11 @@ func NFKD(s string) string { return normalize(s, norm.NFKD, norm.NFKD, false) }
 // normalize returns s in a normalization form. decomposition is the form that form
 // starts from: NFD for NFC and NFD, NFKD for NFKC and NFKD. composed tells whether
 // characters are composed after that.
-func normalize(s string, form, apart norm.Form, composed bool) string {
+func normalize(s string, form, decomposition norm.Form, composed bool) string {
 	if form.IsNormalString(s) && !strings.ContainsFunc(s, isUnicode15) {
 		return s
 	}
-	chars := decompose(s, apart)
+	chars := decompose(s, decomposition)
 	if composed {
 		return string(compose(chars))
 	}

@@ -176,7 +176,7 @@ func trainable(m lockable) map[string]bool {
 	all := map[string]bool{}
 	for name, p := range m.Parameters() {
 		if !p.Buffer {
-			all[name] = !p.Frozen
+			all[name] = p.RequiresGrad()
 		}
 	}
 	return all

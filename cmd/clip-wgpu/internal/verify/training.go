@@ -55,6 +55,11 @@ var settingName = regexp.MustCompile(`^(?:(?P<loss>clip|siglip)(?:_|$))?(?:loss|
 	`(?:accum(?P<parts>[0-9])_)?(?:batch(?P<pairs>[0-9]))?(?:_no_accum)?` +
 	`(?:clamp_(?:high|low)_start_(?P<start>[0-9.]+))?(?:cosine_warmup(?P<warmup>[0-9]+)_total(?P<total>[0-9]+))?(?: \(.*\))?$`)
 
+// steps tells whether s says how steps are made, so that there is no loss or gradient of it.
+func (s setting) steps() bool {
+	return s.clipNorm != 0 || s.legacy || s.pairs != 0 || s.parts != 0 || s.scale != 0 || s.total != 0
+}
+
 func parseSetting(name string) (s setting, ok bool) {
 	m := settingName.FindStringSubmatch(name)
 	if m == nil {
@@ -66,8 +71,11 @@ func parseSetting(name string) (s setting, ok bool) {
 		loss: train.ClipLoss{}, bias: text("bias") != "", norms: text("norms"), legacy: text("legacy") != "",
 		parts: number("parts"), pairs: number("pairs"), warmup: number("warmup"), total: number("total"),
 	}
-	if text("loss") == "siglip" {
+	switch {
+	case text("loss") == "siglip":
 		s.loss, s.bias = train.SigLipLoss{ChunkSize: number("chunk")}, true
+	case text("chunk") != "":
+		return s, false
 	}
 	for group, dst := range map[string]*float64{"clip": &s.clipNorm, "start": &s.scale} {
 		if text(group) == "" {
@@ -206,7 +214,7 @@ func (t *training) compareLosses(ctx context.Context) error {
 			return err
 		}
 		setting, ok := parseSetting(name)
-		if !ok || len(w.Data) != 1 {
+		if !ok || setting.steps() || len(w.Data) != 1 {
 			t.notBuilt(name, "this loss")
 			continue
 		}
@@ -232,7 +240,7 @@ func (t *training) compareGradients(ctx context.Context) error {
 			continue
 		}
 		setting, ok := parseSetting(which)
-		if !ok {
+		if !ok || setting.steps() {
 			t.notBuilt(e.Name(), "gradients in this mode")
 			continue
 		}
