@@ -18,6 +18,7 @@ type Engine struct {
 	Tuning *gpu.Tuning // chooses among kernels: what the user's cache holds for the device, or nil
 
 	device   *gpu.Device
+	depth    int // batches of a call that are under way
 	store    *gpu.Store
 	programs *programCache
 }
@@ -29,8 +30,16 @@ func Open(device *gpu.Device, maxBatch int) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Engine{device: own, store: own.NewStore(), Tuning: own.LoadTuning(), programs: newProgramCache(maxBatch)}, nil
+	e := &Engine{device: own, depth: 1, store: own.NewStore(), Tuning: own.LoadTuning(), programs: newProgramCache(maxBatch)}
+	if !own.Info().Software() { // whose submissions drain
+		e.depth = Depth
+	}
+	return e, nil
 }
+
+// Depth is how many batches of a call a GPU has: one that is uploaded, one that is
+// computed and one that is read back.
+const Depth = 3
 
 // Device is the engine's handle.
 func (e *Engine) Device() *gpu.Device { return e.device }
@@ -65,16 +74,29 @@ type Value struct {
 // serve every n and an item's result does not depend on its neighbours. Without
 // items there are no outputs.
 func (e *Engine) Run(ctx context.Context, n int, t Task) (map[string]Value, error) {
-	var outs []Value
-	var names []string
+	f := newFlight(ctx, e.depth)
+	outs, names, err := e.begin(f, n, t)
+	if err := f.end(err); err != nil {
+		return nil, err
+	}
+	named := make(map[string]Value, len(outs))
+	for i, out := range outs {
+		named[names[i]] = out
+	}
+	return named, nil
+}
+
+// begin begins all batches of n items and returns the outputs that they fill.
+func (e *Engine) begin(f *flight, n int, t Task) (outs []Value, names []string, err error) {
 	most := n // items of a batch: one that memory refused is tried again by the next call only
 	for lo := 0; lo < n; {
-		if err := ctx.Err(); err != nil {
-			return nil, err
+		if err := f.next(); err != nil {
+			return nil, nil, err
 		}
-		p, err := e.programs.acquire(ctx, e, t, min(n-lo, most))
+		p, err := e.programs.acquire(f, e, t, min(n-lo, most))
 		if err != nil {
-			return nil, err
+			f.skip()
+			return nil, nil, err
 		}
 		most = p.batch
 		if outs == nil {
@@ -86,18 +108,13 @@ func (e *Engine) Run(ctx context.Context, n int, t Task) (map[string]Value, erro
 			item := len(outs[i].Data) / n
 			io.Outputs[i] = outs[i].Data[lo*item : hi*item]
 		}
-		err = p.session.Run(ctx, io)
-		e.programs.release(p)
-		if err != nil {
-			return nil, err
-		}
+		f.begin(func(ctx context.Context) error {
+			defer e.programs.release(p)
+			return p.session.Run(ctx, io)
+		})
 		lo = hi
 	}
-	named := make(map[string]Value, len(outs))
-	for i, out := range outs {
-		named[names[i]] = out
-	}
-	return named, nil
+	return outs, names, nil
 }
 
 func allocate(outputs []graph.Binding, batch, n int) []Value {

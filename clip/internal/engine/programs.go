@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -60,9 +59,10 @@ func newProgramCache(maxBatch int) *programCache {
 }
 
 // acquire returns a loaded program for t with the largest batch, a power of
-// two, that n items fill and the device holds. A caller whose context ends
+// two, that n items fill and the device holds. Where memory is short it first waits
+// until the programs of f's batches may go. A caller whose context ends
 // leaves; the loading, which may take seconds, goes on for the next one.
-func (c *programCache) acquire(ctx context.Context, e *Engine, t Task, n int) (*program, error) {
+func (c *programCache) acquire(f *flight, e *Engine, t Task, n int) (*program, error) {
 	for {
 		p, err := c.find(e, t, n)
 		if err != nil {
@@ -71,13 +71,16 @@ func (c *programCache) acquire(ctx context.Context, e *Engine, t Task, n int) (*
 		select {
 		case <-p.loaded:
 			err = p.err
-		case <-ctx.Done():
-			err = ctx.Err()
+		case <-f.ctx.Done():
+			err = f.ctx.Err()
 		}
 		if err == nil {
 			return p, nil
 		}
 		c.release(p)
+		if noMemory(err) && f.settled() {
+			continue
+		}
 		if p.batch == 1 || !tooLarge(err) && !noMemory(err) {
 			return nil, err
 		}
