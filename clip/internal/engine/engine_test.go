@@ -51,6 +51,7 @@ func TestBatchesUnderWayTogether(t *testing.T) {
 		ctx, cancel = context.WithCancel(t.Context())
 		_, err := e.Run(ctx, items, task)
 		require.ErrorIs(t, err, context.Canceled)
+		cancel()
 	}
 	closed, err := e.Close() // waits for programs in use
 	require.NoError(t, err)
