@@ -200,15 +200,16 @@ type Graph struct {
 	Pure    bool
 	Unfused bool // gives every op kernels of its own, for tests of fused ones
 
-	nodes  []*Node
-	blocks []block // in order
-	scope  []string
-	taps   map[string]Tensor
-	inputs map[string]Tensor
-	states map[*State]Tensor // the newest handle of each state
-	params map[*State]*Param
-	err    error
-	debug  debug.Switch
+	nodes    []*Node
+	blocks   []block // in order
+	scope    []string
+	taps     map[string]Tensor
+	inputs   map[string]Tensor
+	supplied map[string]Tensor // by Supply
+	states   map[*State]Tensor // the newest handle of each state
+	params   map[*State]*Param
+	err      error
+	debug    debug.Switch
 
 	seed    Tensor // and streams: see Random
 	streams uint32
@@ -219,12 +220,13 @@ type Graph struct {
 func New() *Graph {
 	d, _ := debug.Get() // gpu.Open refuses what cannot be read
 	return &Graph{
-		Unfused: d.NoPlan,
-		taps:    map[string]Tensor{},
-		inputs:  map[string]Tensor{},
-		states:  map[*State]Tensor{},
-		params:  map[*State]*Param{},
-		debug:   d,
+		Unfused:  d.NoPlan,
+		taps:     map[string]Tensor{},
+		inputs:   map[string]Tensor{},
+		supplied: map[string]Tensor{},
+		states:   map[*State]Tensor{},
+		params:   map[*State]*Param{},
+		debug:    d,
 	}
 }
 
@@ -329,10 +331,20 @@ func (g *Graph) Input(name string, shape Shape, dtype Element) Tensor {
 	if _, ok := g.inputs[name]; ok {
 		g.Fail("input %q is declared twice", name)
 	}
-	t := g.leaf(inputOp, name, Spec{slices.Clone(shape), dtype})
+	t, ok := g.supplied[name]
+	switch s := t.Spec(); {
+	case !ok:
+		t = g.leaf(inputOp, name, Spec{slices.Clone(shape), dtype})
+	case !slices.Equal(s.Shape, shape) || s.Element != dtype:
+		g.Fail("input %q is %v, and supplied is %v", name, Spec{shape, dtype}, s)
+	}
 	g.inputs[name] = t
 	return t
 }
+
+// Supply makes t what Input will declare under name: a run then has no such input, and
+// what reads it reads t. Shape and type must be those of the input.
+func (g *Graph) Supply(name string, t Tensor) { g.supplied[name] = t }
 
 // Param reads p; Grad can differentiate with respect to it.
 func (g *Graph) Param(p *Param) Tensor {

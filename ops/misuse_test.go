@@ -184,6 +184,16 @@ func TestReshapingMisuse(t *testing.T) {
 			[]string{"gather", "f32[7×9]", "f32[3]", "i32"}},
 		"gather from a vector": {func(g *graph.Graph) graph.Tensor { return Gather(g, floats(g, "table", 7), integers(g, 3)) },
 			[]string{"f32[7]", "i32[3]"}},
+		"pixels, too few bytes": {func(g *graph.Graph) graph.Tensor {
+			return Pixels(g, g.Input("bytes", graph.Shape{2, 3}, graph.I32), floats(g, "levels", 3, 256), 2, 3)
+		},
+			[]string{"pixels", "i32[2×3] of images of 2×3", "i32 [batch, 5]"}},
+		"pixels, other levels": {func(g *graph.Graph) graph.Tensor {
+			return Pixels(g, g.Input("bytes", graph.Shape{2, 5}, graph.I32), floats(g, "levels", 256), 2, 3)
+		},
+			[]string{"pixels", "f32[256]", "f32 [3, 256]"}},
+		"pixels, no bytes": {func(g *graph.Graph) graph.Tensor { return Pixels(g, graph.Tensor{}, floats(g, "levels", 3, 256), 2, 3) },
+			[]string{"pixels", "i32 [batch, 5]"}},
 		"patchify, patch too large": {func(g *graph.Graph) graph.Tensor { return Patchify(g, floats(g, "image", 1, 3, 8, 7), 8, 8, 0) },
 			[]string{"patchify", "f32[1×3×8×7]", "8×8"}},
 		"patchify, no batch": {func(g *graph.Graph) graph.Tensor { return Patchify(g, floats(g, "image", 3, 8, 8), 4, 4, 0) },

@@ -25,7 +25,8 @@ var patchifyOp = &graph.Op{
 	},
 	Lower: func(n *graph.Node) []graph.Launch {
 		params := patchParams(n.In[0].Shape(), n.Attr.(patchSize))
-		return []graph.Launch{elementwise(kernel("patchify"), n.Out[0].Shape.Elems(), []graph.Arg{graph.In(0), graph.Out(0)}, params...)}
+		args := []graph.Arg{graph.In(0), graph.None(), graph.Out(0)}
+		return []graph.Launch{elementwise(kernel("patchify"), n.Out[0].Shape.Elems(), args, append(params, 0)...)}
 	},
 	VJP: func(g *graph.Graph, n *graph.Node, dy []graph.Tensor) []graph.Tensor {
 		return g.Apply(patchifyGradOp, patchifyGradAttr{n.In[0].Shape(), n.Attr.(patchSize)}, dy[0])

@@ -272,6 +272,37 @@ func TestPatchify(t *testing.T) {
 	runOpCases(t, cases)
 }
 
+// TestPixels reads images from bytes, whole or in patches.
+func TestPixels(t *testing.T) {
+	var cases []opCase
+	for _, c := range []struct{ batch, height, width, h, w, lead int }{
+		{2, 8, 12, 0, 0, 0},
+		{3, 7, 7, 0, 0, 0}, // the last word has padding
+		{1, 1, 1, 0, 0, 0},
+		{2, 8, 12, 4, 4, 1},
+		{2, 9, 11, 4, 3, 0},
+		{1, 64, 65, 16, 13, 2},
+	} {
+		words := (3*c.height*c.width + 3) / 4
+		cases = append(cases, opCase{
+			name: fmt.Sprintf("%d of %d×%d in %d×%d after %d", c.batch, c.height, c.width, c.h, c.w, c.lead), tol: tolMove,
+			inputs: []opInput{
+				{name: "bytes", shape: graph.Shape{c.batch, words}, ints: 1, gen: func(i int) float64 { return float64(int32(uint32(i+1) * 2654435761)) }},
+				{name: "levels", shape: graph.Shape{3, 256}},
+			},
+			noGrad: []string{"levels"},
+			build: one(func(g *graph.Graph, in tensors) graph.Tensor {
+				x := ops.Pixels(g, in["bytes"], in["levels"], c.height, c.width)
+				if c.h > 0 {
+					x = ops.Patchify(g, x, c.h, c.w, c.lead)
+				}
+				return x
+			}),
+		})
+	}
+	runOpCases(t, cases)
+}
+
 func TestRotary(t *testing.T) {
 	var cases []opCase
 	for _, c := range []struct {

@@ -21,7 +21,7 @@ import (
 type opInput struct {
 	name  string
 	shape graph.Shape
-	ints  int                 // > 0: i32 ids in [0, ints)
+	ints  int                 // > 0: i32 ids in [0, ints), or what gen gives
 	gen   func(i int) float64 // the value of element i; nil: random
 
 	format     packing.Format // of the parameter on the device, to which its values are rounded
@@ -111,6 +111,8 @@ func (r *opRun) input(in opInput) graph.Tensor {
 	v := make([]float64, in.shape.Elems())
 	for i := range v {
 		switch {
+		case in.gen != nil && in.ints > 0:
+			v[i] = in.gen(i)
 		case in.gen != nil:
 			v[i] = float64(float32(in.gen(i)))
 		case in.ints > 0:
