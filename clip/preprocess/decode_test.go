@@ -89,7 +89,7 @@ func TestDecodeNamesWhatItCannotRead(t *testing.T) {
 	}
 }
 
-// What image/jpeg does not read is called by its name and not corrupt.
+// What is not read is called by its name and not corrupt.
 func TestUnsupportedJPEGIsNamed(t *testing.T) {
 	plain := readSample(t, "jpeg/files/q5.jpg")
 	sof := bytes.Index(plain, []byte{0xff, 0xc0})
@@ -99,7 +99,9 @@ func TestUnsupportedJPEGIsNamed(t *testing.T) {
 		return data
 	}
 	sampling := bytes.Clone(plain)
-	sampling[sof+11] = 0x31
+	sampling[sof+11], sampling[sof+14] = 0x32, 0x22 // of three and two columns
+	twelve := bytes.Clone(plain)
+	twelve[sof+4] = 12
 	dnl := bytes.Clone(plain)
 	copy(dnl[sof+5:], "\x00\x00")
 	for _, c := range []struct {
@@ -117,7 +119,7 @@ func TestUnsupportedJPEGIsNamed(t *testing.T) {
 		{process(0xf7), "JPEG-LS is not supported"},
 		{sampling, "subsampling ratio"},
 		{dnl, "DNL"},
-		{readSample(t, "jpeg/restarts_scans_2x2.jpg"), "restart intervals in scans of one component"},
+		{twelve, "12 bits a sample is not supported"},
 	} {
 		_, err := Decode(bytes.NewReader(c.data))
 		assert.ErrorIs(t, err, ErrUnsupportedFormat, c.says)

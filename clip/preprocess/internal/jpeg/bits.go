@@ -1,0 +1,123 @@
+package jpeg
+
+import (
+	"encoding/binary"
+	"io"
+)
+
+// bits reads bits of entropy-coded data. They come from the top of acc, where n of
+// them are. It stops at a marker, behind which there are zeros.
+type bits struct {
+	data   []byte
+	pos    int
+	acc    uint64
+	n      int // below zero by the bits that were read behind a marker
+	marker byte
+	ended  bool // there were no more data, and no marker
+}
+
+// fill makes n 48 or more, if neither a marker nor the end is near.
+func (b *bits) fill() {
+	if b.pos+8 <= len(b.data) && b.n >= 0 {
+		w := binary.BigEndian.Uint64(b.data[b.pos:])
+		if !hasFF(w) && b.marker == 0 {
+			b.acc |= w >> b.n
+			b.pos += (63 - b.n) >> 3
+			b.n |= 56
+			return
+		}
+	}
+	b.fillSlowly()
+}
+
+// hasFF tells whether one of the bytes is 0xff.
+func hasFF(w uint64) bool { return w&0x8080808080808080&(^w-0x0101010101010101) != 0 }
+
+func (b *bits) fillSlowly() {
+	if b.n < 0 || b.marker != 0 {
+		if b.n <= 0 {
+			b.acc = 0
+		} else {
+			b.acc &= ^uint64(0) << (64 - b.n)
+		}
+		return
+	}
+	b.acc &= ^uint64(0) << (64 - b.n) // all zero if n is
+	for b.n <= 56 {
+		if b.pos >= len(b.data) {
+			b.ended = true
+			return
+		}
+		v := b.data[b.pos]
+		b.pos++
+		if v == 0xff {
+			for v == 0xff {
+				if b.pos >= len(b.data) {
+					b.ended = true
+					return
+				}
+				v = b.data[b.pos]
+				b.pos++
+			}
+			if v != 0 {
+				b.marker = v
+				return
+			}
+			v = 0xff
+		}
+		b.acc |= uint64(v) << (56 - b.n)
+		b.n += 8
+	}
+}
+
+// drop forgets the bits that were taken from the data and not used.
+func (b *bits) drop() { b.acc, b.n = 0, 0 }
+
+// take returns the next count bits, 16 at most. The caller has filled.
+func (b *bits) take(count uint) int32 {
+	v := int32(b.acc >> 1 >> (63 - count))
+	b.acc <<= count
+	b.n -= int(count)
+	return v
+}
+
+// nextMarker is the marker that stopped fill or the next one. It skips other bytes.
+func (b *bits) nextMarker() (byte, error) {
+	b.drop()
+	if m := b.marker; m != 0 {
+		b.marker = 0
+		return m, nil
+	}
+	for b.pos < len(b.data) {
+		v := b.data[b.pos]
+		b.pos++
+		if v != 0xff {
+			continue
+		}
+		for v == 0xff && b.pos < len(b.data) {
+			v = b.data[b.pos]
+			b.pos++
+		}
+		if v != 0 && v != 0xff {
+			return v, nil
+		}
+	}
+	return 0, io.ErrUnexpectedEOF
+}
+
+// segment is the body of the segment at the reader. One that is shorter than its own
+// length is empty, as in libjpeg.
+func (b *bits) segment() ([]byte, error) {
+	if b.pos+2 > len(b.data) {
+		return nil, io.ErrUnexpectedEOF
+	}
+	size := int(b.data[b.pos])<<8 | int(b.data[b.pos+1])
+	b.pos += 2
+	size = max(size-2, 0)
+	if b.pos+size > len(b.data) {
+		return nil, io.ErrUnexpectedEOF
+	}
+	body := b.data[b.pos:][:size]
+	b.pos += size
+	return body, nil
+}

@@ -1,0 +1,72 @@
+package jpeg
+
+// block is the coefficients of 8x8 samples, in natural order.
+type block [64]int16
+
+// natural is the place of each coefficient in zigzag order. Damaged data can go past
+// the last.
+var natural = [128]uint8{
+	0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5,
+	12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6, 7, 14, 21, 28,
+	35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51,
+	58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63,
+	63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63,
+}
+
+// columns is the set of columns that a block has coefficients in other than zero: bit
+// x is of those below the first row, bit 8+x of the first row without DC.
+type columns uint32
+
+// columnOf is the column of each coefficient, in natural order.
+var columnOf = func() (of [64]columns) {
+	for i := range of {
+		if i < 8 {
+			of[i] = 1 << (8 + i)
+		} else {
+			of[i] = 1 << (i & 7)
+		}
+	}
+	of[0] = 0
+	return of
+}()
+
+// sequential decodes a block, which was zero, in natural order. Each coefficient is
+// multiplied by its step in quant.
+func (b *bits) sequential(c *scanComponent, blk *block, quant *[64]uint16) columns {
+	if b.n < 32 {
+		b.fill()
+	}
+	if size := uint(b.symbol(c.dc)); size > 0 {
+		c.predicted += extend(b.take(size), size)
+	}
+	blk[0] = int16(c.predicted * int32(quant[0]))
+	ac, set := c.ac, columns(0)
+	for k := 1; k < 64; k++ {
+		if b.n < 32 {
+			b.fill()
+		}
+		var value int32
+		if e := ac.whole[b.acc>>(64-lookBits)]; e != 0 {
+			b.acc <<= e & 31
+			b.n -= int(e & 31)
+			k += int(e >> 8 & 15)
+			value = e >> 16
+		} else {
+			s := b.symbol(ac)
+			size := uint(s & 15)
+			if size == 0 {
+				if s != 0xf0 {
+					break
+				}
+				k += 15
+				continue
+			}
+			k += int(s >> 4)
+			value = extend(b.take(size), size)
+		}
+		at := natural[k&127] & 63
+		blk[at] = int16(value * int32(quant[at]))
+		set |= columnOf[at]
+	}
+	return set
+}

@@ -1,0 +1,96 @@
+package jpeg
+
+// output makes rows of pixels of samples. It keeps the samples of two bands, which are
+// the rows of blocks that a row of MCUs has.
+type output struct {
+	dst    []uint8
+	width  int
+	height int
+	next   int // row of dst
+	groups int // of vMax rows in a band: the samples a block has at the scale
+	vMax   int
+	planes []plane
+	ycc    bool
+}
+
+// plane is the samples of a component.
+type plane struct {
+	*component
+	size          int // samples a side of a block
+	pix           []uint8
+	stride        int // width of all blocks
+	rows          int // in pix, which is a ring
+	width, height int // that belong to the image
+	hs, vs        int // pixels a sample stands for
+	fancy         bool
+	line          []uint8 // a row at full width
+	sums          []int32
+}
+
+func newOutput(r *reader, dst []uint8, size int) *output {
+	h := r.header
+	o := &output{dst: dst, width: ceilDiv(h.Width*size, 8), height: ceilDiv(h.Height*size, 8), groups: size, vMax: r.vMax, ycc: h.YCC}
+	for i := range r.comps {
+		c := &r.comps[i]
+		p := plane{component: c, size: size}
+		// libjpeg lets the IDCT do what it can of the upsampling.
+		for p.size < 8 && r.hMax*size%(c.h*p.size*2) == 0 && r.vMax*size%(c.v*p.size*2) == 0 {
+			p.size *= 2
+		}
+		p.stride, p.rows = c.blocksW*p.size, 2*c.v*p.size
+		p.pix = make([]uint8, p.stride*p.rows)
+		p.width = ceilDiv(h.Width*c.h*p.size, 8*r.hMax)
+		p.height = ceilDiv(h.Height*c.v*p.size, 8*r.vMax)
+		p.hs, p.vs = r.hMax*size/(c.h*p.size), r.vMax*size/(c.v*p.size)
+		p.fancy = size > 1
+		p.allocate()
+		o.planes = append(o.planes, p)
+	}
+	return o
+}
+
+// block puts the samples of a block at its place.
+func (p *plane) block(x, y int, blk *block, set columns) {
+	idct(p.size, blk, set, p.pix[y*p.size%p.rows*p.stride+x*p.size:], p.stride)
+}
+
+// band makes the rows of pixels that band n has made known. The last group of rows
+// waits for the next band, whose samples they may lean to.
+func (o *output) band(n int) {
+	end := ((n+1)*o.groups - 1) * o.vMax
+	if end+o.vMax >= o.height {
+		end = o.height
+	}
+	rowBytes := o.width * len(o.planes)
+	for ; o.next < end; o.next++ {
+		o.convert(o.dst[o.next*rowBytes:][:rowBytes])
+	}
+}
+
+// convert makes the next row.
+func (o *output) convert(dst []uint8) {
+	var rows [4][]uint8
+	for i := range o.planes {
+		rows[i] = o.planes[i].upsampled(o.next)[:o.width]
+	}
+	switch n := len(o.planes); {
+	case n == 1:
+		copy(dst, rows[0])
+	case n == 3 && o.ycc:
+		toRGB(dst, rows[0], rows[1], rows[2])
+	case n == 3:
+		interleave3(dst, rows[0], rows[1], rows[2])
+	default:
+		interleave4(dst, &rows, o.ycc)
+	}
+}
+
+// allocate makes room for upsampled rows.
+func (p *plane) allocate() {
+	if p.hs > 1 || p.vs > 1 {
+		p.line = make([]uint8, p.width*p.hs)
+		p.sums = make([]int32, p.width)
+	}
+}
+
+func (p *plane) row(y int) []uint8 { return p.pix[y%p.rows*p.stride:][:p.width] }

@@ -1,0 +1,242 @@
+package jpeg
+
+import "fmt"
+
+// checkProgression refuses what libjpeg does. Scans out of order are read.
+func (s *scan) checkProgression() error {
+	band := s.first == 0 && s.last == 0 ||
+		s.first > 0 && s.first <= s.last && s.last < 64 && len(s.comps) == 1
+	if !band || s.low > 13 || s.high > 0 && s.low != s.high-1 {
+		return fmt.Errorf("a progressive scan of coefficients %d to %d, bits %d to %d, of %d components", s.first, s.last, s.high, s.low, len(s.comps))
+	}
+	return nil
+}
+
+// decodeBuffered decodes all scans and then makes the samples.
+func (r *reader) decodeBuffered(out *output) error {
+	for i := range r.comps {
+		c := &r.comps[i]
+		c.coefs = make([]block, c.padW*c.padH)
+	}
+	for more := true; more; {
+		if err := r.prepare(); err != nil {
+			return err
+		}
+		if r.header.Progressive {
+			r.noteAccuracy()
+		}
+		if err := r.decodeScan(); err != nil {
+			return err
+		}
+		var err error
+		if more, err = r.segments(); err != nil {
+			return err
+		}
+	}
+	smooth := r.smoothing()
+	for y := range ceilDiv(r.header.Height, 8*r.vMax) {
+		for i := range out.planes {
+			out.planes[i].bandOf(y, smooth)
+		}
+		out.band(y)
+	}
+	return nil
+}
+
+// bandOf makes the samples of band y of the kept coefficients.
+func (p *plane) bandOf(y int, smooth bool) {
+	var s smoother
+	if smooth {
+		s = p.newSmoother()
+	}
+	for by := y * p.v; by < min((y+1)*p.v, p.blocksH); by++ {
+		for bx := range p.blocksW {
+			blk := p.coefs[by*p.padW+bx]
+			if smooth {
+				s.estimate(&blk, bx, by)
+			}
+			p.block(bx, by, &blk, blk.dequantize(p.quant))
+		}
+	}
+}
+
+// dequantize multiplies the coefficients by their steps.
+func (blk *block) dequantize(quant *[64]uint16) columns {
+	set := columns(0)
+	for i, v := range blk {
+		if v != 0 {
+			blk[i] = int16(int32(v) * int32(quant[i]))
+			set |= columnOf[i]
+		}
+	}
+	return set
+}
+
+// decodeScan decodes a scan into the kept coefficients.
+func (r *reader) decodeScan() error {
+	e, s := r.newEntropy(), &r.scan
+	cols, rows := ceilDiv(r.header.Width, 8*r.hMax), ceilDiv(r.header.Height, 8*r.vMax)
+	if len(s.comps) == 1 {
+		cols, rows = s.comps[0].blocksW, s.comps[0].blocksH
+	}
+	for y := range rows {
+		for x := range cols {
+			if err := e.begin(); err != nil {
+				return err
+			}
+			if !e.starved {
+				e.keepMCU(x, y)
+			} else if e.restart == 0 {
+				return e.err()
+			}
+		}
+		if err := e.err(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// keepMCU decodes the blocks of an MCU, which is one block if the scan has one
+// component.
+func (e *entropy) keepMCU(x, y int) {
+	s := &e.scan
+	if len(s.comps) == 1 {
+		c := &s.comps[0]
+		e.block(c, &c.coefs[y*c.padW+x])
+		e.end()
+		return
+	}
+	for i := range s.comps {
+		c := &s.comps[i]
+		for by := y * c.v; by < (y+1)*c.v; by++ {
+			for bx := x * c.h; bx < (x+1)*c.h; bx++ {
+				e.block(c, &c.coefs[by*c.padW+bx])
+			}
+		}
+	}
+	e.end()
+}
+
+// unscaled are the steps of coefficients that are kept as coded.
+var unscaled = func() (q [64]uint16) {
+	for i := range q {
+		q[i] = 1
+	}
+	return q
+}()
+
+func (e *entropy) block(c *scanComponent, blk *block) {
+	switch s := &e.scan; {
+	case !e.header.Progressive:
+		e.bits.sequential(c, blk, &unscaled)
+	case s.first == 0 && s.high == 0:
+		e.bits.fillTo32()
+		if size := uint(e.bits.symbol(c.dc)); size > 0 {
+			c.predicted += extend(e.bits.take(size), size)
+		}
+		blk[0] = int16(c.predicted << s.low)
+	case s.first == 0:
+		e.bits.fillTo32()
+		blk[0] |= int16(e.bits.take(1) << s.low)
+	case s.high == 0:
+		e.firstBand(c.ac, blk)
+	default:
+		e.refineBand(c.ac, blk)
+	}
+}
+
+func (b *bits) fillTo32() {
+	if b.n < 32 {
+		b.fill()
+	}
+}
+
+// firstBand decodes the high bits of a band of AC coefficients.
+func (e *entropy) firstBand(ac *huffman, blk *block) {
+	if e.endRun > 0 {
+		e.endRun--
+		return
+	}
+	b, s := &e.bits, &e.scan
+	for k := s.first; k <= s.last; k++ {
+		b.fillTo32()
+		if w := ac.whole[b.acc>>(64-lookBits)]; w != 0 {
+			b.acc <<= w & 31
+			b.n -= int(w & 31)
+			k += int(w >> 8 & 15)
+			blk[natural[k&127]&63] = int16(w >> 16 << s.low)
+			continue
+		}
+		v := b.symbol(ac)
+		run, size := int(v>>4), uint(v&15)
+		if size == 0 && run < 15 {
+			e.endRun = e.runOfEnds(run) - 1
+			return
+		}
+		k += run
+		if size > 0 {
+			blk[natural[k&127]&63] = int16(extend(b.take(size), size) << s.low)
+		}
+	}
+}
+
+// runOfEnds is how many blocks have no more coefficients in the band.
+func (e *entropy) runOfEnds(log int) int {
+	e.bits.fillTo32()
+	return 1<<log + int(e.bits.take(uint(log)))
+}
+
+// refineBand decodes a bit more of a band of AC coefficients.
+func (e *entropy) refineBand(ac *huffman, blk *block) {
+	b, s := &e.bits, &e.scan
+	k, one := s.first, int16(1)<<s.low
+	if e.endRun == 0 {
+		for ; k <= s.last; k++ {
+			b.fillTo32()
+			v := b.symbol(ac)
+			zeros, value := int(v>>4), int16(0)
+			if v&15 != 0 {
+				value = one
+				if b.take(1) == 0 {
+					value = -one
+				}
+			} else if zeros != 15 {
+				e.endRun = e.runOfEnds(zeros)
+				break
+			}
+			k = b.refine(blk, k, s.last, zeros, one)
+			if value != 0 {
+				blk[natural[k&127]&63] = value
+			}
+		}
+	}
+	if e.endRun > 0 {
+		b.refine(blk, k, s.last, 64, one)
+		e.endRun--
+	}
+}
+
+// refine passes the given number of zeros from k on, and reads a bit of each
+// coefficient that is none. It returns the place of the next zero, or that behind last.
+func (b *bits) refine(blk *block, k, last, zeros int, one int16) int {
+	for ; k <= last; k++ {
+		p := &blk[natural[k&127]&63]
+		if *p == 0 {
+			if zeros == 0 {
+				break
+			}
+			zeros--
+			continue
+		}
+		b.fillTo32()
+		if b.take(1) != 0 && *p&one == 0 {
+			if *p >= 0 {
+				*p += one
+			} else {
+				*p -= one
+			}
+		}
+	}
+	return k
+}
