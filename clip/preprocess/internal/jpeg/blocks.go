@@ -13,18 +13,20 @@ var natural = [128]uint8{
 	63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63,
 }
 
-// columns is the set of columns that a block has coefficients in other than zero: bit
-// x is of those below the first row, bit 8+x of the first row without DC.
+// columns is the set of columns that a block has coefficients in other than zero and
+// DC: bit x is of the second to the fourth row, 8+x of the first, 16+x of the others.
 type columns uint32
+
+const (
+	belowFirst, firstRow, lowerHalf columns = 1, 1 << 8, 1 << 16 // of column 0
+	rightHalf                               = 0xf0 * (belowFirst | firstRow | lowerHalf)
+)
 
 // columnOf is the column of each coefficient, in natural order.
 var columnOf = func() (of [64]columns) {
 	for i := range of {
-		if i < 8 {
-			of[i] = 1 << (8 + i)
-		} else {
-			of[i] = 1 << (i & 7)
-		}
+		kind := []columns{firstRow, belowFirst, belowFirst, belowFirst, lowerHalf, lowerHalf, lowerHalf, lowerHalf}[i/8]
+		of[i] = kind << (i & 7)
 	}
 	of[0] = 0
 	return of
@@ -33,40 +35,43 @@ var columnOf = func() (of [64]columns) {
 // sequential decodes a block, which was zero, in natural order. Each coefficient is
 // multiplied by its step in quant.
 func (b *bits) sequential(c *scanComponent, blk *block, quant *[64]uint16) columns {
-	if b.n < 32 {
-		b.fill()
-	}
+	b.fillTo32()
 	if size := uint(b.symbol(c.dc)); size > 0 {
 		c.predicted += extend(b.take(size), size)
 	}
 	blk[0] = int16(c.predicted * int32(quant[0]))
 	ac, set := c.ac, columns(0)
+	acc, n := b.acc, b.n // in registers
 	for k := 1; k < 64; k++ {
-		if b.n < 32 {
+		if n < 32 {
+			b.acc, b.n = acc, n
 			b.fill()
+			acc, n = b.acc, b.n
 		}
 		var value int32
-		if e := ac.whole[b.acc>>(64-lookBits)]; e != 0 {
-			b.acc <<= e & 31
-			b.n -= int(e & 31)
+		if e := ac.whole[acc>>(64-lookBits)]; e != 0 {
+			acc <<= e & 31
+			n -= int(e & 31)
 			k += int(e >> 8 & 15)
 			value = e >> 16
 		} else {
+			b.acc, b.n = acc, n
 			s := b.symbol(ac)
 			size := uint(s & 15)
-			if size == 0 {
-				if s != 0xf0 {
-					break
-				}
-				k += 15
-				continue
-			}
-			k += int(s >> 4)
 			value = extend(b.take(size), size)
+			acc, n = b.acc, b.n
+			k += int(s >> 4)
+			if size == 0 {
+				if s == 0xf0 {
+					continue
+				}
+				break
+			}
 		}
 		at := natural[k&127] & 63
 		blk[at] = int16(value * int32(quant[at]))
 		set |= columnOf[at]
 	}
+	b.acc, b.n = acc, n
 	return set
 }

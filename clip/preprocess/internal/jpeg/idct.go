@@ -28,60 +28,116 @@ func clip(v int32) uint8 {
 	return uint8(v)
 }
 
-// lines8 is one pass over eight values.
-func lines8(v *[8]int32) (t0, t1, t2, t3, o0, o1, o2, o3 int32) {
-	z1 := (v[2] + v[6]) * fix0_541196100
-	b := z1 - v[6]*fix1_847759065
-	a := z1 + v[2]*fix0_765366865
-	c := (v[0] + v[4]) << constBits
-	d := (v[0] - v[4]) << constBits
-	t0, t1, t2, t3 = c+a, d+b, d-b, c-a
-	z3, z4 := v[7]+v[3], v[5]+v[1]
-	z5 := (z3 + z4) * fix1_175875602
-	z3, z4 = z5-z3*fix1_961570560, z5-z4*fix0_390180644
-	z1, z2 := (v[7]+v[1])*-fix0_899976223, (v[5]+v[3])*-fix2_562915447
-	o0 = v[7]*fix0_298631336 + z1 + z3
-	o1 = v[5]*fix2_053119869 + z2 + z4
-	o2 = v[3]*fix3_072711026 + z2 + z3
-	o3 = v[1]*fix1_501321110 + z1 + z4
-	return
-}
-
-// idct8 makes the samples of a block whose coefficients other than DC are in the given
-// columns.
+// idct8 makes the samples of a block whose coefficients are in the given columns.
 func idct8(blk *block, set columns, out []uint8, stride int) {
 	if set == 0 {
 		flat(clip((int32(blk[0])<<passBits+1<<(passBits+2))>>(passBits+3)+128), 8, out, stride)
 		return
 	}
 	var work [64]int32
-	for x := range 8 {
-		if set>>x&1 == 0 { // the column has at most its first coefficient
-			if v := int32(blk[x]) << passBits; v != 0 {
-				for y := 0; y < 64; y += 8 {
-					work[x+y] = v
-				}
+	width := uint(8)
+	if set&rightHalf == 0 {
+		width = 4
+	}
+	for x := range width {
+		switch {
+		case set>>x&(belowFirst|lowerHalf) == 0:
+			v := int32(blk[x&7]) << passBits
+			for y := uint(0); y < 64; y += 8 {
+				work[(x+y)&63] = v
 			}
-			continue
+		case set>>x&lowerHalf == 0:
+			upperColumn(blk, x, &work)
+		default:
+			fullColumn(blk, x, &work)
 		}
-		v := [8]int32{int32(blk[x]), int32(blk[x+8]), int32(blk[x+16]), int32(blk[x+24]),
-			int32(blk[x+32]), int32(blk[x+40]), int32(blk[x+48]), int32(blk[x+56])}
-		t0, t1, t2, t3, o0, o1, o2, o3 := lines8(&v)
-		const shift, half = constBits - passBits, 1 << (constBits - passBits - 1)
-		work[x], work[x+56] = (t0+o3+half)>>shift, (t0-o3+half)>>shift
-		work[x+8], work[x+48] = (t1+o2+half)>>shift, (t1-o2+half)>>shift
-		work[x+16], work[x+40] = (t2+o1+half)>>shift, (t2-o1+half)>>shift
-		work[x+24], work[x+32] = (t3+o0+half)>>shift, (t3-o0+half)>>shift
 	}
 	for y := range 8 {
-		t0, t1, t2, t3, o0, o1, o2, o3 := lines8((*[8]int32)(work[8*y:]))
-		const shift, half = constBits + passBits + 3, 1<<(constBits+passBits+2) + 128<<(constBits+passBits+3)
 		p := (*[8]uint8)(out[y*stride:])
-		p[0], p[7] = clip((t0+o3+half)>>shift), clip((t0-o3+half)>>shift)
-		p[1], p[6] = clip((t1+o2+half)>>shift), clip((t1-o2+half)>>shift)
-		p[2], p[5] = clip((t2+o1+half)>>shift), clip((t2-o1+half)>>shift)
-		p[3], p[4] = clip((t3+o0+half)>>shift), clip((t3-o0+half)>>shift)
+		if width == 4 {
+			leftRow((*[8]int32)(work[8*y:]), p)
+		} else {
+			fullRow((*[8]int32)(work[8*y:]), p)
+		}
 	}
+}
+
+// Rounding of the two passes.
+const (
+	columnShift = constBits - passBits
+	columnHalf  = 1 << (columnShift - 1)
+	rowShift    = constBits + passBits + 3
+	rowHalf     = 1<<(rowShift-1) + 128<<rowShift
+)
+
+func fullColumn(blk *block, x uint, work *[64]int32) {
+	x &= 7
+	v0, v1, v2, v3 := int32(blk[x]), int32(blk[x+8]), int32(blk[x+16]), int32(blk[x+24])
+	v4, v5, v6, v7 := int32(blk[x+32]), int32(blk[x+40]), int32(blk[x+48]), int32(blk[x+56])
+	z1 := (v2 + v6) * fix0_541196100
+	a, b := z1+v2*fix0_765366865, z1-v6*fix1_847759065
+	c, d := (v0+v4)<<constBits+columnHalf, (v0-v4)<<constBits+columnHalf
+	z5 := (v7 + v3 + v5 + v1) * fix1_175875602
+	z3, z4 := z5-(v7+v3)*fix1_961570560, z5-(v5+v1)*fix0_390180644
+	z1, z2 := (v7+v1)*fix0_899976223, (v5+v3)*fix2_562915447
+	o0, o1 := v7*fix0_298631336-z1+z3, v5*fix2_053119869-z2+z4
+	o2, o3 := v3*fix3_072711026-z2+z3, v1*fix1_501321110-z1+z4
+	work[x], work[x+56] = (c+a+o3)>>columnShift, (c+a-o3)>>columnShift
+	work[x+8], work[x+48] = (d+b+o2)>>columnShift, (d+b-o2)>>columnShift
+	work[x+16], work[x+40] = (d-b+o1)>>columnShift, (d-b-o1)>>columnShift
+	work[x+24], work[x+32] = (c-a+o0)>>columnShift, (c-a-o0)>>columnShift
+}
+
+// upperColumn is fullColumn of a lower half of zeros.
+func upperColumn(blk *block, x uint, work *[64]int32) {
+	x &= 7
+	v0, v1, v2, v3 := int32(blk[x]), int32(blk[x+8]), int32(blk[x+16]), int32(blk[x+24])
+	a, b, c := v2*evenA, v2*evenB, v0<<constBits+columnHalf
+	o0, o1 := v1*oddA-v3*oddB, v1*oddC-v3*oddD
+	o2, o3 := v1*oddE-v3*oddF, v1*oddG+v3*oddE
+	work[x], work[x+56] = (c+a+o3)>>columnShift, (c+a-o3)>>columnShift
+	work[x+8], work[x+48] = (c+b+o2)>>columnShift, (c+b-o2)>>columnShift
+	work[x+16], work[x+40] = (c-b+o1)>>columnShift, (c-b-o1)>>columnShift
+	work[x+24], work[x+32] = (c-a+o0)>>columnShift, (c-a-o0)>>columnShift
+}
+
+// What is left of the constants where the upper four values are zero.
+const (
+	evenA = fix0_541196100 + fix0_765366865
+	evenB = fix0_541196100
+	oddA  = fix1_175875602 - fix0_899976223
+	oddB  = fix1_961570560 - fix1_175875602
+	oddC  = fix1_175875602 - fix0_390180644
+	oddD  = fix2_562915447 - fix1_175875602
+	oddE  = fix1_175875602
+	oddF  = fix2_562915447 + fix1_961570560 - fix3_072711026 - fix1_175875602
+	oddG  = fix1_501321110 - fix0_899976223 + fix1_175875602 - fix0_390180644
+)
+
+func fullRow(v *[8]int32, p *[8]uint8) {
+	z1 := (v[2] + v[6]) * fix0_541196100
+	a, b := z1+v[2]*fix0_765366865, z1-v[6]*fix1_847759065
+	c, d := (v[0]+v[4])<<constBits+rowHalf, (v[0]-v[4])<<constBits+rowHalf
+	z5 := (v[7] + v[3] + v[5] + v[1]) * fix1_175875602
+	z3, z4 := z5-(v[7]+v[3])*fix1_961570560, z5-(v[5]+v[1])*fix0_390180644
+	z1, z2 := (v[7]+v[1])*fix0_899976223, (v[5]+v[3])*fix2_562915447
+	o0, o1 := v[7]*fix0_298631336-z1+z3, v[5]*fix2_053119869-z2+z4
+	o2, o3 := v[3]*fix3_072711026-z2+z3, v[1]*fix1_501321110-z1+z4
+	p[0], p[7] = clip((c+a+o3)>>rowShift), clip((c+a-o3)>>rowShift)
+	p[1], p[6] = clip((d+b+o2)>>rowShift), clip((d+b-o2)>>rowShift)
+	p[2], p[5] = clip((d-b+o1)>>rowShift), clip((d-b-o1)>>rowShift)
+	p[3], p[4] = clip((c-a+o0)>>rowShift), clip((c-a-o0)>>rowShift)
+}
+
+// leftRow is fullRow of a right half of zeros.
+func leftRow(v *[8]int32, p *[8]uint8) {
+	a, b, c := v[2]*evenA, v[2]*evenB, v[0]<<constBits+rowHalf
+	o0, o1 := v[1]*oddA-v[3]*oddB, v[1]*oddC-v[3]*oddD
+	o2, o3 := v[1]*oddE-v[3]*oddF, v[1]*oddG+v[3]*oddE
+	p[0], p[7] = clip((c+a+o3)>>rowShift), clip((c+a-o3)>>rowShift)
+	p[1], p[6] = clip((c+b+o2)>>rowShift), clip((c+b-o2)>>rowShift)
+	p[2], p[5] = clip((c-b+o1)>>rowShift), clip((c-b-o1)>>rowShift)
+	p[3], p[4] = clip((c-a+o0)>>rowShift), clip((c-a-o0)>>rowShift)
 }
 
 // flat fills size x size samples.

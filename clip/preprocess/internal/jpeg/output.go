@@ -18,13 +18,13 @@ type plane struct {
 	*component
 	size          int // samples a side of a block
 	pix           []uint8
-	stride        int // width of all blocks
-	rows          int // in pix, which is a ring
-	width, height int // that belong to the image
-	hs, vs        int // pixels a sample stands for
+	half          []uint8 // of pix, for the band that is decoded
+	stride        int     // width of all blocks
+	rows          int     // in pix, which is a ring
+	width, height int     // that belong to the image
+	hs, vs        int     // pixels a sample stands for
 	fancy         bool
 	line          []uint8 // a row at full width
-	sums          []int32
 }
 
 func newOutput(r *reader, dst []uint8, size int) *output {
@@ -49,9 +49,19 @@ func newOutput(r *reader, dst []uint8, size int) *output {
 	return o
 }
 
-// block puts the samples of a block at its place.
+// start makes ready for the samples of a band, which is half of the ring.
+func (p *plane) start(band int) {
+	p.half = p.pix[band%2*len(p.pix)/2:][:len(p.pix)/2]
+}
+
+// block puts the samples of a block of the band at its place.
 func (p *plane) block(x, y int, blk *block, set columns) {
-	idct(p.size, blk, set, p.pix[y*p.size%p.rows*p.stride+x*p.size:], p.stride)
+	at := p.half[(y*p.stride+x)*p.size:]
+	if p.size == 8 {
+		idct8(blk, set, at, p.stride)
+	} else {
+		idctReduced(p.size, blk, at, p.stride)
+	}
 }
 
 // band makes the rows of pixels that band n has made known. The last group of rows
@@ -89,7 +99,6 @@ func (o *output) convert(dst []uint8) {
 func (p *plane) allocate() {
 	if p.hs > 1 || p.vs > 1 {
 		p.line = make([]uint8, p.width*p.hs)
-		p.sums = make([]int32, p.width)
 	}
 }
 

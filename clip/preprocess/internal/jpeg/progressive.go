@@ -49,13 +49,14 @@ func (p *plane) bandOf(y int, smooth bool) {
 	if smooth {
 		s = p.newSmoother()
 	}
+	p.start(y)
 	for by := y * p.v; by < min((y+1)*p.v, p.blocksH); by++ {
 		for bx := range p.blocksW {
 			blk := p.coefs[by*p.padW+bx]
 			if smooth {
 				s.estimate(&blk, bx, by)
 			}
-			p.block(bx, by, &blk, blk.dequantize(p.quant))
+			p.block(bx, by-y*p.v, &blk, blk.dequantize(p.quant))
 		}
 	}
 }

@@ -68,11 +68,9 @@ func idct2(blk *block, out []uint8, stride int) {
 	}
 }
 
-// idct makes size x size samples of a block.
-func idct(size int, blk *block, set columns, out []uint8, stride int) {
+// idctReduced makes size x size samples of a block.
+func idctReduced(size int, blk *block, out []uint8, stride int) {
 	switch size {
-	case 8:
-		idct8(blk, set, out, stride)
 	case 4:
 		idct4(blk, out, stride)
 	case 2:

@@ -122,6 +122,9 @@ func (r *reader) decodeBands(out *output) error {
 	e := r.newEntropy()
 	rows, cols := r.comps[0].padH/r.comps[0].v, r.comps[0].padW/r.comps[0].h
 	for y := range rows {
+		for i := range out.planes {
+			out.planes[i].start(y)
+		}
 		for x := range cols {
 			if err := e.begin(); err != nil {
 				return err
@@ -138,18 +141,17 @@ func (r *reader) decodeBands(out *output) error {
 
 // mcu decodes the blocks of an MCU and makes their samples.
 func (e *entropy) mcu(out *output, x, y int) {
-	var blk block
 	for i := range e.scan.comps {
 		c := &e.scan.comps[i]
 		plane := &out.planes[c.index]
-		for by := y * c.v; by < (y+1)*c.v; by++ {
+		for by := range c.v {
 			for bx := x * c.h; bx < (x+1)*c.h; bx++ {
-				blk = block{}
+				var blk block
 				var set columns
 				if !e.starved {
 					set = e.bits.sequential(c, &blk, c.quant)
 				}
-				if bx < c.blocksW && by < c.blocksH {
+				if bx < c.blocksW && y*c.v+by < c.blocksH {
 					plane.block(bx, by, &blk, set)
 				}
 			}
