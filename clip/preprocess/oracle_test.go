@@ -130,7 +130,7 @@ func TestModesAreFilesOwn(t *testing.T) {
 }
 
 func TestJPEGEqualsLibjpeg(t *testing.T) {
-	for _, dir := range []string{"jpeg", "jpeg2"} {
+	for _, dir := range []string{"jpeg", "jpeg2", "jpeg_damaged"} {
 		for name, want := range readSafetensors(t, filepath.Join(testdata, dir, "outputs_u8.safetensors")) {
 			img, err := DecodeFile(filepath.Join(testdata, dir, "files", name+".jpg"))
 			if assert.NoError(t, err, name) {
@@ -141,13 +141,15 @@ func TestJPEGEqualsLibjpeg(t *testing.T) {
 }
 
 func TestScaledJPEGEqualsLibjpeg(t *testing.T) {
-	for key, want := range readSafetensors(t, testdata+"/jpeg2/outputs_scaled_u8.safetensors") {
-		name, text, _ := strings.Cut(key, "@")
-		scale, err := strconv.Atoi(text)
-		require.NoError(t, err)
-		img, err := DecodeFile(filepath.Join(testdata, "jpeg2/files", name+".jpg"), WithScale(scale))
-		if assert.NoError(t, err, key) {
-			assert.Zero(t, maxDiff(t, want, img.RGB()), key)
+	for _, dir := range []string{"jpeg2", "jpeg_damaged"} {
+		for key, want := range readSafetensors(t, filepath.Join(testdata, dir, "outputs_scaled_u8.safetensors")) {
+			name, text, _ := strings.Cut(key, "@")
+			scale, err := strconv.Atoi(text)
+			require.NoError(t, err)
+			img, err := DecodeFile(filepath.Join(testdata, dir, "files", name+".jpg"), WithScale(scale))
+			if assert.NoError(t, err, key) {
+				assert.Zero(t, maxDiff(t, want, img.RGB()), key)
+			}
 		}
 	}
 	_, err := DecodeFile(filepath.Join(testdata, "jpeg/files/q5.jpg"), WithScale(3))

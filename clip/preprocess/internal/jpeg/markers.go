@@ -43,17 +43,18 @@ type reader struct {
 	jfif, adobe  bool
 	transform    int // of the Adobe marker
 	scansStarted int
+	lastGood     int // the last band of the last scan that had data
 }
 
 // component is one of the frame's.
 type component struct {
 	index                int // in the frame
 	id, h, v, quantIndex int
-	quant                *[64]uint16 // as it was at the first scan of the component
-	blocksW, blocksH     int         // blocks that hold samples of the image
-	padW, padH           int         // with those that fill up the last MCUs
-	coefs                []block     // [padH, padW], of a buffered file
-	accuracy             [2][smoothed]int8
+	quant                *[64]uint16       // as it was at the first scan of the component
+	blocksW, blocksH     int               // blocks that hold samples of the image
+	padW, padH           int               // with those that fill up the last MCUs
+	coefs                []block           // [padH, padW], of a buffered file
+	accuracy             [2][smoothed]int8 // the low bits of coefficients that the last scan and the one before left out
 }
 
 // scan is what an SOS segment says.

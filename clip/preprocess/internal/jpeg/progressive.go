@@ -36,7 +36,7 @@ func (r *reader) decodeBuffered(out *output) error {
 	smooth := r.smoothing()
 	for y := range ceilDiv(r.header.Height, 8*r.vMax) {
 		for i := range out.planes {
-			out.planes[i].bandOf(y, smooth)
+			out.planes[i].bandOf(r, y, smooth)
 		}
 		out.band(y)
 	}
@@ -44,10 +44,10 @@ func (r *reader) decodeBuffered(out *output) error {
 }
 
 // bandOf makes the samples of band y of the kept coefficients.
-func (p *plane) bandOf(y int, smooth bool) {
+func (p *plane) bandOf(r *reader, y int, smooth bool) {
 	var s smoother
 	if smooth {
-		s = p.newSmoother()
+		s = p.newSmoother(r, y)
 	}
 	p.start(y)
 	for by := y * p.v; by < min((y+1)*p.v, p.blocksH); by++ {
@@ -76,12 +76,15 @@ func (blk *block) dequantize(quant *[64]uint16) columns {
 // decodeScan decodes a scan into the kept coefficients.
 func (r *reader) decodeScan() error {
 	e, s := r.newEntropy(), &r.scan
-	cols, rows := ceilDiv(r.header.Width, 8*r.hMax), ceilDiv(r.header.Height, 8*r.vMax)
+	cols, rows, perBand := ceilDiv(r.header.Width, 8*r.hMax), ceilDiv(r.header.Height, 8*r.vMax), 1
 	if len(s.comps) == 1 {
-		cols, rows = s.comps[0].blocksW, s.comps[0].blocksH
+		cols, rows, perBand = s.comps[0].blocksW, s.comps[0].blocksH, s.comps[0].v
 	}
 	for y := range rows {
 		for x := range cols {
+			if !e.starved {
+				r.lastGood = y / perBand
+			}
 			if err := e.begin(); err != nil {
 				return err
 			}
