@@ -64,8 +64,9 @@ const (
 	// each of which may have all of its coefficients.
 	sequentialBlock = 10
 	// maxJPEGCoefficients is the bytes of coefficients that are kept between scans,
-	// 128 a block: a file of a few MB could ask for 4 GiB.
-	maxJPEGCoefficients = 1 << 29
+	// bytesOfBlock each: a file of a few MB could ask for 4 GiB.
+	maxJPEGCoefficients = 544 << 20
+	bytesOfBlock        = 136
 )
 
 // jpegVisits returns how often the scans visit a block, at most.
@@ -93,7 +94,7 @@ func checkJPEG(h *jpeg.Header, o options) error {
 	if jpegVisits(h) > maxJPEGVisits {
 		return fmt.Errorf("%w: %d scans of %d blocks of 8x8 samples, the limit is %d blocks in all", ErrTooLarge, h.ScanCount(), h.Blocks(), maxJPEGVisits)
 	}
-	if n := 128 * h.Blocks(); n > maxJPEGCoefficients {
+	if n := bytesOfBlock * h.Blocks(); n > maxJPEGCoefficients {
 		return fmt.Errorf("%w: %d bytes of coefficients of a JPEG of several scans and %dx%d, the limit is %d", ErrTooLarge, n, h.Width, h.Height, maxJPEGCoefficients)
 	}
 	return nil

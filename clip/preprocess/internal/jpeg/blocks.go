@@ -1,7 +1,37 @@
 package jpeg
 
+import bits64 "math/bits"
+
 // block is the coefficients of 8x8 samples, in natural order.
 type block [64]int16
+
+// kept is a block between scans.
+type kept struct {
+	block
+	set uint64 // the coefficients that may be other than zero, in zigzag order
+}
+
+// put sets a coefficient, by its index in zigzag order. Damaged data can go past the last.
+func (b *kept) put(k int, v int16) {
+	k = min(k, 63)
+	b.block[natural[k&63]&63] = v
+	b.set |= 1 << (k & 63)
+	if v == 0 {
+		b.set &^= 1 << (k & 63)
+	}
+}
+
+// dequantized multiplies the coefficients by their steps into dst, which was zero.
+func (b *kept) dequantized(dst *block, quant *[64]uint16) columns {
+	dst[0] = int16(int32(b.block[0]) * int32(quant[0]))
+	set := columns(0)
+	for rest := b.set &^ 1; rest != 0; rest &= rest - 1 {
+		at := natural[bits64.TrailingZeros64(rest)&63] & 63
+		dst[at] = int16(int32(b.block[at]) * int32(quant[at]))
+		set |= columnOf[at]
+	}
+	return set
+}
 
 // natural is the place of each coefficient in zigzag order. Damaged data can go past
 // the last.

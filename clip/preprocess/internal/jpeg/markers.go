@@ -53,7 +53,7 @@ type component struct {
 	quant                *[64]uint16       // as it was at the first scan of the component
 	blocksW, blocksH     int               // blocks that hold samples of the image
 	padW, padH           int               // with those that fill up the last MCUs
-	coefs                []block           // [padH, padW], of a buffered file
+	coefs                []kept            // [padH, padW], of a buffered file
 	accuracy             [2][smoothed]int8 // the low bits of coefficients that the last scan and the one before left out
 }
 

@@ -1,6 +1,9 @@
 package jpeg
 
-import "fmt"
+import (
+	"fmt"
+	bits64 "math/bits"
+)
 
 // checkProgression refuses what libjpeg does. Scans out of order are read.
 func (s *scan) checkProgression() error {
@@ -16,7 +19,7 @@ func (s *scan) checkProgression() error {
 func (r *reader) decodeBuffered(out *output) error {
 	for i := range r.comps {
 		c := &r.comps[i]
-		c.coefs = make([]block, c.padW*c.padH)
+		c.coefs = make([]kept, c.padW*c.padH)
 	}
 	for more := true; more; {
 		if err := r.prepare(); err != nil {
@@ -50,27 +53,23 @@ func (p *plane) bandOf(r *reader, y int, smooth bool) {
 		s = p.newSmoother(r, y)
 	}
 	p.start(y)
+	quant := p.quant
+	if quant == nil { // no scan had the component
+		quant = new([64]uint16)
+	}
 	for by := y * p.v; by < min((y+1)*p.v, p.blocksH); by++ {
 		for bx := range p.blocksW {
-			blk := p.coefs[by*p.padW+bx]
+			coefs := &p.coefs[by*p.padW+bx]
 			if smooth {
-				s.estimate(&blk, bx, by)
+				estimated := *coefs
+				s.estimate(&estimated, bx, by)
+				coefs = &estimated
 			}
-			p.block(bx, by-y*p.v, &blk, blk.dequantize(p.quant))
+			var blk block
+			set := coefs.dequantized(&blk, quant)
+			p.block(bx, by-y*p.v, &blk, set)
 		}
 	}
-}
-
-// dequantize multiplies the coefficients by their steps.
-func (blk *block) dequantize(quant *[64]uint16) columns {
-	set := columns(0)
-	for i, v := range blk {
-		if v != 0 {
-			blk[i] = int16(int32(v) * int32(quant[i]))
-			set |= columnOf[i]
-		}
-	}
-	return set
 }
 
 // decodeScan decodes a scan into the kept coefficients.
@@ -130,19 +129,20 @@ var unscaled = func() (q [64]uint16) {
 	return q
 }()
 
-func (e *entropy) block(c *scanComponent, blk *block) {
+func (e *entropy) block(c *scanComponent, blk *kept) {
 	switch s := &e.scan; {
 	case !e.header.Progressive:
-		e.bits.sequential(c, blk, &unscaled)
+		e.bits.sequential(c, &blk.block, &unscaled)
+		blk.set = ^uint64(0)
 	case s.first == 0 && s.high == 0:
 		e.bits.fillTo32()
 		if size := uint(e.bits.symbol(c.dc)); size > 0 {
 			c.predicted += extend(e.bits.take(size), size)
 		}
-		blk[0] = int16(c.predicted << s.low)
+		blk.block[0] = int16(c.predicted << s.low)
 	case s.first == 0:
 		e.bits.fillTo32()
-		blk[0] |= int16(e.bits.take(1) << s.low)
+		blk.block[0] |= int16(e.bits.take(1) << s.low)
 	case s.high == 0:
 		e.firstBand(c.ac, blk)
 	default:
@@ -157,7 +157,7 @@ func (b *bits) fillTo32() {
 }
 
 // firstBand decodes the high bits of a band of AC coefficients.
-func (e *entropy) firstBand(ac *huffman, blk *block) {
+func (e *entropy) firstBand(ac *huffman, blk *kept) {
 	if e.endRun > 0 {
 		e.endRun--
 		return
@@ -169,7 +169,7 @@ func (e *entropy) firstBand(ac *huffman, blk *block) {
 			b.acc <<= w & 31
 			b.n -= int(w & 31)
 			k += int(w >> 8 & 15)
-			blk[natural[k&127]&63] = int16(w >> 16 << s.low)
+			blk.put(k, int16(w>>16<<s.low))
 			continue
 		}
 		v := b.symbol(ac)
@@ -180,7 +180,7 @@ func (e *entropy) firstBand(ac *huffman, blk *block) {
 		}
 		k += run
 		if size > 0 {
-			blk[natural[k&127]&63] = int16(extend(b.take(size), size) << s.low)
+			blk.put(k, int16(extend(b.take(size), size)<<s.low))
 		}
 	}
 }
@@ -192,7 +192,7 @@ func (e *entropy) runOfEnds(log int) int {
 }
 
 // refineBand decodes a bit more of a band of AC coefficients.
-func (e *entropy) refineBand(ac *huffman, blk *block) {
+func (e *entropy) refineBand(ac *huffman, blk *kept) {
 	b, s := &e.bits, &e.scan
 	k, one := s.first, int16(1)<<s.low
 	if e.endRun == 0 {
@@ -211,7 +211,7 @@ func (e *entropy) refineBand(ac *huffman, blk *block) {
 			}
 			k = b.refine(blk, k, s.last, zeros, one)
 			if value != 0 {
-				blk[natural[k&127]&63] = value
+				blk.put(k, value)
 			}
 		}
 	}
@@ -223,24 +223,24 @@ func (e *entropy) refineBand(ac *huffman, blk *block) {
 
 // refine passes the given number of zeros from k on, and reads a bit of each
 // coefficient that is none. It returns the place of the next zero, or that behind last.
-func (b *bits) refine(blk *block, k, last, zeros int, one int16) int {
-	for ; k <= last; k++ {
-		p := &blk[natural[k&127]&63]
-		if *p == 0 {
-			if zeros == 0 {
-				break
-			}
-			zeros--
-			continue
+func (b *bits) refine(blk *kept, k, last, zeros int, one int16) int {
+	for {
+		gap := bits64.TrailingZeros64(blk.set >> k)
+		if zeros < gap || k+gap > last {
+			return min(k+min(zeros, gap), last+1)
 		}
+		zeros -= gap
+		k += gap
 		b.fillTo32()
-		if b.take(1) != 0 && *p&one == 0 {
-			if *p >= 0 {
-				*p += one
-			} else {
-				*p -= one
+		if b.take(1) != 0 {
+			if p := &blk.block[natural[k&63]&63]; *p&one == 0 {
+				if *p >= 0 {
+					*p += one
+				} else {
+					*p -= one
+				}
 			}
 		}
+		k++
 	}
-	return k
 }

@@ -72,18 +72,18 @@ func (p *plane) newSmoother(r *reader, band int) smoother {
 }
 
 // estimate replaces coefficients of blk that are zero and not known to be.
-func (s *smoother) estimate(blk *block, x, y int) {
+func (s *smoother) estimate(blk *kept, x, y int) {
 	var dc [5][5]int32
 	for i, row := range s.around(y) {
 		blocks := s.coefs[row*s.padW:][:s.blocksW]
 		for j := range dc[i] {
-			dc[i][j] = int32(blocks[max(0, min(x+j-2, s.blocksW-1))][0])
+			dc[i][j] = int32(blocks[max(0, min(x+j-2, s.blocksW-1))].block[0])
 		}
 	}
 	for k := range smoothed {
 		at, low := natural[k], s.accuracy[k]
 		isDC := k == 0
-		if s.kernels[k] == (kernel{}) || !isDC && (low == 0 || blk[at] != 0) {
+		if s.kernels[k] == (kernel{}) || !isDC && (low == 0 || blk.block[at] != 0) {
 			continue
 		}
 		sum := int64(0)
@@ -101,7 +101,7 @@ func (s *smoother) estimate(blk *block, x, y int) {
 		if sum < 0 {
 			value = -value
 		}
-		blk[at] = int16(value)
+		blk.put(k, int16(value))
 	}
 }
 
