@@ -24,23 +24,21 @@ func (b *kept) put(k int, v int16) {
 // dequantized multiplies the coefficients by their steps into dst, which was zero.
 func (b *kept) dequantized(dst *block, quant *[64]uint16) columns {
 	dst[0] = int16(int32(b.block[0]) * int32(quant[0]))
-	set := columns(0)
+	set := uint32(0)
 	for rest := b.set &^ 1; rest != 0; rest &= rest - 1 {
-		at := natural[bits64.TrailingZeros64(rest)&63] & 63
-		dst[at] = int16(int32(b.block[at]) * int32(quant[at]))
-		set |= columnOf[at]
+		place := places[bits64.TrailingZeros64(rest)&63]
+		dst[place&63] = int16(int32(b.block[place&63]) * int32(quant[place&63]))
+		set |= place
 	}
-	return set
+	return columns(set >> 8)
 }
 
-// natural is the place of each coefficient in zigzag order. Damaged data can go past
-// the last.
-var natural = [128]uint8{
+// natural is the place of each coefficient in zigzag order.
+var natural = [64]uint8{
 	0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5,
 	12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6, 7, 14, 21, 28,
 	35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51,
 	58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63,
-	63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63,
 }
 
 // columns is the set of columns that a block has coefficients in other than zero and
@@ -52,13 +50,14 @@ const (
 	rightHalf                               = 0xf0 * (belowFirst | firstRow | lowerHalf)
 )
 
-// columnOf is the column of each coefficient, in natural order.
-var columnOf = func() (of [64]columns) {
-	for i := range of {
-		kind := []columns{firstRow, belowFirst, belowFirst, belowFirst, lowerHalf, lowerHalf, lowerHalf, lowerHalf}[i/8]
-		of[i] = kind << (i & 7)
+// places has for each coefficient in zigzag order its place in the low byte and its
+// columns above. Damaged data can go past the last.
+var places = func() (of [128]uint32) {
+	for k := range of {
+		at := natural[min(k, 63)]
+		kind := [8]columns{firstRow, belowFirst, belowFirst, belowFirst, lowerHalf, lowerHalf, lowerHalf, lowerHalf}[at/8]
+		of[k] = uint32(at) | uint32(kind)<<(8+at&7)
 	}
-	of[0] = 0
 	return of
 }()
 
@@ -70,7 +69,7 @@ func (b *bits) sequential(c *scanComponent, blk *block, quant *[64]uint16) colum
 		c.predicted += extend(b.take(size), size)
 	}
 	blk[0] = int16(c.predicted * int32(quant[0]))
-	ac, set := c.ac, columns(0)
+	ac, set := c.ac, uint32(0)
 	acc, n := b.acc, b.n // in registers
 	for k := 1; k < 64; k++ {
 		if n < 32 {
@@ -98,10 +97,10 @@ func (b *bits) sequential(c *scanComponent, blk *block, quant *[64]uint16) colum
 				break
 			}
 		}
-		at := natural[k&127] & 63
-		blk[at] = int16(value * int32(quant[at]))
-		set |= columnOf[at]
+		place := places[k&127]
+		blk[place&63] = int16(value * int32(quant[place&63]))
+		set |= place
 	}
 	b.acc, b.n = acc, n
-	return set
+	return columns(set >> 8)
 }

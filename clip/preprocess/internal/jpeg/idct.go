@@ -1,5 +1,7 @@
 package jpeg
 
+import "encoding/binary"
+
 // The integer IDCT of Loeffler, Ligtenberg and Moschytz as in libjpeg's jidctint.c:
 // constants of 13 bits, two bits more between the passes.
 const (
@@ -31,7 +33,7 @@ func clip(v int32) uint8 {
 // idct8 makes the samples of a block whose coefficients are in the given columns.
 func idct8(blk *block, set columns, out []uint8, stride int) {
 	if set == 0 {
-		flat(clip((int32(blk[0])<<passBits+1<<(passBits+2))>>(passBits+3)+128), 8, out, stride)
+		flat(clip((int32(blk[0])<<passBits+1<<(passBits+2))>>(passBits+3)+128), out, stride)
 		return
 	}
 	var work [64]int32
@@ -140,12 +142,10 @@ func leftRow(v *[8]int32, p *[8]uint8) {
 	p[3], p[4] = clip((c-a+o0)>>rowShift), clip((c-a-o0)>>rowShift)
 }
 
-// flat fills size x size samples.
-func flat(v uint8, size int, out []uint8, stride int) {
-	for y := range size {
-		row := out[y*stride:][:size]
-		for x := range row {
-			row[x] = v
-		}
+// flat fills 8x8 samples.
+func flat(v uint8, out []uint8, stride int) {
+	eight := uint64(v) * 0x0101010101010101
+	for y := range 8 {
+		binary.LittleEndian.PutUint64(out[y*stride:], eight)
 	}
 }

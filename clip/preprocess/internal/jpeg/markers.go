@@ -13,7 +13,7 @@ const (
 	markerSOF2, markerDHT           = 0xc2, 0xc4
 	markerRST0, markerRST7          = 0xd0, 0xd7
 	markerSOI, markerEOI, markerSOS = 0xd8, 0xd9, 0xda
-	markerDQT, markerDNL, markerDRI = 0xdb, 0xdc, 0xdd
+	markerDQT, markerDRI            = 0xdb, 0xdd
 	markerAPP0, markerAPP1          = 0xe0, 0xe1
 	markerAPP14, markerAPP15        = 0xee, 0xef
 	markerCOM                       = 0xfe
@@ -87,6 +87,8 @@ func (r *reader) segments() (found bool, err error) {
 			return false, nil
 		case processes[marker] != "":
 			return false, processes[marker]
+		case marker < markerSOF0 || marker > markerAPP15 && marker != markerCOM:
+			return false, fmt.Errorf("unknown marker %#x", marker)
 		}
 		start := r.bits.pos
 		body, err := r.bits.segment()
@@ -132,13 +134,8 @@ func (r *reader) segment(marker byte, body []byte) error {
 		r.restart = int(body[0])<<8 | int(body[1])
 	case markerSOS:
 		return r.startScan(body)
-	case markerCOM, markerDNL: // libjpeg skips a number of lines: the frame header counts
-	default:
-		if marker < markerAPP0 || marker > markerAPP15 {
-			return fmt.Errorf("unknown marker %#x", marker)
-		}
 	}
-	return nil
+	return nil // libjpeg skips DNL, too: the frame header's number of lines counts
 }
 
 func (r *reader) frame(body []byte) error {
