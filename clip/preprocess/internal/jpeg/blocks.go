@@ -64,11 +64,7 @@ var places = func() (of [128]uint32) {
 // sequential decodes a block, which was zero, in natural order. Each coefficient is
 // multiplied by its step in quant.
 func (b *bits) sequential(c *scanComponent, blk *block, quant *[64]uint16) columns {
-	b.fillTo32()
-	if size := uint(b.symbol(c.dc)); size > 0 {
-		c.predicted += extend(b.take(size), size)
-	}
-	blk[0] = int16(c.predicted * int32(quant[0]))
+	blk[0] = int16(b.dc(c) * int32(quant[0]))
 	ac, set := c.ac, uint32(0)
 	acc, n := b.acc, b.n // in registers
 	for k := 1; k < 64; k++ {
@@ -77,30 +73,43 @@ func (b *bits) sequential(c *scanComponent, blk *block, quant *[64]uint16) colum
 			b.fill()
 			acc, n = b.acc, b.n
 		}
-		var value int32
-		if e := ac.whole[acc>>(64-lookBits)]; e != 0 {
+		e := ac.whole[acc>>(64-lookBits)]
+		if e == 0 {
+			b.acc, b.n = acc, n
+			e = b.longCoefficient(ac)
+			acc, n = b.acc, b.n
+		} else {
 			acc <<= e & 31
 			n -= int(e & 31)
-			k += int(e >> 8 & 15)
-			value = e >> 16
-		} else {
-			b.acc, b.n = acc, n
-			s := b.symbol(ac)
-			size := uint(s & 15)
-			value = extend(b.take(size), size)
-			acc, n = b.acc, b.n
-			k += int(s >> 4)
-			if size == 0 {
-				if s == 0xf0 {
-					continue
-				}
-				break
-			}
+		}
+		k += int(e >> 8 & 255)
+		if k >= blockEnd {
+			break
 		}
 		place := places[k&127]
-		blk[place&63] = int16(value * int32(quant[place&63]))
+		blk[place&63] = int16(e >> 16 * int32(quant[place&63]))
 		set |= place
 	}
 	b.acc, b.n = acc, n
 	return columns(set >> 8)
+}
+
+// dc decodes a block's DC coefficient.
+func (b *bits) dc(c *scanComponent) int32 {
+	b.fillTo32()
+	if size := uint(b.symbol(c.dc)); size > 0 {
+		c.predicted += extend(b.take(size), size)
+	}
+	return c.predicted
+}
+
+// longCoefficient is an entry of whole for the next bits, which are too many for the
+// table, without a length. Sixteen zeros are fifteen and a coefficient of zero.
+func (b *bits) longCoefficient(ac *huffman) int32 {
+	s := b.symbol(ac)
+	size := uint(s & 15)
+	if size == 0 && s != 0xf0 {
+		return blockEnd << 8
+	}
+	return extend(b.take(size), size)<<16 | int32(s>>4)<<8
 }

@@ -12,13 +12,17 @@ type huffmanSpec struct {
 // lookBits is the length of the bits that look up a code.
 const lookBits = 10
 
+// blockEnd is more zeros than a block has, also if damaged data go past its end.
+const blockEnd = 128
+
 // huffman decodes the codes of a table.
 type huffman struct {
 	// look tells by the next bits: the code's length in the low byte and its
 	// symbol in the next, or 0 where the code is longer.
 	look [1 << lookBits]uint16
 	// whole tells by the next bits of AC coefficients, where they hold all of one:
-	// its value in the high 16 bits, the zeros before it, and the length of all. Or 0.
+	// its value in the high 16 bits, the zeros before it, and the length of all. An end
+	// of block is blockEnd zeros. Or 0.
 	whole   [1 << lookBits]int32
 	maxCode [18]int32 // the largest code of each length, or -1
 	offset  [18]int32 // what makes a code of a length the index of its symbol
@@ -111,6 +115,9 @@ func (h *huffman) enter(first, n, length int, symbol uint8) {
 	zeros, size := int32(symbol>>4), int(symbol&15)
 	for i := first; i < first+n; i++ {
 		h.look[i] = uint16(symbol)<<8 | uint16(length)
+		if symbol == 0 {
+			h.whole[i] = blockEnd<<8 | int32(length)
+		}
 		if rest := lookBits - length - size; size > 0 && rest >= 0 {
 			value := extend(int32(i>>rest&(1<<size-1)), uint(size))
 			h.whole[i] = value<<16 | zeros<<8 | int32(length+size)

@@ -54,13 +54,10 @@ func idct8(blk *block, set columns, out []uint8, stride int) {
 			fullColumn(blk, x, &work)
 		}
 	}
-	for y := range 8 {
-		p := (*[8]uint8)(out[y*stride:])
-		if width == 4 {
-			leftRow((*[8]int32)(work[8*y:]), p)
-		} else {
-			fullRow((*[8]int32)(work[8*y:]), p)
-		}
+	if width == 4 {
+		leftRows(&work, out, stride)
+	} else {
+		fullRows(&work, out, stride)
 	}
 }
 
@@ -116,30 +113,42 @@ const (
 	oddG  = fix1_501321110 - fix0_899976223 + fix1_175875602 - fix0_390180644
 )
 
-func fullRow(v *[8]int32, p *[8]uint8) {
-	z1 := (v[2] + v[6]) * fix0_541196100
-	a, b := z1+v[2]*fix0_765366865, z1-v[6]*fix1_847759065
-	c, d := (v[0]+v[4])<<constBits+rowHalf, (v[0]-v[4])<<constBits+rowHalf
-	z5 := (v[7] + v[3] + v[5] + v[1]) * fix1_175875602
-	z3, z4 := z5-(v[7]+v[3])*fix1_961570560, z5-(v[5]+v[1])*fix0_390180644
-	z1, z2 := (v[7]+v[1])*fix0_899976223, (v[5]+v[3])*fix2_562915447
-	o0, o1 := v[7]*fix0_298631336-z1+z3, v[5]*fix2_053119869-z2+z4
-	o2, o3 := v[3]*fix3_072711026-z2+z3, v[1]*fix1_501321110-z1+z4
-	p[0], p[7] = clip((c+a+o3)>>rowShift), clip((c+a-o3)>>rowShift)
-	p[1], p[6] = clip((d+b+o2)>>rowShift), clip((d+b-o2)>>rowShift)
-	p[2], p[5] = clip((d-b+o1)>>rowShift), clip((d-b-o1)>>rowShift)
-	p[3], p[4] = clip((c-a+o0)>>rowShift), clip((c-a-o0)>>rowShift)
+func fullRows(work *[64]int32, out []uint8, stride int) {
+	for y := 0; y < 64; y += 8 {
+		v, p := (*[8]int32)(work[y:]), (*[8]uint8)(out)
+		z1 := (v[2] + v[6]) * fix0_541196100
+		a, b := z1+v[2]*fix0_765366865, z1-v[6]*fix1_847759065
+		c, d := (v[0]+v[4])<<constBits+rowHalf, (v[0]-v[4])<<constBits+rowHalf
+		z5 := (v[7] + v[3] + v[5] + v[1]) * fix1_175875602
+		z3, z4 := z5-(v[7]+v[3])*fix1_961570560, z5-(v[5]+v[1])*fix0_390180644
+		z1, z2 := (v[7]+v[1])*fix0_899976223, (v[5]+v[3])*fix2_562915447
+		o0, o1 := v[7]*fix0_298631336-z1+z3, v[5]*fix2_053119869-z2+z4
+		o2, o3 := v[3]*fix3_072711026-z2+z3, v[1]*fix1_501321110-z1+z4
+		p[0], p[7] = clip((c+a+o3)>>rowShift), clip((c+a-o3)>>rowShift)
+		p[1], p[6] = clip((d+b+o2)>>rowShift), clip((d+b-o2)>>rowShift)
+		p[2], p[5] = clip((d-b+o1)>>rowShift), clip((d-b-o1)>>rowShift)
+		p[3], p[4] = clip((c-a+o0)>>rowShift), clip((c-a-o0)>>rowShift)
+		if y < 56 {
+			out = out[stride:]
+		}
+	}
 }
 
-// leftRow is fullRow of a right half of zeros.
-func leftRow(v *[8]int32, p *[8]uint8) {
-	a, b, c := v[2]*evenA, v[2]*evenB, v[0]<<constBits+rowHalf
-	o0, o1 := v[1]*oddA-v[3]*oddB, v[1]*oddC-v[3]*oddD
-	o2, o3 := v[1]*oddE-v[3]*oddF, v[1]*oddG+v[3]*oddE
-	p[0], p[7] = clip((c+a+o3)>>rowShift), clip((c+a-o3)>>rowShift)
-	p[1], p[6] = clip((c+b+o2)>>rowShift), clip((c+b-o2)>>rowShift)
-	p[2], p[5] = clip((c-b+o1)>>rowShift), clip((c-b-o1)>>rowShift)
-	p[3], p[4] = clip((c-a+o0)>>rowShift), clip((c-a-o0)>>rowShift)
+// leftRows is fullRows of a right half of zeros.
+func leftRows(work *[64]int32, out []uint8, stride int) {
+	for y := 0; y < 64; y += 8 {
+		v, p := (*[8]int32)(work[y:]), (*[8]uint8)(out)
+		a, b, c := v[2]*evenA, v[2]*evenB, v[0]<<constBits+rowHalf
+		o0, o1 := v[1]*oddA-v[3]*oddB, v[1]*oddC-v[3]*oddD
+		o2, o3 := v[1]*oddE-v[3]*oddF, v[1]*oddG+v[3]*oddE
+		p[0], p[7] = clip((c+a+o3)>>rowShift), clip((c+a-o3)>>rowShift)
+		p[1], p[6] = clip((c+b+o2)>>rowShift), clip((c+b-o2)>>rowShift)
+		p[2], p[5] = clip((c-b+o1)>>rowShift), clip((c-b-o1)>>rowShift)
+		p[3], p[4] = clip((c-a+o0)>>rowShift), clip((c-a-o0)>>rowShift)
+		if y < 56 {
+			out = out[stride:]
+		}
+	}
 }
 
 // flat fills 8x8 samples.

@@ -135,11 +135,7 @@ func (e *entropy) block(c *scanComponent, blk *kept) {
 		e.bits.sequential(c, &blk.block, &unscaled)
 		blk.set = ^uint64(0)
 	case s.first == 0 && s.high == 0:
-		e.bits.fillTo32()
-		if size := uint(e.bits.symbol(c.dc)); size > 0 {
-			c.predicted += extend(e.bits.take(size), size)
-		}
-		blk.block[0] = int16(c.predicted << s.low)
+		blk.block[0] = int16(e.bits.dc(c) << s.low)
 	case s.first == 0:
 		e.bits.fillTo32()
 		blk.block[0] |= int16(e.bits.take(1) << s.low)
@@ -168,7 +164,10 @@ func (e *entropy) firstBand(ac *huffman, blk *kept) {
 		if w := ac.whole[b.acc>>(64-lookBits)]; w != 0 {
 			b.acc <<= w & 31
 			b.n -= int(w & 31)
-			k += int(w >> 8 & 15)
+			k += int(w >> 8 & 255)
+			if k >= blockEnd {
+				return
+			}
 			blk.put(k, int16(w>>16<<s.low))
 			continue
 		}
