@@ -2,8 +2,12 @@ package jpeg
 
 import (
 	"bytes"
+	"image"
+	"image/jpeg"
+	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -113,6 +117,43 @@ func TestDamagedFiles(t *testing.T) {
 					_, _ = decode(changed, 1+i%2)
 				}
 			}
+		}
+	}
+}
+
+// photo is a JPEG of 4:2:0 with some detail.
+func photo(t testing.TB, w, h int) []byte {
+	src := image.NewYCbCr(image.Rect(0, 0, w, h), image.YCbCrSubsampleRatio420)
+	for y := range h {
+		for x := range w {
+			src.Y[src.YOffset(x, y)] = uint8(128 + 60*math.Sin(float64(x)/31)*math.Cos(float64(y)/17) + float64(x*y%7)*4)
+			src.Cb[src.COffset(x, y)] = uint8(x / 8)
+			src.Cr[src.COffset(x, y)] = uint8(y / 8)
+		}
+	}
+	var buf bytes.Buffer
+	require.NoError(t, jpeg.Encode(&buf, src, &jpeg.Options{Quality: 90}))
+	return buf.Bytes()
+}
+
+// A baseline file takes no planes, only rows of MCUs.
+func TestMemoryOfBaseline(t *testing.T) {
+	h, err := ReadHeader(photo(t, 2000, 1500))
+	require.NoError(t, err)
+	pix := make([]uint8, 2000*1500*3)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	require.NoError(t, h.Decode(pix, 1))
+	runtime.ReadMemStats(&after)
+	assert.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(256<<10))
+}
+
+func BenchmarkDecode(b *testing.B) {
+	data := photo(b, 2000, 1500)
+	b.SetBytes(2000 * 1500 * 3)
+	for b.Loop() {
+		if _, err := decode(data, 1); err != nil {
+			b.Fatal(err)
 		}
 	}
 }
