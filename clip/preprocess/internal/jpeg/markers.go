@@ -53,6 +53,7 @@ type component struct {
 	quant                *[64]uint16       // as it was at the first scan of the component
 	blocksW, blocksH     int               // blocks that hold samples of the image
 	padW, padH           int               // with those that fill up the last MCUs
+	bandRows             int               // rows of blocks that libjpeg takes at a time: its v in any scan
 	coefs                []kept            // [padH, padW], of a buffered file
 	accuracy             [2][smoothed]int8 // the low bits of coefficients that the last scan and the one before left out
 }
@@ -180,6 +181,9 @@ func (r *reader) checkFrame() error {
 	w, h := r.header.Width, r.header.Height
 	if w == 0 {
 		return nil
+	}
+	for i := range r.comps {
+		r.comps[i].bandRows = r.comps[i].v
 	}
 	if len(r.comps) == 1 { // an MCU of it is a block
 		r.comps[0].h, r.comps[0].v, r.hMax, r.vMax = 1, 1, 1, 1

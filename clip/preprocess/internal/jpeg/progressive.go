@@ -48,16 +48,16 @@ func (r *reader) decodeBuffered(out *output) error {
 
 // bandOf makes the samples of band y of the kept coefficients.
 func (p *plane) bandOf(r *reader, y int, smooth bool) {
-	var s smoother
-	if smooth {
-		s = p.newSmoother(r, y)
-	}
 	p.start(y)
 	quant := p.quant
 	if quant == nil { // no scan had the component
 		quant = new([64]uint16)
 	}
 	for by := y * p.v; by < min((y+1)*p.v, p.blocksH); by++ {
+		var s smoother
+		if smooth {
+			s = p.newSmoother(r, by)
+		}
 		for bx := range p.blocksW {
 			coefs := &p.coefs[by*p.padW+bx]
 			if smooth {
@@ -77,7 +77,7 @@ func (r *reader) decodeScan() error {
 	e, s := r.newEntropy(), &r.scan
 	cols, rows, perBand := ceilDiv(r.header.Width, 8*r.hMax), ceilDiv(r.header.Height, 8*r.vMax), 1
 	if len(s.comps) == 1 {
-		cols, rows, perBand = s.comps[0].blocksW, s.comps[0].blocksH, s.comps[0].v
+		cols, rows, perBand = s.comps[0].blocksW, s.comps[0].blocksH, s.comps[0].bandRows
 	}
 	for y := range rows {
 		for x := range cols {

@@ -45,7 +45,7 @@ func (r *reader) smoothing() bool {
 	return useful
 }
 
-// smoother estimates the first coefficients of the blocks of a band by the DC
+// smoother estimates the first coefficients of the blocks of a row by the DC
 // coefficients of 5x5 blocks (decompress_smooth_data in libjpeg's jdcoefct.c).
 type smoother struct {
 	*component
@@ -59,10 +59,11 @@ type smoother struct {
 // kernel weighs the DC coefficients of 5x5 blocks.
 type kernel [5][5]int16
 
-func (p *plane) newSmoother(r *reader, band int) smoother {
-	s := smoother{component: p.component, accuracy: &p.accuracy[0], kernels: &acKernels, band: band, bands: p.padH / p.v}
-	s.rows = min(p.v, p.blocksH-band*p.v)
-	if band > r.lastGood {
+func (p *plane) newSmoother(r *reader, y int) smoother {
+	s := smoother{component: p.component, accuracy: &p.accuracy[0], kernels: &acKernels}
+	s.band, s.bands = y/p.bandRows, ceilDiv(p.blocksH, p.bandRows)
+	s.rows = min(p.bandRows, p.blocksH-s.band*p.bandRows)
+	if s.band > r.lastGood {
 		s.accuracy = &p.accuracy[1]
 	}
 	if [smoothed - 1]int8(s.accuracy[1:]) == [...]int8{-1, -1, -1, -1, -1, -1, -1, -1, -1} {
@@ -75,6 +76,9 @@ func (p *plane) newSmoother(r *reader, band int) smoother {
 func (s *smoother) estimate(blk *kept, x, y int) {
 	var dc [5][5]int32
 	for i, row := range s.around(y) {
+		if row >= s.padH {
+			continue // libjpeg has zeros there
+		}
 		blocks := s.coefs[row*s.padW:][:s.blocksW]
 		for j := range dc[i] {
 			dc[i][j] = int32(blocks[max(0, min(x+j-2, s.blocksW-1))].block[0])
@@ -108,7 +112,7 @@ func (s *smoother) estimate(blk *kept, x, y int) {
 // around are the rows of blocks above and below y. At the edges of the image, which
 // libjpeg finds by the rows of this band, the nearest stands for others.
 func (s *smoother) around(y int) [5]int {
-	at := s.band*s.rows + y - s.band*s.v
+	at := s.band*s.rows + y - s.band*s.bandRows
 	rows := [5]int{y, y, y, y, y}
 	if at > 0 {
 		rows[0], rows[1] = y-1, y-1
