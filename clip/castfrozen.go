@@ -11,7 +11,7 @@ import (
 
 // CastFrozen stores the weights of linear maps that are frozen as c, rounded, while all
 // others stay as they are: training a few groups of a large model takes less memory so.
-// What c cannot hold stays in f32, and a warning names it. It must come after the locks,
+// What c cannot hold stays in f32, and a warning names it. It must come after the locks, before train.New,
 // before the model first computes and while no other call uses it; later it gives
 // ErrInput. A weight that has been rounded cannot be trained any more.
 func (m *Model) CastFrozen(ctx context.Context, c CastDType) error {
@@ -46,8 +46,9 @@ func (m *Model) CastFrozen(ctx context.Context, c CastDType) error {
 	return nil
 }
 
-// fits tells whether none of values is a finite number that becomes an infinity from
-// overflow on, and not all are so small that they lose digits below underflow.
+// fits reports whether a format can store values. It cannot where a finite value
+// reaches overflow, from where on the format has infinities, or where all values are
+// below underflow, where it loses digits.
 func fits(values []float32, overflow, underflow float32) bool {
 	largest := float32(0)
 	for _, v := range values {

@@ -196,7 +196,9 @@ func (m *Model) FreezeBatchNorm() { m.towers.FreezeBatchNorm() }
 // after eval(). It must come before train.New and while no other call uses the model.
 func (m *Model) Train() { m.towers.Eval = false }
 
-// Eval makes them act as they do when the model encodes.
+// Eval makes the layers that Train names act in training as they do when the model
+// encodes: batch norms normalise by their running statistics and leave them alone, and
+// nothing drops. It must come before train.New and while no other call uses the model.
 func (m *Model) Eval() { m.towers.Eval = true }
 
 // SetGradCheckpointing makes training compute every block of both towers twice rather

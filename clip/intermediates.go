@@ -139,15 +139,15 @@ func notEmpty(images *Array, texts [][]int32) error {
 }
 
 // selection is which blocks of a tower to run and to return.
-func selection(i Indices, n int, stopEarly bool) (taken []int, depth int, err error) {
+func selection(i Indices, n int, stopEarly bool) (selected []int, depth int, err error) {
 	if i == nil {
 		i = LastN(n)
 	}
-	taken, err = i.indices(n)
+	selected, err = i.indices(n)
 	if err != nil || !stopEarly {
-		return taken, n, err
+		return selected, n, err
 	}
-	return taken, taken[len(taken)-1] + 1, nil
+	return selected, selected[len(selected)-1] + 1, nil
 }
 
 func (m *Model) imageIntermediates(ctx context.Context, images Array, o IntermediatesOptions, out *Intermediates) error {
@@ -226,19 +226,19 @@ type block struct {
 // blocks runs a tower and returns the outputs of the chosen blocks and, unless only
 // these are wanted, the features.
 func (m *Model) blocks(ctx context.Context, kind, scope string, tower towers.Tower, items towers.Batch, chosen Indices, bo towers.BlockOptions, o IntermediatesOptions) ([]block, *Array, error) {
-	taken, depth, err := selection(chosen, tower.Depth(), bo.StopEarly)
+	selected, depth, err := selection(chosen, tower.Depth(), bo.StopEarly)
 	if err != nil {
 		return nil, nil, err
 	}
 	tokens := func(i int) string { return fmt.Sprintf("block %d", i) }
 	special := func(i int) string { return fmt.Sprintf("special tokens of block %d", i) }
 	outs, err := m.engine.Run(ctx, items.Items, engine.Task{
-		Key: fmt.Sprintf("%s length=%d blocks %v of %d norm=%t only=%t unit=%t", kind, items.Length, taken, depth, bo.Normalize, o.IntermediatesOnly, !o.NoNormalize),
+		Key: fmt.Sprintf("%s length=%d blocks %v of %d norm=%t only=%t unit=%t", kind, items.Length, selected, depth, bo.Normalize, o.IntermediatesOnly, !o.NoNormalize),
 		Record: func(g *graph.Graph, batch int) map[string]graph.Tensor {
 			defer g.Scope(scope)()
 			r := tower.Record(g, batch, items.Length, depth)
 			outs := map[string]graph.Tensor{}
-			for _, i := range taken {
+			for _, i := range selected {
 				b := r.Block(i, bo.Normalize)
 				outs[tokens(i)] = b.Tokens
 				if b.Special.Valid() {
@@ -261,7 +261,7 @@ func (m *Model) blocks(ctx context.Context, kind, scope string, tower towers.Tow
 		return nil, nil, err
 	}
 	var blocks []block
-	for _, i := range taken {
+	for _, i := range selected {
 		b := block{tokens: Array(outs[tokens(i)])}
 		if x, ok := outs[special(i)]; ok {
 			t := Array(x)

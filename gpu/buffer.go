@@ -58,7 +58,8 @@ func (c *core) fits(size int64) error {
 	return nil
 }
 
-// freeBuffer wants the GPU to be done with b. The caller is inside call.
+// freeBuffer frees b, which the GPU must have finished with. The caller is inside
+// call.
 func (c *core) freeBuffer(b *buffer) {
 	if b != nil && c.lost == nil {
 		c.used -= b.size
@@ -75,17 +76,17 @@ func pick(pool []*buffer, sizes []int64) (result []*buffer, missing int64) {
 		order[i] = i
 	}
 	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(sizes[b], sizes[a]) })
-	taken := map[*buffer]bool{}
+	picked := map[*buffer]bool{}
 	for _, i := range order { // large first: what is left over suits the small
 		for _, b := range pool {
-			if b.size >= sizes[i] && !taken[b] && (result[i] == nil || b.size < result[i].size) {
+			if b.size >= sizes[i] && !picked[b] && (result[i] == nil || b.size < result[i].size) {
 				result[i] = b
 			}
 		}
 		if result[i] == nil {
 			missing += sizes[i]
 		}
-		taken[result[i]] = true
+		picked[result[i]] = true
 	}
 	return result, missing
 }
@@ -153,18 +154,19 @@ type transfer struct {
 // transfer at a multiple of 8.
 func (c *core) stagingSize() int64 { return stagingBytes / int64(c.depth) &^ 7 }
 
-// batch cuts off what one submission may read back. It may write to transfers.
+// batch splits transfers where they exceed what one submission may read back. It may
+// write to transfers.
 func (c *core) batch(transfers []transfer) (first, rest []transfer) {
-	room := c.stagingSize()
+	free := c.stagingSize()
 	for i, t := range transfers {
 		n := int64(len(t.dst))
-		if n > room {
+		if n > free {
 			rest = slices.Clone(transfers[i:])
-			rest[0] = transfer{t.src, t.offset + room, t.dst[room:]}
-			transfers[i].dst = t.dst[:room]
+			rest[0] = transfer{t.src, t.offset + free, t.dst[free:]}
+			transfers[i].dst = t.dst[:free]
 			return transfers[:i+1], rest
 		}
-		room -= aligned(n)
+		free -= aligned(n)
 	}
 	return transfers, nil
 }

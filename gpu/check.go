@@ -142,8 +142,8 @@ func (c *core) checkSlot(p *graph.Program, slot graph.Slot, access shaders.Acces
 	return nil
 }
 
-// capacity is how many bytes there are where slot lies, up to the end of the
-// buffer that holds its first.
+// capacity returns the number of bytes at slot: in the arena, input or state that it
+// lies in, up to the end of the buffer that holds its first byte.
 func (c *core) capacity(p *graph.Program, slot graph.Slot) (int64, error) {
 	sizes := map[graph.Space]int{
 		graph.SpaceArena: len(p.Arena),

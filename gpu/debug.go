@@ -112,7 +112,8 @@ func (w *watcher) look(ctx context.Context, j *job, lo, hi int, reads []transfer
 	if err != nil {
 		return err
 	}
-	if strings.HasPrefix(st.Scope, w.core.debug.Dump) && w.core.debug.Dump != "" {
+	dumped := func(layer string) bool { return strings.HasPrefix(layer, w.core.debug.Dump) }
+	if w.core.debug.Dump != "" && slices.ContainsFunc(st.Node.Layers(), dumped) {
 		if err := w.dump(lo, out); err != nil {
 			return err
 		}
@@ -288,7 +289,8 @@ func differs(spec graph.Spec, got, want []float64, least float64) int {
 	return -1
 }
 
-// dump writes what the op of step i has made, a NumPy file for each output.
+// dump writes what the op of step i has made, a NumPy file for each output. Its name
+// lists all layers whose work the op does, the last of which made the values.
 func (w *watcher) dump(i int, out [][]float64) error {
 	st := w.program.Steps[i]
 	if w.folder == "" {
@@ -305,7 +307,7 @@ func (w *watcher) dump(i int, out [][]float64) error {
 				return '_'
 			}
 			return r
-		}, fmt.Sprintf("%04d-%s.%s", i, st.Scope, st.Op))
+		}, fmt.Sprintf("%04d-%s.%s", i, strings.Join(st.Node.Layers(), "+"), st.Op))
 		if k > 0 {
 			name += fmt.Sprintf("-%d", k)
 		}
@@ -321,7 +323,7 @@ func (w *watcher) dump(i int, out [][]float64) error {
 // have the scope.
 func (w *watcher) noteNoDump() {
 	if scope := w.core.debug.Dump; scope != "" && w.folder == "" {
-		fmt.Fprintf(traces, "clip-wgpu: dump of %s: no layer's name starts with %s\n", w.title(), scope)
+		fmt.Fprintf(traces, "clip-wgpu: dump of %s: no step does the work of a layer whose name starts with %s\n", w.title(), scope)
 	}
 }
 

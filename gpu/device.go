@@ -112,8 +112,8 @@ func (c *core) call(ctx context.Context, f func() error) error {
 	return plain(err)
 }
 
-// destroy wants every submission to be done, or the device to be lost: then
-// the GPU may still use the memory, which is left to the process's end.
+// destroy frees the device. Every submission must be done. Where the device is lost,
+// the GPU may still use the memory, which then is freed when the process ends.
 func (c *core) destroy() {
 	if c.lost != nil {
 		return

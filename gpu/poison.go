@@ -18,7 +18,8 @@ const (
 	poisonWord = 0x7fc0dead
 )
 
-// guard is what every buffer that kernels write has beyond its tensors.
+// guard returns how many bytes of NaN follow the tensors of every buffer that kernels
+// write: none unless Options.Check is set.
 func (c *core) guard() int64 {
 	if c.options.Check {
 		return guardBytes
@@ -44,7 +45,8 @@ func (s *Session) poison(ctx context.Context, u *uploader) error {
 	return u.write(ctx, s.core.unwritten, 0, poison(s.core.unwritten.size))
 }
 
-// guards are the places that step i must leave alone.
+// guards returns the ranges that step i must not write: those behind the tensors that
+// it writes, and the buffer that stands for absent outputs.
 func (s *Session) guards(i int) []transfer {
 	guards := []transfer{{s.core.unwritten, 0, make([]byte, s.core.unwritten.size)}}
 	st := s.program.Steps[i]

@@ -52,7 +52,8 @@ type profiler struct {
 	ticks   *buffer        // what the queries of a submission found, 8 bytes each
 }
 
-// newProfiler wants run held, and nothing in flight.
+// newProfiler prepares a profile of the session. The caller holds run, and nothing is
+// in flight.
 func (s *Session) newProfiler() (*profiler, error) {
 	p := &profiler{Session: s, repeats: s.repeats()}
 	if !s.core.info.Timestamps {
@@ -99,7 +100,8 @@ func (s *Session) repeats() int {
 	return max(1, min(int(profiledTime/sum), maxRepeats))
 }
 
-// release wants nothing in flight that submit has submitted.
+// release frees the profiler's buffers. Nothing that submit has submitted may be in
+// flight.
 func (p *profiler) release() {
 	p.core.calls.Lock()
 	defer p.core.calls.Unlock()

@@ -39,7 +39,7 @@ func (j *job) recycle() {
 	jobs.Put(j)
 }
 
-// leave tells that the caller no longer waits: what arrives from now on is dropped.
+// leave notes that the caller no longer waits: values that arrive later are dropped.
 func (j *job) leave() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -87,7 +87,7 @@ func (c *core) acquire(ctx context.Context) error {
 	if err := c.run.Acquire(ctx); err != nil {
 		return err
 	}
-	if err := c.makeRoom(ctx, false); err != nil {
+	if err := c.waitInFlight(ctx, false); err != nil {
 		c.release()
 		return err
 	}
@@ -113,8 +113,8 @@ func (c *core) alone(ctx context.Context, f func() error) error {
 	return f()
 }
 
-// makeRoom waits until one more submission may be in flight. The caller holds run.
-func (c *core) makeRoom(ctx context.Context, alone bool) error {
+// waitInFlight waits until one more submission may be in flight. The caller holds run.
+func (c *core) waitInFlight(ctx context.Context, alone bool) error {
 	return c.until(ctx, func() bool {
 		n := len(c.flight)
 		return n == 0 || n < c.depth && !alone && !c.flight[n-1].alone
@@ -267,7 +267,7 @@ func (s *submission) arrive() error {
 
 // send gives the GPU a submission once there is room for it. The caller holds run.
 func (c *core) send(ctx context.Context, s submission) error {
-	if err := c.makeRoom(ctx, s.alone); err != nil {
+	if err := c.waitInFlight(ctx, s.alone); err != nil {
 		return err
 	}
 	return c.call(ctx, func() error {

@@ -210,7 +210,8 @@ func dispatch(e *wgpu.CommandEncoder, steps []step) error {
 	return pass.End()
 }
 
-// cost is the estimate for steps that run together. A step that never ran has 0.
+// cost estimates how long steps take together, from their earlier runs. It is 0 where
+// none of them ever ran.
 func (s *Session) cost(steps []step) time.Duration {
 	s.costs.Lock()
 	defer s.costs.Unlock()

@@ -53,9 +53,9 @@ func (s *Store) inSlab(st *graph.State) extents {
 	return nil
 }
 
-// place gives st, which is new, its part of a slab or memory of its own. The caller
+// allocateState gives st, which is new, its part of a slab or memory of its own. The caller
 // is inside call.
-func (s *Store) place(st *graph.State) (extents, error) {
+func (s *Store) allocateState(st *graph.State) (extents, error) {
 	if m := s.inSlab(st); m != nil {
 		return m, nil
 	}

@@ -190,7 +190,7 @@ func (s *Store) Read(ctx context.Context, st *graph.State, dst []float32) error 
 // add gives st, which is new, memory of zeros.
 func (s *Store) add(ctx context.Context, st *graph.State) (m extents, err error) {
 	err = s.core.call(ctx, func() (err error) {
-		if m, err = s.place(st); err == nil {
+		if m, err = s.allocateState(st); err == nil {
 			s.states[st] = m
 		}
 		return err

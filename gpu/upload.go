@@ -50,7 +50,7 @@ func (s *Session) upload(ctx context.Context) error {
 // allocateStates makes the States of these indices. The caller is inside call.
 func (s *Session) allocateStates(fresh []int) (err error) {
 	for _, i := range fresh {
-		if s.states[i], err = s.store.place(s.program.States[i]); err != nil {
+		if s.states[i], err = s.store.allocateState(s.program.States[i]); err != nil {
 			return err
 		}
 	}

@@ -111,7 +111,7 @@ type builder struct {
 	fixed    map[Tensor]Slot // inputs and states
 	states   map[*State]int
 	arena    map[piece]int // activations, by their place in the planner
-	joined   map[Tensor]place
+	joined   map[Tensor]joinOffset
 	planner  planner
 	operands [][]piece // by step and binding: of the root tensor, zero where absent
 	nodes    []*Node   // by step
@@ -167,7 +167,7 @@ func (b *builder) state(s *State) Slot {
 }
 
 // fold is the widest row of workgroups; kernels undo it in group_index.
-const fold = 32768
+const fold = 4096
 
 // launch appends the step that l asks for and notes which activations it touches.
 func (b *builder) launch(n *Node, l Launch) error {

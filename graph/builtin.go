@@ -27,7 +27,7 @@ var assignOp = &Op{
 		if dst := n.into[0]; dst.Packed() {
 			w, count := n.Packing(dst), dst.Shape.Elems()
 			kernel := shaders.Variant{File: "pack", Consts: w.Arrangement.Consts()}
-			return []Launch{{Kernel: kernel, Params: append([]uint32{uint32(count)}, w.Places()...), Args: []Arg{In(0), Out(0)}, Rows: count}}
+			return []Launch{{Kernel: kernel, Params: append([]uint32{uint32(count)}, w.IndexParams()...), Args: []Arg{In(0), Out(0)}, Rows: count}}
 		}
 		return n.PerChunk(n.Out[0], func(c Chunk) Launch {
 			return Launch{Kernel: shaders.Variant{File: "copy"}, Params: []uint32{uint32(c.Elems)}, Args: []Arg{In(0), Out(0)}, Rows: c.Elems}

@@ -9,8 +9,8 @@ import "slices"
 // block is a range of the tape.
 type block struct{ lo, hi int }
 
-// Block is Module for a part of a model that Grad recomputes where Checkpointing is set
-// by then. A block within a block is part of that.
+// Block is Module. Where g.Checkpointing is set, Grad computes its nodes again instead of
+// keeping them. A block within another is recomputed with the outer one.
 func (g *Graph) Block(name string, forward func() Tensor) Tensor {
 	if !g.Checkpointing {
 		return g.Module(name, forward)
@@ -31,8 +31,9 @@ func (g *Graph) blockTo(id int) (block, bool) {
 	return g.blocks[i], true
 }
 
-// recompute records the nodes of b again, and then moves what flows into the outputs
-// of the block to its inputs.
+// recompute records the nodes of b a second time and passes the gradients of the
+// block's outputs on, through the second copy, to the block's inputs. So the backward
+// pass reads the copy, and nothing keeps the first one in memory.
 func (r *reverse) recompute(b block) {
 	nodes := r.g.nodes[b.lo:b.hi]
 	if !slices.ContainsFunc(nodes, func(n *Node) bool { return r.needs[n.id] && r.flows(n) }) {
@@ -65,7 +66,8 @@ func (r *reverse) recompute(b block) {
 	}
 }
 
-// again records n once more, reading what others are renamed to.
+// again records a copy of n. Inputs that were copied themselves are replaced by their
+// copies in renamed.
 func (g *Graph) again(n *Node, renamed map[Tensor]Tensor) *Node {
 	c := &Node{Op: n.Op, In: slices.Clone(n.In), Out: n.Out, Attr: n.Attr, Scope: n.Scope, g: g, id: len(g.nodes)}
 	for i, t := range c.In {

@@ -52,7 +52,7 @@ func (s Spec) chunks(limit int64) []Chunk {
 // PerChunk gives, while lowering, a launch for every chunk of tensors like s.
 func (n *Node) PerChunk(s Spec, launch func(c Chunk) Launch) []Launch {
 	var all []Launch
-	for _, c := range s.chunks(n.g.maxBinding()) {
+	for _, c := range s.chunks(n.g.BindingLimit()) {
 		l := launch(c)
 		l.chunk = c
 		all = append(all, l)
@@ -61,7 +61,7 @@ func (n *Node) PerChunk(s Spec, launch func(c Chunk) Launch) []Launch {
 }
 
 // Binds reports, while lowering, whether a kernel can bind all of a tensor like s.
-func (n *Node) Binds(s Spec) bool { return s.Bytes() <= n.g.maxBinding() }
+func (n *Node) Binds(s Spec) bool { return s.Bytes() <= n.g.BindingLimit() }
 
 // piece is a chunk of a tensor, which has its own place in memory; the zero
 // piece is that of an absent tensor.
@@ -81,7 +81,7 @@ func (b *builder) piece(t Tensor, c Chunk) (piece, error) {
 	if len(chunks) > 1 {
 		p.Chunk = c
 	}
-	if limit := b.g.maxBinding(); !slices.Contains(chunks, p.Chunk) || b.bytes(p) > limit {
+	if limit := b.g.BindingLimit(); !slices.Contains(chunks, p.Chunk) || b.bytes(p) > limit {
 		return p, &SizeError{t.Spec(), limit}
 	}
 	return p, nil
@@ -89,7 +89,7 @@ func (b *builder) piece(t Tensor, c Chunk) (piece, error) {
 
 // chunks are those of t. Packed States have one.
 func (b *builder) chunks(t Tensor) []Chunk {
-	limit := b.g.maxBinding()
+	limit := b.g.BindingLimit()
 	if s, ok := b.fixed[t]; ok && s.Space == SpaceState && b.prog.States[s.Index].Packed() {
 		limit = math.MaxInt64
 	}

@@ -71,7 +71,8 @@ func leafValue(n *Node, v []float64) ([][]float64, error) {
 	return [][]float64{v}, nil
 }
 
-// live marks what outs and new values of States need, backwards.
+// live marks the nodes that outs and the new values of States depend on. It goes
+// backwards through the tape.
 func (g *Graph) live(outs []Tensor) ([]bool, error) {
 	if g.Pure {
 		if err := g.checkPure(); err != nil {

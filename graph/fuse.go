@@ -60,6 +60,7 @@ func (f *fuser) add(n *Node) {
 		if !n.g.Unfused && t.Valid() && t.out == 0 && f.readers[t] == 1 && t.node.Op.Fuse != nil && f.movable(t.node) {
 			if fused := t.node.Op.Fuse(t.node, n); fused != nil {
 				f.nodes = slices.DeleteFunc(f.nodes, func(m *Node) bool { return m == t.node })
+				fused.fused = layers(t.node, n)
 				n = f.replace(n, fused)
 				f.rest(t.node, fused)
 				break
@@ -101,4 +102,21 @@ func (f *fuser) movable(n *Node) bool {
 		}
 	}
 	return true
+}
+
+// Layers are the scopes of those whose work n does, each once, in the order in which
+// they end: n's own or, where Build made n of several nodes, theirs.
+func (n *Node) Layers() []string { return layers(n) }
+
+func layers(nodes ...*Node) (scopes []string) {
+	for _, n := range nodes {
+		of := n.fused
+		if of == nil {
+			of = []string{n.Scope}
+		}
+		for _, s := range of {
+			scopes = append(slices.DeleteFunc(scopes, func(o string) bool { return o == s }), s)
+		}
+	}
+	return scopes
 }

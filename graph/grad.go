@@ -56,7 +56,8 @@ func (r *reverse) flows(n *Node) bool {
 	return false
 }
 
-// backward moves what flows into n's outputs to its inputs.
+// backward computes the gradients of n's inputs from those of its outputs and adds
+// them to what has reached the inputs so far.
 func (r *reverse) backward(n *Node) {
 	if !r.needs[n.id] || len(n.In) == 0 || !r.flows(n) {
 		return

@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/clip-wgpu/clip-wgpu/graph/packing"
 	"github.com/clip-wgpu/clip-wgpu/internal/debug"
 	"github.com/clip-wgpu/clip-wgpu/shaders"
 )
@@ -106,6 +105,7 @@ type Node struct {
 	Attr  any // the op's own attributes
 	Scope string
 
+	fused []string // the scopes of the nodes that Build made this one of
 	into  []*State // the States that the first outputs are the new values of
 	g     *Graph
 	id    int // place in the tape
@@ -116,19 +116,6 @@ type Node struct {
 // Used reports, while lowering, whether anything reads output i; a kernel whose
 // output is not read need not be launched.
 func (n *Node) Used(i int) bool { return n.used[i] }
-
-// Choose picks one of several ways to compute the same, for a class of problems:
-// what Graph.Variants says, or else the first. It returns the index.
-func (n *Node) Choose(class string, ways ...string) int {
-	n.class = class
-	if n.g == nil || n.g.Variants == nil {
-		return 0
-	}
-	return max(0, slices.Index(ways, n.g.Variants(class, ways)))
-}
-
-// Software reports Target.Software: ops put other candidates first.
-func (n *Node) Software() bool { return n.g != nil && n.g.Software }
 
 // Output returns output i of n, for VJPs that need what the forward computed.
 func (n *Node) Output(i int) Tensor { return Tensor{n, i} }
@@ -190,39 +177,6 @@ func Out(i int) Arg { return Arg{argOut, i} }
 
 // None binds a dummy that the kernel must not touch.
 func None() Arg { return Arg{} }
-
-// State is a named tensor that persists between runs: a parameter, an
-// optimizer's moment, a running statistic.
-type State struct {
-	Name string
-	Spec
-	Format     packing.Format // on the device; only ops that say so (Op.Packed) read a packed one
-	Transposed bool           // the weight P [K, N] of x·P instead of W [N, K …] of x·Wᵀ
-	// Parts are the States that lie in this one, a slab: a vector of f32 whose memory is
-	// theirs. A kernel that binds the slab sees them all, as they lie on the device.
-	Parts   []*State
-	Offsets []int64 // of the parts, ascending, in bytes; multiples of 256
-}
-
-// Source gives a parameter's values, piece by piece, so that weights stream to
-// the device without a second copy on the host.
-type Source interface {
-	// ReadF32 fills dst with the elements from offset on, row-major. It may be
-	// called while other parameters' sources are read.
-	ReadF32(dst []float32, offset int) error
-}
-
-// Param is a State of the model: metadata and a lazy source, never a host copy.
-type Param struct {
-	State
-	Source  Source
-	Frozen  bool // training leaves it alone
-	Buffer  bool // no parameter, but kept with them: torch's buffers, such as running means
-	NoDecay bool // AdamW's weight decay leaves it alone, as a no_weight_decay of open_clip's asks
-	// Integer marks a buffer of whole numbers: files store int64, and one that lacks it
-	// leaves the Source as it is.
-	Integer bool
-}
 
 // Graph records operations.
 type Graph struct {

@@ -299,7 +299,8 @@ func TestManyWorkgroupsAreFolded(t *testing.T) {
 	g := New()
 	p, err := g.Build(g.Fill(1, 1<<25))
 	require.NoError(t, err)
-	assert.Equal(t, [2]uint32{fold, 16}, p.Steps[0].Groups)
+	assert.Equal(t, [2]uint32{fold, 128}, p.Steps[0].Groups)
+	assert.Equal(t, fold, p.Steps[0].Kernel.Consts["FOLD"])
 }
 
 func TestModuleTapsItsResult(t *testing.T) {

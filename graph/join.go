@@ -53,8 +53,8 @@ func (g *Graph) Join(slab *State, xs ...Tensor) Tensor {
 	return g.Apply(joinOp, slab, slices.Clone(xs)...)[0]
 }
 
-// place is where a tensor lies in the output of a Join.
-type place struct {
+// joinOffset is where a tensor lies in the output of a Join.
+type joinOffset struct {
 	in     Tensor
 	offset int64 // in bytes
 }
@@ -62,7 +62,7 @@ type place struct {
 // joined finds the tensors that can be made where a Join wants them: those that a
 // kernel makes and that nothing else reads. With a Guard, and for those who look at
 // tensors one by one, every tensor is apart.
-func (g *Graph) joined(nodes []*Node, outs []Tensor) map[Tensor]place {
+func (g *Graph) joined(nodes []*Node, outs []Tensor) map[Tensor]joinOffset {
 	if g.Guard > 0 || g.debug.Watches() || g.debug.NoPlan {
 		return nil
 	}
@@ -80,15 +80,15 @@ func (g *Graph) joined(nodes []*Node, outs []Tensor) map[Tensor]place {
 	for _, t := range outs {
 		readers[root(t)]++
 	}
-	all := map[Tensor]place{}
+	all := map[Tensor]joinOffset{}
 	for _, n := range nodes {
-		if n.Op != joinOp || len(n.Out[0].chunks(g.maxBinding())) > 1 {
+		if n.Op != joinOp || len(n.Out[0].chunks(g.BindingLimit())) > 1 {
 			continue
 		}
 		for i, t := range n.In {
 			from := root(t)
 			if by := from.node; readers[from] == 1 && by.Op.Lower != nil && by.into == nil && by.Op != joinOp {
-				all[from] = place{Tensor{n, 0}, n.Attr.(*State).Offsets[i]}
+				all[from] = joinOffset{Tensor{n, 0}, n.Attr.(*State).Offsets[i]}
 			}
 		}
 	}
@@ -100,8 +100,9 @@ func (b *builder) isJoined(t Tensor) bool {
 	return ok
 }
 
-// keepApart leaves the outputs of n that its own kernels read out of the Join: a
-// kernel must not read and write one buffer, and may write a neighbour.
+// keepApart gives memory of their own, outside the Join, to the outputs of n that n's
+// own kernels read: WebGPU lets no kernel read a buffer that it writes, and in the
+// Join it may write a neighbour.
 func (b *builder) keepApart(n *Node, launches []Launch) error {
 	for _, l := range launches {
 		k, err := l.Kernel.Load()

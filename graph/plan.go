@@ -25,7 +25,7 @@ type activation struct {
 	first, last int   // the steps that touch it
 	color       int
 	joined      bool // the output of a Join
-	arena       int  // the buffer, when placed
+	arena       int  // the buffer, when allocated
 	offset      int64
 }
 
@@ -77,8 +77,8 @@ func (p *planner) bytes() (sum int64) {
 	return sum
 }
 
-// attempt is a plan in which the first outputs of Joins, so many, have colour 0 where
-// no step forbids it, and the others colour 1.
+// attempt makes a plan in which the first outputs of Joins get colour 0 and the other
+// outputs of Joins colour 1, both unless a step forbids it.
 func (p *planner) attempt(first int) *planner {
 	q := &planner{activations: slices.Clone(p.activations), steps: p.steps}
 	order := make([]int, len(q.activations))
@@ -112,8 +112,8 @@ func (p *planner) attempt(first int) *planner {
 	return q
 }
 
-// paint gives activation i a colour that no step forbids: the wanted one or else, as
-// where that is -1, the one that grows the least.
+// paint gives activation i the wanted colour. Where a step forbids it, or wanted is
+// -1, i gets the colour whose memory grows the least.
 func (p *planner) paint(i, wanted int) {
 	a := &p.activations[i]
 	forbidden := p.forbidden(i)
@@ -177,27 +177,27 @@ func (p *planner) assignOffsets(color int) {
 		return cmp.Compare(p.activations[b].size, p.activations[a].size)
 	})
 	base := len(p.arenas)
-	var placed []int
+	var allocated []int
 	for _, i := range order {
 		a := &p.activations[i]
 		for a.arena = base; ; a.arena++ {
 			if a.arena == len(p.arenas) {
 				p.arenas = append(p.arenas, 0)
 			}
-			a.offset = p.lowest(*a, placed)
+			a.offset = p.lowest(*a, allocated)
 			if a.offset == 0 || a.offset+a.size <= maxArena {
 				break
 			}
 		}
 		p.arenas[a.arena] = max(p.arenas[a.arena], a.offset+a.size)
-		placed = append(placed, i)
+		allocated = append(allocated, i)
 	}
 }
 
-// lowest is the lowest offset in a's arena that nothing placed uses during a's life.
-func (p *planner) lowest(a activation, placed []int) int64 {
+// lowest is the lowest offset in a's arena that no allocated activation uses during a's life.
+func (p *planner) lowest(a activation, allocated []int) int64 {
 	var busy []activation
-	for _, i := range placed {
+	for _, i := range allocated {
 		if b := p.activations[i]; b.arena == a.arena && b.first <= a.last && a.first <= b.last {
 			busy = append(busy, b)
 		}

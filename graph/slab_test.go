@@ -189,7 +189,7 @@ func TestJoinsInRandomGraphs(t *testing.T) {
 		var outs []Tensor
 		for range 8 {
 			var parts []Tensor
-			var places []*State
+			var states []*State
 			for range 1 + rng.IntN(4) {
 				for range rng.IntN(4) {
 					pool = append(pool, g.Add(pool[rng.IntN(len(pool))], pool[len(pool)-1]))
@@ -198,9 +198,9 @@ func TestJoinsInRandomGraphs(t *testing.T) {
 				if rng.IntN(3) > 0 {
 					part = g.Add(part, pool[len(pool)-1])
 				}
-				parts, places = append(parts, part), append(places, four("p"))
+				parts, states = append(parts, part), append(states, four("p"))
 			}
-			joined := g.Join(slabOf(places...), parts...)
+			joined := g.Join(slabOf(states...), parts...)
 			outs = append(outs, g.Add(joined, joined))
 		}
 		p, err := g.Build(outs...)

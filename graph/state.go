@@ -8,6 +8,39 @@ import (
 	"github.com/clip-wgpu/clip-wgpu/graph/packing"
 )
 
+// State is a named tensor that persists between runs: a parameter, an
+// optimizer's moment, a running statistic.
+type State struct {
+	Name string
+	Spec
+	Format     packing.Format // on the device; only ops that say so (Op.Packed) read a packed one
+	Transposed bool           // the weight P [K, N] of x·P instead of W [N, K …] of x·Wᵀ
+	// Parts are the States that lie in this one, a slab: a vector of f32 whose memory is
+	// theirs. A kernel that binds the slab sees them all, as they lie on the device.
+	Parts   []*State
+	Offsets []int64 // of the parts, ascending, in bytes; multiples of 256
+}
+
+// Source gives a parameter's values, piece by piece, so that weights stream to
+// the device without a second copy on the host.
+type Source interface {
+	// ReadF32 fills dst with the elements from offset on, row-major. It may be
+	// called while other parameters' sources are read.
+	ReadF32(dst []float32, offset int) error
+}
+
+// Param is a State of the model: metadata and a lazy source, never a host copy.
+type Param struct {
+	State
+	Source  Source
+	Frozen  bool // training leaves it alone
+	Buffer  bool // no parameter, but kept with them: torch's buffers, such as running means
+	NoDecay bool // AdamW's weight decay leaves it alone, as a no_weight_decay of open_clip's asks
+	// Integer marks a buffer of whole numbers: files store int64, and one that lacks it
+	// leaves the Source as it is.
+	Integer bool
+}
+
 // Packed tells whether s lies in blocks.
 func (s *State) Packed() bool { return s.Format != packing.RowMajor }
 
@@ -61,7 +94,7 @@ func (t Target) Check(s *State) error {
 		return fmt.Errorf("state %s %v cannot hold %d bytes", s.Name, s.Spec, end)
 	}
 	if s.Parts != nil && len(t.Buffers(s)) > 1 {
-		return &SizeError{s.Spec, t.maxBinding()}
+		return &SizeError{s.Spec, t.BindingLimit()}
 	}
 	return nil
 }
@@ -143,7 +176,8 @@ func (n *Node) checkInto(out []Spec) error {
 	return nil
 }
 
-// partsOf are the values of a slab in Eval: those of its parts, row-major, where they lie.
+// partsOf returns the values of a slab in Eval, which are those of its parts,
+// row-major, at their offsets.
 func (s *State) partsOf(state map[*State][]float64) []float64 {
 	v := make([]float64, s.Shape.Elems())
 	for i, part := range s.Parts {
@@ -152,7 +186,7 @@ func (s *State) partsOf(state map[*State][]float64) []float64 {
 	return v
 }
 
-// setParts is the way back.
+// setParts writes the values v of a slab in Eval back to its parts.
 func (s *State) setParts(state map[*State][]float64, v []float64) {
 	for i, part := range s.Parts {
 		at := s.Offsets[i] / 4

@@ -1,6 +1,10 @@
 package graph
 
-import "github.com/clip-wgpu/clip-wgpu/graph/packing"
+import (
+	"slices"
+
+	"github.com/clip-wgpu/clip-wgpu/graph/packing"
+)
 
 // Target is the device that a Program is built for, as far as its steps and the
 // places of its tensors depend on it. The zero Target is any GPU: it has WebGPU's
@@ -19,7 +23,9 @@ type Target struct {
 
 const defaultMaxBinding = 128 << 20
 
-func (t Target) maxBinding() int64 {
+// BindingLimit is how many bytes of one tensor a kernel binds: MaxBinding, or its
+// default.
+func (t Target) BindingLimit() int64 {
 	if t.MaxBinding > 0 {
 		return t.MaxBinding
 	}
@@ -44,11 +50,24 @@ func (t Target) Buffers(s *State) []int64 {
 		return []int64{s.Bytes()}
 	}
 	var sizes []int64
-	for _, c := range s.chunks(t.maxBinding()) {
+	for _, c := range s.chunks(t.BindingLimit()) {
 		sizes = append(sizes, 4*int64(c.Elems))
 	}
 	return sizes
 }
+
+// Choose picks one of several ways to compute the same, for a class of problems:
+// what Graph.Variants says, or else the first. It returns the index.
+func (n *Node) Choose(class string, ways ...string) int {
+	n.class = class
+	if n.g == nil || n.g.Variants == nil {
+		return 0
+	}
+	return max(0, slices.Index(ways, n.g.Variants(class, ways)))
+}
+
+// Software reports Target.Software: ops put other candidates first.
+func (n *Node) Software() bool { return n.g != nil && n.g.Software }
 
 // Arrangement is where the blocks of all packed States lie, while lowering.
 func (n *Node) Arrangement() packing.Arrangement { return n.g.Target.Arrangement }

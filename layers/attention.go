@@ -87,7 +87,8 @@ func (a *Attention) finish(g *graph.Graph, y graph.Tensor) graph.Tensor {
 	if a.HeadScale != nil {
 		y = ops.MulBroadcast(g, y, g.Reshape(g.Param(a.HeadScale), a.Heads), y.Dim(-1)/a.Heads)
 	}
-	return a.OutProj.Forward(g, a.LnInner.Forward(g, y))
+	y = a.LnInner.Forward(g, y)
+	return g.Module("out_proj", func() graph.Tensor { return a.OutProj.Forward(g, y) })
 }
 
 // project makes queries of x and keys and values of context, or of x where there is

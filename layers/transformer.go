@@ -121,5 +121,6 @@ type MLP struct {
 func (m *MLP) Forward(g *graph.Graph, x graph.Tensor) graph.Tensor {
 	h := g.Module("c_fc", func() graph.Tensor { return m.CFc.Forward(g, x) })
 	h = g.Module("gelu", func() graph.Tensor { return ops.Map(g, h, m.Activation) })
-	return m.CProj.Forward(g, m.Ln.Forward(g, h))
+	h = m.Ln.Forward(g, h)
+	return g.Module("c_proj", func() graph.Tensor { return m.CProj.Forward(g, h) })
 }

@@ -74,7 +74,7 @@ func (w *Weight) Rows(g *graph.Graph, x graph.Tensor, bias *graph.Param, first, 
 	return w.rows(g, x, optional(g, bias), first, count)
 }
 
-// rows is Rows by a bias that need not be a parameter.
+// rows is Rows with a bias that need not be a parameter.
 func (w *Weight) rows(g *graph.Graph, x, bias graph.Tensor, first, count int) graph.Tensor {
 	return w.adapt(g, x, ops.LinearRows(g, x, g.Param(w.Param), bias, first, count), first)
 }

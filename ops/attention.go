@@ -40,8 +40,8 @@ func dimsOf(n *graph.Node) attentionDims {
 	return attentionDims{b: q.Dim(0), h: h, lq: q.Dim(1), lk: v.Dim(1), d: q.Dim(2) / h, dv: v.Dim(2) / h}
 }
 
-// parts are where q, k and v are bound, given where the three inputs or
-// gradients are when they are separate.
+// parts returns the bindings of q, k and v, or of their gradients. bind gives that of
+// input i; where one tensor holds all three, it is bound for each.
 func (s attentionDims) parts(bind func(int) graph.Arg) (q, k, v graph.Arg) {
 	if s.qkv {
 		return bind(0), bind(0), bind(0)
@@ -193,7 +193,8 @@ func attentionOutputs(n *graph.Node, s attentionDims, mask graph.Tensor) ([]grap
 	return outs, nil
 }
 
-// refParts are q, k and v, or their gradients, when they may be one slice.
+// refParts returns the values of q, k and v, or of their gradients. Where one tensor
+// holds all three, each is the whole of it.
 func (s attentionDims) refParts(x [][]float64) (q, k, v []float64) {
 	if s.qkv {
 		return x[0], x[0], x[0]

@@ -22,7 +22,7 @@ var averageOp = &graph.Op{
 	Lower: func(n *graph.Node) []graph.Launch {
 		args := []graph.Arg{graph.In(1), graph.In(2), graph.In(3), graph.Out(0)}
 		return n.PerChunk(n.In[0].Spec(), func(c graph.Chunk) graph.Launch {
-			return elementwise(kernel("ema").With(n.Arrangement().Consts()), c.Elems, args, uint32(n.In[2].Dim(0)), bits(n.Attr.(float64)))
+			return elementwise(kernel("ema").With(n.Arrangement().Consts()), c.Elems, args, uint32(recordCount(n.In[0], n.In[2])), bits(n.Attr.(float64)))
 		})
 	},
 	Ref: func(n *graph.Node, in, out [][]float64) {
@@ -30,9 +30,9 @@ var averageOp = &graph.Op{
 		if in[3][0] == 0 {
 			return
 		}
-		for r := 0; r < len(in[2]); r += recordWords {
-			first, home := int(in[2][r]), int(in[2][r+1])
-			for i := range int(in[2][r+2]) {
+		for r := range rowsOfRecords(n.In[0], in[2]) {
+			first, home := int(r[0]), int(r[1])
+			for i := range int(r[2]) {
 				out[0][first+i] += n.Attr.(float64) * (in[1][home+i] - in[0][first+i])
 			}
 		}

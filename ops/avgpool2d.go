@@ -37,8 +37,8 @@ func poolLaunch(k shaders.Variant, count int, x graph.Shape, side int) graph.Lau
 	return elementwise(k, count, []graph.Arg{graph.In(0), graph.Out(0)}, uint32(x[1]), uint32(x[2]), uint32(x[3]), uint32(side))
 }
 
-// eachPooled calls f with every place in x that lies in a window and the place
-// in y of that window's mean.
+// eachPooled calls f for every element of the input that lies in a window, with its
+// index x in the input and the index y of that window's mean in the output.
 func eachPooled(shape graph.Shape, side int, f func(x, y int)) {
 	height, width, channels := shape[1], shape[2], shape[3]
 	rows, cols := height/side, width/side

@@ -22,7 +22,8 @@ func fromStart(s graph.Shape, axis int) int {
 	return axis
 }
 
-// around sees a shape as [outer, length, inner] with the axis in the middle.
+// around splits a shape into the product outer of the dimensions before the axis, the
+// length of the axis, and the product inner of those behind it.
 func around(s graph.Shape, axis int) (outer, length, inner int) {
 	axis = fromStart(s, axis)
 	return s[:axis].Elems(), s[axis], s[axis+1:].Elems()
@@ -47,7 +48,7 @@ func (s slice) launch(x, y graph.Arg) graph.Launch {
 		uint32(s.y.first), uint32(s.y.step))
 }
 
-// ref is what the launch does.
+// ref computes on the CPU what the launch computes.
 func (s slice) ref(x, y []float64) {
 	for o := range s.outer {
 		for l := range s.length {

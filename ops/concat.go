@@ -56,8 +56,8 @@ func shapes(ts []graph.Tensor) []graph.Shape {
 	return s
 }
 
-// shares places the parts of a whole along an axis: each slice copies its part,
-// which is contiguous, into the whole.
+// shares returns the slices that copy parts, each of which is contiguous, to where
+// they lie in the whole along an axis.
 func shares(whole graph.Shape, axis int, parts []graph.Shape) []slice {
 	var all []slice
 	outer, length, inner := around(whole, axis)
@@ -74,7 +74,7 @@ func shares(whole graph.Shape, axis int, parts []graph.Shape) []slice {
 	return all
 }
 
-// reversed copies the part out of the whole.
+// reversed is the slice that copies from the whole to the part.
 func (s slice) reversed() slice {
 	s.x, s.y = s.y, s.x
 	return s

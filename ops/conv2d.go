@@ -50,8 +50,9 @@ func (k window) launch(kernel shaders.Variant, count int, x graph.Shape) graph.L
 		uint32(k.h), uint32(k.w), uint32(k.stride), uint32(k.pad))
 }
 
-// each calls f with every place in the windows that lies within the image, and
-// the place in the image that it comes from.
+// each calls f for every element of every window that lies within the image, not in
+// the padding. i is the element's index in the unfolded output, pixel its index in the
+// image.
 func (k window) each(x graph.Shape, f func(i, pixel int)) {
 	height, width, channels := x[1], x[2], x[3]
 	rows, cols := k.over(height, width)

@@ -16,8 +16,8 @@ type drop struct {
 	stream uint32
 }
 
-// newDrop returns the drop of the next place of g and the seed; false where nothing is
-// dropped.
+// newDrop returns a drop with the next stream of g's random words, and the seed. acts
+// is false where nothing is dropped.
 func newDrop(g *graph.Graph, rate float64) (d drop, seed graph.Tensor, acts bool) {
 	if !(rate >= 0 && rate <= 1) {
 		g.Fail("a dropout rate of %v, want 0 to 1", rate)
@@ -29,7 +29,8 @@ func newDrop(g *graph.Graph, rate float64) (d drop, seed graph.Tensor, acts bool
 	return drop{rate, stream}, seed, true
 }
 
-// dropping is a kernel that can drop, and the seed that it binds: none where it does not.
+// dropping returns the variant of a kernel that drops and the seed to bind, or the
+// plain kernel and a dummy where nothing is dropped.
 func (d drop) dropping(file string, seed graph.Arg) (shaders.Variant, graph.Arg) {
 	if d.rate == 0 {
 		return kernel(file), graph.None()
@@ -37,7 +38,7 @@ func (d drop) dropping(file string, seed graph.Arg) (shaders.Variant, graph.Arg)
 	return shaders.Variant{File: file, Consts: map[string]any{"DROPOUT": true}}, seed
 }
 
-// limit is the greatest word that drops.
+// limit is the greatest random word for which an element is dropped.
 func (d drop) limit() uint32 { return uint32(max(1, math.Round(d.rate*(1<<32))) - 1) }
 
 // scale is what the elements that stay are multiplied by.
@@ -51,7 +52,7 @@ func (d drop) scale() float64 {
 // params are those of the kernels that drop.
 func (d drop) params() []uint32 { return []uint32{d.stream, d.limit(), bits(d.scale())} }
 
-// mask is what element i is multiplied by.
+// mask is the factor of element i: 0 where it is dropped.
 func (d drop) mask(seed []float64, i int) float64 {
 	if randomWord(seed, d.stream, uint32(i)) <= d.limit() {
 		return 0
@@ -101,7 +102,8 @@ var dropoutOp = &graph.Op{
 	},
 }
 
-// launch makes y, like s, from x. Elements stay or go by run neighbours.
+// launch drops elements of x, of the shape s, and writes the result to y. Each run of
+// neighbours stays or goes as one.
 func (d drop) launch(s graph.Spec, run int, x, seed, y graph.Arg) graph.Launch {
 	return elementwise(kernel("dropout"), s.Shape.Elems(), []graph.Arg{x, seed, y}, append([]uint32{uint32(run)}, d.params()...)...)
 }

@@ -123,9 +123,9 @@ func TestPatchDropoutKeepsASubset(t *testing.T) {
 		require.Equal(t, 1.0, slices.Max(flow), "a token twice")
 		require.Equal(t, flow, v[1][b*tokens:(b+1)*tokens])
 	}
-	for place := range seen {
-		for _, times := range seen[place][1:] {
-			assert.InDelta(t, batch/10, times, 5*math.Sqrt(batch*0.1*0.9), "place %d", place)
+	for position := range seen {
+		for _, times := range seen[position][1:] {
+			assert.InDelta(t, batch/10, times, 5*math.Sqrt(batch*0.1*0.9), "position %d", position)
 		}
 	}
 }

@@ -1,7 +1,9 @@
 package ops
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/clip-wgpu/clip-wgpu/graph"
@@ -32,8 +34,8 @@ func tile(v shaders.Variant) [2]int {
 	return k.Tile
 }
 
-// tuned are the variants that a file's tune lines ask for. One that cannot be
-// read has none but itself, which Build reports.
+// tuned returns the variants that the tune lines of a kernel's file ask for. A file
+// that cannot be read gives the plain kernel, and Build reports the error.
 func tuned(file string) []shaders.Variant {
 	all, err := kernel(file).Tuned()
 	if err != nil {
@@ -42,13 +44,22 @@ func tuned(file string) []shaders.Variant {
 	return all
 }
 
-// startWith are candidates with the one of this name first.
-func startWith(candidates []shaders.Variant, name string) []shaders.Variant {
-	all := slices.Clone(candidates)
-	if at := slices.IndexFunc(all, func(v shaders.Variant) bool { return v.String() == name }); at > 0 {
-		all[0], all[at] = all[at], all[0]
+// by orders variants of a file by a constant that it tunes, the smallest first. They
+// are all equal where it does not.
+func by(constant string) func(a, b shaders.Variant) int {
+	return func(a, b shaders.Variant) int {
+		x, _ := a.Consts[constant].(int)
+		y, _ := b.Consts[constant].(int)
+		return cmp.Compare(x, y)
 	}
-	return all
+}
+
+// startWith are candidates with first, one of them, before the others.
+func startWith(candidates []shaders.Variant, first shaders.Variant) []shaders.Variant {
+	others := slices.DeleteFunc(slices.Clone(candidates), func(v shaders.Variant) bool {
+		return v.File == first.File && maps.Equal(v.Consts, first.Consts)
+	})
+	return append([]shaders.Variant{first}, others...)
 }
 
 // chooseKernel picks one of several kernels that compute the same.

@@ -16,7 +16,7 @@ type gemm struct {
 // between its neighbours, in elements.
 type strides struct{ base, batch, head, row, col int }
 
-// at is the place of element (row, col) of the matrix of a head.
+// at is the index of element (row, col) of the matrix of a batch and head.
 func (s strides) at(batch, head, row, col int) int {
 	return s.base + batch*s.batch + head*s.head + row*s.row + col*s.col
 }
@@ -35,8 +35,8 @@ func heads(rows, heads, width int) strides {
 	return strides{batch: rows * heads * width, head: width, row: heads * width, col: 1}
 }
 
-// qkvHeads are those matrices where the row holds three such widths side by
-// side, of which they are the part-th.
+// qkvHeads are the matrices of heads in rows that hold queries, keys and values side
+// by side; part is 0, 1 or 2 of these.
 func qkvHeads(rows, heads, width, part int) strides {
 	row := 3 * heads * width
 	return strides{base: part * heads * width, batch: rows * row, head: width, row: row, col: 1}

@@ -35,7 +35,7 @@ var gradNormOp = &graph.Op{
 		slabs, sums := len(n.In)/2, 0
 		for i := range slabs {
 			args := []graph.Arg{graph.In(1 + i), graph.In(1 + slabs + i), graph.Out(2)}
-			records := uint32(n.In[1+slabs+i].Dim(0))
+			records := uint32(recordCount(n.In[1+i], n.In[1+slabs+i]))
 			launches = append(launches, n.PerChunk(n.In[1+i].Spec(), func(c graph.Chunk) graph.Launch {
 				l := elementwise(kernel("grad_norm").With(n.Arrangement().Consts()), c.Elems, args, records, uint32(sums))
 				sums += graph.Ceil(c.Elems, gradNormSpan())
@@ -52,7 +52,7 @@ var gradNormOp = &graph.Op{
 	Ref: func(n *graph.Node, in, out [][]float64) {
 		slabs, sum := len(in)/2, 0.0
 		for i := range slabs {
-			for r := range slices.Chunk(in[1+slabs+i], recordWords) {
+			for r := range rowsOfRecords(n.In[1+i], in[1+slabs+i]) {
 				first := int(r[0])
 				for _, x := range in[1+i][first : first+int(r[2])] {
 					sum += x * x

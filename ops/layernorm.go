@@ -67,13 +67,15 @@ var layerNormOp = &graph.Op{
 	},
 }
 
-// rowKernel picks how many invocations make a row: few, or a GPU that waits less.
+// rowKernel chooses how many invocations compute one row: few on a software driver or
+// for short rows, more elsewhere, so that a GPU waits less for memory.
 func rowKernel(n *graph.Node, file string, rows, cols int) shaders.Variant {
 	candidates := tuned(file)
+	first := slices.MinFunc(candidates, by("WG"))
 	if !n.Software() && cols >= 256 {
-		slices.Reverse(candidates)
+		first = slices.MaxFunc(candidates, by("WG"))
 	}
-	return chooseKernel(n, fmt.Sprintf("%s %d×%d", file, powerOfTwo(rows), cols), candidates)
+	return chooseKernel(n, fmt.Sprintf("%s %d×%d", file, powerOfTwo(rows), cols), startWith(candidates, first))
 }
 
 // layerNormGradOp takes x, weight, the rows' statistics, dy and what is added to dx,

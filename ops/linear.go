@@ -208,8 +208,8 @@ func widen(g *graph.Graph, x graph.Tensor, first, count int) graph.Tensor {
 	return Concat(g, 0, parts...)
 }
 
-// cut takes count elements along the first dimension, from first on.
-func cut(g *graph.Graph, x graph.Tensor, first, count int) graph.Tensor {
+// narrow takes count elements along the first dimension, from first on.
+func narrow(g *graph.Graph, x graph.Tensor, first, count int) graph.Tensor {
 	sizes, part := []int{count}, 0
 	if first > 0 {
 		sizes, part = []int{first, count}, 1
@@ -231,9 +231,9 @@ func Linear(g *graph.Graph, x, w, bias graph.Tensor) graph.Tensor {
 // on, which is a multiple of 4 where w is a packed State.
 func LinearRows(g *graph.Graph, x, w, bias graph.Tensor, first, count int) graph.Tensor {
 	if s := w.State(); count != w.Dim(0) && (s == nil || !s.Packed()) {
-		w = cut(g, w, first, count)
+		w = narrow(g, w, first, count)
 		if bias.Valid() {
-			bias = cut(g, bias, first, count)
+			bias = narrow(g, bias, first, count)
 		}
 		first = 0
 	}

@@ -8,8 +8,8 @@ import (
 	"github.com/clip-wgpu/clip-wgpu/shaders"
 )
 
-// Function is what Map applies to each element. The values are those of F in
-// unary.wgsl.
+// Function is what Map applies to each element. The values are those that
+// shaders/lib/function.wgsl lists.
 type Function uint8
 
 const (

@@ -54,20 +54,20 @@ func maxLaunch(n *graph.Node, file string, args ...graph.Arg) graph.Launch {
 	return elementwise(kernel(file), outer*inner, args, uint32(length), uint32(inner))
 }
 
-// firstMaxima are the places in x of the maxima along the axis.
+// firstMaxima are the indices in x of the maxima along the axis.
 func firstMaxima(n *graph.Node, x []float64) []int {
 	outer, length, inner := around(n.In[0].Shape(), n.Attr.(int))
-	places := make([]int, outer*inner)
-	for i := range places {
+	indices := make([]int, outer*inner)
+	for i := range indices {
 		first := i/inner*length*inner + i%inner
-		places[i] = first
+		indices[i] = first
 		for l := range length {
-			if at := first + l*inner; x[at] > x[places[i]] {
-				places[i] = at
+			if at := first + l*inner; x[at] > x[indices[i]] {
+				indices[i] = at
 			}
 		}
 	}
-	return places
+	return indices
 }
 
 // MaxAxis takes the greatest of x along an axis, counted from the end when negative,

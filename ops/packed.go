@@ -21,28 +21,28 @@ type packedLinear struct {
 	backward bool
 }
 
-// linearKernels are those that make y, all with the same parameters.
-var linearKernels = slices.Concat(tuned("linear_split"), tuned("linear_step"), tuned("linear_tile"))
-
-// candidates are linearKernels. The first is the one to take where nothing was
-// measured: the fastest on Mesa's software driver or, for GPUs, on an NVIDIA H200. Tiles of
-// fewer than 192 workgroups leave most of that idle.
+// candidates are the kernels that make y, all with the same parameters. The first is
+// the one to take where nothing was measured: the fastest on Mesa's software driver or,
+// for GPUs, on an NVIDIA H200. Tiles of fewer than 192 workgroups leave most of that idle.
 func (p packedLinear) candidates(software bool) []shaders.Variant {
-	first, large := "linear_step GROUPS=2", tile(kernel("linear_tile"))
+	split, step, large := tuned("linear_split"), tuned("linear_step"), tuned("linear_tile")
+	slices.SortStableFunc(split, by("ROWS"))
+	slices.SortStableFunc(step, by("GROUPS"))
+	first, size := step[0], tile(large[0])
 	switch {
 	case software && p.m > 4 && p.backward && p.n >= 256:
-		first = "linear_step GROUPS=4"
+		first = step[len(step)-1]
 	case software && p.m > 4:
 	case p.m <= 2, !software && p.m <= 8:
-		first = "linear_split ROWS=1"
+		first = split[0]
 	case p.m <= 64:
-		first = "linear_split ROWS=4"
-	case graph.Ceil(p.m, large[0])*graph.Ceil(p.n, large[1]) < 192:
-		first = "linear_split ROWS=8"
+		first = split[len(split)/2]
+	case graph.Ceil(p.m, size[0])*graph.Ceil(p.n, size[1]) < 192:
+		first = split[len(split)-1]
 	default:
-		first = "linear_tile"
+		first = large[0]
 	}
-	return startWith(linearKernels, first)
+	return startWith(slices.Concat(split, step, large), first)
 }
 
 // class names problems that one kernel suits: m counts to the next power of two.

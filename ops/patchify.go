@@ -39,8 +39,8 @@ func patchParams(image graph.Shape, p patchSize) []uint32 {
 	return []uint32{uint32(image[1]), uint32(image[2]), uint32(image[3]), uint32(p.h), uint32(p.w), uint32(p.lead)}
 }
 
-// eachPixel calls f with every place in the patches, in order, and the place
-// in the image that it comes from.
+// eachPixel calls f for every element of the patches, in order, with its index in the
+// output and the index in the image of the pixel that it is.
 func eachPixel(image graph.Shape, p patchSize, f func(i, pixel int)) {
 	channels, height, width := image[1], image[2], image[3]
 	rows, cols := height/p.h, width/p.w

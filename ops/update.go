@@ -2,6 +2,7 @@ package ops
 
 import (
 	"fmt"
+	"iter"
 	"math"
 	"slices"
 
@@ -49,7 +50,7 @@ var updateOp = &graph.Op{
 		for i := range states {
 			args = append(args, graph.Out(i))
 		}
-		records := uint32(n.In[states+2].Dim(0))
+		records := uint32(recordCount(n.In[states], n.In[states+2]))
 		return n.PerChunk(n.In[states].Spec(), func(c graph.Chunk) graph.Launch {
 			return elementwise(kernel(rule.Kernel).With(n.Arrangement().Consts()), c.Elems, args, records)
 		})
@@ -65,7 +66,7 @@ var updateOp = &graph.Op{
 			return
 		}
 		rate, moments := settings[0], make([]float64, len(rule.Moments))
-		for r := range slices.Chunk(records, recordWords) {
+		for r := range rowsOfRecords(n.In[states], records) {
 			first, home := int(r[0]), int(r[1])
 			settings[0] = rate * float64(math.Float32frombits(uint32(int32(r[8]))))
 			for i := range int(r[2]) {
@@ -84,10 +85,25 @@ var updateOp = &graph.Op{
 // wantSlab refuses what are no gradients and their records.
 func wantSlab(grad, records graph.Tensor) error {
 	r := records.Spec()
-	if !grad.Valid() || grad.Spec().Element != graph.F32 || r.Element != graph.I32 || len(r.Shape) != 2 || r.Shape[1] != recordWords {
-		return fmt.Errorf("gradient %v, records %v: want f32 and i32 [parameters, %d]", grad.Spec(), r, recordWords)
+	if !grad.Valid() || grad.Spec().Element != graph.F32 || r.Element != graph.I32 || len(r.Shape) != 1 || recordCount(grad, records) < 1 {
+		return fmt.Errorf("gradient %v, records %v: want f32, and the i32 that Records gives for as many elements", grad.Spec(), r)
 	}
 	return nil
+}
+
+// recordCount is how many parameters the records of gradients are of; 0 where they are
+// no such records.
+func recordCount(grad, records graph.Tensor) int {
+	words := records.Dim(0) - graph.Ceil(4*grad.Shape().Elems(), SlabAlign)
+	if words%recordWords != 0 {
+		return 0
+	}
+	return words / recordWords
+}
+
+// rowsOfRecords are the values of records by parameter.
+func rowsOfRecords(grad graph.Tensor, records []float64) iter.Seq[[]float64] {
+	return slices.Chunk(records[:len(records)-graph.Ceil(4*grad.Shape().Elems(), SlabAlign)], recordWords)
 }
 
 // isNumber tells whether t is one f32.
@@ -101,8 +117,7 @@ func isNumber(t graph.Tensor) bool {
 // of those parameters that are to change, side by side, each from a multiple of
 // SlabAlign bytes on. Moments have the Format of their parameters; gradients are
 // row-major. factor, f32 [1], is what gradients are multiplied by; with 0 nothing
-// changes, whatever they are. records, i32 [parameters, 9], has a Record for each of the
-// parameters, in the same order. settings, f32 [len(rule.Settings)], holds the rule's
+// changes, whatever they are. records, i32, are what Records gives. settings, f32 [len(rule.Settings)], holds the rule's
 // numbers. No gradient flows.
 func Update(g *graph.Graph, rule *Rule, w *graph.State, moments []*graph.State, grad, factor, records, settings graph.Tensor) {
 	g.Update(updateOp, rule, append([]*graph.State{w}, moments...), grad, factor, records, settings)
@@ -114,13 +129,27 @@ const SlabAlign = 1024
 
 const recordWords = 9
 
+// Records are Update's, of gradients of so many elements: rows, which are the Records of
+// the parameters in the order in which their gradients lie, and after them, for every
+// SlabAlign bytes of gradients, the number of the row that these are of.
+func Records(elems int, rows ...[]int32) []int32 {
+	all, row := slices.Concat(rows...), 0
+	for at := 0; at < elems; at += SlabAlign / 4 {
+		for row+1 < len(rows) && int(rows[row+1][0]) <= at {
+			row++
+		}
+		all = append(all, int32(row))
+	}
+	return all
+}
+
 // Record returns p's row of Update's records: p begins at byte first of the moments and
 // gradients and at byte home of w; decays tells whether weight decay is for it, and its
 // learning rate is rate times that of the settings.
 func Record(p *graph.State, first, home int64, decays bool, rate float64) []int32 {
-	places := graph.Target{}.Packing(p).Places() // which are the same for all arrangements
+	index := graph.Target{}.Packing(p).IndexParams() // which are the same for all arrangements
 	r := []int32{int32(first / 4), int32(home / 4), int32(p.Shape.Elems()), int32(flag(decays))}
-	for _, word := range places {
+	for _, word := range index {
 		r = append(r, int32(word))
 	}
 	return append(r, int32(bits(rate)))

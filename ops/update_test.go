@@ -29,9 +29,9 @@ func TestUpdateOfPartOfASlab(t *testing.T) {
 	sum := &graph.State{Name: "sum", Spec: b.Spec}
 	g := graph.New()
 	in := func(name string, dtype graph.Element, shape ...int) graph.Tensor { return g.Input(name, shape, dtype) }
-	Update(g, &descent, home, []*graph.State{sum}, in("grad", graph.F32, 2), in("factor", graph.F32, 1), in("records", graph.I32, 1, 9), in("settings", graph.F32, 2))
+	Update(g, &descent, home, []*graph.State{sum}, in("grad", graph.F32, 2), in("factor", graph.F32, 1), in("records", graph.I32, 10), in("settings", graph.F32, 2))
 	var records []float64
-	for _, v := range Record(b, 0, SlabAlign, true, 0.5) {
+	for _, v := range Records(2, Record(b, 0, SlabAlign, true, 0.5)) {
 		records = append(records, float64(v))
 	}
 	state := map[*graph.State][]float64{a: {1, 2, 3}, b: {4, 5}, sum: {10, 20}}
@@ -54,19 +54,19 @@ func TestUpdateMisuse(t *testing.T) {
 		settings, factor      int
 		want                  []string
 	}{
-		"moments":  {state(7), 8, 7, 9, 2, 1, []string{"update", "f32[7]", "f32[8]"}},
-		"gradient": {state(7), 7, 6, 9, 2, 1, []string{"update", "f32[7]", "f32[6]"}},
-		"records":  {state(7), 7, 7, 8, 2, 1, []string{"update", "records i32[1×8]", "9"}},
-		"settings": {state(7), 7, 7, 9, 3, 1, []string{"update", "settings f32[3]", "[2]"}},
-		"factor":   {state(7), 7, 7, 9, 2, 2, []string{"update", "factor f32[2]", "[1]"}},
-		"rounded":  {slab, 7, 7, 9, 2, 1, []string{"update", "w is stored as f16"}},
-		"packed":   {packed(packing.F32), 7, 7, 9, 2, 1, []string{"update", "input 0 is w, which is packed"}},
+		"moments":  {state(7), 8, 7, 10, 2, 1, []string{"update", "f32[7]", "f32[8]"}},
+		"gradient": {state(7), 7, 6, 10, 2, 1, []string{"update", "f32[7]", "f32[6]"}},
+		"records":  {state(7), 7, 7, 9, 2, 1, []string{"update", "records i32[9]", "Records"}},
+		"settings": {state(7), 7, 7, 10, 3, 1, []string{"update", "settings f32[3]", "[2]"}},
+		"factor":   {state(7), 7, 7, 10, 2, 2, []string{"update", "factor f32[2]", "[1]"}},
+		"rounded":  {slab, 7, 7, 10, 2, 1, []string{"update", "w is stored as f16"}},
+		"packed":   {packed(packing.F32), 7, 7, 10, 2, 1, []string{"update", "input 0 is w, which is packed"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := graph.New()
 			end := g.Scope("update")
 			Update(g, &descent, c.w, []*graph.State{state(c.moment)}, g.Input("grad", graph.Shape{c.grad}, graph.F32),
-				g.Input("factor", graph.Shape{c.factor}, graph.F32), g.Input("records", graph.Shape{1, c.records}, graph.I32), g.Input("settings", graph.Shape{c.settings}, graph.F32))
+				g.Input("factor", graph.Shape{c.factor}, graph.F32), g.Input("records", graph.Shape{c.records}, graph.I32), g.Input("settings", graph.Shape{c.settings}, graph.F32))
 			end()
 			_, err := g.Build()
 			for _, want := range c.want {

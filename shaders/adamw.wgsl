@@ -10,7 +10,7 @@ struct Params { n: u32, records: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> grad: array<f32>;     // [n]
 @group(0) @binding(2) var<storage, read> factor: array<f32>;   // [1], of the gradients
-@group(0) @binding(3) var<storage, read> records: array<u32>;  // [records, 9]
+@group(0) @binding(3) var<storage, read> records: array<u32>;  // see slab.wgsl
 @group(0) @binding(4) var<storage, read> settings: array<f32>;    // lr, rate1, rate2, eps, weight_decay, bias1, bias2
 @group(0) @binding(5) var<storage, read_write> w: array<f32>;
 @group(0) @binding(6) var<storage, read_write> m: array<f32>;  // [n]
@@ -23,11 +23,11 @@ const ELEMENTS = 4u;
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let first = group_index(wg) * ELEMENTS * WG;
-    let r = record_of(first);
-    let near = panel_in(first, r);
-    if factor[0u] == 0.0 {
+    if first >= p.n || factor[0u] == 0.0 {
         return;
     }
+    let r = record_of(first);
+    let near = panel_in(first, r);
     let scale = factor[0u];
     let lr = settings[0u] * rate_of(r);
     let rate1 = settings[1u];

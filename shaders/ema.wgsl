@@ -6,7 +6,7 @@
 struct Params { n: u32, records: u32, rate: f32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> w: array<f32>;
-@group(0) @binding(2) var<storage, read> records: array<u32>;        // [records, 9]
+@group(0) @binding(2) var<storage, read> records: array<u32>;        // see slab.wgsl
 @group(0) @binding(3) var<storage, read> factor: array<f32>;         // [1]
 @group(0) @binding(4) var<storage, read_write> average: array<f32>;  // [n]
 
@@ -16,9 +16,12 @@ const WG = 256u;
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let first = group_index(wg) * WG;
+    if first >= p.n || factor[0u] == 0.0 {
+        return;
+    }
     let i = first + lane;
     let r = record_of(first);
-    if i >= p.n || gradient_of(i, panel_in(first, r), r) == NOWHERE || factor[0u] == 0.0 {
+    if i >= p.n || gradient_of(i, panel_in(first, r), r) == NOWHERE {
         return;
     }
     let at = parameter_of(i, r);

@@ -7,11 +7,11 @@
 struct Params { n: u32, records: u32, at: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> grad: array<f32>;                // [n]
-@group(0) @binding(2) var<storage, read> records: array<u32>;             // [records, 9]
+@group(0) @binding(2) var<storage, read> records: array<u32>;             // see slab.wgsl
 @group(0) @binding(3) var<storage, read_write> partial_sums: array<f32>;  // of all slabs
 
 const WG = 32u;
-const SPAN = 4096u;
+const SPAN = 16384u;
 
 //!tile SPAN
 @compute @workgroup_size(WG)
@@ -21,20 +21,24 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
         return;
     }
     let end = min((group + 1u) * SPAN, p.n);
-    var sum = 0.0;
+    var sums = vec4<f32>(0.0);
     var first = group * SPAN;
     while first < end {
         let r = record_of(first);
         let used = min(records[r] + records[r + 2u], end);  // where the parameter's gradient ends
-        for (var i = first + lane; i < used; i += WG) {
-            sum = fma(grad[i], grad[i], sum);
+        for (var i = first + lane; i < used; i += 4u * WG) {
+            let at = vec4<u32>(i) + vec4<u32>(0u, WG, 2u * WG, 3u * WG);
+            let near = min(at, vec4<u32>(used - 1u));
+            let x = vec4<f32>(grad[near.x], grad[near.y], grad[near.z], grad[near.w]);
+            let inside = select(vec4<f32>(0.0), x, at < vec4<u32>(used));
+            sums = fma(inside, inside, sums);
         }
         first = end;
         if r + RECORD < p.records * RECORD {
             first = records[r + RECORD];
         }
     }
-    sum = workgroup_sum(lane, sum);
+    let sum = workgroup_sum(lane, sums.x + sums.y + (sums.z + sums.w));
     if lane == 0u {
         partial_sums[p.at + group] = sum;
     }

@@ -12,7 +12,7 @@ const ROWS = 4u;  //!tune 1 4 8
 const GROUPS = 8u;
 const SLICES = 8u;
 const_assert ROWS <= SLICES;
-const ACT = 9u;   // f, as in lib/function.wgsl
+const ACT = NONE;  // f, as in lib/function.wgsl
 const AFTER = false;  // f comes after the residual
 const BACKWARD = false;
 

@@ -16,7 +16,7 @@ const WG = SIDE * LANES;
 const DEPTH = 4u;  // groups of x
 const LOADS_X = TILE * DEPTH / WG;    // an invocation
 const LOADS_W = (SIDE * DEPTH + WG - 1u) / WG;
-const ACT = 9u;    // f, as in lib/function.wgsl
+const ACT = NONE;  // f, as in lib/function.wgsl
 const AFTER = false;  // f comes after the residual
 const BACKWARD = false;
 

@@ -1,4 +1,4 @@
-// w[place(i)] = x[i]
+// w[packed_index(i)] = x[i]
 // x: n elements, row-major; w: a weight packed in float32, whose padding stays as it is. One invocation moves one
 // element, one workgroup WG of them.
 //!use fold
@@ -15,6 +15,6 @@ const WG = 64u;
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let i = group_index(wg) * WG + lane;
     if i < p.n {
-        w[place(i, p.cols, p.transposed, p.blocks, p.depth)] = x[i];
+        w[packed_index(i, p.cols, p.transposed, p.blocks, p.depth)] = x[i];
     }
 }

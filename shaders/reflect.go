@@ -14,6 +14,7 @@ var (
 	entryPoint  = regexp.MustCompile(`@compute\s+@workgroup_size\(([^)]*)\)\s*fn\s+main\b`)
 	entryAttr   = regexp.MustCompile(`@compute\b`)
 	sharedDecl  = regexp.MustCompile(`var\s*<\s*workgroup\s*>\s*(\w+)\s*:\s*([^;]+?)\s*;`)
+	constDefine = regexp.MustCompile(`(?m)^const (\w+): [iu]32 = (-?\d+)u?;`)
 	shortVector = regexp.MustCompile(`\b(vec[234]|mat[234]x[234])([fiu])\b`)
 	blanks      = regexp.MustCompile(`\s+`)
 )
@@ -39,7 +40,7 @@ func reflect(name string, lines []line) (*Kernel, error) {
 	r := &reflection{lines: lines, code: code.String()}
 	r.types = declaredTypes(r.code)
 	k := &Kernel{Name: name, Source: source.String()}
-	for _, step := range []func(*Kernel) error{r.bindings, r.entry, r.shared, r.tile} {
+	for _, step := range []func(*Kernel) error{r.bindings, r.entry, r.shared, r.tile, r.consts} {
 		if err := step(k); err != nil {
 			return nil, err
 		}
@@ -177,6 +178,19 @@ func (r *reflection) tile(k *Kernel) error {
 			}
 			k.Tile[i] = size
 		}
+	}
+	return nil
+}
+
+// consts reads the const lines as lowering has written them.
+func (r *reflection) consts(k *Kernel) error {
+	k.Consts = map[string]int{}
+	for _, m := range constDefine.FindAllStringSubmatch(r.code, -1) {
+		n, err := strconv.Atoi(m[2])
+		if err != nil {
+			return fmt.Errorf("%s: const %s: %w", r.lines[0].file, m[1], err)
+		}
+		k.Consts[m[1]] = n
 	}
 	return nil
 }

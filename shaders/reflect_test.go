@@ -16,6 +16,10 @@ func TestReflect(t *testing.T) {
 	assert.Equal(t, []string{"u32", "i32", "f32"}, k.Params)
 	assert.Equal(t, [3]uint32{4, 4, 1}, k.Workgroup)
 	assert.Equal(t, 4*8*16+16, k.Shared, "the atomic counts 16 bytes")
+	k, err = Variant{"linear_split", map[string]any{"ROWS": 8}}.Load()
+	require.NoError(t, err)
+	assert.Equal(t, []int{8, 8}, []int{k.Consts["ROWS"], k.Consts["PANEL"]}, "replaced, and a library's")
+	assert.NotContains(t, k.Consts, "AFTER")
 }
 
 func TestReflectErrors(t *testing.T) {
@@ -128,6 +132,19 @@ func TestVariant(t *testing.T) {
 		"linear_step GROUPS=2", "linear_step GROUPS=4", "linear_tile"}, names)
 	_, err := Variant{File: "missing"}.Tuned()
 	assert.Error(t, err)
+
+	for line, want := range map[string]string{
+		"const A = 1u;  //!tune":                      "bad.wgsl:1: want `const NAME = VALUE;  //!tune N N …`",
+		"const A = 1u;  //!tune 1 x":                  "bad.wgsl:1: want `const NAME",
+		"let a = 1u;  //!tune 1":                      "bad.wgsl:1: want `const NAME",
+		"const A = 1u;  //!tune 99999999999999999999": "bad.wgsl:1: //!tune: ",
+	} {
+		_, err := parse("bad", line+"\n", nil)
+		assert.ErrorContains(t, err, want, line)
+	}
+	all, err := tunes([]line{{"x.wgsl", 1, "const A = 1u;  //!tune 8 1 4 1"}})
+	require.NoError(t, err)
+	assert.Equal(t, []tune{{"A", []int{1, 4, 8}}}, all)
 }
 
 func TestTile(t *testing.T) {

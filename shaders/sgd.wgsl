@@ -9,7 +9,7 @@ struct Params { n: u32, records: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> grad: array<f32>;     // [n]
 @group(0) @binding(2) var<storage, read> factor: array<f32>;   // [1], of the gradients
-@group(0) @binding(3) var<storage, read> records: array<u32>;  // [records, 9]
+@group(0) @binding(3) var<storage, read> records: array<u32>;  // see slab.wgsl
 @group(0) @binding(4) var<storage, read> settings: array<f32>;    // lr, momentum, gain, weight_decay, nesterov
 @group(0) @binding(5) var<storage, read_write> w: array<f32>;
 @group(0) @binding(6) var<storage, read_write> m: array<f32>;  // [n]
@@ -20,10 +20,13 @@ const WG = 256u;
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let first = group_index(wg) * WG;
+    if first >= p.n || factor[0u] == 0.0 {
+        return;
+    }
     let i = first + lane;
     let r = record_of(first);
     let j = gradient_of(i, panel_in(first, r), r);
-    if i >= p.n || j == NOWHERE || factor[0u] == 0.0 {
+    if i >= p.n || j == NOWHERE {
         return;
     }
     let momentum = settings[1u];

@@ -36,6 +36,8 @@ type Kernel struct {
 	Workgroup [3]uint32 // invocations in x, y, z
 	Tile      [2]int    // rows and columns of its result that one workgroup makes
 	Shared    int       // bytes of workgroup memory, each variable rounded up to 16 as WebGPU counts them
+
+	Consts map[string]int // its integer constants by name, those of the libraries it uses too
 }
 
 // Groups counts the workgroups that compute a result [batch, rows, cols].
@@ -64,7 +66,8 @@ const (
 var cache = struct {
 	sync.Mutex
 	kernels map[string]*Kernel
-}{kernels: map[string]*Kernel{}}
+	tunes   map[string][]tune // of files
+}{kernels: map[string]*Kernel{}, tunes: map[string][]tune{}}
 
 // Load returns the kernel. Results are cached and shared. Load is safe for concurrent use.
 func (v Variant) Load() (*Kernel, error) {
@@ -83,6 +86,9 @@ func (v Variant) Load() (*Kernel, error) {
 		return nil, fmt.Errorf("shaders: %w", err)
 	}
 	k, err := parse(v.File, string(src), v.Consts)
+	if err == nil && k.Tile[0] == 0 {
+		err = fmt.Errorf("%s.wgsl: want %sand what a workgroup makes", v.File, tileMark)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("shaders: %w", err)
 	}
@@ -110,6 +116,9 @@ func parse(name, src string, consts map[string]any) (*Kernel, error) {
 	weight := ""
 	if format, ok := consts["weight"]; ok {
 		weight = fmt.Sprint(format)
+	}
+	if _, err := tunes(split(name+".wgsl", src)); err != nil {
+		return nil, err
 	}
 	lines, err := splice(source(), name, src, weight)
 	if err != nil {

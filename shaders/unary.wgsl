@@ -9,7 +9,7 @@ struct Params { n: u32 }
 
 const WG = 64u;
 const F = 0u;  // as in lib/function.wgsl
-const_assert F < 9u;
+const_assert F < NONE;
 
 //!tile WG
 @compute @workgroup_size(WG)

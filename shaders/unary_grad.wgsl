@@ -1,7 +1,7 @@
 // dx[i] = dy[i] · f'(x[i]), the gradient of unary
 // x, dy, dx: n elements. One invocation makes one element, one workgroup WG of them.
 //!use fold
-//!use slope
+//!use function
 struct Params { n: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;         // [n]
@@ -9,8 +9,8 @@ struct Params { n: u32 }
 @group(0) @binding(3) var<storage, read_write> dx: array<f32>;  // [n]
 
 const WG = 64u;
-const F = 0u;  // as in unary
-const_assert F < 9u;
+const F = 0u;  // as in lib/function.wgsl
+const_assert F < NONE;
 
 //!tile WG
 @compute @workgroup_size(WG)

@@ -35,29 +35,75 @@ func (v Variant) With(more map[string]any) Variant {
 	return Variant{v.File, all}
 }
 
-var tuneLine = regexp.MustCompile(`^const (\w+)\b.*//!tune (.+)$`)
+var tuneLine = regexp.MustCompile(`^const (\w+)\b.*//!tune((?: +\d+)+)$`)
 
-// Tuned lists v with the values that the tune lines of its file ask for: every value of each, crossed; v alone where
-// there is no such line.
+// tuneMark ends a const line before the values that are worth trying.
+const tuneMark = "//!tune"
+
+// tune is a constant and the values that its line asks for, the smallest first.
+type tune struct {
+	name   string
+	values []int
+}
+
+// tunes reads the tune lines of a kernel's file.
+func tunes(lines []line) (all []tune, err error) {
+	for _, ln := range lines {
+		if !strings.Contains(ln.text, tuneMark) {
+			continue
+		}
+		m := tuneLine.FindStringSubmatch(ln.text)
+		if m == nil {
+			return nil, ln.errorf("want `const NAME = VALUE;  %s N N …`", tuneMark)
+		}
+		t := tune{name: m[1]}
+		for _, text := range strings.Fields(m[2]) {
+			n, err := strconv.Atoi(text)
+			if err != nil {
+				return nil, ln.errorf("%s: %w", tuneMark, err)
+			}
+			t.values = append(t.values, n)
+		}
+		slices.Sort(t.values)
+		t.values = slices.Compact(t.values)
+		all = append(all, t)
+	}
+	return all, nil
+}
+
+// tunesOf gives the tune lines of a file, which it reads once.
+func tunesOf(file string) ([]tune, error) {
+	from := source()
+	key := from.dir + " " + file
+	cache.Lock()
+	defer cache.Unlock()
+	if all, ok := cache.tunes[key]; ok {
+		return all, nil
+	}
+	src, err := fs.ReadFile(from, file+".wgsl")
+	if err != nil {
+		return nil, err
+	}
+	all, err := tunes(split(file+".wgsl", string(src)))
+	if err == nil {
+		cache.tunes[key] = all
+	}
+	return all, err
+}
+
+// Tuned lists v with the values that the tune lines of its file ask for, each an int: every value of each, crossed, the
+// smallest first; v alone where there is no such line.
 func (v Variant) Tuned() ([]Variant, error) {
-	src, err := fs.ReadFile(source(), v.File+".wgsl")
+	lines, err := tunesOf(v.File)
 	if err != nil {
 		return nil, fmt.Errorf("shaders: %w", err)
 	}
 	all := []Variant{v}
-	for _, ln := range split(v.File+".wgsl", string(src)) {
-		m := tuneLine.FindStringSubmatch(ln.text)
-		if m == nil {
-			continue
-		}
+	for _, t := range lines {
 		var crossed []Variant
 		for _, v := range all {
-			for _, text := range strings.Fields(m[2]) {
-				n, err := strconv.Atoi(text)
-				if err != nil {
-					return nil, ln.errorf("//!tune: %w", err)
-				}
-				crossed = append(crossed, v.With(map[string]any{m[1]: n}))
+			for _, n := range t.values {
+				crossed = append(crossed, v.With(map[string]any{t.name: n}))
 			}
 		}
 		all = crossed

@@ -130,22 +130,29 @@ func recording(t *testing.T, name, file, tensor string) (shape []int, data []flo
 	return x.Shape, data
 }
 
-// features encodes what a recording encodes.
-func features(t *testing.T, m *clip.Model, name string) (image, text []float32) {
+// recordedInputs are what a recording encodes.
+func recordedInputs(t *testing.T, name string) (images clip.Array, texts [][]int32) {
 	t.Helper()
 	shape, pixels := recording(t, name, "inputs.safetensors", "image")
-	x, err := m.EncodeImage(t.Context(), clip.Array{Shape: shape, Data: pixels}, true)
-	require.NoError(t, err)
+	images = clip.Array{Shape: shape, Data: pixels}
 	shape, ids := recording(t, name, "inputs.safetensors", "text")
-	var rows [][]int32
 	for row := range slices.Chunk(ids, shape[1]) {
 		var ids []int32
 		for _, id := range row {
 			ids = append(ids, int32(id))
 		}
-		rows = append(rows, ids)
+		texts = append(texts, ids)
 	}
-	y, err := m.EncodeText(t.Context(), rows, true)
+	return images, texts
+}
+
+// features encodes what a recording encodes.
+func features(t *testing.T, m *clip.Model, name string) (image, text []float32) {
+	t.Helper()
+	images, texts := recordedInputs(t, name)
+	x, err := m.EncodeImage(t.Context(), images, true)
+	require.NoError(t, err)
+	y, err := m.EncodeText(t.Context(), texts, true)
 	require.NoError(t, err)
 	return x.Data, y.Data
 }

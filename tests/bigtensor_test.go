@@ -40,9 +40,10 @@ func runChunkStep(t *testing.T, maxBinding int64) chunkStep {
 	loss := ops.MatMul(g, g.Reshape(x, 1, n), g.Fill(0.5, n, 1), false, false)
 	grad := g.Grad(loss, g.Param(table))[0]
 	moments := []*graph.State{{Name: "m", Spec: table.Spec}, {Name: "v", Spec: table.Spec}}
-	settings, records := g.Input("settings", graph.Shape{7}, graph.F32), g.Input("records", graph.Shape{1, 9}, graph.I32)
-	norm, factor := ops.GradNorm(g, loss, 1, []graph.Tensor{grad}, []graph.Tensor{records})
-	ops.Update(g, train.AdamW{}.Rule(), &table.State, moments, grad, factor, records, settings)
+	records := ops.Records(table.Shape.Elems(), ops.Record(&table.State, 0, 0, true, 1))
+	settings, recorded := g.Input("settings", graph.Shape{7}, graph.F32), g.Input("records", graph.Shape{len(records)}, graph.I32)
+	norm, factor := ops.GradNorm(g, loss, 1, []graph.Tensor{grad}, []graph.Tensor{recorded})
+	ops.Update(g, train.AdamW{}.Rule(), &table.State, moments, grad, factor, recorded, settings)
 	prog, err := g.Build(x, grad, norm)
 	require.NoError(t, err)
 	for i, s := range prog.Steps {
@@ -62,7 +63,7 @@ func runChunkStep(t *testing.T, maxBinding int64) chunkStep {
 	require.NoError(t, session.Run(t.Context(), gpu.IO{
 		Inputs: map[string]any{
 			"ids": ids, "settings": []float32{0.1, 0.1, 0.02, 1e-6, 0.2, 0.1, 0.02},
-			"records": ops.Record(&table.State, 0, 0, true, 1),
+			"records": records,
 		},
 		Outputs: [][]float32{r.rows, r.grad, r.norm},
 	}))

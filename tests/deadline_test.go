@@ -3,6 +3,7 @@ package tests
 import (
 	"context"
 	"image"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -125,23 +126,37 @@ func TestDisplacingProgramsOnABusyDevice(t *testing.T) {
 	work.Wait()
 }
 
-// deadlineCalls are calls by name, the i-th of a kind for another program each.
-func deadlineCalls(m *clip.Model, trainer *train.Trainer) map[string]func(ctx context.Context, i int) error {
-	size := func(i int) int { return 1 + i%32 }
-	images := func(n int) clip.Array {
-		return clip.Array{Shape: []int{n, 3, 224, 224}, Data: make([]float32, n*3*224*224)}
-	}
-	texts := func(i, length int) [][]int32 { return slices.Repeat([][]int32{make([]int32, 1+length%77)}, size(i)) }
-	features := func(n int) clip.Array { return clip.Array{Shape: []int{n, 32}, Data: make([]float32, n*32)} }
-	own := &graph.State{Name: "own", Spec: graph.Spec{Shape: graph.Shape{1000}}}
-	pair := images(1)
-	return map[string]func(ctx context.Context, i int) error{
+// deadlineCall calls something, for another program with each i.
+type deadlineCall = func(ctx context.Context, i int) error
+
+// deadlineCalls are calls by name.
+func deadlineCalls(m *clip.Model, trainer *train.Trainer) map[string]deadlineCall {
+	calls := encodeCalls(m)
+	maps.Copy(calls, pairCalls(m))
+	maps.Copy(calls, deviceCalls(m))
+	maps.Copy(calls, trainCalls(m, trainer))
+	return calls
+}
+
+func batchOf(i int) int { return 1 + i%32 }
+
+func someImages(n int) clip.Array {
+	return clip.Array{Shape: []int{n, 3, 224, 224}, Data: make([]float32, n*3*224*224)}
+}
+
+func someTexts(i, length int) [][]int32 {
+	return slices.Repeat([][]int32{make([]int32, 1+length%77)}, batchOf(i))
+}
+
+// encodeCalls run one tower.
+func encodeCalls(m *clip.Model) map[string]deadlineCall {
+	return map[string]deadlineCall{
 		"EncodeImage": func(ctx context.Context, i int) error {
-			_, err := m.EncodeImage(ctx, images(min(i, 32)), true)
+			_, err := m.EncodeImage(ctx, someImages(min(i, 32)), true)
 			return err
 		},
 		"EncodeText": func(ctx context.Context, i int) error {
-			_, err := m.EncodeText(ctx, texts(i, i), true)
+			_, err := m.EncodeText(ctx, someTexts(i, i), true)
 			return err
 		},
 		"EncodeImages": func(ctx context.Context, i int) error {
@@ -149,31 +164,46 @@ func deadlineCalls(m *clip.Model, trainer *train.Trainer) map[string]func(ctx co
 			return err
 		},
 		"EncodeTexts": func(ctx context.Context, i int) error {
-			_, err := m.EncodeTexts(ctx, slices.Repeat([]string{"a text"}, size(i)))
+			_, err := m.EncodeTexts(ctx, slices.Repeat([]string{"a text"}, batchOf(i)))
 			return err
 		},
+		"Trace": func(ctx context.Context, i int) error {
+			_, err := m.Trace(ctx, nil, someTexts(i, i), "text.ln_final")
+			return err
+		},
+	}
+}
+
+// pairCalls run both towers, or compare their features.
+func pairCalls(m *clip.Model) map[string]deadlineCall {
+	features := func(n int) clip.Array { return clip.Array{Shape: []int{n, 32}, Data: make([]float32, n*32)} }
+	pair := someImages(1)
+	return map[string]deadlineCall{
 		"GetLogits": func(ctx context.Context, i int) error {
-			_, _, err := m.GetLogits(ctx, pair, texts(i, 7))
+			_, _, err := m.GetLogits(ctx, pair, someTexts(i, 7))
 			return err
 		},
 		"Forward": func(ctx context.Context, i int) error {
-			_, err := m.Forward(ctx, &pair, texts(i, 8))
+			_, err := m.Forward(ctx, &pair, someTexts(i, 8))
 			return err
 		},
 		"ForwardIntermediates": func(ctx context.Context, i int) error {
 			_, err := m.ForwardIntermediates(ctx, &pair, nil, clip.IntermediatesOptions{ImageIndices: clip.LastN(1 + i%3)})
 			return err
 		},
-		"Trace": func(ctx context.Context, i int) error {
-			_, err := m.Trace(ctx, nil, texts(i, i), "text.ln_final")
-			return err
-		},
 		"Similarity": func(ctx context.Context, i int) error {
-			_, err := m.Similarity(ctx, features(size(i)), features(i))
+			_, err := m.Similarity(ctx, features(batchOf(i)), features(i))
 			return err
 		},
+	}
+}
+
+// deviceCalls use what a model holds on its device.
+func deviceCalls(m *clip.Model) map[string]deadlineCall {
+	own := &graph.State{Name: "own", Spec: graph.Spec{Shape: graph.Shape{1000}}}
+	return map[string]deadlineCall{
 		"Tune": func(ctx context.Context, i int) error {
-			_, err := m.Tune(ctx, []int{size(i)}, nil)
+			_, err := m.Tune(ctx, []int{batchOf(i)}, nil)
 			return err
 		},
 		"Refresh":    func(ctx context.Context, _ int) error { return m.Refresh(ctx) },
@@ -182,7 +212,7 @@ func deadlineCalls(m *clip.Model, trainer *train.Trainer) map[string]func(ctx co
 			return m.Store().Write(ctx, own, make([]float32, 1000))
 		},
 		"LoadContext": func(ctx context.Context, i int) error {
-			_, text, err := m.Programs(size(i))
+			_, text, err := m.Programs(batchOf(i))
 			if err != nil {
 				return err
 			}
@@ -190,13 +220,19 @@ func deadlineCalls(m *clip.Model, trainer *train.Trainer) map[string]func(ctx co
 			go s.Close()
 			return err
 		},
+	}
+}
+
+// trainCalls train.
+func trainCalls(m *clip.Model, trainer *train.Trainer) map[string]deadlineCall {
+	return map[string]deadlineCall{
 		"Step": func(ctx context.Context, i int) error {
-			_, err := trainer.Step(ctx, train.Batch{Images: images(2), Texts: texts(1, i)})
+			_, err := trainer.Step(ctx, train.Batch{Images: someImages(2), Texts: someTexts(1, i)})
 			return err
 		},
 		"Parameters": func(ctx context.Context, _ int) error { _, err := trainer.Parameters(ctx); return err },
 		"Gradients": func(ctx context.Context, i int) error {
-			_, _, err := train.Gradients(ctx, m, train.ClipLoss{}, train.Batch{Images: images(2), Texts: texts(1, i)})
+			_, _, err := train.Gradients(ctx, m, train.ClipLoss{}, train.Batch{Images: someImages(2), Texts: someTexts(1, i)})
 			return err
 		},
 	}

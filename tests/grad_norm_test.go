@@ -56,7 +56,7 @@ func newNormRun(t *testing.T, maxNorm float64) *normRun {
 		for _, v := range slab.records {
 			r.inputs[name] = append(r.inputs[name], float64(v))
 		}
-		records = append(records, r.g.Input(name, graph.Shape{len(parts), len(slab.records) / len(parts)}, graph.I32))
+		records = append(records, r.g.Input(name, graph.Shape{len(slab.records)}, graph.I32))
 	}
 	norm, factor := ops.GradNorm(r.g, r.g.Input("loss", graph.Shape{}, graph.F32), maxNorm, grads, records)
 	r.outs = []graph.Tensor{norm, factor}

@@ -14,12 +14,23 @@ import (
 	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/clip-wgpu/clip-wgpu/graph/packing"
 	"github.com/clip-wgpu/clip-wgpu/ops"
+	"github.com/clip-wgpu/clip-wgpu/shaders"
 )
 
 var packedLayouts = []packing.Format{packing.F32, packing.F16, packing.BF16, packing.Q8}
 
-var linearVariants = []string{
-	"linear_step GROUPS=2", "linear_step GROUPS=4", "linear_split ROWS=1", "linear_split ROWS=4", "linear_split ROWS=8", "linear_tile",
+// linearVariants are all kernels of a packed linear map, with all values that they tune.
+var linearVariants = slices.Concat(tunedNames("linear_step"), tunedNames("linear_split"), tunedNames("linear_tile"))
+
+func tunedNames(file string) (names []string) {
+	variants, err := shaders.Variant{File: file}.Tuned()
+	if err != nil {
+		panic(err)
+	}
+	for _, v := range variants {
+		names = append(names, v.String())
+	}
+	return names
 }
 
 // tolScaled is tolDot where the device scales the weights after the sum: two roundings more.

@@ -104,14 +104,16 @@ func newSlabRun(members []member) *updateRun {
 	}
 	r.states = slices.Clone(r.all)
 	r.home, r.like = sideBySide("home", r.all), sideBySide("trained", r.trained)
+	var rows [][]int32
 	for i, p := range r.trained {
 		m := members[slices.Index(r.all, p)]
 		rate := 1.0
 		if m.slow != 0 {
 			rate = 1 / m.slow
 		}
-		r.records = append(r.records, ops.Record(p, r.like.Offsets[i], r.home.Offsets[slices.Index(r.all, p)], m.decays, rate)...)
+		rows = append(rows, ops.Record(p, r.like.Offsets[i], r.home.Offsets[slices.Index(r.all, p)], m.decays, rate))
 	}
+	r.records = ops.Records(r.like.Shape.Elems(), rows...)
 	return r
 }
 
@@ -124,7 +126,7 @@ func (r *updateRun) recordsInput() graph.Tensor {
 	for _, v := range r.records {
 		r.inputs["records"] = append(r.inputs["records"], float64(v))
 	}
-	return r.input("records", graph.I32, len(r.trained), len(r.records)/len(r.trained))
+	return r.input("records", graph.I32, len(r.records))
 }
 
 // moment makes a slab of moments.

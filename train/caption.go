@@ -1,8 +1,10 @@
 package train
 
 import (
+	"fmt"
 	"math"
 
+	"github.com/clip-wgpu/clip-wgpu/clip"
 	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/clip-wgpu/clip-wgpu/ops"
 )
@@ -19,10 +21,14 @@ func CaptionLoss(g *graph.Graph, logits, labels, weights graph.Tensor) graph.Ten
 // CaptionLabels gives the labels of logits that were computed of texts but for their last
 // tokens, each the token that follows, and their weights: 0 for padding, which is ignored
 // (ignore_index of torch's CrossEntropyLoss), and together 1. Where all is padding they
-// are NaN, and so is the loss, as torch's.
-func CaptionLabels(texts [][]int32, pad int32) (labels []int32, weights []float32) {
+// are NaN, and so is the loss, as torch's. Rows of different lengths, or of fewer than two
+// tokens, give clip.ErrInput.
+func CaptionLabels(texts [][]int32, pad int32) (labels []int32, weights []float32, err error) {
 	count := 0
-	for _, row := range texts {
+	for i, row := range texts {
+		if len(row) < 2 || len(row) != len(texts[0]) {
+			return nil, nil, fmt.Errorf("%w: text %d has %d tokens, want as many in each, and two or more", clip.ErrInput, i, len(row))
+		}
 		for _, id := range row[1:] {
 			labels = append(labels, id)
 			if id != pad {
@@ -38,5 +44,5 @@ func CaptionLabels(texts [][]int32, pad int32) (labels []int32, weights []float3
 			weights[i] = float32(math.NaN())
 		}
 	}
-	return labels, weights
+	return labels, weights, nil
 }

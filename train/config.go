@@ -25,6 +25,9 @@ func DecaysLegacy(p *graph.Param) bool {
 	return len(p.Shape) > 1
 }
 
+// leastNorm is the smallest normal float32: devices may take smaller numbers for 0.
+const leastNorm = 1.1754944e-38
+
 // check refuses settings out of range and fills in what is nil.
 func (c *Config) check() error {
 	if c.Loss == nil || c.Optimizer == nil {
@@ -36,8 +39,8 @@ func (c *Config) check() error {
 	switch {
 	case c.MicroBatch < 0:
 		return fmt.Errorf("%w: MicroBatch is %d, want a number of pairs, or 0 for all", clip.ErrInput, c.MicroBatch)
-	case !(c.GradClipNorm >= 0 && c.GradClipNorm <= math.MaxFloat32):
-		return fmt.Errorf("%w: GradClipNorm is %v, want a finite norm, or 0 for none", clip.ErrInput, c.GradClipNorm)
+	case c.GradClipNorm != 0 && !(c.GradClipNorm >= leastNorm && c.GradClipNorm <= math.MaxFloat32):
+		return fmt.Errorf("%w: GradClipNorm is %v, want a norm that float32 holds, or 0 for none", clip.ErrInput, c.GradClipNorm)
 	case !(c.ImageLayerDecay >= 0 && c.ImageLayerDecay <= 1 && c.TextLayerDecay >= 0 && c.TextLayerDecay <= 1):
 		return fmt.Errorf("%w: ImageLayerDecay is %v and TextLayerDecay is %v, want numbers in (0, 1], or 0 for none", clip.ErrInput, c.ImageLayerDecay, c.TextLayerDecay)
 	case !(c.EMADecay >= 0 && c.EMADecay < 1):
@@ -54,7 +57,7 @@ func (m *model) rates(c Config) map[*graph.Param]float64 {
 	for _, p := range m.stored {
 		rates[p] = 1
 	}
-	image, text := m.LayerGroups()
+	image, text := m.structure.LayerGroups()
 	for _, tower := range []struct {
 		groups [][]*graph.Param
 		decay  float64
@@ -71,10 +74,11 @@ func (m *model) rates(c Config) map[*graph.Param]float64 {
 	return rates
 }
 
-// NotFiniteError says that a step was not made, see Trainer.Step.
+// NotFiniteError is Step's error where the loss or the norm of the gradients is NaN or
+// infinite: no parameter or moment has changed.
 type NotFiniteError struct {
-	Step           int // counted from 1
-	Loss, GradNorm float64
+	Step           int     // counted from 1
+	Loss, GradNorm float64 // the norm before clipping
 }
 
 func (e *NotFiniteError) Error() string {

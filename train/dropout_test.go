@@ -16,10 +16,10 @@ import (
 
 // dropoutModel is a model that drops while it trains, and a batch for it.
 type dropoutModel struct {
-	Name   string
-	Config json.RawMessage
-	Places int // that drop
-	texts  [][]int32
+	Name    string
+	Config  json.RawMessage
+	Streams int // of random words, one for each operation that drops
+	texts   [][]int32
 }
 
 // dropoutModels are those of package tests' recording, one of each kind.
@@ -78,7 +78,7 @@ func TestDropoutGoesByTheSeed(t *testing.T) {
 			again, _ := d.steps(t, m, images, 1, 0)
 			two, _ := d.steps(t, m, images, 2, 0)
 			assert.Equal(t, one, again)
-			if d.Places == 0 {
+			if d.Streams == 0 {
 				assert.Equal(t, one, two)
 				return
 			}

@@ -21,7 +21,8 @@ type average struct {
 	input   string         // with the records
 }
 
-// averages are those of a model's slabs, see homes.
+// averages returns the averages of a model's parameters, a slab for each of homes that
+// has any. There are none without EMADecay.
 func (m *model) averages(c Config, limit int64) (all []average) {
 	if c.EMADecay == 0 {
 		return nil
@@ -29,7 +30,7 @@ func (m *model) averages(c Config, limit int64) (all []average) {
 	for i, stored := range m.homes(limit) {
 		a := average{home: side("parameters", stored), stored: stored, input: fmt.Sprintf("averages %d", i)}
 		for _, p := range stored {
-			if p.Buffer && !p.Frozen || slices.Contains(m.trainable, p) {
+			if p.Buffer && !p.Frozen || p.RequiresGrad() {
 				a.of = append(a.of, p)
 			}
 		}
@@ -38,18 +39,21 @@ func (m *model) averages(c Config, limit int64) (all []average) {
 		}
 		a.moment = newMoment("ema", a.of)
 		like := side("averaged", a.of)
+		rows := make([][]int32, len(a.of))
 		for i, p := range a.of {
-			a.records = append(a.records, ops.Record(&p.State, offset(like, i), offset(a.home, slices.Index(stored, p)), false, 1)...)
+			rows[i] = ops.Record(&p.State, offset(like, i), offset(a.home, slices.Index(stored, p)), false, 1)
 		}
+		a.records = ops.Records(like.Shape.Elems(), rows...)
 		all = append(all, a)
 	}
 	return all
 }
 
-// follow appends a step towards the parameters, unless factor is 0.
+// follow records a step of the averages towards the parameters. A factor of 0 at run
+// time leaves them as they are.
 func (a *average) follow(g *graph.Graph, rate float64, factor graph.Tensor) {
 	readFrom(g, a.stored)
-	records := g.Input(a.input, graph.Shape{len(a.of), len(a.records) / len(a.of)}, graph.I32)
+	records := g.Input(a.input, graph.Shape{len(a.records)}, graph.I32)
 	ops.Average(g, a.State, a.home, rate, records, factor)
 }
 
@@ -60,7 +64,7 @@ func (t *Trainer) feedAverages(feed map[string]any) {
 	}
 }
 
-// beginAverages makes the averages the parameters as they are, before the first step.
+// beginAverages copies the parameters to the averages, once, before the first step.
 // The caller has the turn.
 func (t *Trainer) beginAverages(ctx context.Context) error {
 	if t.ema == nil || t.averaged {
@@ -89,7 +93,8 @@ func (t *Trainer) beginAverages(ctx context.Context) error {
 }
 
 // EMA reads the averages that Config.EMADecay asks for as a state dict. Parameters that
-// are frozen, and counters, are those of the model. Without EMADecay it gives
+// are frozen, and counters, are those of the model. Written by weights.Save they are a
+// checkpoint that clip.Load opens with the model's config. Without EMADecay it gives
 // clip.ErrInput.
 func (t *Trainer) EMA(ctx context.Context) (map[string]clip.Array, error) {
 	if err := t.acquire(ctx); err != nil {
@@ -109,7 +114,7 @@ func (t *Trainer) EMA(ctx context.Context) (map[string]clip.Array, error) {
 		}
 	}
 	all := map[string]clip.Array{}
-	for name, p := range t.Structure.Parameters() {
+	for name, p := range t.structure.Parameters() {
 		if average := averages[p]; average != nil {
 			p = average
 		}

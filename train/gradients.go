@@ -2,6 +2,7 @@ package train
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
 	"github.com/clip-wgpu/clip-wgpu/graph"
@@ -13,6 +14,9 @@ import (
 // but for the running statistics of batch norms that train. Dropout drops the same at
 // every call.
 func Gradients(ctx context.Context, m Model, l Loss, b Batch) (map[string]clip.Array, float64, error) {
+	if l == nil {
+		return nil, 0, fmt.Errorf("%w: gradients want a loss", clip.ErrInput)
+	}
 	x, err := newModel(m, m.Device().Target())
 	if err != nil {
 		return nil, 0, err

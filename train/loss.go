@@ -13,10 +13,9 @@ import (
 // text. What it records must be the same whenever Record is called for the same n.
 type Loss interface {
 	// Record appends the loss to g with the functions of package ops and returns it,
-	// one f32. It depends on nothing but f and inputs that it declares with g.Input.
-	// Inputs gives these; their names must not be those of the towers' ("image", "text",
-	// "pool", "seed") nor of the trainer ("settings", "records 0", "image_features" and
-	// so on). A mistake it reports with g.Fail.
+	// one f32. It depends on nothing but f and inputs that it declares with g.Input,
+	// under names that neither the towers nor the trainer use; one that they use is an
+	// error of the first step. A mistake it reports with g.Fail.
 	Record(g *graph.Graph, f Features) graph.Tensor
 	// Inputs are the values of the inputs that Record declares, []float32 or []int32,
 	// row-major, for a batch that fits the model.
@@ -42,7 +41,8 @@ func (f Features) logits(g *graph.Graph, x, y graph.Tensor) graph.Tensor {
 // ClipLoss is the mean of the cross entropies of images among texts and of texts
 // among images, open_clip's ClipLoss (Radford et al., 2021).
 type ClipLoss struct {
-	// Grouped leaves a pair's like, see Batch.Groups, out of what it is told from.
+	// Grouped makes pairs of one group (Batch.Groups) no negatives of each other: their
+	// logits are left out of the softmax. Batches then need Groups. open_clip has no such.
 	Grouped bool
 }
 
@@ -69,7 +69,7 @@ func (l ClipLoss) Inputs(_ context.Context, b Batch) (map[string]any, error) {
 	}
 	in := map[string]any{"labels": own}
 	if !l.Grouped {
-		return in, nil
+		return in, b.ungrouped()
 	}
 	others, err := b.pairwise(0, far)
 	in["others"] = others
@@ -79,8 +79,8 @@ func (l ClipLoss) Inputs(_ context.Context, b Batch) (map[string]any, error) {
 // SigLipLoss is the sigmoid loss of all pairs of an image and a text, summed and
 // divided by the batch, open_clip's SigLipLoss (Zhai et al., 2023).
 type SigLipLoss struct {
-	// Grouped leaves the pairs of an image and the text of its like, see Batch.Groups,
-	// out of the sum.
+	// Grouped leaves the pairs of an image and the text of another of its group
+	// (Batch.Groups) out of the sum. Batches then need Groups. open_clip has no such.
 	Grouped bool
 	// ChunkSize is how many images are compared with all texts at a time (chunk_size):
 	// memory is for that many rows of logits, which are computed again for their
@@ -106,8 +106,9 @@ func (l SigLipLoss) Record(g *graph.Graph, f Features) graph.Tensor {
 	return ops.Scale(g, ops.Sum(g, pairs), -1/float64(n))
 }
 
-// recordChunks takes every pair for a negative, and then corrects for the positive ones:
-// log σ(z) − log σ(−z) = z.
+// recordChunks records the loss in chunks of images. It counts every pair as a
+// negative and then adds the difference for the positive ones: log σ(z) − log σ(−z) =
+// z.
 func (l SigLipLoss) recordChunks(g *graph.Graph, f Features, counted graph.Tensor) graph.Tensor {
 	n := f.Image.Dim(0)
 	if l.ChunkSize < 0 {
@@ -158,15 +159,23 @@ func (l SigLipLoss) Inputs(_ context.Context, b Batch) (map[string]any, error) {
 		in["labels"] = signs
 	}
 	if !l.Grouped {
-		return in, nil
+		return in, b.ungrouped()
 	}
 	counted, err := b.pairwise(1, 0)
 	in["counted"] = counted
 	return in, err
 }
 
-// pairwise is [n, n]: alike for an image and the text of another pair of its group, other
-// for all others.
+// ungrouped refuses groups, which a loss that is not Grouped would pass over.
+func (b Batch) ungrouped() error {
+	if b.Groups != nil {
+		return fmt.Errorf("%w: the batch has Groups, the loss is not Grouped", clip.ErrInput)
+	}
+	return nil
+}
+
+// pairwise returns a matrix [n, n] of images and texts: alike where they belong to
+// different pairs of one group, other elsewhere.
 func (b Batch) pairwise(other, alike float32) ([]float32, error) {
 	n := len(b.Texts)
 	if len(b.Groups) != n {

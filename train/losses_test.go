@@ -86,9 +86,12 @@ func (e evaluated) requireNear(t *testing.T, want evaluated, delta float64) {
 
 // TestChunkedSigLip: chunks change no more than rounding.
 func TestChunkedSigLip(t *testing.T) {
-	b := Batch{Texts: make([][]int32, 7), Groups: []int32{0, 1, 0, 2, 3, 1, 0}}
+	b := Batch{Texts: make([][]int32, 7)}
 	x, y := unitRows(7, 5, 1), unitRows(7, 5, 2)
 	for _, grouped := range []bool{false, true} {
+		if grouped {
+			b.Groups = []int32{0, 1, 0, 2, 3, 1, 0}
+		}
 		want := evaluate(t, SigLipLoss{Grouped: grouped}, b, 5, x, y, 12, -3)
 		for _, chunk := range []int{1, 2, 7, 100} {
 			evaluate(t, SigLipLoss{Grouped: grouped, ChunkSize: chunk}, b, 5, x, y, 12, -3).requireNear(t, want, 1e-12)
@@ -134,7 +137,7 @@ func TestGroupedLosses(t *testing.T) {
 	assert.InDelta(t, sigmoid, evaluate(t, SigLipLoss{Grouped: true}, b, width, x, y, scale, bias).value, 1e-12)
 	plain := b
 	plain.Groups = []int32{9, 8, 7, 6, 5, 4}
-	evaluate(t, ClipLoss{Grouped: true}, plain, width, x, y, scale, bias).requireNear(t, evaluate(t, ClipLoss{}, b, width, x, y, scale, bias), 1e-12)
+	evaluate(t, ClipLoss{Grouped: true}, plain, width, x, y, scale, bias).requireNear(t, evaluate(t, ClipLoss{}, Batch{Texts: b.Texts}, width, x, y, scale, bias), 1e-12)
 	for _, l := range []Loss{ClipLoss{Grouped: true}, SigLipLoss{Grouped: true}, SigLipLoss{Grouped: true, ChunkSize: 2}} {
 		_, err := l.Inputs(t.Context(), Batch{Texts: b.Texts, Groups: []int32{1}})
 		require.ErrorIs(t, err, clip.ErrInput)
@@ -159,9 +162,16 @@ func TestGroupedLossOnADevice(t *testing.T) {
 		assert.InDelta(t, want.value, loss, 1e-5)
 		assert.InDelta(t, want.scale[0]*float64(m.LogitScale()), grads["logit_scale"].Data[0], 1e-5)
 	}
-	trainer := newTrainer(t, m)
+	c := DefaultConfig()
+	c.Loss = ClipLoss{Grouped: true}
+	trainer, err := New(m, c)
+	require.NoError(t, err)
+	defer trainer.Close()
 	_, err = trainer.Step(t.Context(), b)
 	require.NoError(t, err)
+	_, _, err = Gradients(t.Context(), m, ClipLoss{}, b)
+	require.ErrorIs(t, err, clip.ErrInput)
+	require.ErrorContains(t, err, "the loss is not Grouped")
 }
 
 // taught are features that a Teacher has ready.
@@ -252,7 +262,8 @@ func TestCaptionLoss(t *testing.T) {
 		x := g.Input("logits", graph.Shape{n, length, vocabulary}, graph.F32)
 		before := ops.Split(g, x, 1, length-1, 1)[0]
 		loss := CaptionLoss(g, before, g.Input("labels", graph.Shape{n, length - 1}, graph.I32), g.Input("weights", graph.Shape{n, length - 1}, graph.F32))
-		labels, weights := CaptionLabels(rows, pad)
+		labels, weights, err := CaptionLabels(rows, pad)
+		require.NoError(t, err)
 		got, err := g.Eval(map[string][]float64{"logits": wide(logits.Data), "labels": wide(labels), "weights": wide(weights)}, nil, loss)
 		require.NoError(t, err)
 		return got[0][0]
@@ -264,4 +275,8 @@ func TestCaptionLoss(t *testing.T) {
 		}
 	}
 	assert.True(t, math.IsNaN(value(3)))
+	for _, bad := range [][][]int32{{{}}, {{1}}, {{1, 2}, {1}}} {
+		_, _, err := CaptionLabels(bad, 0)
+		require.ErrorIs(t, err, clip.ErrInput)
+	}
 }

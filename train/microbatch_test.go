@@ -83,6 +83,10 @@ func TestMicroBatchFollowsFromTheMemory(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, parts.MicroBatch, plan.MicroBatch)
 	assert.Equal(t, need, plan.StateBytes+plan.WorkBytes)
+	for _, bad := range [][3]int{{0, 16, 0}, {1, 0, 0}, {1, 16, -1}} {
+		_, err := NewPlan(m, m.Device().Target(), DefaultConfig(), bad[0], bad[1], int64(bad[2]))
+		require.ErrorIs(t, err, clip.ErrInput)
+	}
 	_, err = NewPlan(m, m.Device().Target(), DefaultConfig(), 32, 16, 1<<20)
 	var memory *gpu.MemoryError
 	require.ErrorAs(t, err, &memory)
@@ -176,4 +180,56 @@ func TestBatchesThatDoNotFit(t *testing.T) {
 		require.ErrorIs(t, err, clip.ErrInput)
 		require.ErrorContains(t, err, want)
 	}
+}
+
+// The plan of a step is what it takes, of other models, with locks and averages too, and
+// with that much memory it is made as planned.
+func TestPlansAreWhatStepsTake(t *testing.T) {
+	for name, change := range map[string]func(m *clip.Model, c *Config){
+		"modified_resnet":  func(_ *clip.Model, c *Config) { c.MicroBatch = 5 },
+		"siglip_timm_map":  func(m *clip.Model, c *Config) { m.LockImageTower(0, true); c.MicroBatch = 8 },
+		"hf_roberta_quick": func(m *clip.Model, c *Config) { m.LockImageTower(0, true); c.MicroBatch = 8 },
+		"opt_attn_pool":    func(_ *clip.Model, c *Config) { c.MicroBatch, c.EMADecay = 8, 0.9 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := DefaultConfig()
+			m := openRecording(t, name)
+			device := m.Device().MemoryInUse()
+			change(m, &c)
+			b := batchFor(m, 24)
+			plan, err := NewPlan(m, m.Device().Target(), c, 24, len(b.Texts[0]), 0)
+			require.NoError(t, err)
+			need := plan.StateBytes + plan.WorkBytes
+			trainer, err := New(m, c)
+			require.NoError(t, err)
+			defer trainer.Close()
+			_, err = trainer.Step(t.Context(), b)
+			require.NoError(t, err)
+			assert.InEpsilon(t, need, m.Device().MemoryInUse()-device, 0.05)
+			assert.Equal(t, plan.MicroBatch, trainer.programs[[2]int{24, len(b.Texts[0])}].step.plan.MicroBatch)
+		})
+	}
+}
+
+// A step that could change nothing is none.
+func TestNothingToTrain(t *testing.T) {
+	m := open(t)
+	for _, p := range m.NamedParameters() {
+		p.Frozen = true
+	}
+	_, err := New(m, DefaultConfig())
+	require.ErrorIs(t, err, clip.ErrInput)
+	require.ErrorContains(t, err, "nothing to train")
+	for want, c := range map[string]Config{
+		"lr is 1e+39":           {Loss: ClipLoss{}, Optimizer: SGD{LR: 1e39}},
+		"eps is 1e-60":          {Loss: ClipLoss{}, Optimizer: AdamW{LR: 1, Eps: 1e-60}},
+		"GradClipNorm is 1e-50": {Loss: ClipLoss{}, Optimizer: SGD{LR: 1}, GradClipNorm: 1e-50},
+		"SGD with":              {Loss: ClipLoss{}, Optimizer: SGD{LR: 1, Momentum: 0.9, Dampening: math.NaN()}},
+	} {
+		_, err := New(open(t), c)
+		require.ErrorIs(t, err, clip.ErrInput)
+		require.ErrorContains(t, err, want)
+	}
+	_, _, err = Gradients(t.Context(), m, nil, Batch{})
+	require.ErrorIs(t, err, clip.ErrInput)
 }

@@ -1,13 +1,9 @@
-// Package train fine-tunes CLIP models on the device. A Trainer makes one update
-// of a model's parameters from a batch of pairs, by a Loss and an Optimizer;
-// Gradients gives the gradients alone.
 package train
 
 import (
 	"context"
 	"fmt"
 	"iter"
-	"maps"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
 	"github.com/clip-wgpu/clip-wgpu/clip/config"
@@ -20,8 +16,8 @@ import (
 // such.
 type Structure interface {
 	// Record appends both towers to g for pairs of an image and a text of length
-	// tokens, and returns their unit features [pairs, embed_dim]. It sets those fields
-	// of g that tell how towers act in training.
+	// tokens, and returns their unit features [pairs, embed_dim]. It sets
+	// g.Training and g.Checkpointing.
 	Record(g *graph.Graph, pairs, length int) (imageFeatures, textFeatures graph.Tensor)
 	// Parameters iterates over the parameters by their names in the state dict, of
 	// which logit_scale is one.
@@ -48,9 +44,9 @@ type Model interface {
 type Batch struct {
 	Images clip.Array // [n, 3, height, width]
 	Texts  [][]int32  // n rows of token ids of one length
-	// Groups tell, for losses that are Grouped, which pairs are alike and therefore no
-	// negatives of each other, such as several captions of one image: those of the same
-	// number. GroupEqual makes them of equal captions.
+	// Groups, [n], number what each pair shows. Pairs of one number are no negatives of
+	// each other where the loss is Grouped, such as several captions of one image.
+	// GroupEqual makes them of equal captions. Other losses want none.
 	Groups []int32
 }
 
@@ -63,7 +59,7 @@ func (b Batch) slice(lo, hi int) Batch {
 
 // model is a Structure and its parameters by their part in training.
 type model struct {
-	Structure
+	structure   Structure
 	target      graph.Target
 	stored      []*graph.Param // those that an update could change, were nothing frozen: the same for all trainers
 	trainable   []*graph.Param
@@ -71,7 +67,7 @@ type model struct {
 }
 
 func newModel(s Structure, target graph.Target) (*model, error) {
-	x := &model{Structure: s, target: target}
+	x := &model{structure: s, target: target}
 	for name, p := range s.Parameters() {
 		if !p.Integer && p.Trainable() == nil { // buffers too: freezing makes some of batch norms' parameters
 			x.stored = append(x.stored, p)
@@ -101,7 +97,7 @@ func (m *model) graph() *graph.Graph {
 
 // loss appends towers and loss for batch pairs, texts of length tokens.
 func (m *model) loss(g *graph.Graph, l Loss, batch, length int) graph.Tensor {
-	image, text := m.Record(g, batch, length)
+	image, text := m.structure.Record(g, batch, length)
 	return m.lossOf(g, l, image, text)
 }
 
@@ -131,8 +127,16 @@ func feedOf(ctx context.Context, m Model, l Loss, b Batch) (map[string]any, erro
 		return nil, err
 	}
 	inputs, err := l.Inputs(ctx, b)
-	maps.Copy(feed, inputs)
-	return feed, err
+	if err != nil {
+		return nil, err
+	}
+	for name, values := range inputs {
+		if _, taken := feed[name]; taken {
+			return nil, fmt.Errorf("%w: the loss gives an input %q, which the towers have", clip.ErrInput, name)
+		}
+		feed[name] = values
+	}
+	return feed, nil
 }
 
 // session is a program on the device.

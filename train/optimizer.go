@@ -72,6 +72,9 @@ func settings(o Optimizer, step int) ([]float32, error) {
 			return nil, fmt.Errorf("%w: the optimizer's %s is %v at step %d, want a number for each of %v", clip.ErrInput, name, v, step, names)
 		}
 		values[i] = float32(v)
+		if math.IsInf(float64(values[i]), 0) || values[i] == 0 && v != 0 {
+			return nil, fmt.Errorf("%w: the optimizer's %s is %v at step %d, which float32 does not hold", clip.ErrInput, name, v, step)
+		}
 	}
 	if len(named) > len(names) {
 		return nil, fmt.Errorf("%w: the optimizer sets %v, the rule %s takes %v", clip.ErrInput, slices.Sorted(maps.Keys(named)), o.Rule().Kernel, names)

@@ -1,21 +1,21 @@
 package train
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
 
+	"github.com/clip-wgpu/clip-wgpu/clip"
 	"github.com/clip-wgpu/clip-wgpu/gpu"
 	"github.com/clip-wgpu/clip-wgpu/graph"
 )
 
 // Plan is a step before it is loaded.
 type Plan struct {
-	Pairs, MicroBatch int // of the step, and those that the towers see at once
-	// Bytes of device memory: of what stays, which is parameters, moments and sums of
-	// gradients, and of what the step works in, which is activations, inputs and
-	// uniforms.
-	StateBytes, WorkBytes int64
+	Pairs, MicroBatch int   // of the step, and those that the towers see at once
+	StateBytes        int64 // of device memory that stays: parameters, moments, averages, sums of gradients
+	WorkBytes         int64 // that the step works in: activations, inputs, uniforms
 
 	whole              *graph.Program
 	features, backward []*graph.Program // by sizes
@@ -28,6 +28,9 @@ type Plan struct {
 // Where not even one pair fits, the error is a *graph.SizeError or a *gpu.MemoryError.
 // Others are those of New.
 func NewPlan(s Structure, target graph.Target, c Config, n, length int, budget int64) (*Plan, error) {
+	if n < 1 || length < 1 || budget < 0 {
+		return nil, fmt.Errorf("%w: a step of %d pairs with texts of %d tokens in %d bytes, want 1 or more, and no negative budget", clip.ErrInput, n, length, budget)
+	}
 	r, err := newRecipe(s, target, c)
 	if err != nil {
 		return nil, err
@@ -52,8 +55,11 @@ func (r *recipe) largest(n, length int, accept func(*Plan) error) (*Plan, error)
 		if err == nil {
 			err = accept(p)
 		}
-		if err == nil || micro == 1 || !isTooLarge(err) {
-			return p, err
+		if err == nil {
+			return p, nil
+		}
+		if micro == 1 || !isTooLarge(err) {
+			return nil, err
 		}
 		micro = (micro + 1) / 2
 	}
@@ -101,16 +107,18 @@ func (p *Plan) width() int { return p.features[0].Outputs[0].Shape[1] }
 // Part is one Program of a Plan.
 type Part struct {
 	Name    string
-	Runs    int // a step
+	Runs    int // how often a step replays it
 	Program *graph.Program
 }
 
-// Parts are the plan's programs, in the order in which they are loaded: those of most
-// memory first, which the others find room in.
-func (p *Plan) Parts() (all []Part) {
+// Parts are the plan's programs, in the order in which they are loaded: the update first,
+// which makes the slabs, so that no parameter is there twice, and then those of most
+// memory, in which the others find theirs.
+func (p *Plan) Parts() []Part {
 	if p.whole != nil {
 		return []Part{{fmt.Sprintf("step of %d pairs", p.Pairs), 1, p.whole}}
 	}
+	all := []Part{{"update", 1, p.update}}
 	for i, pairs := range p.sizes() {
 		runs := 1
 		if i == 0 {
@@ -119,41 +127,61 @@ func (p *Plan) Parts() (all []Part) {
 		all = append(all, Part{fmt.Sprintf("gradients of %d pairs", pairs), runs, p.backward[i]},
 			Part{fmt.Sprintf("features of %d pairs", pairs), runs, p.features[i]})
 	}
-	return append(all, Part{fmt.Sprintf("loss of %d pairs", p.Pairs), 1, p.loss}, Part{"update", 1, p.update})
+	return append(all, Part{fmt.Sprintf("loss of %d pairs", p.Pairs), 1, p.loss})
 }
 
-// measure counts the bytes. Programs share their activations and inputs, as package gpu
-// does it: a buffer that is large enough is used again.
+// measure counts the bytes. Programs share activations and inputs, as package gpu does
+// it: the smallest buffer that is large enough is used again, the largest need first.
 func (p *Plan) measure() {
-	states, parts := map[*graph.State]bool{}, map[*graph.State]bool{}
+	slabs, parts := map[*graph.State]bool{}, map[*graph.State]bool{} // of slabs the first part
+	states := map[*graph.State]bool{}
 	var pool []int64
 	for _, part := range p.Parts() {
-		q := part.Program
-		for _, s := range q.States {
+		for _, s := range part.Program.States {
 			states[s] = true
 			for _, within := range s.Parts {
 				parts[within] = true
 			}
 		}
-		sizes := slices.Clone(q.Arena)
-		for _, in := range q.Inputs {
-			sizes = append(sizes, in.Bytes())
-		}
-		slices.SortFunc(sizes, func(a, b int64) int { return int(b - a) })
-		pool = append(pool, make([]int64, max(0, len(sizes)-len(pool)))...)
-		for i, size := range sizes {
-			pool[i] = max(pool[i], size)
-		}
-		p.WorkBytes += uniformBytes * int64(len(q.Steps))
+		pool = fill(pool, part.Program)
+		p.WorkBytes += uniformBytes * int64(len(part.Program.Steps))
 	}
 	for s := range states {
-		if !parts[s] {
+		switch {
+		case s.Parts != nil && slabs[s.Parts[0]] || parts[s]: // counted, or to be counted with its slab
+		case s.Parts != nil:
+			slabs[s.Parts[0]] = true
+			p.StateBytes += s.Bytes()
+		default:
 			p.StateBytes += s.Bytes()
 		}
 	}
 	for _, size := range pool {
 		p.WorkBytes += size
 	}
+}
+
+// fill adds to a pool of buffers what q needs beside them.
+func fill(pool []int64, q *graph.Program) []int64 {
+	sizes := slices.Clone(q.Arena)
+	for _, in := range q.Inputs {
+		sizes = append(sizes, in.Bytes())
+	}
+	slices.SortFunc(sizes, func(a, b int64) int { return cmp.Compare(b, a) })
+	taken := make([]bool, len(pool))
+	for _, size := range sizes {
+		best := -1
+		for i, have := range pool {
+			if have >= size && !taken[i] && (best < 0 || have < pool[best]) {
+				best = i
+			}
+		}
+		if best < 0 {
+			best, pool, taken = len(pool), append(pool, size), append(taken, false)
+		}
+		taken[best] = true
+	}
+	return pool
 }
 
 // uniformBytes is what package gpu keeps for the Params of a dispatch.
@@ -163,7 +191,7 @@ const uniformBytes = 256
 func (p *Plan) String() string {
 	const mib = 1 << 20
 	var b strings.Builder
-	fmt.Fprintf(&b, "a step of %d pairs, %d at a time: %.1f MiB, of which %.1f MiB are parameters, moments and sums of gradients\n",
+	fmt.Fprintf(&b, "a step of %d pairs, %d at a time: %.1f MiB, of which %.1f MiB are state\n",
 		p.Pairs, p.MicroBatch, float64(p.StateBytes+p.WorkBytes)/mib, float64(p.StateBytes)/mib)
 	for _, part := range p.Parts() {
 		fmt.Fprintf(&b, "%d × %s: %d dispatches, %.1f MiB of activations\n",

@@ -42,7 +42,7 @@ func TestStepOfViTB32(t *testing.T) {
 	for _, b := range trainer.slabs {
 		trained += len(b.trained)
 		for _, s := range []*graph.State{b.home, b.like, b.moments[0].State, b.moments[1].State} {
-			assert.LessOrEqual(t, s.Bytes(), int64(128<<20))
+			assert.LessOrEqual(t, s.Bytes(), graph.Target{}.BindingLimit())
 		}
 	}
 	assert.Equal(t, 302, trained)

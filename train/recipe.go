@@ -33,6 +33,9 @@ func newRecipe(s Structure, target graph.Target, c Config) (recipe, error) {
 	if err := c.check(); err != nil {
 		return recipe{}, err
 	}
+	if len(m.trainable) == 0 {
+		return recipe{}, fmt.Errorf("%w: every parameter is frozen, there is nothing to train", clip.ErrInput)
+	}
 	for _, p := range m.trainable {
 		if err := p.Trainable(); err != nil {
 			return recipe{}, fmt.Errorf("%w: %w", clip.ErrInput, err)
@@ -55,7 +58,7 @@ func (r *recipe) program(n, length int) (*graph.Program, error) {
 func (r *recipe) features(n, length int) (*graph.Program, error) {
 	g := r.graph()
 	g.Pure = true
-	image, text := r.Record(g, n, length)
+	image, text := r.structure.Record(g, n, length)
 	return g.Build(image, text)
 }
 
@@ -94,7 +97,8 @@ func (r *recipe) lossProgram(n, width, micros int) (*graph.Program, error) {
 	return g.Build(loss, grads[0], grads[1])
 }
 
-// sumOf is where the gradients of a trained parameter are added up.
+// sumOf returns the State that the gradients of p are summed up in, nil where p is not
+// trained.
 func (r *recipe) sumOf(p *graph.Param) *graph.State {
 	for _, b := range r.slabs {
 		if i := slices.Index(b.trained, p); i >= 0 && b.sums.Parts != nil {
@@ -109,7 +113,7 @@ func (r *recipe) sumOf(p *graph.Param) *graph.State {
 // backward adds the gradients of n pairs to the sums, given those of their features.
 func (r *recipe) backward(n, length int) (*graph.Program, error) {
 	g := r.graph()
-	image, text := r.Record(g, n, length)
+	image, text := r.structure.Record(g, n, length)
 	flow := func(x graph.Tensor, name string) graph.Tensor {
 		return ops.Sum(g, ops.Mul(g, x, g.Input(name, x.Shape(), graph.F32)))
 	}
@@ -157,15 +161,13 @@ func (r *recipe) recordUpdate(g *graph.Graph, loss graph.Tensor, grads []graph.T
 	settings := g.Input("settings", graph.Shape{len(r.rule.Settings)}, graph.F32)
 	records := make([]graph.Tensor, len(r.slabs))
 	for i, b := range r.slabs {
-		records[i] = g.Input(recordsName(i), graph.Shape{len(b.trained), len(b.records) / len(b.trained)}, graph.I32)
+		records[i] = g.Input(recordsName(i), graph.Shape{len(b.records)}, graph.I32)
 	}
 	norm, factor := ops.GradNorm(g, loss, r.cfg.GradClipNorm, grads, records)
 	for i, b := range r.slabs {
 		b.update(g, r.rule, grads[i], factor, records[i], settings)
 	}
-	if slices.Contains(r.trainable, r.scale) {
-		g.Assign(&r.scale.State, ops.Clamp(g, g.Param(r.scale), 0, maxLogitScale))
-	}
+	g.Assign(&r.scale.State, ops.Clamp(g, g.Param(r.scale), 0, maxLogitScale)) // of a frozen one too, as open_clip_train does
 	for _, a := range r.ema {
 		a.follow(g, 1-r.cfg.EMADecay, factor)
 	}

@@ -43,6 +43,9 @@ func (t *Trainer) Save(ctx context.Context, path string) error {
 // of another optimizer or of a model with other parameters, or with or without averages
 // where the trainer is not, gives clip.ErrInput, one that is damaged an error of package
 // weights. Both say what is wrong and change nothing.
+//
+// The seed of dropout is that of the file, whatever Config.Seed says. Loss, learning rate,
+// decay and the other settings are those of this trainer.
 func (t *Trainer) Resume(ctx context.Context, path string) error {
 	if err := t.acquire(ctx); err != nil {
 		return err
@@ -86,7 +89,7 @@ func (t *Trainer) Steps() int {
 // whole is what Save writes, by name: moments, averages and the model.
 func (t *Trainer) whole() map[string]*graph.Param {
 	all := t.moments()
-	for name, p := range t.Structure.Parameters() {
+	for name, p := range t.structure.Parameters() {
 		all["model."+name] = p
 	}
 	return all
@@ -106,8 +109,9 @@ func (t *Trainer) record(ctx context.Context, name string, p *graph.Param) weigh
 	}}
 }
 
-// restore writes what is stored of p to the device. What is there in fewer bits and
-// has these values already is not rounded a second time.
+// restore writes the stored values of p to the device. A p of a format that rounds is
+// left alone where it has these values already, so that they are not rounded a second
+// time.
 func (t *Trainer) restore(ctx context.Context, p *graph.Param, stored weights.Stored) error {
 	values := make([]float32, p.Shape.Elems())
 	if err := stored.ReadF32(values, 0); err != nil {

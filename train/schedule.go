@@ -7,9 +7,10 @@ import (
 	"github.com/clip-wgpu/clip-wgpu/clip"
 )
 
-// Schedule gives the learning rate at a step, counted from 1. Those here are
-// open_clip_train's (scheduler.py): up to base in the first warmup steps, linearly, and
-// then as each says, over steps in all.
+// Schedule gives the learning rate at a step, counted from 1; layer decay multiplies it.
+// The schedules here are those of open_clip_train's scheduler.py. In all of them the rate
+// rises linearly to base over the first warmup steps. A step is an update, so
+// micro-batches do not count.
 type Schedule func(step int) float64
 
 // ConstLR stays at base.
@@ -22,8 +23,9 @@ func ConstLR(base float64, warmup int) Schedule {
 	}
 }
 
-// CosineLR falls along half a period of a cosine, to 0 after the last step (Loshchilov &
-// Hutter, SGDR, 2017).
+// CosineLR falls along half a period of a cosine, from base at step warmup+1 towards 0 at
+// step steps+1 (Loshchilov & Hutter, SGDR, 2017). steps, more than warmup, are those of
+// the whole training: past them the cosine rises again, as open_clip_train's does.
 func CosineLR(base float64, warmup, steps int) Schedule {
 	rise := ConstLR(base, warmup)
 	return func(step int) float64 {
@@ -34,8 +36,10 @@ func CosineLR(base float64, warmup, steps int) Schedule {
 	}
 }
 
-// ConstLRCooldown stays at base but for the last cooldown steps, in which it falls to
-// end: by the part that is left of them to the power power, so that 1 gives a line.
+// ConstLRCooldown stays at base until the last cooldown steps of steps. In these the rate
+// is end + (base − end) · left^power, where left falls from 1 by 1/cooldown a step. A
+// power of 1 gives a straight line; open_clip_train's defaults are power 1 and end 0. Past
+// steps the rate may be negative or NaN, which Step refuses.
 func ConstLRCooldown(base float64, warmup, steps, cooldown int, power, end float64) Schedule {
 	rise := ConstLR(base, warmup)
 	return func(step int) float64 {
@@ -56,6 +60,9 @@ type Scheduled struct {
 // Settings implements Optimizer. A rate that is negative or no number gives
 // clip.ErrInput.
 func (o Scheduled) Settings(step int) (map[string]float64, error) {
+	if o.Optimizer == nil || o.LR == nil {
+		return nil, fmt.Errorf("%w: Scheduled wants an Optimizer and an LR", clip.ErrInput)
+	}
 	s, err := o.Optimizer.Settings(step)
 	if err != nil {
 		return nil, err

@@ -40,6 +40,10 @@ func TestScheduled(t *testing.T) {
 	o.LR = CosineLR(1, 4, 4) // there is no step after the warm-up
 	_, err = o.Settings(5)
 	require.ErrorIs(t, err, clip.ErrInput)
+	for _, o := range []Scheduled{{}, {Optimizer: AdamW{}}, {LR: ConstLR(1, 0)}} {
+		_, err := o.Settings(1)
+		require.ErrorIs(t, err, clip.ErrInput)
+	}
 	o.Optimizer = AdamW{LR: -1}
 	_, err = o.Settings(1)
 	require.ErrorIs(t, err, clip.ErrInput)

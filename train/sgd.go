@@ -21,7 +21,7 @@ func (SGD) Rule() *ops.Rule { return &sgd }
 
 // Settings implements Optimizer. Settings out of range give clip.ErrInput.
 func (o SGD) Settings(step int) (map[string]float64, error) {
-	if !(o.LR >= 0 && o.Momentum >= 0 && o.WeightDecay >= 0) || o.Nesterov && (o.Momentum == 0 || o.Dampening != 0) {
+	if !(o.LR >= 0 && o.Momentum >= 0 && o.WeightDecay >= 0) || o.Dampening-o.Dampening != 0 || o.Nesterov && (o.Momentum == 0 || o.Dampening != 0) {
 		return nil, fmt.Errorf("%w: SGD with %+v", clip.ErrInput, o)
 	}
 	s := map[string]float64{"lr": o.LR, "momentum": o.Momentum, "gain": 1, "weight_decay": o.WeightDecay, "nesterov": 0}

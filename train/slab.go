@@ -1,7 +1,6 @@
 package train
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 
@@ -41,7 +40,7 @@ func (m *model) slabBytes() int64 {
 	for _, p := range m.stored {
 		bytes += p.Bytes()
 	}
-	return min(max(bytes/16, 4<<20), cmp.Or(m.target.MaxBinding, 128<<20))
+	return min(max(bytes/16, 4<<20), m.target.BindingLimit())
 }
 
 // homes distributes a model's parameters over slabs of at most limit bytes. One that
@@ -54,14 +53,14 @@ func (m *model) homes(limit int64) (homes [][]*graph.Param) {
 	return homes
 }
 
-// slabs are those of homes that have something to train.
+// slabs returns a slab for each of homes that has trainable parameters.
 func (m *model) slabs(c Config, limit int64) []slab {
 	var all []slab
 	rates := m.rates(c)
 	for _, stored := range m.homes(limit) {
 		b := slab{stored: stored, home: side("parameters", stored)}
 		for _, p := range b.stored {
-			if slices.Contains(m.trainable, p) {
+			if p.RequiresGrad() {
 				b.trained = append(b.trained, p)
 			}
 		}
@@ -73,15 +72,18 @@ func (m *model) slabs(c Config, limit int64) []slab {
 		for _, name := range c.Optimizer.Rule().Moments {
 			b.moments = append(b.moments, newMoment(name, b.trained))
 		}
+		rows := make([][]int32, len(b.trained))
 		for i, p := range b.trained {
-			b.records = append(b.records, ops.Record(&p.State, offset(b.like, i), offset(b.home, slices.Index(b.stored, p)), c.Decays(p), rates[p])...)
+			rows[i] = ops.Record(&p.State, offset(b.like, i), offset(b.home, slices.Index(b.stored, p)), c.Decays(p), rates[p])
 		}
+		b.records = ops.Records(b.like.Shape.Elems(), rows...)
 		all = append(all, b)
 	}
 	return all
 }
 
-// fitting is how many of params make a slab.
+// fitting returns how many of params, from the first on, fit one slab of limit bytes:
+// at least one.
 func fitting(params []*graph.Param, limit int64) int {
 	bytes := int64(0)
 	for i, p := range params {
@@ -94,8 +96,8 @@ func fitting(params []*graph.Param, limit int64) int {
 
 func aligned(bytes int64) int64 { return (bytes + ops.SlabAlign - 1) / ops.SlabAlign * ops.SlabAlign }
 
-// side is a slab of params side by side. A row-major one alone is its own, which may
-// be longer than a binding.
+// side lays params side by side in a slab. A single row-major parameter needs none and
+// is returned itself; it may be longer than a binding.
 func side(name string, params []*graph.Param) *graph.State {
 	if len(params) == 1 && !params[0].Packed() {
 		return &params[0].State
@@ -118,7 +120,8 @@ func offset(s *graph.State, i int) int64 {
 	return s.Offsets[i]
 }
 
-// newMoment makes what is called name of params, whose elements lie as theirs do.
+// newMoment makes the moment of a name for params. Its elements lie as those of the
+// parameters do.
 func newMoment(name string, params []*graph.Param) moment {
 	var m moment
 	for _, p := range params {
@@ -130,7 +133,8 @@ func newMoment(name string, params []*graph.Param) moment {
 	return m
 }
 
-// gradients is a State for those of the trained parameters, row-major where like says.
+// gradients makes the State that holds the gradients of the trained parameters,
+// row-major at the offsets of b.like.
 func (b *slab) gradients() *graph.State {
 	of := func(p *graph.Param) *graph.State { return &graph.State{Name: "grad." + p.Name, Spec: p.Spec} }
 	if b.like.Parts == nil {

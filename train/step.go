@@ -8,17 +8,19 @@ import (
 	"github.com/clip-wgpu/clip-wgpu/graph"
 )
 
-// step is a Plan on the device.
+// step is a Plan on the device: one session for the whole step, or sessions for its parts
+// where micro-batches are smaller than the batch.
 type step struct {
 	plan  *Plan
-	whole *session // or the others
+	whole *session // nil where the step has parts
 
 	features, backward []*session // by plan.sizes
 	loss, update       *session
 	image, text        matrix // the features of all pairs
 }
 
-// matrix is a row of width numbers for each pair, and the gradients of these.
+// matrix holds the features of all pairs, a row of width numbers for each, and their
+// gradients.
 type matrix struct {
 	width             int
 	values, gradients []float32
@@ -28,20 +30,21 @@ func newMatrix(rows, width int) matrix {
 	return matrix{width, make([]float32, rows*width), make([]float32, rows*width)}
 }
 
-// rows are those of x, values or gradients, of pairs lo to hi.
+// rows returns the part of x that belongs to the pairs lo to hi. x is m.values or
+// m.gradients.
 func (m *matrix) rows(x []float32, lo, hi int) []float32 { return x[lo*m.width : hi*m.width] }
 
 // run makes the step and returns the loss and the norm of the gradients before it. feed
 // has the inputs of all programs for the batch b, but for the seeds of its
 // micro-batches.
-func (s *step) run(ctx context.Context, m Model, b Batch, feed map[string]any, seeds func(microBatch int) []int32) (lossBefore, norm float64, err error) {
-	loss, length := make([]float32, 1), make([]float32, 1)
+func (s *step) run(ctx context.Context, m Model, b Batch, feed map[string]any, seeds func(microBatch int) []int32) (float64, float64, error) {
+	loss, norm := make([]float32, 1), make([]float32, 1)
 	if s.whole != nil {
 		feed["seed"] = seeds(0)
-		err := s.whole.run(ctx, feed, loss, length)
-		return float64(loss[0]), float64(length[0]), err
+		err := s.whole.run(ctx, feed, loss, norm)
+		return float64(loss[0]), float64(norm[0]), err
 	}
-	err = s.microBatches(m, b, seeds, func(size, lo, hi int, inputs map[string]any) error {
+	err := s.microBatches(m, b, seeds, func(size, lo, hi int, inputs map[string]any) error {
 		return s.features[size].run(ctx, inputs, s.image.rows(s.image.values, lo, hi), s.text.rows(s.text.values, lo, hi))
 	})
 	if err != nil {
@@ -58,9 +61,9 @@ func (s *step) run(ctx context.Context, m Model, b Batch, feed map[string]any, s
 	})
 	if err == nil {
 		feed[lossValue] = loss
-		err = s.update.run(ctx, feed, length)
+		err = s.update.run(ctx, feed, norm)
 	}
-	return float64(loss[0]), float64(length[0]), err
+	return float64(loss[0]), float64(norm[0]), err
 }
 
 // microBatches calls f for each micro-batch, with its place in plan.sizes, its pairs lo
@@ -122,12 +125,12 @@ func (t *Trainer) loadPlan(p *Plan) (*step, error) {
 		}
 		return loaded
 	}
-	s.whole = one(p.whole)
+	s.whole, s.update = one(p.whole), one(p.update) // in the order of p.Parts
 	for i := range p.backward {
 		s.backward = append(s.backward, one(p.backward[i]))
 		s.features = append(s.features, one(p.features[i]))
 	}
-	s.loss, s.update = one(p.loss), one(p.update)
+	s.loss = one(p.loss)
 	if err != nil {
 		s.close()
 		return nil, err

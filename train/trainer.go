@@ -8,41 +8,44 @@ import (
 	"math/rand/v2"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
-	"github.com/clip-wgpu/clip-wgpu/gpu"
 	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/clip-wgpu/clip-wgpu/internal/await"
 )
 
-// Config says how a Trainer steps. The zero values of what follows Optimizer are those of
-// open_clip_train.
+// Config says how a Trainer steps. The zero values of what follows Optimizer are
+// open_clip_train's defaults; with micro-batches it also sums, see SumScaleGradients.
 type Config struct {
 	Loss      Loss
 	Optimizer Optimizer
 
-	// MicroBatch is how many pairs the towers see at once, at most: a step of more
-	// computes their features, the loss of all of them and, by a second pass, the
-	// gradients, which are those of the whole batch but for rounding. Batch norms see
-	// micro-batches only. 0 is all pairs. What the device's memory does not hold is
-	// halved until it does.
+	// MicroBatch is the most pairs that the towers see at once; 0 is all. A step of more
+	// pairs computes the features of all first, then the loss over all, then the gradients
+	// by a second pass (GradCache; accum_freq of open_clip_train, which counts
+	// micro-batches). The gradients are those of the whole batch but for rounding; batch
+	// norms normalise by micro-batches. A micro-batch that memory does not hold is halved
+	// until it does.
 	MicroBatch int
 	// SumScaleGradients multiplies the gradients of logit_scale and logit_bias by the
-	// number of micro-batches, as open_clip_train does with accum_freq.
+	// number of micro-batches. open_clip_train does so with accum_freq, because each of
+	// its backward passes counts them again.
 	SumScaleGradients bool
-	// GradClipNorm is what the norm of all gradients together is brought down to where
-	// it is greater (grad_clip_norm, torch.nn.utils.clip_grad_norm_). 0: they stay.
+	// GradClipNorm is the greatest Euclidean norm of all gradients together: greater ones
+	// are scaled down to it (grad_clip_norm; torch.nn.utils.clip_grad_norm_). 0: none are.
 	GradClipNorm float64
-	// Decays tells which parameters the optimizer's weight decay is for: Decays
-	// where it is nil.
+	// Decays tells which parameters weight decay is for; nil is the function Decays. A rule
+	// of one's own stands for open_clip_train's wd_exclude.
 	Decays func(p *graph.Param) bool
-	// ImageLayerDecay and TextLayerDecay, in (0, 1], multiply the learning rate of a
-	// tower's groups of parameters, which are those of LockImageTower, by a power of
-	// theirs: the group before the last by 1 of them, and so on (image_layer_decay). 0: 1.
+	// ImageLayerDecay and TextLayerDecay, in (0, 1], are layer-wise decays of the learning
+	// rate (image_layer_decay): a tower's last group has the full rate, each group before
+	// it that of the next times the decay. Groups are those of LockImageTower. 0: none.
 	ImageLayerDecay, TextLayerDecay float64
-	// EMADecay, in (0, 1), makes the trainer keep averages of the parameters, see EMA,
-	// which move towards them by 1 − EMADecay at every step (setup_ema of open_clip's
-	// task, timm's ModelEmaV3). 0: none.
+	// EMADecay, in (0, 1), makes the trainer keep an exponential moving average of each
+	// parameter and running statistic, see EMA: average ← EMADecay · average + (1 −
+	// EMADecay) · value after every step (setup_ema of open_clip's task, whose default is
+	// 0.9999; timm's ModelEmaV3). 0: none.
 	EMADecay float64
-	// Seed is that of dropout: the same seed drops the same at the same step.
+	// Seed is that of dropout: with it, the model and the step, what drops is fixed.
+	// Resume replaces it by the file's.
 	Seed uint64
 }
 
@@ -77,8 +80,9 @@ type program struct {
 	err    error
 }
 
-// New returns a trainer that has made no step. A model whose weights are rounded,
-// settings out of range and a config without a loss or an optimizer give clip.ErrInput.
+// New returns a trainer that has made no step. A trainable parameter that is stored in
+// fewer bits than f32, settings out of range, and a config without a loss or an optimizer
+// give clip.ErrInput. Locks, Eval and SetGradCheckpointing must come before.
 func New(m Model, c Config) (*Trainer, error) {
 	r, err := newRecipe(m, m.Device().Target(), c)
 	if err != nil {
@@ -87,10 +91,14 @@ func New(m Model, c Config) (*Trainer, error) {
 	return &Trainer{recipe: r, on: m, turn: await.NewLock(), programs: map[[2]int]*program{}}, nil
 }
 
-// Step makes one update from a batch and returns the loss before it. Pairs that do not
-// fit the model give clip.ErrInput. If ctx ends before the update is on its way, Step returns
-// ctx's error and no parameter or moment has changed. If ctx ends later, the update is
-// finished and Step returns no error. A loss or gradients that are NaN or infinite give a
+// Step makes one update from a batch and returns the loss before it. The first step of a
+// size also builds and loads its programs. Pairs that do not fit the model give
+// clip.ErrInput; where memory does not hold even one pair at a time, the error is a
+// *graph.SizeError, *gpu.LimitError or *gpu.MemoryError.
+//
+// If ctx ends before the device has been given the update, Step returns ctx's error and
+// no parameter or moment has changed. If ctx ends later, the update is finished and Step
+// returns no error. A loss or gradients that are NaN or infinite give a
 // *NotFiniteError and change no parameter or moment either, but for a logit_scale that is
 // out of bounds, which is clamped. Batch norms that have seen the batch, or some of its
 // micro-batches, have changed their running statistics even so.
@@ -99,7 +107,7 @@ func (t *Trainer) Step(ctx context.Context, b Batch) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := t.turn.Acquire(ctx); err != nil {
+	if err := t.acquire(ctx); err != nil {
 		return 0, err
 	}
 	loss, err := t.makeStep(ctx, b, feed)
@@ -160,9 +168,6 @@ func seed(run uint64, step, microBatch int) []int32 {
 // loaded returns the step for n pairs with texts of length tokens. If ctx ends, it
 // leaves the loading to go on for the next caller. The caller has the turn.
 func (t *Trainer) loaded(ctx context.Context, n, length int) (*step, error) {
-	if t.closed {
-		return nil, gpu.ErrClosed
-	}
 	key := [2]int{n, length}
 	p := t.programs[key]
 	if p == nil {
@@ -191,7 +196,7 @@ func (t *Trainer) Parameters(ctx context.Context) (map[string]clip.Array, error)
 	}
 	defer t.turn.Unlock()
 	out := map[string]clip.Array{}
-	for name, p := range t.Structure.Parameters() {
+	for name, p := range t.structure.Parameters() {
 		var err error
 		if out[name], err = t.read(ctx, p); err != nil {
 			return nil, err

@@ -13,8 +13,8 @@ var (
 	littleEndian = binary.NativeEndian.Uint16([]byte{1, 0}) == 1
 )
 
-// bytesOf is the memory of s. Only the bytes side may be unaligned, so copies
-// between it and a file's bytes are right whatever the tensor's offset.
+// bytesOf returns the memory of s as bytes. Bytes need no alignment, so copies between
+// them and a file are right at any offset of a tensor.
 func bytesOf[T float32 | int64](s []T) []byte {
 	var zero T
 	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(s))), len(s)*int(unsafe.Sizeof(zero)))

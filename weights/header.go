@@ -34,7 +34,7 @@ func parseSafetensors(raw []byte) ([]Stored, map[string]string, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := place(tensors, prefixLen+len(header), len(raw)); err != nil {
+	if err := checkOffsets(tensors, prefixLen+len(header), len(raw)); err != nil {
 		return nil, nil, err
 	}
 	slices.SortFunc(tensors, func(a, b Stored) int { return strings.Compare(a.Name, b.Name) })
@@ -121,9 +121,9 @@ func parseTensor(p *strictjson.Parser, name string) (Stored, error) {
 	return t, nil
 }
 
-// place checks that the tensors' ranges agree with their shapes and tile the
+// checkOffsets checks that the tensors' ranges agree with their shapes and tile the
 // data exactly, and makes them relative to the file's start.
-func place(tensors []Stored, dataStart, fileSize int) error {
+func checkOffsets(tensors []Stored, dataStart, fileSize int) error {
 	for _, t := range tensors {
 		want, ok := byteSize(t.Shape, t.DType)
 		switch {

@@ -30,7 +30,7 @@ func (a *archive) arrays() ([]Stored, error) {
 		if !ok {
 			continue
 		}
-		begin, end, err := a.place(entry)
+		begin, end, err := a.entryRange(entry)
 		if err != nil {
 			return nil, err
 		}
@@ -50,7 +50,7 @@ func (a *archive) arrays() ([]Stored, error) {
 // parseNPY reads an array's header and checks that the elements fill the rest.
 func parseNPY(raw []byte) (Stored, error) {
 	var t Stored
-	header, data, err := cutNPY(raw)
+	header, data, err := splitNPY(raw)
 	if err != nil {
 		return t, err
 	}
@@ -87,8 +87,8 @@ func parseNPY(raw []byte) (Stored, error) {
 	return t, nil
 }
 
-// cutNPY separates the header's text from the elements.
-func cutNPY(raw []byte) (header, data []byte, err error) {
+// splitNPY separates the header's text from the elements.
+func splitNPY(raw []byte) (header, data []byte, err error) {
 	const prefix = len(npyMagic) + 2 // and the version
 	if len(raw) < prefix+4 || string(raw[:len(npyMagic)]) != npyMagic {
 		return nil, nil, fail(ErrMalformed, "", "not a numpy array")

@@ -295,7 +295,8 @@ func (p *pickle) get(bytes int) error {
 	return p.push(v)
 }
 
-// top is the object that the items above it, popped already, go into.
+// top returns the object on top of the stack, of type T. Its items have been popped
+// before. what names T in errors.
 func top[T any](p *pickle, what string) (v T, err error) {
 	if len(p.stack) == p.floor() {
 		return v, p.malformed("nothing on the stack, %s expected", what)

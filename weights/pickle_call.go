@@ -154,7 +154,8 @@ func (p *pickle) newDict(args tuple) error {
 	return p.pushContainer(d)
 }
 
-// newTensor is one of rebuilds.
+// newTensor pushes the tensor that a call of g, one of PyTorch's functions in
+// rebuilds, describes.
 func (p *pickle) newTensor(g global, args tuple) error {
 	f := rebuilds[g]
 	name := strings.TrimPrefix(string(g), "torch._utils.")

@@ -133,8 +133,8 @@ func (f *flattener) add(name string, t *pickledTensor) error {
 	if f.nameBytes += len(name); f.nameBytes > maxNameBytes || len(f.tensors) == maxNames {
 		return fail(ErrMalformed, "", "more than %d tensors, or %d bytes of names", maxNames, maxNameBytes)
 	}
-	placed, err := t.tensor(name, f.fileSize)
-	f.tensors = append(f.tensors, placed)
+	stored, err := t.tensor(name, f.fileSize)
+	f.tensors = append(f.tensors, stored)
 	return err
 }
 

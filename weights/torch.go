@@ -57,8 +57,8 @@ func openArchive(raw []byte) (*archive, error) {
 	return a, nil
 }
 
-// place is where an entry's bytes are; they must be stored as they are.
-func (a *archive) place(name string) (begin, end int, err error) {
+// entryRange is where an entry's bytes are; they must be stored as they are.
+func (a *archive) entryRange(name string) (begin, end int, err error) {
 	f, ok := a.entries[name]
 	if !ok {
 		return 0, 0, fail(ErrMalformed, "", "zip archive has no entry %s", quote(name))
@@ -78,7 +78,7 @@ func (a *archive) place(name string) (begin, end int, err error) {
 }
 
 func (a *archive) read(name string, most int) ([]byte, error) {
-	begin, end, err := a.place(name)
+	begin, end, err := a.entryRange(name)
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +124,7 @@ func parseZip(raw []byte) ([]Stored, map[string]string, error) {
 		return nil, nil, err
 	}
 	for _, s := range p.storages {
-		begin, end, err := a.place(folder + "/data/" + s.key)
+		begin, end, err := a.entryRange(folder + "/data/" + s.key)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -184,14 +184,14 @@ func parseLegacy(raw []byte) ([]Stored, map[string]string, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := placeLegacy(raw, p, keys); err != nil {
+	if err := locateLegacyStorages(raw, p, keys); err != nil {
 		return nil, nil, err
 	}
 	return stateDict(object, len(raw))
 }
 
-// placeLegacy finds the storages, which follow the pickles in the order of keys.
-func placeLegacy(raw []byte, p *pickle, keys any) error {
+// locateLegacyStorages finds the storages, which follow the pickles in the order of keys.
+func locateLegacyStorages(raw []byte, p *pickle, keys any) error {
 	l, ok := keys.(*list)
 	if !ok {
 		return fail(ErrMalformed, "", "a list of storages expected, %s found", describeObject(keys))

@@ -173,17 +173,30 @@ func tensorOf(class string, numel int, offset int, size, stride []int) string {
 	return b.String()
 }
 
+// badFile is a file that Open refuses by an error of a kind, which says why.
+type badFile struct {
+	name string
+	raw  []byte
+	kind error
+	says []string
+}
+
+func requireRefused(t *testing.T, files []badFile) {
+	for _, c := range files {
+		t.Run(c.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "weights")
+			require.NoError(t, os.WriteFile(path, c.raw, 0o666))
+			f, err := Open(path)
+			require.Nil(t, f)
+			requireFileError(t, err, path, c.kind, c.says...)
+		})
+	}
+}
+
 func TestOpenRefusesBadTorchFiles(t *testing.T) {
 	good := tensorOf("FloatStorage", 8, 0, []int{2, 4}, []int{4, 1})
 	whole := storedPickle(good)
-	legacy := torchtest.SaveLegacy(torchtest.Dict{{Key: "w", Value: torchtest.F32([]int{2}, []float32{1, 2})}})
-	edit := func(raw []byte, old, new string) []byte { return bytes.ReplaceAll(raw, []byte(old), []byte(new)) }
-	for _, c := range []struct {
-		name string
-		raw  []byte
-		kind error
-		says []string
-	}{
+	requireRefused(t, []badFile{
 		{"zip cut at half", whole[:len(whole)/2], ErrTruncated, []string{"cut short", "zip directory", fmt.Sprint(len(whole) / 2)}},
 		{"zip cut by one byte", whole[:len(whole)-1], ErrMalformed, []string{"damaged zip"}},
 		{"zip of nothing", torchtest.Zip(), ErrNotWeights, []string{"data.pkl"}},
@@ -211,6 +224,16 @@ func TestOpenRefusesBadTorchFiles(t *testing.T) {
 		{"no tensors", storedPickle("\x80\x02}U\x05modelK\x07s."), ErrNotWeights, []string{"no tensors", `"model"`}},
 		{"a list", storedPickle("\x80\x02]."), ErrNotWeights, []string{"a list of 0", "state dict expected"}},
 		{"two tensors of a name", storedPickle(strings.TrimSuffix(good, ".") + strings.TrimPrefix(good, "\x80\x02}")), ErrMalformed, []string{"two tensors", `"w"`}},
+	})
+	_, err := Parse("whole", whole)
+	require.NoError(t, err)
+}
+
+// Files that torch.save wrote before PyTorch 1.6.
+func TestOpenRefusesBadLegacyTorchFiles(t *testing.T) {
+	legacy := torchtest.SaveLegacy(torchtest.Dict{{Key: "w", Value: torchtest.F32([]int{2}, []float32{1, 2})}})
+	edit := func(raw []byte, old, new string) []byte { return bytes.ReplaceAll(raw, []byte(old), []byte(new)) }
+	requireRefused(t, []badFile{
 		{"legacy cut in a storage", legacy[:len(legacy)-1], ErrTruncated, []string{"cut short", `storage "0"`, fmt.Sprint(len(legacy) - 1)}},
 		{"legacy cut in the pickle", legacy[:len(legacy)/2], ErrTruncated, []string{"cut short", "pickle"}},
 		{"legacy of another version", edit(legacy, "J\xe9\x03", "J\xea\x03"), ErrUnsupportedFormat, []string{"1002", "1001"}},
@@ -219,25 +242,20 @@ func TestOpenRefusesBadTorchFiles(t *testing.T) {
 		{"legacy without the storage", edit(legacy, "](X\x01\x00\x00\x000e", "](e"), ErrMalformed, []string{`storage "0"`, "not in the file"}},
 		{"legacy with a storage too many", edit(legacy, "](X\x01\x00\x00\x000e", "](X\x01\x00\x00\x001e"), ErrMalformed, []string{`"1"`}},
 		{"another pickle", []byte("\x80\x02K\x01."), ErrNotWeights, []string{"PyTorch did not write"}},
+	})
+	_, err := Parse("legacy", legacy)
+	require.NoError(t, err)
+}
+
+func TestOpenRefusesBadNPZFiles(t *testing.T) {
+	requireRefused(t, []badFile{
 		{"npz with a Python object", npz("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }", 8), ErrDType, []string{`"w"`, "|O"}},
 		{"npz, big-endian", npz("{'descr': '>f4', 'fortran_order': False, 'shape': (2,), }", 8), ErrDType, []string{">f4"}},
 		{"npz of another size", npz("{'descr': '<f4', 'fortran_order': False, 'shape': (3,), }", 8), ErrMalformed, []string{`"w"`, "[3]", "8 bytes"}},
 		{"npz that overflows", npz("{'descr': '<f4', 'fortran_order': False, 'shape': (4611686018427387904, 4), }", 8), ErrMalformed, []string{`"w"`}},
 		{"npz with an expression", npz("{'descr': '<f4', 'fortran_order': False, 'shape': (1+1,), }", 8), ErrMalformed, []string{`"w"`, "header"}},
 		{"npz without a header", torchtest.Zip(torchtest.Entry{Name: "w.npy", Data: []byte("\x93NUMPY\x01\x00\xff\xff")}), ErrMalformed, []string{`"w"`}},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			path := filepath.Join(t.TempDir(), "weights")
-			require.NoError(t, os.WriteFile(path, c.raw, 0o666))
-			f, err := Open(path)
-			require.Nil(t, f)
-			requireFileError(t, err, path, c.kind, c.says...)
-		})
-	}
-	_, err := Parse("whole", whole)
-	require.NoError(t, err)
-	_, err = Parse("legacy", legacy)
-	require.NoError(t, err)
+	})
 }
 
 func npz(header string, data int) []byte {

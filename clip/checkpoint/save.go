@@ -84,8 +84,8 @@ type writeError struct{ error }
 
 func (e *writeError) Unwrap() error { return e.error }
 
-// outputError says of an error what the system says, and of which output: paths
-// in it can be those of the folder that becomes the output.
+// outputError words an error of writing the output. It names the output and what the
+// system says, and no other paths: those can be of the temporary folder.
 func outputError(folder string, err error) error {
 	var file *weights.FileError
 	var path *fs.PathError
@@ -187,7 +187,8 @@ func (r *reading) read(dst []float32, off int) error {
 	return nil
 }
 
-// wider advises types that hold v; none does where v is infinite.
+// wider is the part of an error message that names types with a range wide enough for
+// v. It is empty where v is infinite, because no type holds that.
 func wider(v float32) string {
 	switch v = float32(math.Abs(float64(v))); {
 	case !finite.Is(v):
@@ -248,7 +249,8 @@ func openCLIPConfigOf(m *towers.Model, pp preprocess.Config) ([]byte, error) {
 	return append(data, '\n'), err
 }
 
-// fields are the JSON members of a configuration, which cannot fail to encode.
+// fields returns the members of a configuration's JSON object. The configurations are
+// plain structs, so encoding them cannot fail.
 func fields(section any) map[string]any {
 	data, _ := json.Marshal(section)
 	var m map[string]any
@@ -256,7 +258,8 @@ func fields(section any) map[string]any {
 	return m
 }
 
-// without drops what is as in defaults, but for the names in keep.
+// without removes from m, and returns, the members that equal their defaults. Members
+// named in keep stay, because readers of the file want them.
 func without(m, defaults map[string]any, keep ...string) map[string]any {
 	for name, v := range m {
 		if reflect.DeepEqual(v, defaults[name]) && !slices.Contains(keep, name) {

@@ -32,7 +32,8 @@ type origin struct {
 	here       bool // the path is the source: a tokenizer that is not beside it may be in the hub's cache
 }
 
-// comesFrom replaces what lies beside the weights by what the source says.
+// comesFrom replaces the name, tokenizer and preprocessing found beside the weights by
+// those that belong to the source, where it has its own.
 func (c *files) comesFrom(from origin) error {
 	if from.name != "" {
 		c.name = from.name

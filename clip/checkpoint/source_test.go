@@ -42,7 +42,7 @@ func TestPlainPathsDoNotAskTheHub(t *testing.T) {
 			assert.ErrorContains(t, err, name, source)
 		}
 	}
-	assert.Empty(t, s.Take())
+	assert.Empty(t, s.DrainRequests())
 }
 
 // A tag brings the config of its model, its own activation and preprocessing.

@@ -36,39 +36,28 @@ func TestConfigSurvivesARoundTrip(t *testing.T) {
 	assert.Equal(t, c, again)
 }
 
+// configError is a change of a section of a config that makes it wrong, and what the error says.
+type configError struct{ section, change, want string }
+
+func requireConfigErrors(t *testing.T, changes []configError) {
+	for _, c := range changes {
+		_, _, err := models.Parse(cliptest.With(t, c.section, c.change))
+		if assert.ErrorIs(t, err, config.ErrConfig, c.change) {
+			assert.ErrorContains(t, err, c.want)
+			assert.NotContains(t, err.Error(), "\n")
+		}
+	}
+}
+
 func TestConfigErrorsNameTheKey(t *testing.T) {
-	for _, c := range []struct{ section, change, want string }{
+	requireConfigErrors(t, []configError{
 		{"", `{"embed_dim": 0}`, "embed_dim"},
-		{"", `{"surprise": 1}`, `unknown key "surprise"`},
-		{"", `{"Embed_Dim": 1}`, `unknown key "Embed_Dim"`},
-		{"vision_cfg", `{"Width": 24}`, `unknown key "Width"`},
 		{"vision_cfg", `{"width": 25}`, "vision_cfg.width (25) is not divisible"},
-		{"vision_cfg", `{"width": "24"}`, `vision_cfg.width is "\"24\"", want a whole number`},
 		{"vision_cfg", `{"width": 1000000000000}`, "vision_cfg.width"},
 		{"vision_cfg", `{"width": -24}`, "vision_cfg.width"},
-		{"vision_cfg", `{"layers": 12.5}`, `vision_cfg.layers is "12.5", want`},
 		{"vision_cfg", `{"patch_size": 0}`, "vision_cfg.patch_size"},
 		{"vision_cfg", `{"patch_size": 17}`, "vision_cfg.patch_size"},
 		{"vision_cfg", `{"image_size": 8192, "patch_size": 1, "width": 65536, "head_width": 64}`, "vision_cfg.image_size has 67108864 positions"},
-		{"vision_cfg", `{"image_size": [1, 2, 3]}`, `vision_cfg.image_size is "[1,2,3]", want`},
-		{"vision_cfg", `{"patch_size": 1e30}`, "vision_cfg.patch_size"},
-		{"vision_cfg", `{"width": null}`, `vision_cfg.width is "null", want a whole number`},
-		{"vision_cfg", `{"norm_kwargs": {"elementwise_affine": false}}`, `vision_cfg: norm_kwargs: unknown key "elementwise_affine"`},
-		{"vision_cfg", `{"norm_kwargs": {"eps": "x"}}`, "vision_cfg.norm_kwargs.eps is"},
-		{"vision_cfg", `{"patch_size": null}`, "vision_cfg.patch_size is 0"},
-		{"vision_cfg", `{"image_size": null}`, "vision_cfg.image_size is 0"},
-		{"vision_cfg", `{"layers": null}`, "vision_cfg.layers"},
-		{"vision_cfg", `{"pool_type": null}`, `vision_cfg.pool_type is "null", want a string`},
-		{"vision_cfg", `{"pos_embed_type": null}`, `vision_cfg.pos_embed_type is "null", want a string`},
-		{"vision_cfg", `{"act_kwargs": {"approximate": null}}`, `vision_cfg.act_kwargs.approximate is "null", want a string`},
-		{"text_cfg", `{"norm_kwargs": {"eps": null}}`, `text_cfg.norm_kwargs.eps is "null", want a number`},
-		{"text_cfg", `{"pool_type": null}`, `text_cfg.pool_type is "null", want a string`},
-		{"text_cfg", `{"tokenizer_kwargs": {"clean": null}}`, `text_cfg.tokenizer_kwargs.clean is "null", want a string`},
-		{"", `{"init_logit_scale": null}`, `init_logit_scale is "null", want a number`},
-		{"vision_cfg", `{"norm_kwargs": 3}`, "vision_cfg.norm_kwargs is \"3\", want a JSON object"},
-		{"", `{"vision_cfg": null}`, "vision_cfg is"},
-		{"", `{"text_cfg": [1]}`, "text_cfg is \"[1]\", want a JSON object"},
-		{"", `{"quick_gelu": 1}`, "quick_gelu is \"1\", want true or false"},
 		{"vision_cfg", `{"head_width": 0}`, "vision_cfg.head_width"},
 		{"vision_cfg", `{"mlp_ratio": 0}`, "vision_cfg.mlp_ratio"},
 		{"vision_cfg", `{"mlp_ratio": 1e300}`, "vision_cfg.mlp_ratio"},
@@ -95,13 +84,7 @@ func TestConfigErrorsNameTheKey(t *testing.T) {
 		{"text_cfg", `{"proj_type": "none"}`, "proj_type none"},
 		{"text_cfg", `{"vocab_size": 0}`, "text_cfg.vocab_size"},
 		{"text_cfg", `{"context_length": -1}`, "text_cfg.context_length"},
-	} {
-		_, _, err := models.Parse(cliptest.With(t, c.section, c.change))
-		if assert.ErrorIs(t, err, config.ErrConfig, c.change) {
-			assert.ErrorContains(t, err, c.want)
-			assert.NotContains(t, err.Error(), "\n")
-		}
-	}
+	})
 	for _, missing := range []string{"embed_dim", "vision_cfg", "text_cfg"} {
 		var c map[string]any
 		require.NoError(t, json.Unmarshal([]byte(cliptest.Tiny), &c))
@@ -111,6 +94,36 @@ func TestConfigErrorsNameTheKey(t *testing.T) {
 		_, _, err = models.Parse(data)
 		assert.ErrorContains(t, err, missing)
 	}
+}
+
+// Unknown keys, and values that are not of their key's type.
+func TestConfigTypeErrorsNameTheKey(t *testing.T) {
+	requireConfigErrors(t, []configError{
+		{"", `{"surprise": 1}`, `unknown key "surprise"`},
+		{"", `{"Embed_Dim": 1}`, `unknown key "Embed_Dim"`},
+		{"vision_cfg", `{"Width": 24}`, `unknown key "Width"`},
+		{"vision_cfg", `{"width": "24"}`, `vision_cfg.width is "\"24\"", want a whole number`},
+		{"vision_cfg", `{"layers": 12.5}`, `vision_cfg.layers is "12.5", want`},
+		{"vision_cfg", `{"image_size": [1, 2, 3]}`, `vision_cfg.image_size is "[1,2,3]", want`},
+		{"vision_cfg", `{"patch_size": 1e30}`, "vision_cfg.patch_size"},
+		{"vision_cfg", `{"width": null}`, `vision_cfg.width is "null", want a whole number`},
+		{"vision_cfg", `{"norm_kwargs": {"elementwise_affine": false}}`, `vision_cfg: norm_kwargs: unknown key "elementwise_affine"`},
+		{"vision_cfg", `{"norm_kwargs": {"eps": "x"}}`, "vision_cfg.norm_kwargs.eps is"},
+		{"vision_cfg", `{"patch_size": null}`, "vision_cfg.patch_size is 0"},
+		{"vision_cfg", `{"image_size": null}`, "vision_cfg.image_size is 0"},
+		{"vision_cfg", `{"layers": null}`, "vision_cfg.layers"},
+		{"vision_cfg", `{"pool_type": null}`, `vision_cfg.pool_type is "null", want a string`},
+		{"vision_cfg", `{"pos_embed_type": null}`, `vision_cfg.pos_embed_type is "null", want a string`},
+		{"vision_cfg", `{"act_kwargs": {"approximate": null}}`, `vision_cfg.act_kwargs.approximate is "null", want a string`},
+		{"text_cfg", `{"norm_kwargs": {"eps": null}}`, `text_cfg.norm_kwargs.eps is "null", want a number`},
+		{"text_cfg", `{"pool_type": null}`, `text_cfg.pool_type is "null", want a string`},
+		{"text_cfg", `{"tokenizer_kwargs": {"clean": null}}`, `text_cfg.tokenizer_kwargs.clean is "null", want a string`},
+		{"", `{"init_logit_scale": null}`, `init_logit_scale is "null", want a number`},
+		{"vision_cfg", `{"norm_kwargs": 3}`, "vision_cfg.norm_kwargs is \"3\", want a JSON object"},
+		{"", `{"vision_cfg": null}`, "vision_cfg is"},
+		{"", `{"text_cfg": [1]}`, "text_cfg is \"[1]\", want a JSON object"},
+		{"", `{"quick_gelu": 1}`, "quick_gelu is \"1\", want true or false"},
+	})
 }
 
 // What the default block leaves unread need not fit together.

@@ -109,7 +109,8 @@ func (t hfTower) mlpRatio() float64 {
 	return r
 }
 
-// act is the activation as act_kwargs; quick tells of QuickGELU, which has none.
+// act translates hidden_act: quick is true for QuickGELU, and otherwise kwargs are
+// open_clip's act_kwargs of the GELU, nil for the exact one.
 func (t hfTower) act(section string) (kwargs *ActKwargs, quick bool, err error) {
 	switch t.HiddenAct {
 	case "quick_gelu":

@@ -77,5 +77,5 @@ func (s *shapeReader) count(prefix string) int {
 	return len(seen)
 }
 
-// side is that of a square of n patches.
+// side returns the number of patches along one side of a square of n patches.
 func side(n int) int { return int(math.Round(math.Sqrt(float64(max(0, n))))) }

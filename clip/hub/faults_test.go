@@ -41,7 +41,7 @@ func TestHalfAFileIsContinued(t *testing.T) {
 	s.Fault = onStorage(1, hangUp)
 	h.requireModel(t)
 	var last string
-	for _, r := range s.Take() {
+	for _, r := range s.DrainRequests() {
 		last = r.Header.Get("Range")
 	}
 	assert.NotEmpty(t, last)
@@ -107,7 +107,7 @@ func TestRedirectLoop(t *testing.T) {
 	}
 	_, err := h.model(t)
 	oneLine(t, err, ErrServer, s.URL, "redirects more than 10 times")
-	assert.Len(t, s.Take(), maxRedirects)
+	assert.Len(t, s.DrainRequests(), maxRedirects)
 }
 
 func TestRedirectsOfMovedRepositories(t *testing.T) {
@@ -155,7 +155,7 @@ func TestRefusals(t *testing.T) {
 			s.Fault = c.fault
 			_, err := h.model(t)
 			oneLine(t, err, c.is, c.names...)
-			assert.Len(t, s.Take(), c.number)
+			assert.Len(t, s.DrainRequests(), c.number)
 			h.requireNothingVisible(t)
 		})
 	}
@@ -272,5 +272,5 @@ func TestRedirectsStayEncrypted(t *testing.T) {
 	h.client.Transport = s.Client().Transport
 	_, err = h.model(t)
 	oneLine(t, err, ErrServer, s.URL, "not encrypted")
-	assert.Empty(t, plain.Take())
+	assert.Empty(t, plain.DrainRequests())
 }

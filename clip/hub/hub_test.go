@@ -129,7 +129,7 @@ func TestDownloadMakesTheCacheOfPythonsLibrary(t *testing.T) {
 	assert.Len(t, entries, 3, "and nothing unfinished")
 
 	// What is there is not asked for again.
-	s.Take()
+	s.DrainRequests()
 	h.requireModel(t)
 	assert.Equal(t, []string{"GET /api/models/org/model/revision/main"}, s.Requests())
 	r, err := ParseRef(repo + "@" + hubtest.Commit)
@@ -143,7 +143,7 @@ func TestTokenGoesToTheHubOnly(t *testing.T) {
 	s, h := open(t, func(o *Options) { o.Token = "hf_secret" })
 	h.requireModel(t)
 	stored := 0
-	for _, r := range s.Take() {
+	for _, r := range s.DrainRequests() {
 		if strings.HasPrefix(r.URL.Path, "/storage/") {
 			stored++
 			assert.Empty(t, r.Header["Authorization"], r.URL.Path)
@@ -161,7 +161,7 @@ func TestResume(t *testing.T) {
 	require.NoError(t, os.WriteFile(h.blobPath()+".incomplete", weightBytes[:half], 0o666))
 	h.requireModel(t)
 	var ranges []string
-	for _, r := range s.Take() {
+	for _, r := range s.DrainRequests() {
 		if strings.HasPrefix(r.URL.Path, "/storage/") {
 			ranges = append(ranges, r.Header.Get("Range"))
 		}
@@ -216,13 +216,13 @@ func TestOffline(t *testing.T) {
 	h.Offline = true
 	_, err := h.model(t)
 	oneLine(t, err, ErrOffline, "hf-hub:org/model", h.CacheDir, "HF_HUB_OFFLINE")
-	assert.Empty(t, s.Take())
+	assert.Empty(t, s.DrainRequests())
 	h.Offline = false
 	path := h.requireModel(t)
 	h.Offline = true
-	s.Take()
+	s.DrainRequests()
 	h.requireModel(t)
-	assert.Empty(t, s.Take())
+	assert.Empty(t, s.DrainRequests())
 	require.NoError(t, os.Remove(path))
 	_, err = h.model(t)
 	oneLine(t, err, ErrOffline, "as a whole", weightsFile)
@@ -322,7 +322,7 @@ func TestTwoAtOnce(t *testing.T) {
 		require.NoError(t, <-errs)
 	}
 	stored := 0
-	for _, r := range s.Take() {
+	for _, r := range s.DrainRequests() {
 		if strings.HasPrefix(r.URL.Path, "/storage/") {
 			stored++
 		}

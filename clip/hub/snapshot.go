@@ -100,8 +100,8 @@ type choice struct {
 	pick  func(files []string) (main string, wanted []string, err error)
 }
 
-// snapshot brings the chosen files here and returns the path of the main one.
-// Where the hub cannot be asked, what is here does.
+// snapshot downloads the chosen files that the cache lacks and returns the path of the
+// main one. Where the hub cannot be reached, the files in the cache are used.
 func (h *Hub) snapshot(ctx context.Context, r Ref, accept func(string) error, choose choice) (string, error) {
 	if err := ctx.Err(); err != nil {
 		return "", err
@@ -139,7 +139,7 @@ func (h *Hub) cached(r Ref, accept func(string) error, choose choice) (string, e
 	if commit == "" || len(files) == 0 {
 		return "", fmt.Errorf("%s is not in the cache %s", r, h.CacheDir)
 	}
-	place := func(f string) error {
+	ensure := func(f string) error {
 		if !slices.Contains(files, f) {
 			return fmt.Errorf("%s is not in the cache %s as a whole: %s is missing", r, h.CacheDir, f)
 		}
@@ -149,7 +149,7 @@ func (h *Hub) cached(r Ref, accept func(string) error, choose choice) (string, e
 	if err != nil {
 		return "", fmt.Errorf("%s is not in the cache %s as a whole: %w", r, h.CacheDir, err)
 	}
-	return h.gather(Ref{r.Repo, commit}, main, wanted, place, accept)
+	return h.gather(Ref{r.Repo, commit}, main, wanted, ensure, accept)
 }
 
 // download brings the chosen files here that are not.
@@ -179,12 +179,13 @@ type refusal struct{ error }
 
 func (r *refusal) Unwrap() error { return r.error }
 
-// gather places the wanted files and those that an index among them names, and
-// returns the main one.
-func (h *Hub) gather(r Ref, main string, wanted []string, place, accept func(string) error) (string, error) {
+// gather calls ensure, which brings a file into the snapshot or wants it there, for
+// the wanted files and for those that an index among them names. accept may refuse a
+// wanted file. gather returns the path of the main one.
+func (h *Hub) gather(r Ref, main string, wanted []string, ensure, accept func(string) error) (string, error) {
 	local := func(f string) string { return filepath.Join(h.snapshotDir(r, r.Revision), filepath.FromSlash(f)) }
 	for _, f := range wanted {
-		if err := place(f); err != nil {
+		if err := ensure(f); err != nil {
 			return "", err
 		}
 		if err := accept(local(f)); err != nil {
@@ -196,7 +197,7 @@ func (h *Hub) gather(r Ref, main string, wanted []string, place, accept func(str
 		return "", err
 	}
 	for _, s := range shards {
-		if err := place(path.Join(path.Dir(main), s)); err != nil {
+		if err := ensure(path.Join(path.Dir(main), s)); err != nil {
 			return "", err
 		}
 	}

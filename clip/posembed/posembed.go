@@ -80,9 +80,9 @@ type resampling struct {
 // at the border; without, the border is repeated.
 func resample(n, to int, k kernel, antialias bool) resampling {
 	scale := float64(n) / float64(to)
-	stretch := 1.0
+	kernelScale := 1.0
 	if antialias {
-		stretch = max(1, scale)
+		kernelScale = max(1, scale)
 	}
 	r := resampling{make([]int, to), make([][]float64, to)}
 	for i := range to {
@@ -90,12 +90,12 @@ func resample(n, to int, k kernel, antialias bool) resampling {
 		if !antialias {
 			center = max(0, min(center, float64(n-1)))
 		}
-		lo := max(0, int(math.Ceil(center-k.radius*stretch)))
-		hi := min(n-1, int(math.Floor(center+k.radius*stretch)))
+		lo := max(0, int(math.Ceil(center-k.radius*kernelScale)))
+		hi := min(n-1, int(math.Floor(center+k.radius*kernelScale)))
 		w := make([]float64, hi-lo+1)
 		var sum float64
 		for j := range w {
-			w[j] = k.at((float64(lo+j) - center) / stretch)
+			w[j] = k.at((float64(lo+j) - center) / kernelScale)
 			sum += w[j]
 		}
 		for j := range w {

@@ -174,10 +174,10 @@ func (b *bmp) readPalette(r *byteReader, headerSize, colors int) {
 
 // row returns the bytes of the i-th stored row and its place in the image.
 func (b *bmp) row(i int) (row []byte, y int) {
-	return b.file[b.offset+i*b.stride():], b.place(i)
+	return b.file[b.offset+i*b.stride():], b.imageRow(i)
 }
 
-func (b *bmp) place(i int) int {
+func (b *bmp) imageRow(i int) int {
 	if b.topDown {
 		return i
 	}

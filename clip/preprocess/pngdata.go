@@ -40,7 +40,7 @@ func (f *pngFile) readData(m *Image) error {
 	default:
 		return err
 	}
-	if s.cut && f.complete(rows, s.whole) {
+	if s.truncated && f.complete(rows, s.whole) {
 		return io.ErrUnexpectedEOF // Pillow skips a chunk that it does not need, and misses its end
 	}
 	*f = s.pngFile
@@ -107,16 +107,16 @@ const maxPNGBlock = 1 << 16
 // pngStream reads the contents of the data chunks, which end where another
 // chunk comes or the file is cut.
 type pngStream struct {
-	pngFile        // the rest of which begins behind the current chunk
-	chunk   []byte // of the current chunk, what follows the current block
-	block   []byte // of the current block, what is not read yet
-	begun   bool   // there is a current chunk, whose checksum is next
-	blocks  int    // how many have been begun
-	whole   int    // how many of them lie before the current chunk
-	cut     bool   // the file ends within the current chunk
-	err     error  // why no other block follows
-	limit   int    // ends the data after so many blocks,
-	without int    // and the last of them so many bytes short
+	pngFile          // the rest of which begins behind the current chunk
+	chunk     []byte // of the current chunk, what follows the current block
+	block     []byte // of the current block, what is not read yet
+	begun     bool   // there is a current chunk, whose checksum is next
+	blocks    int    // how many have been begun
+	whole     int    // how many of them lie before the current chunk
+	truncated bool   // the file ends within the current chunk
+	err       error  // why no other block follows
+	limit     int    // ends the data after so many blocks,
+	without   int    // and the last of them so many bytes short
 }
 
 func (s *pngStream) ReadByte() (byte, error) {
@@ -181,6 +181,6 @@ func (s *pngStream) nextChunk() error {
 		return err
 	}
 	s.rest = s.rest[n:]
-	s.begun, s.cut, s.whole = true, n < size, s.blocks
+	s.begun, s.truncated, s.whole = true, n < size, s.blocks
 	return nil
 }

@@ -187,7 +187,7 @@ func (f *tiffFile) chunk(i int) ([]byte, error) {
 	offset, size := f.value(f.offsets, i), f.value(f.sizes, i)
 	switch {
 	case f.compression == tiffUncompressed:
-		_, _, cols, rows := f.place(i)
+		_, _, cols, rows := f.chunkBounds(i)
 		size = (rows-1)*f.rowBytes(f.chunkW) + f.rowBytes(cols)
 		if f.chunks == 1 && f.stored == f.samples {
 			offset = f.value(f.offsets, f.count(f.offsets)-1)
@@ -205,8 +205,8 @@ func (f *tiffFile) chunk(i int) ([]byte, error) {
 	return chunk, f.checkChunk(chunk, rows)
 }
 
-// place returns where in the image the pixels of chunk i go, and how many they are.
-func (f *tiffFile) place(i int) (x, y, cols, rows int) {
+// chunkBounds returns where in the image the pixels of chunk i go, and how many they are.
+func (f *tiffFile) chunkBounds(i int) (x, y, cols, rows int) {
 	i %= f.across * f.down
 	x, y = i%f.across*f.chunkW, i/f.across*f.chunkH
 	return x, y, min(f.chunkW, f.w-x), min(f.chunkH, f.h-y)
@@ -218,7 +218,7 @@ func (f *tiffFile) encodedRows(i int) int {
 	if f.tiled && f.compression != tiffUncompressed {
 		return f.chunkH
 	}
-	_, _, _, rows := f.place(i)
+	_, _, _, rows := f.chunkBounds(i)
 	return rows
 }
 
@@ -232,7 +232,7 @@ func (f *tiffFile) readChunk(m *Image, i int, o options) error {
 	if err != nil {
 		return err
 	}
-	x, y, cols, rows := f.place(i)
+	x, y, cols, rows := f.chunkBounds(i)
 	f.row = slices.Grow(f.row[:0], f.rowBytes(f.chunkW))
 	row := f.row[:f.rowBytes(f.chunkW)]
 	for dy := range f.encodedRows(i) {

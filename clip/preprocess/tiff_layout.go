@@ -233,10 +233,10 @@ func (f *tiffFile) pickHighBytes(out, row []byte, cols, bands int) {
 	if f.order == binary.LittleEndian {
 		row = row[size-1:]
 	}
-	taken := min(bands, f.stored)
+	used := min(bands, f.stored)
 	for x := range cols {
 		px := row[x*f.stored*size:]
-		for b := range taken {
+		for b := range used {
 			out[x*bands+b] = px[b*size]
 		}
 	}

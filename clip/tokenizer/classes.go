@@ -16,21 +16,22 @@ import (
 // classTokens are the special tokens of the classes of Hugging Face's
 // transformers where no file names others.
 var classTokens = map[string]map[string]string{
-	"Bert": {"unk_token": "[UNK]", "sep_token": "[SEP]", "pad_token": "[PAD]", "cls_token": "[CLS]", "mask_token": "[MASK]"},
-	"Roberta": {"bos_token": "<s>", "eos_token": "</s>", "sep_token": "</s>", "cls_token": "<s>", "unk_token": "<unk>",
-		"pad_token": "<pad>", "mask_token": "<mask>"},
-	"T5":     {"eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"},
-	"Siglip": {"eos_token": "</s>", "unk_token": "<unk>", "pad_token": "</s>"},
-	"Gemma":  {"bos_token": "<bos>", "eos_token": "<eos>", "unk_token": "<unk>", "pad_token": "<pad>"},
-	"Llama":  {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"},
+	"Bert":       {"unk_token": "[UNK]", "sep_token": "[SEP]", "pad_token": "[PAD]", "cls_token": "[CLS]", "mask_token": "[MASK]"},
+	"Roberta":    robertaTokens,
+	"XLMRoberta": robertaTokens,
+	"Nllb":       robertaTokens,
+	"T5":         t5Tokens,
+	"MT5":        t5Tokens,
+	"Siglip":     {"eos_token": "</s>", "unk_token": "<unk>", "pad_token": "</s>"},
+	"Gemma":      {"bos_token": "<bos>", "eos_token": "<eos>", "unk_token": "<unk>", "pad_token": "<pad>"},
+	"Llama":      {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"},
 }
 
-func init() {
-	for _, class := range []string{"XLMRoberta", "Nllb"} {
-		classTokens[class] = classTokens["Roberta"]
-	}
-	classTokens["MT5"] = classTokens["T5"]
-}
+var (
+	robertaTokens = map[string]string{"bos_token": "<s>", "eos_token": "</s>", "sep_token": "</s>", "cls_token": "<s>", "unk_token": "<unk>",
+		"pad_token": "<pad>", "mask_token": "<mask>"}
+	t5Tokens = map[string]string{"eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
+)
 
 // classNames are the classes of tokenizers whose names have a part, the most
 // special first.
@@ -212,15 +213,15 @@ func loadByteLevel(fsys fs.FS, s *specials) (*Tokenizer, error) {
 // in transformers.
 func (s *specials) fromParts(file string, vocab map[string]int, parts map[string]any) (*Tokenizer, error) {
 	list, _ := parts["added_tokens"].([]hf.AddedToken)
-	place, next := map[string]int{}, 0
+	index, next := map[string]int{}, 0
 	for i, t := range list {
-		place[t.Content] = i
+		index[t.Content] = i
 	}
 	for _, id := range vocab {
 		next = max(next, id+1)
 	}
 	for _, t := range s.list() {
-		if at, ok := place[t.Content]; ok {
+		if at, ok := index[t.Content]; ok {
 			if _, given := s.given[t.Content]; given {
 				t.ID = list[at].ID
 				list[at] = t
@@ -233,7 +234,7 @@ func (s *specials) fromParts(file string, vocab map[string]int, parts map[string
 			next++
 		}
 		t.ID = int32(id)
-		place[t.Content] = len(list)
+		index[t.Content] = len(list)
 		list = append(list, t)
 	}
 	parts["added_tokens"] = list

@@ -303,57 +303,15 @@ func TestFitsAllowsNamedTokensBeyond(t *testing.T) {
 	assert.ErrorContains(t, err, "tokenizer.json has 1710 tokens, but the model's vocab_size is 1699")
 }
 
-func TestLoadBadHuggingFaceFolders(t *testing.T) {
-	bert := recorded.Load(t, "bert").Tokenizer
-	model := recorded.LoadModel(t, "t5").Model
-	edit := func(old, new string) []byte {
-		require.Contains(t, string(bert), old)
-		return []byte(strings.Replace(string(bert), old, new, 1))
-	}
-	config := func(text string) map[string][]byte {
-		return map[string][]byte{"tokenizer.json": bert, "tokenizer_config.json": []byte(text)}
-	}
-	only := func(data []byte) map[string][]byte { return map[string][]byte{"tokenizer.json": data} }
-	for name, c := range map[string]struct {
-		files map[string][]byte
-		o     tokenizer.HuggingFace
-		want  []string
-	}{
-		"empty":             {only(nil), tokenizer.HuggingFace{}, []string{"tokenizer.json", "EOF"}},
-		"cut":               {only(bert[:len(bert)/2]), tokenizer.HuggingFace{}, []string{"tokenizer.json", "EOF"}},
-		"HTML":              {only([]byte("<!DOCTYPE html>")), tokenizer.HuggingFace{}, []string{"tokenizer.json", "invalid character"}},
-		"array":             {only([]byte("[]")), tokenizer.HuggingFace{}, []string{"tokenizer.json"}},
-		"no model":          {only([]byte("{}")), tokenizer.HuggingFace{}, []string{"tokenizer.json", "no model"}},
-		"more":              {only(append(bert[:len(bert):len(bert)], "{}"...)), tokenizer.HuggingFace{}, []string{"more than one"}},
-		"too many values":   {only(append(bert[:len(bert):len(bert)], strings.Repeat(",", 1_600_000)...)), tokenizer.HuggingFace{}, []string{"tokenizer.json", "values, at most 1600000"}},
-		"too long":          {only(make([]byte, 64<<20+1)), tokenizer.HuggingFace{}, []string{"tokenizer.json", "67108865 bytes, at most 67108864"}},
-		"too many words":    {map[string][]byte{"vocab.txt": []byte(strings.Repeat("\n", 1<<20+1))}, tokenizer.HuggingFace{Name: "bert"}, []string{"vocab.txt", "1048577 lines"}},
-		"model too long":    {map[string][]byte{"spiece.model": make([]byte, 8<<20+1)}, tokenizer.HuggingFace{Name: "t5"}, []string{"spiece.model", "8388609 bytes"}},
-		"unknown section":   {only(edit(`"normalizer":`, `"surprise": 1, "normalizer":`)), tokenizer.HuggingFace{}, []string{`"surprise"`}},
-		"unknown model":     {only(edit(`"WordPiece","unk`, `"WordLevel","unk`)), tokenizer.HuggingFace{}, []string{`model "WordLevel" is not supported`}},
-		"unknown part":      {only(edit(`"BertPreTokenizer"`, `"UnicodeScripts"`)), tokenizer.HuggingFace{}, []string{`pre_tokenizer "UnicodeScripts" is not supported`}},
-		"unknown normal":    {only(edit(`"BertNormalizer"`, `"Rinse"`)), tokenizer.HuggingFace{}, []string{`normalizer "Rinse" is not supported`}},
-		"unknown option":    {only(edit(`"clean_text"`, `"clean_test"`)), tokenizer.HuggingFace{}, []string{"BertNormalizer", `"clean_test"`}},
-		"id negative":       {only(edit(`"[UNK]":1`, `"[UNK]":-1`)), tokenizer.HuggingFace{}, []string{`id -1 of "[UNK]"`}},
-		"id huge":           {only(edit(`"[UNK]":1`, `"[UNK]":2000000000`)), tokenizer.HuggingFace{}, []string{"id 2000000000"}},
-		"id twice":          {only(edit(`"[UNK]":1`, `"[UNK]":2`)), tokenizer.HuggingFace{}, []string{"same id 2"}},
-		"id no integer":     {only(edit(`"[UNK]":1`, `"[UNK]":"1"`)), tokenizer.HuggingFace{}, []string{"tokenizer.json"}},
-		"no unk":            {only(edit(`"unk_token":"[UNK]"`, `"unk_token":"[OOV]"`)), tokenizer.HuggingFace{}, []string{`"[OOV]"`}},
-		"no pad":            {only(bert), tokenizer.HuggingFace{}, []string{"tokenizer.json", "no pad_token", "tokenizer_config.json"}},
-		"pad unknown":       {config(`{"pad_token": "<void>"}`), tokenizer.HuggingFace{}, []string{`"<void>"`, "pad_token"}},
-		"config no JSON":    {config(`pad`), tokenizer.HuggingFace{}, []string{"tokenizer_config.json", "not JSON"}},
-		"token no string":   {config(`{"pad_token": 3}`), tokenizer.HuggingFace{}, []string{"tokenizer_config.json", "pad_token"}},
-		"no sep":            {config(`{"pad_token": "[PAD]"}`), tokenizer.HuggingFace{StripSepToken: true}, []string{"sep_token"}},
-		"clips without bos": {config(`{"pad_token": "[PAD]"}`), tokenizer.HuggingFace{Mode: "clips"}, []string{"bos_token"}},
-		"model cut":         {map[string][]byte{"spiece.model": model[:len(model)/2]}, tokenizer.HuggingFace{Name: "t5"}, []string{"spiece.model", "not a sentencepiece model"}},
-		"model empty":       {map[string][]byte{"spiece.model": nil}, tokenizer.HuggingFace{Name: "t5"}, []string{"spiece.model", "no pieces"}},
-		"model garbage":     {map[string][]byte{"spiece.model": []byte("version https://git-lfs")}, tokenizer.HuggingFace{Name: "t5"}, []string{"spiece.model"}},
-		"class unknown":     {map[string][]byte{"spiece.model": model}, tokenizer.HuggingFace{Name: "x"}, []string{"spiece.model", "class"}},
-		"class unsupported": {map[string][]byte{"spiece.model": model}, tokenizer.HuggingFace{Name: "nllb"}, []string{"spiece.model", "Nllb", "tokenizer.json"}},
-		"words of none":     {map[string][]byte{"vocab.txt": []byte("a\nb\n")}, tokenizer.HuggingFace{Name: "bert"}, []string{"vocab.txt", `"[CLS]"`}},
-		"words, class":      {map[string][]byte{"vocab.txt": []byte("a\nb\n")}, tokenizer.HuggingFace{}, []string{"vocab.txt", "BertTokenizer"}},
-		"vocab, no merges":  {map[string][]byte{"vocab.json": []byte("{}")}, tokenizer.HuggingFace{Name: "roberta"}, []string{"vocab.json without merges.txt"}},
-	} {
+// badFolder is a folder that gives no tokenizer, and what the error says.
+type badFolder struct {
+	files map[string][]byte
+	o     tokenizer.HuggingFace
+	want  []string
+}
+
+func requireBadFolders(t *testing.T, folders map[string]badFolder) {
+	for name, c := range folders {
 		t.Run(name, func(t *testing.T) {
 			_, err := tokenizer.LoadHuggingFace(folder(c.files), c.o)
 			require.ErrorIs(t, err, tokenizer.ErrVocabulary)
@@ -363,10 +321,70 @@ func TestLoadBadHuggingFaceFolders(t *testing.T) {
 			assert.NotContains(t, err.Error(), "\n")
 		})
 	}
+}
+
+func TestLoadBadTokenizerJSON(t *testing.T) {
+	bert := recorded.Load(t, "bert").Tokenizer
+	edit := func(old, new string) []byte {
+		require.Contains(t, string(bert), old)
+		return []byte(strings.Replace(string(bert), old, new, 1))
+	}
+	only := func(data []byte) map[string][]byte { return map[string][]byte{"tokenizer.json": data} }
+	requireBadFolders(t, map[string]badFolder{
+		"empty":           {only(nil), tokenizer.HuggingFace{}, []string{"tokenizer.json", "EOF"}},
+		"cut":             {only(bert[:len(bert)/2]), tokenizer.HuggingFace{}, []string{"tokenizer.json", "EOF"}},
+		"HTML":            {only([]byte("<!DOCTYPE html>")), tokenizer.HuggingFace{}, []string{"tokenizer.json", "invalid character"}},
+		"array":           {only([]byte("[]")), tokenizer.HuggingFace{}, []string{"tokenizer.json"}},
+		"no model":        {only([]byte("{}")), tokenizer.HuggingFace{}, []string{"tokenizer.json", "no model"}},
+		"more":            {only(append(bert[:len(bert):len(bert)], "{}"...)), tokenizer.HuggingFace{}, []string{"more than one"}},
+		"too many values": {only(append(bert[:len(bert):len(bert)], strings.Repeat(",", 1_600_000)...)), tokenizer.HuggingFace{}, []string{"tokenizer.json", "values, at most 1600000"}},
+		"too long":        {only(make([]byte, 64<<20+1)), tokenizer.HuggingFace{}, []string{"tokenizer.json", "67108865 bytes, at most 67108864"}},
+		"unknown section": {only(edit(`"normalizer":`, `"surprise": 1, "normalizer":`)), tokenizer.HuggingFace{}, []string{`"surprise"`}},
+		"unknown model":   {only(edit(`"WordPiece","unk`, `"WordLevel","unk`)), tokenizer.HuggingFace{}, []string{`model "WordLevel" is not supported`}},
+		"unknown part":    {only(edit(`"BertPreTokenizer"`, `"UnicodeScripts"`)), tokenizer.HuggingFace{}, []string{`pre_tokenizer "UnicodeScripts" is not supported`}},
+		"unknown normal":  {only(edit(`"BertNormalizer"`, `"Rinse"`)), tokenizer.HuggingFace{}, []string{`normalizer "Rinse" is not supported`}},
+		"unknown option":  {only(edit(`"clean_text"`, `"clean_test"`)), tokenizer.HuggingFace{}, []string{"BertNormalizer", `"clean_test"`}},
+		"id negative":     {only(edit(`"[UNK]":1`, `"[UNK]":-1`)), tokenizer.HuggingFace{}, []string{`id -1 of "[UNK]"`}},
+		"id huge":         {only(edit(`"[UNK]":1`, `"[UNK]":2000000000`)), tokenizer.HuggingFace{}, []string{"id 2000000000"}},
+		"id twice":        {only(edit(`"[UNK]":1`, `"[UNK]":2`)), tokenizer.HuggingFace{}, []string{"same id 2"}},
+		"id no integer":   {only(edit(`"[UNK]":1`, `"[UNK]":"1"`)), tokenizer.HuggingFace{}, []string{"tokenizer.json"}},
+		"no unk":          {only(edit(`"unk_token":"[UNK]"`, `"unk_token":"[OOV]"`)), tokenizer.HuggingFace{}, []string{`"[OOV]"`}},
+	})
+}
+
+func TestLoadBadTokenizerConfig(t *testing.T) {
+	bert := recorded.Load(t, "bert").Tokenizer
+	config := func(text string) map[string][]byte {
+		return map[string][]byte{"tokenizer.json": bert, "tokenizer_config.json": []byte(text)}
+	}
+	requireBadFolders(t, map[string]badFolder{
+		"no pad":            {map[string][]byte{"tokenizer.json": bert}, tokenizer.HuggingFace{}, []string{"tokenizer.json", "no pad_token", "tokenizer_config.json"}},
+		"pad unknown":       {config(`{"pad_token": "<void>"}`), tokenizer.HuggingFace{}, []string{`"<void>"`, "pad_token"}},
+		"config no JSON":    {config(`pad`), tokenizer.HuggingFace{}, []string{"tokenizer_config.json", "not JSON"}},
+		"token no string":   {config(`{"pad_token": 3}`), tokenizer.HuggingFace{}, []string{"tokenizer_config.json", "pad_token"}},
+		"no sep":            {config(`{"pad_token": "[PAD]"}`), tokenizer.HuggingFace{StripSepToken: true}, []string{"sep_token"}},
+		"clips without bos": {config(`{"pad_token": "[PAD]"}`), tokenizer.HuggingFace{Mode: "clips"}, []string{"bos_token"}},
+	})
+	_, err := tokenizer.LoadHuggingFace(folder(config(`{"pad_token": "[PAD]"}`)), tokenizer.HuggingFace{Mode: "other"})
+	assert.ErrorContains(t, err, `"other"`)
+}
+
+func TestLoadBadHuggingFaceFolders(t *testing.T) {
+	model := recorded.LoadModel(t, "t5").Model
+	requireBadFolders(t, map[string]badFolder{
+		"too many words":    {map[string][]byte{"vocab.txt": []byte(strings.Repeat("\n", 1<<20+1))}, tokenizer.HuggingFace{Name: "bert"}, []string{"vocab.txt", "1048577 lines"}},
+		"model too long":    {map[string][]byte{"spiece.model": make([]byte, 8<<20+1)}, tokenizer.HuggingFace{Name: "t5"}, []string{"spiece.model", "8388609 bytes"}},
+		"model cut":         {map[string][]byte{"spiece.model": model[:len(model)/2]}, tokenizer.HuggingFace{Name: "t5"}, []string{"spiece.model", "not a sentencepiece model"}},
+		"model empty":       {map[string][]byte{"spiece.model": nil}, tokenizer.HuggingFace{Name: "t5"}, []string{"spiece.model", "no pieces"}},
+		"model garbage":     {map[string][]byte{"spiece.model": []byte("version https://git-lfs")}, tokenizer.HuggingFace{Name: "t5"}, []string{"spiece.model"}},
+		"class unknown":     {map[string][]byte{"spiece.model": model}, tokenizer.HuggingFace{Name: "x"}, []string{"spiece.model", "class"}},
+		"class unsupported": {map[string][]byte{"spiece.model": model}, tokenizer.HuggingFace{Name: "nllb"}, []string{"spiece.model", "Nllb", "tokenizer.json"}},
+		"words of none":     {map[string][]byte{"vocab.txt": []byte("a\nb\n")}, tokenizer.HuggingFace{Name: "bert"}, []string{"vocab.txt", `"[CLS]"`}},
+		"words, class":      {map[string][]byte{"vocab.txt": []byte("a\nb\n")}, tokenizer.HuggingFace{}, []string{"vocab.txt", "BertTokenizer"}},
+		"vocab, no merges":  {map[string][]byte{"vocab.json": []byte("{}")}, tokenizer.HuggingFace{Name: "roberta"}, []string{"vocab.json without merges.txt"}},
+	})
 	_, err := tokenizer.LoadHuggingFace(folder(nil), tokenizer.HuggingFace{Name: "bert-base-uncased"})
 	assert.ErrorIs(t, err, fs.ErrNotExist)
 	_, err = tokenizer.LoadHuggingFace(unreadable{}, tokenizer.HuggingFace{})
 	assert.ErrorIs(t, err, fs.ErrPermission)
-	_, err = tokenizer.LoadHuggingFace(folder(config(`{"pad_token": "[PAD]"}`)), tokenizer.HuggingFace{Mode: "other"})
-	assert.ErrorContains(t, err, `"other"`)
 }

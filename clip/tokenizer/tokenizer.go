@@ -131,9 +131,9 @@ func (e *TextError) Unwrap() error { return e.Err }
 
 // Row is a text as a text tower reads it.
 type Row struct {
-	IDs    []int32 // as many as the context length
-	Filled int     // how many of them come before the padding
-	Cut    int     // how many ids of the text there was no room for
+	IDs       []int32 // as many as the context length
+	Filled    int     // how many of them come before the padding
+	Truncated int     // how many ids of the text were left out because the context is too short
 }
 
 // Row returns the row of one text, for CLIP's own tokenizer: start of text, the
@@ -151,7 +151,7 @@ func (t *Tokenizer) Row(text string, contextLength int) (Row, error) {
 		return Row{}, err
 	}
 	row := t.row.around(ids, contextLength)
-	r := Row{Filled: len(row), Cut: max(0, t.row.special()+len(ids)-contextLength)}
+	r := Row{Filled: len(row), Truncated: max(0, t.row.special()+len(ids)-contextLength)}
 	for len(row) < contextLength {
 		row = append(row, t.row.pad)
 	}
@@ -203,14 +203,14 @@ func (l *layout) special() int {
 
 // around returns ids between the special tokens, cut to the length.
 func (l *layout) around(ids []int32, length int) []int32 {
-	room := max(0, length-l.special())
+	maxIDs := max(0, length-l.special())
 	if l.last != none {
 		length--
 	}
-	if len(ids) > room && l.keepEnd {
-		ids = ids[len(ids)-room:]
-	} else if len(ids) > room {
-		ids = ids[:room]
+	if len(ids) > maxIDs && l.keepEnd {
+		ids = ids[len(ids)-maxIDs:]
+	} else if len(ids) > maxIDs {
+		ids = ids[:maxIDs]
 	}
 	row := slices.Concat(l.prefix, ids, l.suffix)
 	if len(row) > length { // not even the special tokens fit

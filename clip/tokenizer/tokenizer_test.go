@@ -204,6 +204,6 @@ func TestRowTellsWhatIsCut(t *testing.T) {
 		require.NoError(t, err)
 		assert.Len(t, row.IDs, 77)
 		assert.Equal(t, min(length, 77), row.Filled)
-		assert.Equal(t, max(0, length-77), row.Cut)
+		assert.Equal(t, max(0, length-77), row.Truncated)
 	}
 }

@@ -38,8 +38,8 @@ type Family struct {
 	// computed for such a tower. A family without one counts as not supported, even if its
 	// towers can be built.
 	Recording string
-	Takes     func(c *config.Config) bool
-	Check     func(c *config.Config) error // what its own rules say of a config that it takes
+	Matches   func(c *config.Config) bool  // whether a config asks for such a tower
+	Check     func(c *config.Config) error // what its own rules say of a config that matches
 	Image     func(c *config.Config) ImageTower
 	Text      func(c *config.Config) TextTower
 	// Layouts are those, but for open_clip's own, in which its models' weights come.
@@ -87,11 +87,11 @@ const (
 
 // planned is a family that open_clip has and this package does not build. key is
 // what asks for it in a config, and its value.
-func planned(name string, part Part, takes func(*config.Config) bool, key func(*config.Config) string) Family {
-	return Family{Name: name, Part: part, Takes: takes, key: key}
+func planned(name string, part Part, matches func(*config.Config) bool, key func(*config.Config) string) Family {
+	return Family{Name: name, Part: part, Matches: matches, key: key}
 }
 
-// offering is f with what an error offers instead.
+// offering returns f with a text that its error offers instead of the family.
 func (f Family) offering(text string) Family {
 	f.offer = text
 	return f
@@ -152,7 +152,7 @@ func Of(c *config.Config) Family {
 // lastOf returns the last family of some parts that takes c.
 func lastOf(c *config.Config, parts ...Part) (Family, bool) {
 	for _, f := range slices.Backward(families) {
-		if slices.Contains(parts, f.Part) && f.Takes(c) {
+		if slices.Contains(parts, f.Part) && f.Matches(c) {
 			return f, true
 		}
 	}

@@ -47,7 +47,7 @@ type hfEncoder interface {
 // is one of types. read reads their configuration.
 func hfFamily(f Family, read func(*config.TextConfig) (hfModel, error), types ...string) Family {
 	f.Part, f.CustomText, f.Keys = Text, true, []string{"context_length"}
-	f.Takes = func(c *config.Config) bool {
+	f.Matches = func(c *config.Config) bool {
 		m, ok := transformers.Find(hfModelName(c))
 		return ok && slices.Contains(types, m.Type)
 	}
@@ -196,7 +196,7 @@ type hfInputs struct {
 	shares graph.Tensor // f32 [batch, 1, length]: of each token in the mean; with mean_pooler
 }
 
-// declare declares what feed supplies.
+// declare declares the inputs of the tower, whose values feed supplies at every run.
 func (t *hfTextEncoder) declare(g *graph.Graph, batch, length int) hfInputs {
 	in := hfInputs{
 		ids:  g.Input("text", graph.Shape{batch, length}, graph.I32),

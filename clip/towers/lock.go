@@ -62,22 +62,22 @@ func (f *Family) lock(t Tower, unlocked int, norm string) {
 	}
 }
 
-// place orders groups: by the entry of Family.Groups, then by the numbers for its stars.
-type place [3]int
+// groupKey orders groups: by the entry of Family.Groups, then by the numbers for its stars.
+type groupKey [3]int
 
 // unnumbered stands for the numbers of names without a star.
 const unnumbered = math.MaxInt
 
 // groups are the parameters of a tower in the groups of its family.
 func (f *Family) groups(t Tower) (groups [][]*graph.Param) {
-	members := map[place][]*graph.Param{}
+	members := map[groupKey][]*graph.Param{}
 	weights.Walk(t, func(name string, p *graph.Param) {
-		if at, ok := f.place(name); ok && !p.Buffer {
+		if at, ok := f.groupOf(name); ok && !p.Buffer {
 			members[at] = append(members[at], p)
 		}
 	})
-	var last place
-	for i, at := range slices.SortedFunc(maps.Keys(members), func(a, b place) int { return slices.Compare(a[:], b[:]) }) {
+	var last groupKey
+	for i, at := range slices.SortedFunc(maps.Keys(members), func(a, b groupKey) int { return slices.Compare(a[:], b[:]) }) {
 		if i > 0 && at[0] == last[0] && at[1] == unnumbered {
 			groups[len(groups)-1] = append(groups[len(groups)-1], members[at]...)
 		} else {
@@ -88,21 +88,21 @@ func (f *Family) groups(t Tower) (groups [][]*graph.Param) {
 	return groups
 }
 
-// place returns where the group of a parameter stands; false where it is in none.
-func (f *Family) place(name string) (place, bool) {
+// groupOf returns where the group of a parameter stands; false where it is in none.
+func (f *Family) groupOf(name string) (groupKey, bool) {
 	for i, entry := range f.Groups {
 		for _, pattern := range entry {
 			if numbers, ok := match(pattern, name); ok {
-				at := place{i, unnumbered}
+				at := groupKey{i, unnumbered}
 				if len(numbers) > 0 {
-					at = place{i}
+					at = groupKey{i}
 					copy(at[1:], numbers)
 				}
 				return at, true
 			}
 		}
 	}
-	return place{}, false
+	return groupKey{}, false
 }
 
 // match reports whether a pattern of Family.Groups names a parameter, or a module that

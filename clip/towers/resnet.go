@@ -14,7 +14,7 @@ import (
 // modifiedResNet is OpenAI's convolutional tower.
 var modifiedResNet = Family{
 	Name: "ModifiedResNet", Part: Visual, Recording: "modified_resnet",
-	Takes:   func(c *config.Config) bool { return c.VisionCfg.TimmName() == "" && len(c.VisionCfg.Layers) > 1 },
+	Matches: func(c *config.Config) bool { return c.VisionCfg.TimmName() == "" && len(c.VisionCfg.Layers) > 1 },
 	Check:   checkModifiedResNet,
 	Image:   func(c *config.Config) ImageTower { return newModifiedResNet(c) },
 	Layouts: []*weights.Layout{weights.OpenAI},

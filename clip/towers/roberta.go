@@ -137,22 +137,22 @@ func newRoberta(c *robertaConfig, activation ops.Function, pooling bool) *robert
 	return r
 }
 
-// places are the positions of a row: that of padding is its id, from which on the
+// positionIDs are the positions of a row: that of padding is its id, from which on the
 // others are counted (create_position_ids_from_input_ids).
-func (r *robertaModel) places(row []int32) []int32 {
-	places, last := make([]int32, len(row)), int32(r.padding)
+func (r *robertaModel) positionIDs(row []int32) []int32 {
+	ids, last := make([]int32, len(row)), int32(r.padding)
 	for i, id := range row {
-		places[i] = int32(r.padding)
+		ids[i] = int32(r.padding)
 		if id != int32(r.padding) {
 			last++
-			places[i] = last
+			ids[i] = last
 		}
 	}
-	return places
+	return ids
 }
 
 func (r *robertaModel) check(row []int32) error {
-	if last := int(slices.Max(r.places(row))); last >= r.positions {
+	if last := int(slices.Max(r.positionIDs(row))); last >= r.positions {
 		return fmt.Errorf("%d tokens without padding, want at most %d", last-r.padding, r.positions-r.padding-1)
 	}
 	return nil
@@ -161,7 +161,7 @@ func (r *robertaModel) check(row []int32) error {
 func (r *robertaModel) feed(rows [][]int32, inputs map[string]any) {
 	var positions []int32
 	for _, row := range rows {
-		positions = append(positions, r.places(row)...)
+		positions = append(positions, r.positionIDs(row)...)
 	}
 	inputs["positions"] = positions
 }

@@ -17,7 +17,7 @@ import (
 // clipText is CLIP's own text tower.
 var clipText = Family{
 	Name: "CLIP text", Part: Text, Recording: "vit_openai_tiny",
-	Takes:   func(*config.Config) bool { return true },
+	Matches: func(*config.Config) bool { return true },
 	Check:   checkTextTransformer,
 	Keys:    []string{"context_length", "vocab_size", "width", "heads", "layers"},
 	Text:    func(c *config.Config) TextTower { return newTextTransformer(c) },
@@ -117,7 +117,7 @@ type inputs struct {
 // pools reports whether the tower takes one token for each text.
 func (t *textTransformer) pools() bool { return t.ClsEmb != nil || t.cfg.PoolType != "none" }
 
-// declare declares what feed supplies.
+// declare declares the inputs of the tower, whose values feed supplies at every run.
 func (t *textTransformer) declare(g *graph.Graph, batch, length int) inputs {
 	in := inputs{tokens: g.Input("text", graph.Shape{batch, length}, graph.I32)}
 	if t.pools() {

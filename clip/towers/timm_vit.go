@@ -24,19 +24,20 @@ var (
 	siglip = timmViT.named("SigLIP", "siglip_timm_map", func(c *config.Config) bool { return strings.Contains(c.VisionCfg.TimmName(), "_siglip") },
 		weights.HuggingFaceSigLIP, weights.BigVision)
 	siglip2 = timmViT.named("SigLIP2", "siglip2_timm_map", func(c *config.Config) bool {
-		return siglip.Takes(c) && strings.Contains(c.TextCfg.TokenizerName(), "SigLIP2")
+		return siglip.Matches(c) && strings.Contains(c.TextCfg.TokenizerName(), "SigLIP2")
 	}, weights.HuggingFaceSigLIP, weights.BigVision)
 	peCore = timmViT.named("PE-Core", "pe_core", func(c *config.Config) bool { return strings.HasPrefix(c.VisionCfg.TimmName(), "vit_pe_core") })
 )
 
-// named is f for those of its towers that takes also takes. Without layouts they have f's.
-func (f Family) named(name, recording string, takes func(*config.Config) bool, layouts ...*weights.Layout) Family {
-	all := f.Takes
+// named narrows f to the configs that matches also accepts, under a name, recording
+// and layouts of their own. Without layouts they have those of f.
+func (f Family) named(name, recording string, matches func(*config.Config) bool, layouts ...*weights.Layout) Family {
+	all := f.Matches
 	f.Name, f.Recording = name, recording
 	if layouts != nil {
 		f.Layouts = layouts
 	}
-	f.Takes = func(c *config.Config) bool { return all(c) && takes(c) }
+	f.Matches = func(c *config.Config) bool { return all(c) && matches(c) }
 	return f
 }
 
@@ -44,9 +45,9 @@ func (f Family) named(name, recording string, takes func(*config.Config) bool, l
 type trunkReader func(v *config.VisionConfig) (timmTrunk, error)
 
 // family is one whose towers are timmTowers.
-func (read trunkReader) family(name, recording string, takes func(*config.Config) bool, layouts ...*weights.Layout) Family {
+func (read trunkReader) family(name, recording string, matches func(*config.Config) bool, layouts ...*weights.Layout) Family {
 	return Family{
-		Name: name, Part: Visual, Recording: recording, Takes: takes, Layouts: layouts, Keys: []string{"image_size"},
+		Name: name, Part: Visual, Recording: recording, Matches: matches, Layouts: layouts, Keys: []string{"image_size"},
 		Check:   read.check,
 		Image:   func(c *config.Config) ImageTower { return read.tower(c) },
 		Resize:  read.resize,
@@ -215,7 +216,8 @@ func (r rotaryAngles) ReadF32(dst []float32, offset int) error {
 	return nil
 }
 
-// angle is that of a pair of a patch's columns, of so many frequencies.
+// angle is the angle by which a pair of columns of a patch's queries and keys is
+// turned. bands is the number of frequencies of each axis.
 func (r rotaryAngles) angle(patch, pair, bands int) float64 {
 	if patch < 0 {
 		return 0
@@ -235,8 +237,9 @@ func (r rotaryAngles) angle(patch, pair, bands int) float64 {
 // Depth implements Tower.
 func (t *timmTower) Depth() int { return len(t.Blocks) }
 
-// table is what is added to the patches' tokens, those before them zero so far:
-// positions, class token, registers and the bias of the patch embedding.
+// table is what is added to the output of the patch embedding, whose tokens before the
+// patches are zero: positions, class token, registers and the bias of the patch
+// embedding.
 func (t *timmTower) table(g *graph.Graph) graph.Tensor {
 	prefix, width := t.cfg.prefix(), t.cfg.EmbedDim
 	pos := g.Reshape(g.Param(t.PosEmbed), t.PosEmbed.Shape[1], width)

@@ -16,7 +16,7 @@ import (
 // vit is open_clip's native Vision Transformer.
 var vit = Family{
 	Name: "ViT", Part: Visual, Recording: "vit_openai_tiny",
-	Takes:   func(c *config.Config) bool { return c.VisionCfg.TimmName() == "" && len(c.VisionCfg.Layers) == 1 },
+	Matches: func(c *config.Config) bool { return c.VisionCfg.TimmName() == "" && len(c.VisionCfg.Layers) == 1 },
 	Check:   checkVisionTransformer,
 	Image:   func(c *config.Config) ImageTower { return newVisionTransformer(c) },
 	Layouts: []*weights.Layout{weights.OpenAI, weights.HuggingFaceCLIP},

@@ -89,7 +89,7 @@ func (b *bench) command(cmd *cobra.Command, g *globals) (err error) {
 	ctx := cmd.Context()
 	console := newConsole(cmd.ErrOrStderr(), g.quiet)
 	console.expectResult()
-	defer console.settled()
+	defer console.cancelStartNote()
 	defer console.clear()
 	subjects, closeAll, err := b.open(ctx, g)
 	defer func() {
@@ -100,7 +100,7 @@ func (b *bench) command(cmd *cobra.Command, g *globals) (err error) {
 	if err != nil {
 		return err
 	}
-	console.settled()
+	console.cancelStartNote()
 	for round := range int(b.rounds) {
 		for i, s := range subjects {
 			console.update("round %d of %d, %d of %d", round+1, b.rounds, i+1, len(subjects))
@@ -195,7 +195,8 @@ func (b *bench) upload(ctx context.Context, m *clip.Model) error {
 	return session.Close()
 }
 
-// subject encodes a batch for the first time.
+// subject prepares the measurement of a batch: it encodes the batch once and times
+// that first run.
 func (b *bench) subject(ctx context.Context, m *clip.Model, batch int) (*subject, error) {
 	p, err := towerProgram(m, b.tower, batch)
 	parts := 1

@@ -186,7 +186,7 @@ func readLabels(ctx context.Context, value string, stdin io.Reader) ([]string, e
 var fileExtensions = append([]string{".txt", ".csv", ".tsv", ".json"}, imageExtensions...)
 
 func (c *classifier) run(ctx context.Context, images []input) error {
-	if err := c.countCut(ctx); err != nil {
+	if err := c.countTruncated(ctx); err != nil {
 		return err
 	}
 	classes, err := interruptible(ctx, func() (clip.Array, error) {
@@ -222,8 +222,8 @@ func (c *classifier) run(ctx context.Context, images []input) error {
 	return c.result(len(images))
 }
 
-// countCut counts the labels, in their templates, that are too long.
-func (c *classifier) countCut(ctx context.Context) error {
+// countTruncated counts the labels, in their templates, that are too long.
+func (c *classifier) countTruncated(ctx context.Context) error {
 	t := c.model.Tokenizer()
 	prompts, err := clip.Prompts(c.labels, c.templates)
 	if err != nil || t == nil { // then ZeroShotClassifier says why
@@ -233,7 +233,7 @@ func (c *classifier) countCut(ctx context.Context) error {
 		if p.err != nil {
 			return fmt.Errorf("label %w", &inputError{p.id, p.err})
 		}
-		c.cut.count(p)
+		c.truncated.count(p)
 	}
 	return ctx.Err()
 }

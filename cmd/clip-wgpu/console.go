@@ -75,7 +75,7 @@ func (c *console) erase() {
 // patience is how long a terminal may stay silent before the first result.
 const patience = time.Second
 
-// expectResult has a slow start explained on a terminal, unless settled is
+// expectResult has a slow start explained on a terminal, unless cancelStartNote is
 // called before.
 func (c *console) expectResult() {
 	if c.terminal {
@@ -85,7 +85,7 @@ func (c *console) expectResult() {
 	}
 }
 
-func (c *console) settled() {
+func (c *console) cancelStartNote() {
 	if c.delay != nil {
 		c.delay.Stop()
 	}

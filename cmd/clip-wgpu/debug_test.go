@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/binary"
 	"math"
 	"os"
 	"path/filepath"
@@ -67,4 +68,46 @@ func TestDebugSwitchFindsANaN(t *testing.T) {
 	t.Setenv(debug.Variable, "check=nan")
 	program(t, "--model", dir, "--quiet", "classify", example("pizza"), "--labels", "pizza,cat").requireFailure(t, exitFailure,
 		"visual.transformer.resblocks.1.mlp", "wrote NaN to element 3 of output 0")
+}
+
+// dumped returns the last file with values of a layer of the embedded model's image
+// tower, without its step's number, and the values.
+func dumped(t *testing.T, picture, pairs, layer string) (name string, values []float32) {
+	t.Helper()
+	t.Chdir(t.TempDir())
+	t.Setenv(debug.Variable, pairs+"dump="+layer)
+	program(t, "classify", picture, "--labels", "pizza,cat").requireDone(t)
+	files, err := filepath.Glob(filepath.Join(debug.DumpFolder, "*", "*-*.npy"))
+	require.NoError(t, err)
+	require.NotEmpty(t, files, layer)
+	file := files[len(files)-1]
+	data, err := os.ReadFile(file)
+	require.NoError(t, err)
+	values = make([]float32, (len(data)-128)/4)
+	_, err = binary.Decode(data[128:], binary.LittleEndian, values)
+	require.NoError(t, err)
+	_, name, _ = strings.Cut(filepath.Base(file), "-")
+	return name, values
+}
+
+// A layer whose work a fused op does is dumped with those that it was fused with, as
+// what the last of them made.
+func TestDumpOfFusedLayers(t *testing.T) {
+	picture, err := filepath.Abs(example("pizza"))
+	require.NoError(t, err)
+	const block = "visual.transformer.resblocks.0"
+	for layer, want := range map[string]string{
+		"visual.conv1":           "visual.conv1+visual.linear.npy",
+		block + ".attn.out_proj": block + ".attn.out_proj+" + block + ".linear.npy",
+		block + ".mlp.c_fc":      block + ".mlp.c_fc+" + block + ".mlp.gelu.linear.npy",
+		block + ".mlp.gelu":      block + ".mlp.c_fc+" + block + ".mlp.gelu.linear.npy",
+		block + ".mlp.c_proj":    block + ".mlp.c_proj+" + block + ".linear.npy",
+	} {
+		name, _ := dumped(t, picture, "", layer)
+		assert.Equal(t, want, name)
+	}
+	_, fused := dumped(t, picture, "", block+".mlp.c_fc")
+	name, unfused := dumped(t, picture, "plan=off,", block+".mlp.gelu")
+	assert.Equal(t, block+".mlp.gelu.map.npy", name)
+	assert.InDeltaSlice(t, unfused, fused, 1e-5)
 }

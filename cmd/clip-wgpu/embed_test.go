@@ -164,14 +164,14 @@ func TestEmbedSkipsBadImages(t *testing.T) {
 
 func TestEmbedOutputsThatCannotBe(t *testing.T) {
 	folder := t.TempDir()
-	taken := filepath.Join(folder, "taken.jsonl")
-	require.NoError(t, os.WriteFile(taken, []byte("mine"), 0o666))
+	existing := filepath.Join(folder, "taken.jsonl")
+	require.NoError(t, os.WriteFile(existing, []byte("mine"), 0o666))
 	require.NoError(t, os.Mkdir(filepath.Join(folder, "folder.npy"), 0o777))
 	require.NoError(t, os.WriteFile(filepath.Join(folder, "ids.npy.ids.jsonl"), nil, 0o666))
 	for name, path := range map[string]string{
 		"no folder":          filepath.Join(folder, "none", "x.npy"),
-		"folder is a file":   filepath.Join(taken, "x.npy"),
-		"exists":             taken,
+		"folder is a file":   filepath.Join(existing, "x.npy"),
+		"exists":             existing,
 		"ids exist":          filepath.Join(folder, "ids.npy"),
 		"is a folder":        filepath.Join(folder, "folder.npy"),
 		"unwritable folder":  "/proc/x.npy",
@@ -182,13 +182,13 @@ func TestEmbedOutputsThatCannotBe(t *testing.T) {
 			program(t, "embed", "--text", "a", "-o", path, "--device", "none").requireFailure(t, exitFailure, path)
 		})
 	}
-	data, err := os.ReadFile(taken)
+	data, err := os.ReadFile(existing)
 	require.NoError(t, err)
 	assert.Equal(t, "mine", string(data))
 	requireFiles(t, folder, "taken.jsonl", "folder.npy", "ids.npy.ids.jsonl")
 
-	program(t, "embed", "--text", "a", "-o", taken, "--force").requireDone(t)
-	assert.Len(t, readJSONL(t, taken).rows, 1)
+	program(t, "embed", "--text", "a", "-o", existing, "--force").requireDone(t)
+	assert.Len(t, readJSONL(t, existing).rows, 1)
 	program(t, "embed", "--text", "a", "-o", filepath.Join(folder, "folder.npy"), "--force").requireFailure(t, exitFailure, "folder.npy")
 }
 

@@ -107,7 +107,7 @@ func TestSlowStartIsExplainedOnTerminals(t *testing.T) {
 	c := &console{w: &b, terminal: true}
 	c.expectResult()
 	time.Sleep(patience + 500*time.Millisecond)
-	c.settled()
+	c.cancelStartNote()
 	c.clear() // takes the lock that the note was written under
 	assert.Contains(t, b.String(), "compiles")
 }

@@ -89,16 +89,28 @@ func oddFolder(t *testing.T) (folder string, paths []string) {
 	return folder, paths
 }
 
-func TestNamesInEveryOutput(t *testing.T) {
+var jsonID = regexp.MustCompile(`"(?:id|image)":("(?:[^"\\]|\\.)*")`)
+
+// namesInJSON are the ids and images of JSON text.
+func namesInJSON(t *testing.T, text string) (names []string) {
+	t.Helper()
+	for _, m := range jsonID.FindAllStringSubmatch(text, -1) {
+		names = append(names, fsencode(t, m[1]))
+	}
+	return names
+}
+
+// columnOf is a column of a table without its heading.
+func columnOf(records [][]string, i int) (fields []string) {
+	for _, record := range records[1:] {
+		fields = append(fields, record[i])
+	}
+	return fields
+}
+
+func TestNamesInFilesOfEmbed(t *testing.T) {
 	folder, paths := oddFolder(t)
 	out := t.TempDir()
-	ids := regexp.MustCompile(`"(?:id|image)":("(?:[^"\\]|\\.)*")`)
-	inJSON := func(text string) (names []string) {
-		for _, m := range ids.FindAllStringSubmatch(text, -1) {
-			names = append(names, fsencode(t, m[1]))
-		}
-		return names
-	}
 	embed := func(name string) string {
 		t.Helper()
 		path := filepath.Join(out, name)
@@ -110,41 +122,42 @@ func TestNamesInEveryOutput(t *testing.T) {
 		require.NoError(t, err)
 		return string(data)
 	}
-	column := func(records [][]string, i int) (names []string) {
-		for _, fields := range records[1:] {
-			names = append(names, fields[i])
-		}
-		return names
-	}
-	assert.ElementsMatch(t, paths, inJSON(file(embed("x.jsonl"))))
+	assert.ElementsMatch(t, paths, namesInJSON(t, file(embed("x.jsonl"))))
 	embed("x.npy")
-	assert.ElementsMatch(t, paths, inJSON(file(filepath.Join(out, "x.npy.ids.jsonl"))))
+	assert.ElementsMatch(t, paths, namesInJSON(t, file(filepath.Join(out, "x.npy.ids.jsonl"))))
 	f, err := weights.Open(embed("x.safetensors"))
 	require.NoError(t, err)
 	defer f.Close()
-	assert.ElementsMatch(t, paths, inJSON(f.Metadata()["ids"]))
-	assert.ElementsMatch(t, paths, column(readCSV(t, file(embed("x.csv"))), 1))
-	assert.ElementsMatch(t, paths, column(readTSV(t, file(embed("x.tsv"))), 1))
+	assert.ElementsMatch(t, paths, namesInJSON(t, f.Metadata()["ids"]))
+	assert.ElementsMatch(t, paths, columnOf(readCSV(t, file(embed("x.csv"))), 1))
+	assert.ElementsMatch(t, paths, columnOf(readTSV(t, file(embed("x.tsv"))), 1))
+}
 
+func TestNamesInOutputOfClassify(t *testing.T) {
+	folder, paths := oddFolder(t)
 	classify := func(format string) string {
 		o := program(t, "classify", folder, "--labels", "pizza", "--format", format)
 		o.requireDone(t)
 		return o.stdout
 	}
-	assert.ElementsMatch(t, paths, inJSON(classify("jsonl")))
-	assert.ElementsMatch(t, paths, column(readCSV(t, classify("csv")), 0))
+	assert.ElementsMatch(t, paths, namesInJSON(t, classify("jsonl")))
+	assert.ElementsMatch(t, paths, columnOf(readCSV(t, classify("csv")), 0))
 	var table []string
 	for _, line := range strings.Split(strings.TrimSpace(classify("table")), "\n")[1:] {
 		name := strings.TrimRight(strings.TrimSuffix(line, "100.0 % pizza"), " ")
 		if strings.HasPrefix(name, `"`) {
+			var err error
 			name, err = strconv.Unquote(name)
 			require.NoError(t, err, line)
 		}
 		table = append(table, name)
 	}
 	assert.ElementsMatch(t, paths, table)
+}
 
-	for _, path := range paths { // and when they cannot be read
+func TestNamesOfPicturesThatCannotBeRead(t *testing.T) {
+	folder, paths := oddFolder(t)
+	for _, path := range paths {
 		require.NoError(t, os.WriteFile(path, nil, 0o666))
 	}
 	o := program(t, "classify", folder, "--labels", "pizza", "--skip-errors")

@@ -23,6 +23,20 @@ func (o *stepOptions) addFlags(cmd *cobra.Command) {
 	f.Var(&o.microBatch, "micro-batch", "with --train: most pairs that the towers see at once")
 }
 
+// check refuses the flags of a step where none is planned, and those of a tower where one
+// is.
+func (o *stepOptions) check(cmd *cobra.Command) error {
+	if o.train && cmd.Flags().Changed("tower") {
+		return usageErrorf(cmd, "--tower does not go with --train")
+	}
+	for _, name := range []string{"grad-checkpointing", "micro-batch"} {
+		if !o.train && cmd.Flags().Changed(name) {
+			return usageErrorf(cmd, "--%s goes with --train", name)
+		}
+	}
+	return nil
+}
+
 // plannable is a model whose towers and training steps can be planned.
 type plannable interface {
 	lowered

@@ -33,7 +33,7 @@ func TestPlanOfABigBatch(t *testing.T) {
 		r.requireDone(t)
 		require.NoError(t, json.Unmarshal([]byte(r.stdout), &plan))
 		assert.Equal(t, 4096, plan.Pairs)
-		assert.Equal(t, 4096, plan.Programs[0].Runs*plan.MicroBatch)
+		assert.Equal(t, 4096, plan.Programs[1].Runs*plan.MicroBatch)
 		assert.Less(t, plan.StateBytes+plan.WorkBytes, int64(24<<30))
 		if before > 0 {
 			assert.Less(t, plan.WorkBytes, before)
@@ -42,4 +42,6 @@ func TestPlanOfABigBatch(t *testing.T) {
 	}
 	program(t, "program", "ViT-B-32", "--train", "--limits", "default", "--max-gpu-mem", "1G").
 		requireFailure(t, exitFailure, "MiB of device memory needed", "1024.0 MiB allowed")
+	program(t, "program", "ViT-B-32", "--limits", "default", "--micro-batch", "8").requireFailure(t, exitUsage, "--micro-batch goes with --train")
+	program(t, "program", "ViT-B-32", "--limits", "default", "--train", "--tower", "text").requireFailure(t, exitUsage, "--tower does not go with --train")
 }

@@ -67,7 +67,7 @@ func (p *profile) command(cmd *cobra.Command, g *globals, source string) error {
 	}
 	console := newConsole(cmd.ErrOrStderr(), g.quiet)
 	console.expectResult()
-	defer console.settled()
+	defer console.cancelStartNote()
 	batch := g.batch.or(1)
 	m, err := openAny(cmd.Context(), source, g.options(batch))
 	if err != nil {
@@ -82,7 +82,7 @@ func (p *profile) command(cmd *cobra.Command, g *globals, source string) error {
 	if err != nil {
 		return err
 	}
-	console.settled()
+	console.cancelStartNote()
 	info := m.Device().Info()
 	if !info.Timestamps {
 		console.note("%s has no timestamps: each time is that of a submission, which is 0.1 ms or more for the shortest", info.Name)
@@ -173,14 +173,14 @@ type share struct {
 
 // by adds up the steps of the same name, the longest first.
 func (s steps) by(name func(timedStep) string) []share {
-	place := map[string]int{}
+	index := map[string]int{}
 	var shares []share
 	for _, step := range s {
 		n := name(step)
-		i, ok := place[n]
+		i, ok := index[n]
 		if !ok {
 			i = len(shares)
-			place[n] = i
+			index[n] = i
 			shares = append(shares, share{name: n})
 		}
 		shares[i].calls++

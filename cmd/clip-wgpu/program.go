@@ -36,7 +36,7 @@ saved counts for the device alone.
 
 MODEL is ` + modelHelp + `.`,
 		Args: func(cmd *cobra.Command, args []string) error {
-			return cmp.Or(oneModelArg(cmd, args), checkTower(cmd, tower))
+			return cmp.Or(oneModelArg(cmd, args), checkTower(cmd, tower), step.check(cmd))
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			m, err := g.openFor(cmd.Context(), g.oneModel(args), limits)

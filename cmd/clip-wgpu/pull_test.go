@@ -36,12 +36,12 @@ func TestPull(t *testing.T) {
 	o.requireDone(t)
 	type row struct{ Model, Folder, Path string }
 	assert.Equal(t, []row{{"hf-hub:org/emoji", folder, filepath.Join(folder, "open_clip_model.safetensors")}}, decodeLines[row](t, o.stdout))
-	s.Take()
+	s.DrainRequests()
 
 	t.Setenv("HF_HUB_OFFLINE", "1")
 	program(t, "pull", "hf-hub:org/emoji").requireDone(t)
 	program(t, "pull", "hf-hub:org/none").requireFailure(t, exitFailure, "hf-hub:org/none", cache, "HF_HUB_OFFLINE")
-	assert.Empty(t, s.Take())
+	assert.Empty(t, s.DrainRequests())
 }
 
 func TestPullRefusals(t *testing.T) {
@@ -89,7 +89,7 @@ func TestModelsByTheirAddress(t *testing.T) {
 
 	t.Chdir(t.TempDir())
 	require.NoError(t, os.Mkdir("org", 0o777))
-	s.Take()
+	s.DrainRequests()
 	program(t, "pull", "org/emoji").requireFailure(t, exitFailure, "org/emoji: file does not exist", "hf-hub:org/emoji")
-	assert.Empty(t, s.Take(), "a folder that is here goes before")
+	assert.Empty(t, s.DrainRequests(), "a folder that is here goes before")
 }

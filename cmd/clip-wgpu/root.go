@@ -186,7 +186,7 @@ func (c *count) Set(s string) error {
 
 func (c *count) Type() string { return "n" }
 
-// or is c, or a default when c was not given.
+// or returns c, or n where the flag was not given.
 func (c count) or(n int) int {
 	if c == 0 {
 		return n

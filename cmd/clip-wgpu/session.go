@@ -25,7 +25,7 @@ type session struct {
 	skipped    int
 	turned     int // images stored turned
 	zeros      int // inputs whose features are all zero
-	cut        cutTexts
+	truncated  truncatedTexts
 }
 
 // withModel loads the model that the flags name and hands it to work.
@@ -38,7 +38,7 @@ func withModel(cmd *cobra.Command, g *globals, work func(ctx context.Context, s 
 	}
 	s.expectResult()
 	defer s.clear()
-	defer s.settled()
+	defer s.cancelStartNote()
 	var err error
 	s.model, err = interruptible(ctx, func() (*clip.Model, error) { return clip.Load(ctx, g.model, g.options(s.batch)...) })
 	if err != nil {
@@ -106,7 +106,7 @@ func (s *session) noteOddities(leftOut map[string]int) {
 	if s.zeros > 0 {
 		s.note("%s whose features are all zeros: float32 cannot hold their norm, as in open_clip", plural(s.zeros, "input"))
 	}
-	s.noteCut(s.cut)
+	s.noteTruncated(s.truncated)
 }
 
 // encodeImages passes the unit features [n, embed_dim] of images to emit, a
@@ -162,7 +162,7 @@ func (s *session) encode(ctx context.Context, kind string, total int, inputs ite
 		if err != nil || len(kept) == 0 {
 			return err
 		}
-		s.settled()
+		s.cancelStartNote()
 		ids := make([]string, len(kept))
 		for i, p := range kept {
 			ids[i] = p.id
@@ -183,7 +183,7 @@ func (s *session) encode(ctx context.Context, kind string, total int, inputs ite
 		if p.turned {
 			s.turned++
 		}
-		s.cut.count(p)
+		s.truncated.count(p)
 		if batch = append(batch, p); len(batch) == s.batch {
 			if err := flush(); err != nil {
 				return err
@@ -232,19 +232,19 @@ func (s *session) checkPooled(tower string, features clip.Array) error {
 	return nil
 }
 
-// cutTexts counts the texts that are too long for a model.
-type cutTexts struct {
+// truncatedTexts counts the texts that are too long for a model.
+type truncatedTexts struct {
 	n, total      int
 	first         string
 	contextLength int
 }
 
-func (c *cutTexts) count(p prepared) {
+func (c *truncatedTexts) count(p prepared) {
 	if p.tokens.IDs == nil {
 		return
 	}
 	c.total, c.contextLength = c.total+1, len(p.tokens.IDs)
-	if p.tokens.Cut > 0 {
+	if p.tokens.Truncated > 0 {
 		if c.n == 0 {
 			c.first = p.id
 		}
@@ -252,9 +252,9 @@ func (c *cutTexts) count(p prepared) {
 	}
 }
 
-// noteCut tells of texts whose ends the model does not see.
-func (c *console) noteCut(cut cutTexts) {
-	if cut.n > 0 {
-		c.note("cut at the model's %d tokens: %d of %s, the first is %.60q", cut.contextLength, cut.n, plural(cut.total, "text"), cut.first)
+// noteTruncated tells of texts whose ends the model does not see.
+func (c *console) noteTruncated(texts truncatedTexts) {
+	if texts.n > 0 {
+		c.note("cut at the model's %d tokens: %d of %s, the first is %.60q", texts.contextLength, texts.n, plural(texts.total, "text"), texts.first)
 	}
 }

@@ -54,18 +54,18 @@ func textFace(pixels float64) (font.Face, error) {
 	return opentype.NewFace(f, &opentype.FaceOptions{Size: pixels, DPI: 72, Hinting: font.HintingFull})
 }
 
-// fit is the largest rectangle of size's proportions in the middle of room.
-func fit(size image.Point, room image.Rectangle) image.Rectangle {
-	if room.Empty() {
+// fit is the largest rectangle of size's proportions in the middle of bounds.
+func fit(size image.Point, bounds image.Rectangle) image.Rectangle {
+	if bounds.Empty() {
 		return image.Rectangle{}
 	}
-	w, h := room.Dx(), room.Dy()
+	w, h := bounds.Dx(), bounds.Dy()
 	if size.X*h > size.Y*w {
 		h = max(1, size.Y*w/size.X)
 	} else {
 		w = max(1, size.X*h/size.Y)
 	}
-	corner := room.Min.Add(room.Size().Sub(image.Pt(w, h)).Div(2))
+	corner := bounds.Min.Add(bounds.Size().Sub(image.Pt(w, h)).Div(2))
 	return image.Rectangle{corner, corner.Add(image.Pt(w, h))}
 }
 
@@ -94,13 +94,13 @@ func drawText(frame *image.RGBA, at image.Rectangle, face font.Face, text string
 // shorten cuts text to about width pixels.
 func shorten(face font.Face, text string, width int) string {
 	const mark = "…"
-	room, end := fixed.I(width), 0
+	remaining, end := fixed.I(width), 0
 	for i, r := range text {
-		if room >= font.MeasureString(face, mark) {
+		if remaining >= font.MeasureString(face, mark) {
 			end = i
 		}
 		advance, _ := face.GlyphAdvance(r)
-		if room -= advance; room < 0 {
+		if remaining -= advance; remaining < 0 {
 			return text[:end] + mark
 		}
 	}

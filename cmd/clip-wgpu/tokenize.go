@@ -57,7 +57,7 @@ func tokenize(ctx context.Context, g *globals, w io.Writer, texts []string) erro
 			}
 			continue
 		}
-		s.cut.count(p)
+		s.truncated.count(p)
 		if err := writeTokens(w, t, p, g.json); err != nil {
 			return err
 		}
@@ -65,7 +65,7 @@ func tokenize(ctx context.Context, g *globals, w io.Writer, texts []string) erro
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	s.noteCut(s.cut)
+	s.noteTruncated(s.truncated)
 	return s.result(len(texts))
 }
 

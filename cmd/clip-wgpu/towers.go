@@ -25,7 +25,7 @@ const (
 
 var towers = []string{imageTower, textTower}
 
-// addTowerFlag adds --tower, image unless given.
+// addTowerFlag adds the flag --tower, whose default is the image tower.
 func addTowerFlag(cmd *cobra.Command, tower *string) {
 	cmd.Flags().StringVar(tower, "tower", imageTower, "image or text `tower`")
 	cmd.RegisterFlagCompletionFunc("tower", cobra.FixedCompletions(towers, cobra.ShellCompDirectiveNoFileComp))
@@ -43,8 +43,8 @@ const modelHelp = `a folder, a file of weights, ` + checkpoint.Embedded + ` (def
 hf-hub:ORG/NAME, or open_clip's name of an architecture, such as ViT-B-32, which
 gets random weights`
 
-// openAny opens a model, or one with random weights by the name of its
-// architecture where no file has that name.
+// openAny opens the model at source. A source that is no file but the name of one of
+// open_clip's architectures gives a model of that architecture with random weights.
 func openAny(ctx context.Context, source string, opts []clip.Option) (*clip.Model, error) {
 	return interruptible(ctx, func() (*clip.Model, error) {
 		config, named, err := architecture(source)

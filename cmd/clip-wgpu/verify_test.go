@@ -59,19 +59,34 @@ func TestVerifySaysOnceWhatCannotRun(t *testing.T) {
 	outcome{code: code, stderr: stderr}.requireFailure(t, exitUsage, "nothing-there")
 }
 
+// withUnknownSchedule is pos_embed_resize with a learning-rate schedule that nobody knows.
+func withUnknownSchedule(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "pos_embed_resize")
+	require.NoError(t, os.CopyFS(dir, os.DirFS(filepath.Join(oracle, "pos_embed_resize"))))
+	file := filepath.Join(dir, "lr_schedules.json")
+	data, err := os.ReadFile(file)
+	require.NoError(t, err)
+	changed := bytes.Replace(data, []byte(`"const":`), []byte(`"polynomial":`), 1)
+	require.NotEqual(t, data, changed)
+	require.NoError(t, os.WriteFile(file, changed, 0o600))
+	return dir
+}
+
 func TestVerifyTable(t *testing.T) {
-	_, out, _ := runVerify(t, filepath.Join(oracle, "pos_embed_resize"))
+	dir := withUnknownSchedule(t)
+	_, out, _ := runVerify(t, dir)
 	assert.Regexp(t, `(?m)^case +tensor +max abs error +tolerance +result`, out)
 	assert.Regexp(t, `(?m)^pos_embed_resize +image\.0\.out\.7x7 +\S+ +1e-05 +ok`, out)
-	assert.Regexp(t, `(?m)^pos_embed_resize +lr_schedules\.json +- +- +not built`, out)
-	_, out, _ = runVerify(t, "--quiet", filepath.Join(oracle, "pos_embed_resize"))
-	assert.Equal(t, "ok         pos_embed_resize: 10 ok, 0 FAIL, 1 not built\n", out)
+	assert.Regexp(t, `(?m)^pos_embed_resize +polynomial +- +- +not built`, out)
+	_, out, _ = runVerify(t, "--quiet", dir)
+	assert.Equal(t, "ok         pos_embed_resize: 12 ok, 0 FAIL, 1 not built\n", out)
 }
 
 func TestVerifyJSON(t *testing.T) {
-	_, out, _ := runVerify(t, "--json", filepath.Join(oracle, "pos_embed_resize"), wrongCase(t))
+	_, out, _ := runVerify(t, "--json", withUnknownSchedule(t), wrongCase(t))
 	lines := strings.Split(strings.TrimSpace(out), "\n")
-	require.Len(t, lines, 12)
+	require.Len(t, lines, 14)
 	statuses := map[string]int{}
 	for _, line := range lines {
 		var row verifyLine
@@ -79,7 +94,7 @@ func TestVerifyJSON(t *testing.T) {
 		statuses[row.Status]++
 		assert.Equal(t, row.Status == "not built", row.Tolerance == nil)
 	}
-	assert.Equal(t, map[string]int{"ok": 10, "not built": 1, "FAIL": 1}, statuses)
+	assert.Equal(t, map[string]int{"ok": 12, "not built": 1, "FAIL": 1}, statuses)
 	_, out, _ = runVerify(t, "--json", "--quiet", t.TempDir())
 	var s verifySummary
 	require.NoError(t, json.Unmarshal([]byte(out), &s))

@@ -11,15 +11,15 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// pictures puts a picture at each of the places below a new folder, which may
+// pictures puts a picture under each of the names below a new folder, which may
 // have other extensions.
-func pictures(t *testing.T, places ...string) string {
+func pictures(t *testing.T, names ...string) string {
 	t.Helper()
 	picture, err := os.ReadFile(example("pizza"))
 	require.NoError(t, err)
 	folder := t.TempDir()
-	for _, place := range places {
-		path := filepath.Join(folder, filepath.FromSlash(place))
+	for _, name := range names {
+		path := filepath.Join(folder, filepath.FromSlash(name))
 		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o777))
 		require.NoError(t, os.WriteFile(path, picture, 0o666))
 	}

@@ -179,8 +179,8 @@ func (w *window) run(ctx context.Context) error {
 	return nil
 }
 
-// draw puts frame i on the screen. It leaves it stale while the window is
-// minimised or just then changes.
+// draw puts frame i on the screen. The window stays stale where that is impossible,
+// because it is minimised or changes its size meanwhile; run then draws again.
 func (w *window) draw(ctx context.Context) error {
 	width, height := w.GetFramebufferSize()
 	size := image.Pt(width, height)

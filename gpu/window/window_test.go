@@ -46,69 +46,88 @@ func open(t *testing.T, o gpu.Options) (*gpu.Device, *raw.Device) {
 	return d, borrowed
 }
 
+// canvas is a texture that a painter paints on, and a buffer to read it back from.
+type canvas struct {
+	painter *painter
+	texture *wgpu.Texture
+	view    *wgpu.TextureView
+	buffer  *wgpu.Buffer
+	extent  wgpu.Extent3D
+	row     int // bytes of one in the buffer, as copies to buffers want it
+}
+
+func newCanvas(d *raw.Device, size image.Point) (c canvas, err error) {
+	if c.painter, err = newPainter(d, wgpu.TextureFormat_RGBA8Unorm); err != nil {
+		return c, err
+	}
+	c.extent = wgpu.Extent3D{Width: uint32(size.X), Height: uint32(size.Y), DepthOrArrayLayers: 1}
+	c.row = (4*size.X + 255) &^ 255
+	c.texture, err = d.Device.CreateTexture(&wgpu.TextureDescriptor{
+		Usage:         wgpu.TextureUsage_RenderAttachment | wgpu.TextureUsage_CopySrc,
+		Dimension:     wgpu.TextureDimension_2D,
+		Size:          c.extent,
+		Format:        c.painter.format,
+		MipLevelCount: 1,
+		SampleCount:   1,
+	})
+	if err != nil {
+		return c, err
+	}
+	if c.view, err = c.texture.CreateView(nil); err != nil {
+		return c, err
+	}
+	c.buffer, err = d.Device.CreateBuffer(&wgpu.BufferDescriptor{Size: uint64(c.row * size.Y), Usage: wgpu.BufferUsage_CopySrc | wgpu.BufferUsage_CopyDst})
+	return c, err
+}
+
+func (c canvas) release() {
+	c.buffer.Release()
+	c.view.Release()
+	c.texture.Release()
+	c.painter.release()
+}
+
+// paint records the picture's way onto the texture and from there into the buffer.
+func (c canvas) paint(e *wgpu.CommandEncoder, pic *picture) error {
+	if err := c.painter.paint(e, pic, c.view); err != nil {
+		return err
+	}
+	return e.CopyTextureToBuffer(c.texture.AsImageCopy(), &wgpu.ImageCopyBuffer{
+		Buffer: c.buffer,
+		Layout: wgpu.TextureDataLayout{BytesPerRow: uint32(c.row), RowsPerImage: c.extent.Height},
+	}, &c.extent)
+}
+
 // painted is what a painter makes of img, read back from the GPU.
 func painted(t *testing.T, d *raw.Device, img *image.RGBA) []byte {
 	t.Helper()
 	ctx := t.Context()
 	size := img.Rect.Size()
-	row := (4*size.X + 255) &^ 255 // as copies to buffers want it
-	extent := wgpu.Extent3D{Width: uint32(size.X), Height: uint32(size.Y), DepthOrArrayLayers: 1}
-	rows := make([]byte, row*size.Y)
-	var p *painter
-	var target *wgpu.Texture
-	var view *wgpu.TextureView
-	var copied *wgpu.Buffer
+	var c canvas
 	require.NoError(t, d.Call(ctx, func() (err error) {
-		if p, err = newPainter(d, wgpu.TextureFormat_RGBA8Unorm); err != nil {
-			return err
-		}
-		target, err = d.Device.CreateTexture(&wgpu.TextureDescriptor{
-			Usage:         wgpu.TextureUsage_RenderAttachment | wgpu.TextureUsage_CopySrc,
-			Dimension:     wgpu.TextureDimension_2D,
-			Size:          extent,
-			Format:        p.format,
-			MipLevelCount: 1,
-			SampleCount:   1,
-		})
-		if err != nil {
-			return err
-		}
-		if view, err = target.CreateView(nil); err != nil {
-			return err
-		}
-		copied, err = d.Device.CreateBuffer(&wgpu.BufferDescriptor{Size: uint64(len(rows)), Usage: wgpu.BufferUsage_CopySrc | wgpu.BufferUsage_CopyDst})
+		c, err = newCanvas(d, size)
 		return err
 	}))
+	rows := make([]byte, c.row*size.Y)
 	require.NoError(t, d.Alone(ctx, func() error {
-		pic, err := p.upload(ctx, img)
+		pic, err := c.painter.upload(ctx, img)
 		if err != nil {
 			return err
 		}
 		defer pic.release()
-		err = d.Submit(ctx, func(e *wgpu.CommandEncoder) error {
-			if err := p.paint(e, pic, view); err != nil {
-				return err
-			}
-			return e.CopyTextureToBuffer(target.AsImageCopy(), &wgpu.ImageCopyBuffer{
-				Buffer: copied,
-				Layout: wgpu.TextureDataLayout{BytesPerRow: uint32(row), RowsPerImage: extent.Height},
-			}, &extent)
-		})
+		err = d.Submit(ctx, func(e *wgpu.CommandEncoder) error { return c.paint(e, pic) })
 		if err != nil {
 			return err
 		}
-		return d.Read(ctx, copied, rows)
+		return d.Read(ctx, c.buffer, rows)
 	}))
 	require.NoError(t, d.Call(ctx, func() error {
-		copied.Release()
-		view.Release()
-		target.Release()
-		p.release()
+		c.release()
 		return nil
 	}))
 	var pixels []byte
 	for y := range size.Y {
-		pixels = append(pixels, rows[y*row:][:4*size.X]...)
+		pixels = append(pixels, rows[y*c.row:][:4*size.X]...)
 	}
 	return pixels
 }

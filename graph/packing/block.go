@@ -48,7 +48,8 @@ func (w Weight) encode(p panel) {
 	}
 }
 
-// put stores b. toInt takes the elements of each of four rows to Q8's integers.
+// put stores b as words. toInt holds, for Q8, the factors that make integers of the
+// elements of each of the four rows.
 func (f Format) put(words []uint32, b *block, toInt *[4]float32) {
 	switch f {
 	case F32:

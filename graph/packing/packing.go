@@ -133,9 +133,9 @@ func (w Weight) Bytes() int64 {
 	return 4 * int64(w.Blocks()) * int64(w.Depth()) * int64(blockWords[w.Format])
 }
 
-// Places are the four parameters that lib/packed.wgsl's place takes to find the
+// IndexParams are the four parameters with which packed_index of lib/packed.wgsl finds the
 // elements of w, in F32 or not packed, by their row-major index.
-func (w Weight) Places() []uint32 {
+func (w Weight) IndexParams() []uint32 {
 	cols, transposed := w.K, uint32(0)
 	if w.Transposed {
 		cols, transposed = w.N, 1

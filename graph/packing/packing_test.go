@@ -97,8 +97,8 @@ func (w Weight) rowMax(values []float32, row int) float64 {
 	return m
 }
 
-// TestPlaces computes every place from the documentation of Arrangement.
-func TestPlaces(t *testing.T) {
+// TestPackedOffsets computes where every element lies from the documentation of Arrangement.
+func TestPackedOffsets(t *testing.T) {
 	const rows, cols, depth = 263, 7, 2
 	values := wave(rows * cols)
 	for _, c := range []struct {
@@ -148,7 +148,7 @@ func TestBytes(t *testing.T) {
 		}
 	}
 	assert.Zero(t, Weight{}.Bytes())
-	assert.Equal(t, make([]uint32, 4), Weight{}.Places())
+	assert.Equal(t, make([]uint32, 4), Weight{}.IndexParams())
 }
 
 // TestPackStreams: one run of panels at a time, each read once and in order.

@@ -18,7 +18,7 @@ type Switch struct {
 	Trace    bool   // trace=1: a line to stderr for every load and every submission
 	CheckNaN bool   // check=nan: the first NaN or infinity that a step writes is an error
 	CheckOps bool   // check=ops: so is the first value that an op's reference has otherwise
-	Dump     string // dump=SCOPE: what steps of such scopes write is kept in files; "" without
+	Dump     string // dump=SCOPE: what steps write that do the work of such layers is kept in files; "" without
 	NoPlan   bool   // plan=off: no op is fused, no activation shares memory
 	NoTune   bool   // tune=off: saved tuning is ignored
 	WGSL     string // wgsl=DIR: kernels are read from there where a file of their name is; "" without
@@ -30,8 +30,9 @@ const DumpFolder = "clip-wgpu-dump"
 // pairs lists what there is, for errors.
 const pairs = "trace=1, check=nan, check=ops, dump=SCOPE, plan=off, tune=off, wgsl=DIR"
 
-// Get reads the environment variable. It is for where something is opened, recorded
-// or loaded, not for runs. The error is one line that lists what there is.
+// Get reads the environment variable. Callers read it when they open, record or load
+// something, because a run has no time for it. The error is one line that lists all
+// settings.
 func Get() (Switch, error) { return parse(os.Getenv(Variable)) }
 
 func parse(text string) (s Switch, err error) {

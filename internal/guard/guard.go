@@ -12,12 +12,12 @@ import (
 // PanicError is a panic that Catch met. It always means a defect of this
 // program or of a library, so that tests and fuzz targets fail on it.
 type PanicError struct {
-	Value any    // what panic was called with
-	Place string // file and line that panicked, without the folder
+	Value    any    // what panic was called with
+	Location string // file and line that panicked, without the folder
 }
 
 func (e *PanicError) Error() string {
-	return fmt.Sprintf("internal error, please report it: %v (%s)", e.Value, e.Place)
+	return fmt.Sprintf("internal error, please report it: %v (%s)", e.Value, e.Location)
 }
 
 // Unwrap returns the panic's value where that is an error, such as a runtime.Error.
@@ -35,15 +35,15 @@ func (e *PanicError) Unwrap() error {
 // memory or a stack overflow, so decoders bound both themselves.
 func Catch(err *error) {
 	if value := recover(); value != nil {
-		*err = &PanicError{value, panicPlace()}
+		*err = &PanicError{value, panicLocation()}
 	}
 }
 
-// panicPlace finds the innermost frame below the runtime's own, which raise a
+// panicLocation finds the innermost frame below the runtime's own, which raise a
 // panic such as an index out of range.
-func panicPlace() string {
+func panicLocation() string {
 	pcs := make([]uintptr, 32)
-	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs)]) // past Callers, panicPlace and Catch
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs)]) // past Callers, panicLocation and Catch
 	for {
 		f, more := frames.Next()
 		if !strings.HasPrefix(f.Function, "runtime.") {

@@ -61,19 +61,19 @@ func (s *Server) Environment(t testing.TB) (cache string) {
 
 // Requests lists, as "METHOD path", what was asked for since the last call.
 func (s *Server) Requests() (lines []string) {
-	for _, r := range s.Take() {
+	for _, r := range s.DrainRequests() {
 		lines = append(lines, r.Method+" "+r.URL.Path)
 	}
 	return lines
 }
 
-// Take returns what was asked for since the last call.
-func (s *Server) Take() []*http.Request {
+// DrainRequests returns what was asked for since the last call.
+func (s *Server) DrainRequests() []*http.Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	taken := s.log
+	requests := s.log
 	s.log = nil
-	return taken
+	return requests
 }
 
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {

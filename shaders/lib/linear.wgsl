@@ -4,7 +4,6 @@
 //!use weight
 //!use packed
 //!use function
-//!use slope
 struct Params {
     m: u32,      // rows of x and y
     n: u32,      // columns of y

@@ -13,9 +13,9 @@ fn element_at(n: u32, k: u32, blocks: u32, depth: u32) -> u32 {
     return 16u * block_at(n / 4u, k / 4u, blocks, depth) + k % 4u * 4u + n % 4u;
 }
 
-// place(i, cols, transposed, blocks, depth) is where element i of a row-major [N, K] of so many columns lies, or of
-// [K, N]. With 0 blocks nothing is packed.
-fn place(i: u32, cols: u32, transposed: u32, blocks: u32, depth: u32) -> u32 {
+// packed_index(i, cols, transposed, blocks, depth) is where element i of a row-major [N, K] of so many columns
+// lies, or of [K, N]. With 0 blocks nothing is packed.
+fn packed_index(i: u32, cols: u32, transposed: u32, blocks: u32, depth: u32) -> u32 {
     if blocks == 0u {
         return i;
     }
@@ -36,7 +36,7 @@ fn panel_of(at: u32, blocks: u32, depth: u32) -> u32 {
     return at / 16u / (PANEL * depth);
 }
 
-// source(at, near, cols, transposed, blocks, depth) is the element that lies there: place's inverse. near is the panel of
+// source(at, near, cols, transposed, blocks, depth) is the element that lies there: packed_index's inverse. near is the panel of
 // at or one shortly before: the division that finds it takes many instructions. Padding beyond the last column is
 // NOWHERE, other padding beyond the last element.
 fn source(at: u32, near: u32, cols: u32, transposed: u32, blocks: u32, depth: u32) -> u32 {

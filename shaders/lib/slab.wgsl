@@ -1,22 +1,11 @@
 //!use packed
 // Parameters that lie side by side in a slab, as the records of ops.Update list them. The kernel declares records, an
 // array<u32>, and p.records, how many there are.
-const RECORD = 9u;  // words of a record
+const RECORD = 9u;   // words of a record
+const ALIGN = 256u;  // elements for which the records, behind the last, tell the parameter
 
 // record_of(at) is where the record begins of the parameter that element at of the slab belongs to.
-fn record_of(at: u32) -> u32 {
-    var lo = 0u;
-    var hi = p.records;
-    while hi - lo > 1u {
-        let middle = (lo + hi) / 2u;
-        if records[middle * RECORD] <= at {
-            lo = middle;
-        } else {
-            hi = middle;
-        }
-    }
-    return lo * RECORD;
-}
+fn record_of(at: u32) -> u32 { return records[p.records * RECORD + at / ALIGN] * RECORD; }
 
 // panel_in(at, r) is the panel of element at in record r's parameter.
 fn panel_in(at: u32, r: u32) -> u32 { return panel_of(at - records[r], records[r + 6u], records[r + 7u]); }

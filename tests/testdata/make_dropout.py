@@ -1,5 +1,6 @@
 """Writes dropout.json: losses and gradients of open_clip's models in training mode, with masks from the random words of
-shaders/lib/random.wgsl in the place of torch's. The places that drop are numbered in the order in which they run.
+shaders/lib/random.wgsl in the place of torch's. Operations that drop have a stream of words each, numbered in the order in
+which they run.
 
     PYTHONPATH=open_clip/src python make_dropout.py    # open_clip 4.2.0.dev0; needs torch, timm 1.0.31, transformers 5.24.0
 """
@@ -62,17 +63,17 @@ def words(stream, n):
     return x
 
 
-places = 0
+streams = 0
 
 
-def place():
-    global places
-    places += 1
-    return places - 1
+def next_stream():
+    global streams
+    streams += 1
+    return streams - 1
 
 
 def mask(shape, rate):
-    kept = words(place(), math.prod(shape)) > round(rate * 2**32) - 1
+    kept = words(next_stream(), math.prod(shape)) > round(rate * 2**32) - 1
     return torch.tensor(kept.reshape(shape), dtype=torch.float32) / (1 - rate)
 
 
@@ -86,7 +87,7 @@ def drop_path(x, drop_prob=0.0, training=False, scale_by_keep=True):
 
 def randn(batch, patches, device=None):
     """What patch dropout sorts: open_clip takes the greatest, timm, which names the device, the least."""
-    w = torch.tensor(words(place(), batch * patches).reshape(batch, patches).astype(np.float64))
+    w = torch.tensor(words(next_stream(), batch * patches).reshape(batch, patches).astype(np.float64))
     return w if device is None else -w
 
 
@@ -105,14 +106,14 @@ def build(config):
 
 
 def run(name, config):
-    global places
+    global streams
     config = dict(embed_dim=20, **config)
     model = build(json.loads(json.dumps(config))).train()
     for n, p in model.named_parameters():
         value = numbers(n, p.shape) / 4 + (p.ndim == 1 and n.endswith('weight'))
         p.data = torch.tensor(value + 2 * (n == 'logit_scale'), dtype=torch.float32)
     side = config['vision_cfg']['image_size']
-    places, torch.randn = 0, randn
+    streams, torch.randn = 0, randn
     image, text, scale = model(torch.tensor(numbers('image', (3, 3, side, side)), dtype=torch.float32), torch.tensor(TEXTS))[:3]
     torch.randn = torch_randn
     loss = ClipLoss()(image, text, scale)
@@ -122,9 +123,9 @@ def run(name, config):
         if p.requires_grad:
             g = (torch.zeros_like(p) if p.grad is None else p.grad).flatten().double()
             digests[n] = [g.norm().item(), (g * torch.cos(0.37 * torch.arange(len(g)).double() + 1)).sum().item()]
-    print(name, places, loss.item())
+    print(name, streams, loss.item())
     tolerance = 1e-4 if name == 'ResNet' else 1e-5  # of the norm; batch norms of 12 values enlarge what is rounded
-    return dict(name=name, config=config, places=places, loss=loss.item(), tolerance=tolerance, digests=digests)
+    return dict(name=name, config=config, streams=streams, loss=loss.item(), tolerance=tolerance, digests=digests)
 
 
 torch_randn = torch.randn

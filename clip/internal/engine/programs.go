@@ -40,7 +40,8 @@ type program struct {
 	used  int // clock at the last use
 }
 
-// feed leaves out the inputs that Build pruned: blocks alone need no pooling.
+// feed selects the values of the program's own inputs. Build drops inputs that no
+// output needs: intermediate blocks, for one, need no pooling.
 func (p *program) feed(all map[string]any) map[string]any {
 	feed := make(map[string]any, len(p.inputs))
 	for _, in := range p.inputs {

@@ -20,7 +20,7 @@ func (e *Engine) Tune(ctx context.Context, batches []int, tasks []Task, progress
 	for round := 0; round < tunePasses*rounds; round++ {
 		for _, batch := range batches {
 			for _, t := range tasks {
-				r := &tuneRound{round: round % rounds, tuning: tuning, taken: map[string]string{}}
+				r := &tuneRound{round: round % rounds, tuning: tuning, chosen: map[string]string{}}
 				if err := e.tune(ctx, t, batch, r); err != nil {
 					return nil, err
 				}
@@ -38,14 +38,14 @@ func (e *Engine) Tune(ctx context.Context, batches []int, tasks []Task, progress
 type tuneRound struct {
 	round  int
 	tuning *gpu.Tuning
-	taken  map[string]string // candidate by class
+	chosen map[string]string // candidate by class
 	most   int               // candidates of one class
 }
 
 func (r *tuneRound) choose(class string, candidates []string) string {
 	r.most = max(r.most, len(candidates))
-	r.taken[class] = candidates[r.round%len(candidates)]
-	return r.taken[class]
+	r.chosen[class] = candidates[r.round%len(candidates)]
+	return r.chosen[class]
 }
 
 const (
@@ -62,7 +62,7 @@ func (e *Engine) tune(ctx context.Context, t Task, batch int, r *tuneRound) erro
 	sums, err := await.Do(ctx, func() ([]map[string]time.Duration, error) { return e.measure(ctx, prog, feed) }, nil)
 	for _, sum := range sums {
 		for class, d := range sum {
-			r.tuning.Add(class, r.taken[class], d.Seconds())
+			r.tuning.Add(class, r.chosen[class], d.Seconds())
 		}
 	}
 	return err

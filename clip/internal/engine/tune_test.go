@@ -11,7 +11,7 @@ import (
 func TestTuneRoundsAreShared(t *testing.T) {
 	times := map[string]int{}
 	for round := range 5 {
-		r := tuneRound{round: round, taken: map[string]string{}}
+		r := tuneRound{round: round, chosen: map[string]string{}}
 		times[r.choose("class", []string{"a", "b"})]++
 	}
 	assert.Equal(t, map[string]int{"a": 3, "b": 2}, times)

@@ -93,13 +93,13 @@ func regex(expr string) (pattern, error) {
 // Words compiles a regular expression that cuts a text into words. What it does not
 // match is a word, too, so that nothing of a text is lost.
 func Words(expr string) (func(text string) []string, error) {
-	cut, err := regex(expr)
+	split, err := regex(expr)
 	if err != nil {
 		return nil, err
 	}
 	return func(text string) []string {
 		var words []string
-		for _, s := range cut(text) {
+		for _, s := range split(text) {
 			words = append(words, text[s.start:s.end])
 		}
 		return words

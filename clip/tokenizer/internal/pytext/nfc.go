@@ -14,16 +14,21 @@ import (
 // Stream-Safe Text Process), and knows no character newer than Unicode 14.
 func NFC(s string) string { return normalize(s, norm.NFC, norm.NFD, true) }
 
-// NFD is unicodedata.normalize("NFD", s), with NFC's care.
+// NFD is unicodedata.normalize("NFD", s). It differs from norm.NFD as NFC does from
+// norm.NFC.
 func NFD(s string) string { return normalize(s, norm.NFD, norm.NFD, false) }
 
-// NFKC is unicodedata.normalize("NFKC", s), with NFC's care.
+// NFKC is unicodedata.normalize("NFKC", s). It differs from norm.NFKC as NFC does from
+// norm.NFC.
 func NFKC(s string) string { return normalize(s, norm.NFKC, norm.NFKD, true) }
 
-// NFKD is unicodedata.normalize("NFKD", s), with NFC's care.
+// NFKD is unicodedata.normalize("NFKD", s). It differs from norm.NFKD as NFC does from
+// norm.NFC.
 func NFKD(s string) string { return normalize(s, norm.NFKD, norm.NFKD, false) }
 
-// normalize brings s into form, whose decomposition is that of apart.
+// normalize returns s in a normalization form. decomposition is the form that form
+// starts from: NFD for NFC and NFD, NFKD for NFKC and NFKD. composed tells whether
+// characters are composed after that.
 func normalize(s string, form, apart norm.Form, composed bool) string {
 	if form.IsNormalString(s) && !strings.ContainsFunc(s, isUnicode15) {
 		return s

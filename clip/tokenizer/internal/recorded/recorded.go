@@ -62,7 +62,7 @@ type Case struct {
 // Cases are the names of the tokenizer.json files.
 var Cases = []string{"t5", "xlmr", "gemma", "llama", "nllb", "roberta", "modernbert", "clip", "bert", "bert_cased", "bytes"}
 
-// Load returns a case.
+// Load reads the recorded case of a name.
 func Load(tb testing.TB, name string) (c Case) {
 	tb.Helper()
 	require.NoError(tb, json.Unmarshal(Read(tb, name+".json"), &c))

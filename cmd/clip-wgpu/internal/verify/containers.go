@@ -13,10 +13,13 @@ import (
 	"github.com/clip-wgpu/clip-wgpu/weights"
 )
 
-// shard matches a part of a model that an index beside it puts together.
+// shard matches the name of a file that holds a part of a model. An index beside the file
+// names all parts.
 var shard = regexp.MustCompile(`-\d+-of-\d+\.safetensors$`)
 
-// isContainer tells the weights of a containers case from its other files.
+// isContainer reports whether a file of a containers case is a checkpoint to load. The
+// others are recorded inputs and outputs, descriptions, and shards, which are loaded
+// through their index.
 func isContainer(name string) bool {
 	switch name {
 	case "inputs.safetensors", "outputs.safetensors", "README.md":

@@ -28,8 +28,11 @@ func (c curve) constant() bool { return len(c.LR) > 0 && slices.Min(c.LR) == sli
 
 // schedule is how the learning rate of a run follows its steps.
 func (t *training) schedule(s setting, want curve) train.Schedule {
-	if s.total > 0 || len(want.LR) == 0 {
+	switch {
+	case s.total > 0:
 		return train.CosineLR(t.optimizer.LR, s.warmup, s.total)
+	case len(want.LR) == 0: // no step is made
+		return train.ConstLR(t.optimizer.LR, 0)
 	}
 	return train.ConstLR(want.LR[0], 0)
 }
@@ -82,12 +85,12 @@ type run struct {
 // start readies the run that gave a curve.
 func (t *training) start(ctx context.Context, s setting, want curve) (*run, error) {
 	s.bias = want.LogitBias != nil
+	if s.pairs > len(t.batches[0].texts) || s.parts > 0 && s.pairs%s.parts != 0 {
+		return nil, fmt.Errorf("%d pairs in %d parts, of batches of %d", s.pairs, s.parts, len(t.batches[0].texts))
+	}
 	m, err := t.model(ctx, s)
 	if err != nil {
 		return nil, err
-	}
-	if s.pairs > len(t.batches[0].texts) || s.parts > 0 && s.pairs%s.parts != 0 {
-		return nil, fmt.Errorf("%d pairs in %d parts, of batches of %d", s.pairs, s.parts, len(t.batches[0].texts))
 	}
 	if s.scale != 0 {
 		for name, p := range m.Parameters() {
@@ -198,7 +201,8 @@ func (t *training) compareFinal(ctx context.Context, name string, s setting, tra
 // keyBias ends the name that splitKeyBias gives to the keys' third of a bias.
 const keyBias = ".in_proj_bias (keys)"
 
-// splitKeyBias takes the biases of attentions' input projections apart.
+// splitKeyBias splits the biases of attentions' input projections into those of keys,
+// whose gradients are zero but for rounding, and those of queries and values.
 func splitKeyBias(params map[string]clip.Array) map[string]clip.Array {
 	split := maps.Clone(params)
 	for name, t := range params {
@@ -215,7 +219,7 @@ func splitKeyBias(params map[string]clip.Array) map[string]clip.Array {
 	return split
 }
 
-// first are the first n pairs of a batch, or all with 0.
+// first returns the first n pairs of a batch, or all pairs where n is 0.
 func (in inputs) first(n int) train.Batch {
 	if n == 0 {
 		n = len(in.texts)

@@ -163,9 +163,9 @@ func (p *preprocessing) transform(key string) (*preprocess.Transform, *preproces
 // errKey is returned for settings in a tensor's name that have no meaning here.
 var errKey = errors.New("unknown setting")
 
-// set applies one setting: the first is the size, N or HxW; then come
-// resize_mode, interpolation, fillN, meanMstdS, and default and f32, which say
-// nothing new.
+// set applies one setting of a key to cfg. The first setting is the size, N or HxW.
+// The others are resize_mode, interpolation, fillN, meanMstdS, or default and f32,
+// which change nothing.
 func set(cfg *preprocess.Config, first bool, s string) (err error) {
 	unknown := fmt.Errorf("%w %q", errKey, s)
 	fill, isFill := strings.CutPrefix(s, "fill")

@@ -114,7 +114,8 @@ func (v *Verifier) openDevice() (*gpu.Device, error) {
 	return v.device, err
 }
 
-// discard removes a temporary file, at the latest in Close.
+// discard removes a temporary file. One that cannot be removed yet, because it is
+// open, is left for Close.
 func (v *Verifier) discard(path string) {
 	if os.Remove(path) != nil { // Windows keeps files that are open
 		v.temporary = append(v.temporary, path)

@@ -1,0 +1,103 @@
+package ops
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/graph/packing"
+	"github.com/clip-wgpu/clip-wgpu/internal/debug"
+	"github.com/clip-wgpu/clip-wgpu/shaders"
+)
+
+// edited has kernels read from a folder where all that begins with mark in a line of
+// these files is something else.
+func edited(t *testing.T, mark, to string, files ...string) {
+	t.Helper()
+	dir, marked := t.TempDir(), regexp.MustCompile(mark+".*")
+	for _, file := range files {
+		text, err := os.ReadFile(filepath.Join("..", "shaders", file+".wgsl"))
+		require.NoError(t, err)
+		require.Regexp(t, marked, string(text))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, file+".wgsl"), marked.ReplaceAll(text, []byte(to)), 0o666))
+	}
+	t.Setenv(debug.Variable, "wgsl="+dir)
+}
+
+// kernelsOf builds a packed linear map of some rows, a layer norm and the gradients of
+// both, and lists the kernels with tuned constants.
+func kernelsOf(rows int, software bool) (kernels []*shaders.Kernel, err error) {
+	g := graph.New()
+	g.Software = software
+	w := &graph.State{Name: "w", Spec: graph.Spec{Shape: graph.Shape{512, 256}}, Format: packing.F32}
+	x := g.Input("x", graph.Shape{rows, 256}, graph.F32)
+	weight := g.State(w)
+	y := Linear(g, LayerNorm(g, x, graph.Tensor{}, graph.Tensor{}, 1e-5), weight, graph.Tensor{})
+	p, err := g.Build(append([]graph.Tensor{y}, g.Grad(Sum(g, y), x, weight)...)...)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range p.Steps {
+		if s.Class != "" {
+			kernels = append(kernels, s.Kernel)
+		}
+	}
+	return kernels, nil
+}
+
+// An edited kernel may tune other values than those measured: the nearest is taken.
+func TestVariantsOfEditedKernels(t *testing.T) {
+	files := []string{"linear_split", "linear_step", "linear_weight_grad", "layernorm", "layernorm_grad"}
+	constants := map[string]string{"linear_split": "ROWS", "linear_step": "GROUPS", "layernorm": "WG", "layernorm_grad": "WG"}
+	for tune, values := range map[string][]int{"//!tune 4": {4}, "//!tune 8 4": {4, 8}, "// none": nil} {
+		t.Run(tune, func(t *testing.T) {
+			edited(t, "//!tune", tune, files...)
+			for _, rows := range []int{1, 5, 50, 300, 5000} {
+				for _, software := range []bool{false, true} {
+					kernels, err := kernelsOf(rows, software)
+					require.NoError(t, err)
+					require.Len(t, kernels, 5)
+					for _, k := range kernels {
+						file := regexp.MustCompile(`^\w+`).FindString(k.Name)
+						if constant, ok := constants[file]; ok && values != nil {
+							assert.Contains(t, values, k.Consts[constant], k.Name)
+						}
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestVariantsByRows: kernels with few rows each are for few rows.
+func TestVariantsByRows(t *testing.T) {
+	variants := tuned("linear_split")
+	require.Greater(t, len(variants), 2)
+	slices.SortFunc(variants, by("ROWS"))
+	p := packedLinear{n: 512, k: 256}
+	for rows, want := range map[int]shaders.Variant{1: variants[0], 50: variants[len(variants)/2], 100: variants[len(variants)-1]} {
+		p.m = rows
+		assert.Equal(t, want, p.candidates(false)[0], "%d rows", rows)
+	}
+	assert.Equal(t, tuned("linear_tile")[0], packedLinear{m: 5000, n: 512, k: 256}.candidates(false)[0])
+}
+
+func TestBuildRefusesEditedKernels(t *testing.T) {
+	for _, tune := range []string{"//!tune", "//!tune x", "//!tune -1"} {
+		edited(t, "//!tune", tune, "linear_split")
+		_, err := kernelsOf(1, false)
+		require.ErrorContains(t, err, "linear_split.wgsl:11: want `const NAME = VALUE;  //!tune N N …`", tune)
+	}
+	edited(t, "//!tune", "//!tune 16", "linear_split")
+	_, err := kernelsOf(1, false)
+	require.ErrorContains(t, err, "linear_split.wgsl:14: const_assert fails: ROWS <= SLICES")
+	edited(t, "//!tile", "", "linear_tile")
+	_, err = kernelsOf(5000, false)
+	require.ErrorContains(t, err, "linear_tile.wgsl: want //!tile and what a workgroup makes")
+}
