@@ -48,6 +48,7 @@ type columns uint32
 const (
 	belowFirst, firstRow, lowerHalf columns = 1, 1 << 8, 1 << 16 // of column 0
 	rightHalf                               = 0xf0 * (belowFirst | firstRow | lowerHalf)
+	belowFirstRow                           = 0xff * (belowFirst | lowerHalf)
 )
 
 // places has for each coefficient in zigzag order its place in the low byte and its

@@ -24,7 +24,8 @@ func init() {
 	}
 }
 
-func toRGB(dst, y, cb, cr []uint8) {
+// toRGBPlain makes RGB pixels of samples.
+func toRGBPlain(dst, y, cb, cr []uint8) {
 	cb, cr = cb[:len(y)], cr[:len(y)]
 	i := 0
 	for ; i+4 <= len(y); i += 4 {

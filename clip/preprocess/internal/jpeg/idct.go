@@ -30,12 +30,39 @@ func clip(v int32) uint8 {
 	return uint8(v)
 }
 
+// word keeps 16 bits of a sum, as libjpeg-turbo's vectors do. Damaged files have such.
+func word(v int32) int32 { return int32(int16(v)) }
+
+// saturated is the nearest number of 16 bits.
+func saturated(v int32) int32 {
+	if v != word(v) {
+		return v>>31 ^ 0x7fff
+	}
+	return v
+}
+
 // idct8 makes the samples of a block whose coefficients are in the given columns.
 func idct8(blk *block, set columns, out []uint8, stride int) {
 	if set == 0 {
-		flat(clip((int32(blk[0])<<passBits+1<<(passBits+2))>>(passBits+3)+128), out, stride)
+		flat(clip((word(int32(blk[0])<<passBits)+1<<(passBits+2))>>(passBits+3)+128), out, stride)
 		return
 	}
+	if set&belowFirstRow == 0 {
+		wrapFirstRow(blk)
+	}
+	inverse(blk, set, out[:7*stride+8], stride)
+}
+
+// wrapFirstRow makes the first row small enough to be shifted in 16 bits, as
+// libjpeg-turbo does where all other rows are zero.
+func wrapFirstRow(blk *block) {
+	for x := range 8 {
+		blk[x] = blk[x] << passBits >> passBits
+	}
+}
+
+// inversePlain is the IDCT of all columns.
+func inversePlain(blk *block, set columns, out []uint8, stride int) {
 	var work [64]int32
 	width := uint(8)
 	if set&rightHalf == 0 {
@@ -44,7 +71,7 @@ func idct8(blk *block, set columns, out []uint8, stride int) {
 	for x := range width {
 		switch {
 		case set>>x&(belowFirst|lowerHalf) == 0:
-			v := int32(blk[x&7]) << passBits
+			v := saturated(int32(blk[x&7]) << passBits)
 			for y := uint(0); y < 64; y += 8 {
 				work[(x+y)&63] = v
 			}
@@ -66,7 +93,7 @@ const (
 	columnShift = constBits - passBits
 	columnHalf  = 1 << (columnShift - 1)
 	rowShift    = constBits + passBits + 3
-	rowHalf     = 1<<(rowShift-1) + 128<<rowShift
+	rowHalf     = 1 << (rowShift - 1)
 )
 
 func fullColumn(blk *block, x uint, work *[64]int32) {
@@ -75,16 +102,17 @@ func fullColumn(blk *block, x uint, work *[64]int32) {
 	v4, v5, v6, v7 := int32(blk[x+32]), int32(blk[x+40]), int32(blk[x+48]), int32(blk[x+56])
 	z1 := (v2 + v6) * fix0_541196100
 	a, b := z1+v2*fix0_765366865, z1-v6*fix1_847759065
-	c, d := (v0+v4)<<constBits+columnHalf, (v0-v4)<<constBits+columnHalf
-	z5 := (v7 + v3 + v5 + v1) * fix1_175875602
-	z3, z4 := z5-(v7+v3)*fix1_961570560, z5-(v5+v1)*fix0_390180644
+	c, d := word(v0+v4)<<constBits+columnHalf, word(v0-v4)<<constBits+columnHalf
+	s73, s51 := word(v7+v3), word(v5+v1)
+	z5 := (s73 + s51) * fix1_175875602
+	z3, z4 := z5-s73*fix1_961570560, z5-s51*fix0_390180644
 	z1, z2 := (v7+v1)*fix0_899976223, (v5+v3)*fix2_562915447
 	o0, o1 := v7*fix0_298631336-z1+z3, v5*fix2_053119869-z2+z4
 	o2, o3 := v3*fix3_072711026-z2+z3, v1*fix1_501321110-z1+z4
-	work[x], work[x+56] = (c+a+o3)>>columnShift, (c+a-o3)>>columnShift
-	work[x+8], work[x+48] = (d+b+o2)>>columnShift, (d+b-o2)>>columnShift
-	work[x+16], work[x+40] = (d-b+o1)>>columnShift, (d-b-o1)>>columnShift
-	work[x+24], work[x+32] = (c-a+o0)>>columnShift, (c-a-o0)>>columnShift
+	work[x], work[x+56] = saturated((c+a+o3)>>columnShift), saturated((c+a-o3)>>columnShift)
+	work[x+8], work[x+48] = saturated((d+b+o2)>>columnShift), saturated((d+b-o2)>>columnShift)
+	work[x+16], work[x+40] = saturated((d-b+o1)>>columnShift), saturated((d-b-o1)>>columnShift)
+	work[x+24], work[x+32] = saturated((c-a+o0)>>columnShift), saturated((c-a-o0)>>columnShift)
 }
 
 // upperColumn is fullColumn of a lower half of zeros.
@@ -94,10 +122,10 @@ func upperColumn(blk *block, x uint, work *[64]int32) {
 	a, b, c := v2*evenA, v2*evenB, v0<<constBits+columnHalf
 	o0, o1 := v1*oddA-v3*oddB, v1*oddC-v3*oddD
 	o2, o3 := v1*oddE-v3*oddF, v1*oddG+v3*oddE
-	work[x], work[x+56] = (c+a+o3)>>columnShift, (c+a-o3)>>columnShift
-	work[x+8], work[x+48] = (c+b+o2)>>columnShift, (c+b-o2)>>columnShift
-	work[x+16], work[x+40] = (c-b+o1)>>columnShift, (c-b-o1)>>columnShift
-	work[x+24], work[x+32] = (c-a+o0)>>columnShift, (c-a-o0)>>columnShift
+	work[x], work[x+56] = saturated((c+a+o3)>>columnShift), saturated((c+a-o3)>>columnShift)
+	work[x+8], work[x+48] = saturated((c+b+o2)>>columnShift), saturated((c+b-o2)>>columnShift)
+	work[x+16], work[x+40] = saturated((c-b+o1)>>columnShift), saturated((c-b-o1)>>columnShift)
+	work[x+24], work[x+32] = saturated((c-a+o0)>>columnShift), saturated((c-a-o0)>>columnShift)
 }
 
 // What is left of the constants where the upper four values are zero.
@@ -118,16 +146,17 @@ func fullRows(work *[64]int32, out []uint8, stride int) {
 		v, p := (*[8]int32)(work[y:]), (*[8]uint8)(out)
 		z1 := (v[2] + v[6]) * fix0_541196100
 		a, b := z1+v[2]*fix0_765366865, z1-v[6]*fix1_847759065
-		c, d := (v[0]+v[4])<<constBits+rowHalf, (v[0]-v[4])<<constBits+rowHalf
-		z5 := (v[7] + v[3] + v[5] + v[1]) * fix1_175875602
-		z3, z4 := z5-(v[7]+v[3])*fix1_961570560, z5-(v[5]+v[1])*fix0_390180644
+		c, d := word(v[0]+v[4])<<constBits+rowHalf, word(v[0]-v[4])<<constBits+rowHalf
+		s73, s51 := word(v[7]+v[3]), word(v[5]+v[1])
+		z5 := (s73 + s51) * fix1_175875602
+		z3, z4 := z5-s73*fix1_961570560, z5-s51*fix0_390180644
 		z1, z2 := (v[7]+v[1])*fix0_899976223, (v[5]+v[3])*fix2_562915447
 		o0, o1 := v[7]*fix0_298631336-z1+z3, v[5]*fix2_053119869-z2+z4
 		o2, o3 := v[3]*fix3_072711026-z2+z3, v[1]*fix1_501321110-z1+z4
-		p[0], p[7] = clip((c+a+o3)>>rowShift), clip((c+a-o3)>>rowShift)
-		p[1], p[6] = clip((d+b+o2)>>rowShift), clip((d+b-o2)>>rowShift)
-		p[2], p[5] = clip((d-b+o1)>>rowShift), clip((d-b-o1)>>rowShift)
-		p[3], p[4] = clip((c-a+o0)>>rowShift), clip((c-a-o0)>>rowShift)
+		p[0], p[7] = clip((c+a+o3)>>rowShift+128), clip((c+a-o3)>>rowShift+128)
+		p[1], p[6] = clip((d+b+o2)>>rowShift+128), clip((d+b-o2)>>rowShift+128)
+		p[2], p[5] = clip((d-b+o1)>>rowShift+128), clip((d-b-o1)>>rowShift+128)
+		p[3], p[4] = clip((c-a+o0)>>rowShift+128), clip((c-a-o0)>>rowShift+128)
 		if y < 56 {
 			out = out[stride:]
 		}
@@ -141,10 +170,10 @@ func leftRows(work *[64]int32, out []uint8, stride int) {
 		a, b, c := v[2]*evenA, v[2]*evenB, v[0]<<constBits+rowHalf
 		o0, o1 := v[1]*oddA-v[3]*oddB, v[1]*oddC-v[3]*oddD
 		o2, o3 := v[1]*oddE-v[3]*oddF, v[1]*oddG+v[3]*oddE
-		p[0], p[7] = clip((c+a+o3)>>rowShift), clip((c+a-o3)>>rowShift)
-		p[1], p[6] = clip((c+b+o2)>>rowShift), clip((c+b-o2)>>rowShift)
-		p[2], p[5] = clip((c-b+o1)>>rowShift), clip((c-b-o1)>>rowShift)
-		p[3], p[4] = clip((c-a+o0)>>rowShift), clip((c-a-o0)>>rowShift)
+		p[0], p[7] = clip((c+a+o3)>>rowShift+128), clip((c+a-o3)>>rowShift+128)
+		p[1], p[6] = clip((c+b+o2)>>rowShift+128), clip((c+b-o2)>>rowShift+128)
+		p[2], p[5] = clip((c-b+o1)>>rowShift+128), clip((c-b-o1)>>rowShift+128)
+		p[3], p[4] = clip((c-a+o0)>>rowShift+128), clip((c-a-o0)>>rowShift+128)
 		if y < 56 {
 			out = out[stride:]
 		}

@@ -25,6 +25,9 @@ func lines4(v0, v1, v2, v3, v5, v6, v7 int32) (even0, even1, odd0, odd1 int32) {
 
 // idct4 makes 4x4 samples.
 func idct4(blk *block, out []uint8, stride int) {
+	if blank(blk[8:32]) && blank(blk[40:]) {
+		wrapFirstRow(blk)
+	}
 	var work [4][8]int32
 	for x := range 8 {
 		if x == 4 {
@@ -33,22 +36,31 @@ func idct4(blk *block, out []uint8, stride int) {
 		e0, e1, o0, o1 := lines4(int32(blk[x]), int32(blk[x+8]), int32(blk[x+16]), int32(blk[x+24]),
 			int32(blk[x+40]), int32(blk[x+48]), int32(blk[x+56]))
 		const shift, half = constBits - passBits + 1, 1 << (constBits - passBits)
-		work[0][x], work[3][x] = (e0+o0+half)>>shift, (e0-o0+half)>>shift
-		work[1][x], work[2][x] = (e1+o1+half)>>shift, (e1-o1+half)>>shift
+		work[0][x], work[3][x] = saturated((e0+o0+half)>>shift), saturated((e0-o0+half)>>shift)
+		work[1][x], work[2][x] = saturated((e1+o1+half)>>shift), saturated((e1-o1+half)>>shift)
 	}
 	for y := range work {
 		w := &work[y]
 		e0, e1, o0, o1 := lines4(w[0], w[1], w[2], w[3], w[5], w[6], w[7])
-		const shift, half = constBits + passBits + 3 + 1, 1<<(constBits+passBits+3) + 128<<(constBits+passBits+4)
+		const shift, half = constBits + passBits + 3 + 1, 1 << (constBits + passBits + 3)
 		p := (*[4]uint8)(out[y*stride:])
-		p[0], p[3] = clip((e0+o0+half)>>shift), clip((e0-o0+half)>>shift)
-		p[1], p[2] = clip((e1+o1+half)>>shift), clip((e1-o1+half)>>shift)
+		p[0], p[3] = clip((e0+o0+half)>>shift+128), clip((e0-o0+half)>>shift+128)
+		p[1], p[2] = clip((e1+o1+half)>>shift+128), clip((e1-o1+half)>>shift+128)
 	}
 }
 
 // odd2 is the odd part of two values.
 func odd2(v1, v3, v5, v7 int32) int32 {
 	return v1*fix3_624509785 - v3*fix1_272758580 + v5*fix0_850430095 - v7*fix0_720959822
+}
+
+func blank(coefs []int16) bool {
+	for _, v := range coefs {
+		if v != 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // idct2 makes 2x2 samples.
@@ -59,12 +71,15 @@ func idct2(blk *block, out []uint8, stride int) {
 		b := odd2(int32(blk[x+8]), int32(blk[x+24]), int32(blk[x+40]), int32(blk[x+56]))
 		const shift, half = constBits - passBits + 2, 1 << (constBits - passBits + 1)
 		work[0][x], work[1][x] = (a+b+half)>>shift, (a-b+half)>>shift
+		if x > 0 { // libjpeg-turbo keeps the first column in 32 bits
+			work[0][x], work[1][x] = saturated(work[0][x]), saturated(work[1][x])
+		}
 	}
 	for y := range work {
 		w := &work[y]
 		a, b := w[0]<<(constBits+2), odd2(w[1], w[3], w[5], w[7])
-		const shift, half = constBits + passBits + 3 + 2, 1<<(constBits+passBits+4) + 128<<(constBits+passBits+5)
-		out[y*stride], out[y*stride+1] = clip((a+b+half)>>shift), clip((a-b+half)>>shift)
+		const shift, half = constBits + passBits + 3 + 2, 1 << (constBits + passBits + 4)
+		out[y*stride], out[y*stride+1] = clip((a+b+half)>>shift+128), clip((a-b+half)>>shift+128)
 	}
 }
 
@@ -76,6 +91,6 @@ func idctReduced(size int, blk *block, out []uint8, stride int) {
 	case 2:
 		idct2(blk, out, stride)
 	default:
-		out[0] = clip((int32(blk[0])+4)>>3 + 128)
+		out[0] = clip((int32(blk[0])+4)<<19>>22 + 128) // of 10 bits, as libjpeg's table
 	}
 }

@@ -61,9 +61,9 @@ func blend(dst, near, far []uint8, bias uint64) {
 	}
 }
 
-// double makes two samples of each: sums that weigh near 3 and far 1 are weighed 3 and
+// doublePlain makes two samples of each: sums that weigh near 3 and far 1 are weighed 3 and
 // the sum to their left or right 1, which is then rounded by its bias.
-func double(dst, near, far []uint8, left, right uint64) {
+func doublePlain(dst, near, far []uint8, left, right uint64) {
 	far, dst = far[:len(near)], dst[:2*len(near)]
 	sum := func(i int) uint64 {
 		i = min(i, len(near)-1)
