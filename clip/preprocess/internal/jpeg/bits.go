@@ -105,19 +105,19 @@ func (b *bits) nextMarker() (byte, error) {
 	return 0, io.ErrUnexpectedEOF
 }
 
-// segment is the body of the segment at the reader. One that is shorter than its own
-// length is empty, as in libjpeg.
-func (b *bits) segment() ([]byte, error) {
+// segment is the length of the segment at the reader and what follows it. One that is
+// shorter than its own length is empty, as in libjpeg.
+func (b *bits) segment() (length int, body []byte, err error) {
 	if b.pos+2 > len(b.data) {
-		return nil, io.ErrUnexpectedEOF
+		return 0, nil, io.ErrUnexpectedEOF
 	}
-	size := int(b.data[b.pos])<<8 | int(b.data[b.pos+1])
+	length = int(b.data[b.pos])<<8 | int(b.data[b.pos+1])
 	b.pos += 2
-	size = max(size-2, 0)
-	if b.pos+size > len(b.data) {
-		return nil, io.ErrUnexpectedEOF
+	n := max(length-2, 0)
+	if b.pos+n > len(b.data) {
+		return 0, nil, io.ErrUnexpectedEOF
 	}
-	body := b.data[b.pos:][:size]
-	b.pos += size
-	return body, nil
+	body = b.data[b.pos:][:n]
+	b.pos += n
+	return length, body, nil
 }

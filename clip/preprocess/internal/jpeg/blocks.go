@@ -79,6 +79,10 @@ func (b *bits) sequential(c *scanComponent, blk *block, quant *[64]uint16) colum
 			b.acc, b.n = acc, n
 			e = b.longCoefficient(ac)
 			acc, n = b.acc, b.n
+			if e == sixteenZeros {
+				k += 15
+				continue
+			}
 		} else {
 			acc <<= e & 31
 			n -= int(e & 31)
@@ -104,8 +108,11 @@ func (b *bits) dc(c *scanComponent) int32 {
 	return c.predicted
 }
 
+// sixteenZeros are fifteen and a coefficient of zero.
+const sixteenZeros = 15 << 8
+
 // longCoefficient is an entry of whole for the next bits, which are too many for the
-// table, without a length. Sixteen zeros are fifteen and a coefficient of zero.
+// table, without a length.
 func (b *bits) longCoefficient(ac *huffman) int32 {
 	s := b.symbol(ac)
 	size := uint(s & 15)

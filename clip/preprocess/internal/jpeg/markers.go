@@ -11,9 +11,10 @@ const (
 	markerTEM                       = 0x01
 	markerSOF0, markerSOF1          = 0xc0, 0xc1
 	markerSOF2, markerDHT           = 0xc2, 0xc4
+	markerJPG                       = 0xc8
 	markerRST0, markerRST7          = 0xd0, 0xd7
 	markerSOI, markerEOI, markerSOS = 0xd8, 0xd9, 0xda
-	markerDQT, markerDRI            = 0xdb, 0xdd
+	markerDQT, markerDNL, markerDRI = 0xdb, 0xdc, 0xdd
 	markerAPP0, markerAPP1          = 0xe0, 0xe1
 	markerAPP14, markerAPP15        = 0xee, 0xef
 	markerCOM                       = 0xfe
@@ -82,17 +83,25 @@ func (r *reader) segments() (found bool, err error) {
 		switch {
 		case marker == markerSOI:
 			return false, fmt.Errorf("two SOI markers")
-		case marker == markerTEM || marker >= markerRST0 && marker <= markerRST7:
-			continue // no segment follows
+		case marker >= markerRST0 && marker <= markerRST7 || marker == markerTEM && r.scansStarted > 0:
+			continue // no segment follows; Pillow takes no TEM before the first scan
 		case marker == markerEOI:
 			return false, nil
 		case processes[marker] != "":
 			return false, processes[marker]
-		case marker < markerSOF0 || marker > markerAPP15 && marker != markerCOM:
+		case marker < markerSOF0 || marker == markerJPG || marker > markerAPP15 && marker != markerCOM:
 			return false, fmt.Errorf("unknown marker %#x", marker)
 		}
 		start := r.bits.pos
-		body, err := r.bits.segment()
+		length, body, err := r.bits.segment()
+		if skipped := marker >= markerAPP0 || marker == markerDNL; !skipped {
+			if err != nil { // no plain end of the data: libjpeg looks into what is there
+				return false, fmt.Errorf("segment %#x: %w", marker, err)
+			}
+			if length < 2 {
+				return false, fmt.Errorf("segment %#x of %d bytes", marker, length)
+			}
+		}
 		if err != nil {
 			return false, err
 		}
@@ -136,7 +145,7 @@ func (r *reader) segment(marker byte, body []byte) error {
 	case markerSOS:
 		return r.startScan(body)
 	}
-	return nil // libjpeg skips DNL, too: the frame header's number of lines counts
+	return nil // DNL, too, is skipped, as in libjpeg: the frame header's number of lines counts
 }
 
 func (r *reader) frame(body []byte) error {

@@ -60,7 +60,7 @@ func (p *plane) block(x, y int, blk *block, set columns) {
 	if p.size == 8 {
 		idct8(blk, set, at, p.stride)
 	} else {
-		idctReduced(p.size, blk, at, p.stride)
+		idctReduced(p.size, blk, set, at, p.stride)
 	}
 }
 

@@ -133,7 +133,11 @@ func (e *entropy) block(c *scanComponent, blk *kept) {
 	switch s := &e.scan; {
 	case !e.header.Progressive:
 		e.bits.sequential(c, &blk.block, &unscaled)
-		blk.set = ^uint64(0)
+		for k, at := range natural {
+			if blk.block[at] != 0 {
+				blk.set |= 1 << k
+			}
+		}
 	case s.first == 0 && s.high == 0:
 		blk.block[0] = int16(e.bits.dc(c) << s.low)
 	case s.first == 0:

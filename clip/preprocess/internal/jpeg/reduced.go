@@ -24,8 +24,8 @@ func lines4(v0, v1, v2, v3, v5, v6, v7 int32) (even0, even1, odd0, odd1 int32) {
 }
 
 // idct4 makes 4x4 samples.
-func idct4(blk *block, out []uint8, stride int) {
-	if blank(blk[8:32]) && blank(blk[40:]) {
+func idct4(blk *block, set columns, out []uint8, stride int) {
+	if set&(0xff*belowFirst) == 0 && blank(blk[40:]) { // the fifth row is not used
 		wrapFirstRow(blk)
 	}
 	var work [4][8]int32
@@ -84,10 +84,10 @@ func idct2(blk *block, out []uint8, stride int) {
 }
 
 // idctReduced makes size x size samples of a block.
-func idctReduced(size int, blk *block, out []uint8, stride int) {
+func idctReduced(size int, blk *block, set columns, out []uint8, stride int) {
 	switch size {
 	case 4:
-		idct4(blk, out, stride)
+		idct4(blk, set, out, stride)
 	case 2:
 		idct2(blk, out, stride)
 	default:
