@@ -1,14 +1,11 @@
 package preprocess
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
-	"slices"
 
+	"github.com/clip-wgpu/clip-wgpu/clip/preprocess/internal/jpeg"
 	"github.com/clip-wgpu/clip-wgpu/internal/guard"
 )
 
@@ -35,7 +32,8 @@ type Option func(*options)
 type options struct {
 	maxPixels int
 	orient    bool
-	scale     int // of JPEG
+	scale     int          // of JPEG
+	memory    *jpeg.Memory // of JPEG
 }
 
 // WithMaxPixels replaces DefaultMaxPixels.
@@ -151,36 +149,7 @@ func sniff(head []byte) (format, error) {
 // strips or tiles share more bytes than blank ones do. The error wraps ErrUnsupportedFormat,
 // ErrTooLarge, ErrCorrupt, ErrInvalidConfig (of the scale) or r's own error. It wraps none of them where a decoder
 // panicked.
-func Decode(r io.Reader, opts ...Option) (*Image, error) {
-	o := options{maxPixels: DefaultMaxPixels, scale: 1}
-	for _, opt := range opts {
-		opt(&o)
-	}
-	if !slices.Contains([]int{1, 2, 4, 8}, o.scale) {
-		return nil, fmt.Errorf("%w: a scale of 1/%d, want 1, 1/2, 1/4 or 1/8", ErrInvalidConfig, o.scale)
-	}
-	br := bufio.NewReader(r)
-	head, err := br.Peek(32)
-	if err != nil && err != io.EOF {
-		return nil, err
-	}
-	f, err := sniff(head)
-	if err != nil {
-		return nil, err
-	}
-	data, err := io.ReadAll(io.LimitReader(br, maxFileBytes+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(data) > maxFileBytes {
-		return nil, fmt.Errorf("%w: the file has over %d bytes", ErrTooLarge, maxFileBytes)
-	}
-	img, err := f.guarded(data, o)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", f.name, err)
-	}
-	return img, nil
-}
+func Decode(r io.Reader, opts ...Option) (*Image, error) { return new(Decoder).Decode(r, opts...) }
 
 // guarded decodes data. A panic of the decoder becomes an error.
 func (f format) guarded(data []byte, o options) (img *Image, err error) {
@@ -190,24 +159,7 @@ func (f format) guarded(data []byte, o options) (img *Image, err error) {
 
 // DecodeFile is Decode of a regular file; the error names it.
 func DecodeFile(path string, opts ...Option) (*Image, error) {
-	// Asked before opening, because opening a FIFO waits for its writer.
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, &fs.PathError{Op: "decode", Path: path, Err: fmt.Errorf("%w: not a regular file (%v)", fs.ErrInvalid, info.Mode().Type())}
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	img, err := Decode(f, opts...)
-	if err != nil {
-		return nil, &fs.PathError{Op: "decode", Path: path, Err: err}
-	}
-	return img, nil
+	return new(Decoder).DecodeFile(path, opts...)
 }
 
 // damaged classifies a codec's error: what it calls unsupported stays that, all

@@ -1,6 +1,7 @@
 package preprocess
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"image"
@@ -28,12 +29,15 @@ func pixelsOfJPEG(h *jpeg.Header, o options) (*Image, error) {
 	if err := checkJPEG(h, o); err != nil {
 		return nil, err
 	}
-	w, height := h.Size(o.scale)
-	m := newImage(map[int]string{1: modeL, 3: modeRGB, 4: modeCMYK}[h.Components], w, height)
-	if err := h.Decode(m.pix, o.scale); err != nil {
+	pix, err := h.Decode(o.memory, o.scale)
+	if err != nil {
 		return nil, damagedJPEG(err)
 	}
-	return m, nil
+	if o.scale > 1 && h.Buffered { // an image does not hold all coefficients
+		pix = bytes.Clone(pix)
+	}
+	w, height := h.Size(o.scale)
+	return &Image{mode: map[int]string{1: modeL, 3: modeRGB, 4: modeCMYK}[h.Components], width: w, height: height, pix: pix}, nil
 }
 
 func damagedJPEG(err error) error {

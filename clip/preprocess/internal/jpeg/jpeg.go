@@ -78,35 +78,31 @@ func (h *Header) Size(scale int) (width, height int) {
 	return ceilDiv(h.Width, scale), ceilDiv(h.Height, scale)
 }
 
-// Decode reads the scans into dst, [height, width, components] of Size(scale), as
-// gray, RGB or CMYK. CMYK samples are as stored, which most programs invert. A
-// scale of 2, 4 or 8 is as if the blocks had 4, 2 or 1 samples a side. Decode may be
-// called once. The error is as of ReadHeader; bits that are no code are no error, as
-// in libjpeg.
-func (h *Header) Decode(dst []uint8, scale int) error {
+// Decode reads the scans and returns pixels, [height, width, components] of
+// Size(scale), as gray, RGB or CMYK. They lie in m until it is used again. CMYK samples
+// are as stored, which most programs invert. A scale of 2, 4 or 8 is as if the blocks
+// had 4, 2 or 1 samples a side. Decode may be called once. The error is as of
+// ReadHeader; bits that are no code are no error, as in libjpeg.
+func (h *Header) Decode(m *Memory, scale int) ([]uint8, error) {
 	r := &h.reader
 	if scale != 1 && scale != 2 && scale != 4 && scale != 8 {
-		return fmt.Errorf("a scale of 1/%d, want 1, 1/2, 1/4 or 1/8", scale)
+		return nil, fmt.Errorf("a scale of 1/%d, want 1, 1/2, 1/4 or 1/8", scale)
 	}
-	w, height := h.Size(scale)
-	if len(dst) != w*height*h.Components {
-		return fmt.Errorf("%d bytes for %dx%d and %d components", len(dst), w, height, h.Components)
-	}
-	out := newOutput(r, dst, 8/scale)
+	out := newOutput(r, m, 8/scale)
 	if h.Buffered {
-		return r.decodeBuffered(out)
+		return out.dst, r.decodeBuffered(out)
 	}
 	if err := r.decodeBands(out); err != nil {
-		return err
+		return nil, err
 	}
 	found, err := r.segments()
 	switch {
 	case err == io.ErrUnexpectedEOF: // all pixels are there
-		return nil
+		return out.dst, nil
 	case err == nil && found:
-		return fmt.Errorf("a scan after that of all components")
+		return nil, fmt.Errorf("a scan after that of all components")
 	}
-	return err
+	return out.dst, err
 }
 
 func ceilDiv(a, b int) int { return (a + b - 1) / b }

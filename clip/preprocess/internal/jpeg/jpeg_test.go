@@ -27,9 +27,7 @@ func decode(data []byte, scale int) ([]uint8, error) {
 	if err != nil {
 		return nil, err
 	}
-	w, height := h.Size(scale)
-	pix := make([]uint8, w*height*h.Components)
-	return pix, h.Decode(pix, scale)
+	return h.Decode(&Memory{}, scale)
 }
 
 func TestHeader(t *testing.T) {
@@ -140,12 +138,12 @@ func photo(t testing.TB, w, h int) []byte {
 func TestMemoryOfBaseline(t *testing.T) {
 	h, err := ReadHeader(photo(t, 2000, 1500))
 	require.NoError(t, err)
-	pix := make([]uint8, 2000*1500*3)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	require.NoError(t, h.Decode(pix, 1))
+	pix, err := h.Decode(&Memory{}, 1)
+	require.NoError(t, err)
 	runtime.ReadMemStats(&after)
-	assert.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(256<<10))
+	assert.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(len(pix)+256<<10))
 }
 
 func BenchmarkDecode(b *testing.B) {

@@ -39,7 +39,9 @@ type reader struct {
 	hMax, vMax   int
 	quant        [4]*[64]uint16 // in natural order
 	huffman      [2][4]*huffmanSpec
-	restart      int // MCUs between restart markers, or 0
+	bandBlocks   int    // of all components in a row of MCUs
+	coefs        []kept // [bands, bandBlocks], of a buffered file
+	restart      int    // MCUs between restart markers, or 0
 	scan         scan
 	jfif, adobe  bool
 	transform    int // of the Adobe marker
@@ -54,8 +56,9 @@ type component struct {
 	quant                *[64]uint16       // as it was at the first scan of the component
 	blocksW, blocksH     int               // blocks that hold samples of the image
 	padW, padH           int               // with those that fill up the last MCUs
+	inBand               int               // where its blocks are among bandBlocks
 	bandRows             int               // rows of blocks that libjpeg takes at a time: its v in any scan
-	coefs                []kept            // [padH, padW], of a buffered file
+	averages             []int16           // [padH, padW], DC coefficients that smoothing leans to
 	accuracy             [2][smoothed]int8 // the low bits of coefficients that the last scan and the one before left out
 }
 
@@ -70,7 +73,8 @@ type scanComponent struct {
 	*component
 	dcIndex, acIndex int
 	dc, ac           *huffman
-	predicted        int32 // DC
+	predicted        int32     // DC
+	rows             [4][]kept // of the blocks that are decoded
 }
 
 // segments reads segments until a scan starts (found) or the image ends.
@@ -204,6 +208,8 @@ func (r *reader) checkFrame() error {
 		}
 		c.blocksW, c.blocksH = ceilDiv(w*c.h, 8*r.hMax), ceilDiv(h*c.v, 8*r.vMax)
 		c.padW, c.padH = ceilDiv(w, 8*r.hMax)*c.h, ceilDiv(h, 8*r.vMax)*c.v
+		c.inBand = r.bandBlocks
+		r.bandBlocks += c.padW * c.v
 		for k := range smoothed {
 			c.accuracy[0][k], c.accuracy[1][k] = unknown, unknown
 		}

@@ -27,9 +27,18 @@ type plane struct {
 	line          []uint8 // a row at full width
 }
 
-func newOutput(r *reader, dst []uint8, size int) *output {
+func newOutput(r *reader, m *Memory, size int) *output {
 	h := r.header
-	o := &output{dst: dst, width: ceilDiv(h.Width*size, 8), height: ceilDiv(h.Height*size, 8), groups: size, vMax: r.vMax, ycc: h.YCC}
+	o := &output{width: ceilDiv(h.Width*size, 8), height: ceilDiv(h.Height*size, 8), groups: size, vMax: r.vMax, ycc: h.YCC}
+	rowBytes := o.width * h.Components
+	if h.Buffered {
+		// Bands of pixels and of coefficients alike, the last one with what fills it up.
+		bands := ceilDiv(h.Height, 8*r.vMax)
+		r.coefs, o.dst = m.reserve(bands*r.bandBlocks, bands*size*r.vMax*rowBytes)
+	} else {
+		_, o.dst = m.reserve(0, o.height*rowBytes)
+	}
+	o.dst = o.dst[:o.height*rowBytes]
 	for i := range r.comps {
 		c := &r.comps[i]
 		p := plane{component: c, size: size}
@@ -38,15 +47,28 @@ func newOutput(r *reader, dst []uint8, size int) *output {
 			p.size *= 2
 		}
 		p.stride, p.rows = c.blocksW*p.size, 2*c.v*p.size
-		p.pix = make([]uint8, p.stride*p.rows)
 		p.width = ceilDiv(h.Width*c.h*p.size, 8*r.hMax)
 		p.height = ceilDiv(h.Height*c.v*p.size, 8*r.vMax)
 		p.hs, p.vs = r.hMax*size/(c.h*p.size), r.vMax*size/(c.v*p.size)
 		p.fancy = size > 1
-		p.allocate()
 		o.planes = append(o.planes, p)
 	}
+	o.allocate(m)
 	return o
+}
+
+// allocate makes room for the samples of two bands and for upsampled rows.
+func (o *output) allocate(m *Memory) {
+	n := 0
+	for _, p := range o.planes {
+		n += p.stride*p.rows + p.width*p.hs
+	}
+	free := m.rows(n)
+	for i := range o.planes {
+		p := &o.planes[i]
+		p.pix, free = free[:p.stride*p.rows], free[p.stride*p.rows:]
+		p.line, free = free[:p.width*p.hs], free[p.width*p.hs:]
+	}
 }
 
 // start makes ready for the samples of a band, which is half of the ring.
@@ -92,13 +114,6 @@ func (o *output) convert(dst []uint8) {
 		interleave3(dst, rows[0], rows[1], rows[2])
 	default:
 		interleave4(dst, &rows, o.ycc)
-	}
-}
-
-// allocate makes room for upsampled rows.
-func (p *plane) allocate() {
-	if p.hs > 1 || p.vs > 1 {
-		p.line = make([]uint8, p.width*p.hs)
 	}
 }
 

@@ -26,7 +26,7 @@ func FromYCbCr(s *image.YCbCr) []uint8 {
 		}
 		p.width, p.height = ceilDiv(w, p.hs), ceilDiv(h, p.vs)
 		p.rows = p.height
-		p.allocate()
+		p.line = make([]uint8, p.width*p.hs)
 		o.planes = append(o.planes, p)
 	}
 	o.band(0)

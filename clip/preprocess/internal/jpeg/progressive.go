@@ -17,10 +17,6 @@ func (s *scan) checkProgression() error {
 
 // decodeBuffered decodes all scans and then makes the samples.
 func (r *reader) decodeBuffered(out *output) error {
-	for i := range r.comps {
-		c := &r.comps[i]
-		c.coefs = make([]kept, c.padW*c.padH)
-	}
 	for more := true; more; {
 		if err := r.prepare(); err != nil {
 			return err
@@ -37,6 +33,9 @@ func (r *reader) decodeBuffered(out *output) error {
 		}
 	}
 	smooth := r.smoothing()
+	if smooth {
+		r.keepAverages()
+	}
 	for y := range ceilDiv(r.header.Height, 8*r.vMax) {
 		for i := range out.planes {
 			out.planes[i].bandOf(r, y, smooth)
@@ -58,8 +57,9 @@ func (p *plane) bandOf(r *reader, y int, smooth bool) {
 		if smooth {
 			s = p.newSmoother(r, by)
 		}
+		row := r.row(p.component, by)
 		for bx := range p.blocksW {
-			coefs := &p.coefs[by*p.padW+bx]
+			coefs := &row[bx]
 			if smooth {
 				estimated := *coefs
 				s.estimate(&estimated, bx, by)
@@ -72,6 +72,11 @@ func (p *plane) bandOf(r *reader, y int, smooth bool) {
 	}
 }
 
+// row is row y of the blocks of a component.
+func (r *reader) row(c *component, y int) []kept {
+	return r.coefs[y/c.v*r.bandBlocks+c.inBand+y%c.v*c.padW:][:c.padW]
+}
+
 // decodeScan decodes a scan into the kept coefficients.
 func (r *reader) decodeScan() error {
 	e, s := r.newEntropy(), &r.scan
@@ -80,6 +85,15 @@ func (r *reader) decodeScan() error {
 		cols, rows, perBand = s.comps[0].blocksW, s.comps[0].blocksH, s.comps[0].bandRows
 	}
 	for y := range rows {
+		for i := range s.comps {
+			c, n := &s.comps[i], 1
+			if len(s.comps) > 1 {
+				n = c.v
+			}
+			for by := range n {
+				c.rows[by] = r.row(c.component, y*n+by)
+			}
+		}
 		for x := range cols {
 			if !e.starved {
 				r.lastGood = y / perBand
@@ -88,7 +102,7 @@ func (r *reader) decodeScan() error {
 				return err
 			}
 			if !e.starved {
-				e.keepMCU(x, y)
+				e.keepMCU(x)
 			} else if e.restart == 0 {
 				return e.err()
 			}
@@ -102,19 +116,19 @@ func (r *reader) decodeScan() error {
 
 // keepMCU decodes the blocks of an MCU, which is one block if the scan has one
 // component.
-func (e *entropy) keepMCU(x, y int) {
+func (e *entropy) keepMCU(x int) {
 	s := &e.scan
 	if len(s.comps) == 1 {
 		c := &s.comps[0]
-		e.block(c, &c.coefs[y*c.padW+x])
+		e.block(c, &c.rows[0][x])
 		e.end()
 		return
 	}
 	for i := range s.comps {
 		c := &s.comps[i]
-		for by := y * c.v; by < (y+1)*c.v; by++ {
+		for by := range c.v {
 			for bx := x * c.h; bx < (x+1)*c.h; bx++ {
-				e.block(c, &c.coefs[by*c.padW+bx])
+				e.block(c, &c.rows[by][bx])
 			}
 		}
 	}

@@ -45,6 +45,20 @@ func (r *reader) smoothing() bool {
 	return useful
 }
 
+// keepAverages copies the DC coefficients, since pixels take the place of blocks that
+// are done.
+func (r *reader) keepAverages() {
+	for i := range r.comps {
+		c := &r.comps[i]
+		c.averages = make([]int16, 0, c.padW*c.padH)
+		for y := range c.padH {
+			for _, blk := range r.row(c, y) {
+				c.averages = append(c.averages, blk.block[0])
+			}
+		}
+	}
+}
+
 // smoother estimates the first coefficients of the blocks of a row by the DC
 // coefficients of 5x5 blocks (decompress_smooth_data in libjpeg's jdcoefct.c).
 type smoother struct {
@@ -79,9 +93,9 @@ func (s *smoother) estimate(blk *kept, x, y int) {
 		if row >= s.padH {
 			continue // libjpeg has zeros there
 		}
-		blocks := s.coefs[row*s.padW:][:s.blocksW]
+		averages := s.averages[row*s.padW:][:s.blocksW]
 		for j := range dc[i] {
-			dc[i][j] = int32(blocks[max(0, min(x+j-2, s.blocksW-1))].block[0])
+			dc[i][j] = int32(averages[max(0, min(x+j-2, s.blocksW-1))])
 		}
 	}
 	for k := range smoothed {
