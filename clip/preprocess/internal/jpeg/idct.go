@@ -43,10 +43,6 @@ func saturated(v int32) int32 {
 
 // idct8 makes the samples of a block whose coefficients are in the given columns.
 func idct8(blk *block, set columns, out []uint8, stride int) {
-	if set == 0 {
-		flat(clip((word(int32(blk[0])<<passBits)+1<<(passBits+2))>>(passBits+3)+128), out, stride)
-		return
-	}
 	if set&belowFirstRow == 0 {
 		wrapFirstRow(blk)
 	}
@@ -180,10 +176,31 @@ func leftRows(work *[64]int32, out []uint8, stride int) {
 	}
 }
 
-// flat fills 8x8 samples.
-func flat(v uint8, out []uint8, stride int) {
+// average is the samples of a block that has only DC.
+func average(dc int16, size int) uint8 {
+	v := int32(dc << passBits)
+	switch size {
+	case 2: // of 17 bits in libjpeg-turbo, where others have 16
+		v = int32(dc) << (15 + passBits) >> 15
+	case 1: // of 10 bits when it is rounded, as in libjpeg's table of samples
+		return clip((int32(dc)+4)<<19>>22 + 128)
+	}
+	return clip((v+1<<(passBits+2))>>(passBits+3) + 128)
+}
+
+// flat makes size x size equal samples.
+func flat(v uint8, size int, out []uint8, stride int) {
 	eight := uint64(v) * 0x0101010101010101
-	for y := range 8 {
-		binary.LittleEndian.PutUint64(out[y*stride:], eight)
+	for y := range size {
+		switch row := out[y*stride:]; size {
+		case 8:
+			binary.LittleEndian.PutUint64(row, eight)
+		case 4:
+			binary.LittleEndian.PutUint32(row, uint32(eight))
+		case 1:
+			row[0] = v
+		default:
+			binary.LittleEndian.PutUint16(row, uint16(eight))
+		}
 	}
 }

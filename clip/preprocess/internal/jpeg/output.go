@@ -79,10 +79,15 @@ func (p *plane) start(band int) {
 // block puts the samples of a block of the band at its place.
 func (p *plane) block(x, y int, blk *block, set columns) {
 	at := p.half[(y*p.stride+x)*p.size:]
-	if p.size == 8 {
+	switch {
+	case set == 0 || p.size == 1:
+		flat(average(blk[0], p.size), p.size, at, p.stride)
+	case p.size == 8:
 		idct8(blk, set, at, p.stride)
-	} else {
-		idctReduced(p.size, blk, set, at, p.stride)
+	case p.size == 4:
+		idct4(blk, set, at, p.stride)
+	default:
+		idct2(blk, at, p.stride)
 	}
 }
 

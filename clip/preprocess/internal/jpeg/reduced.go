@@ -23,11 +23,15 @@ func lines4(v0, v1, v2, v3, v5, v6, v7 int32) (even0, even1, odd0, odd1 int32) {
 	return a + b, a - b, odd0, odd1
 }
 
-// idct4 makes 4x4 samples.
+// idct4 makes 4x4 samples of a block whose coefficients are in the given columns.
 func idct4(blk *block, set columns, out []uint8, stride int) {
 	if set&(0xff*belowFirst) == 0 && blank(blk[40:]) { // the fifth row is not used
 		wrapFirstRow(blk)
 	}
+	inverse4(blk, out[:3*stride+4], stride)
+}
+
+func inverse4Plain(blk *block, out []uint8, stride int) {
 	var work [4][8]int32
 	for x := range 8 {
 		if x == 4 {
@@ -80,17 +84,5 @@ func idct2(blk *block, out []uint8, stride int) {
 		a, b := w[0]<<(constBits+2), odd2(w[1], w[3], w[5], w[7])
 		const shift, half = constBits + passBits + 3 + 2, 1 << (constBits + passBits + 4)
 		out[y*stride], out[y*stride+1] = clip((a+b+half)>>shift+128), clip((a-b+half)>>shift+128)
-	}
-}
-
-// idctReduced makes size x size samples of a block.
-func idctReduced(size int, blk *block, set columns, out []uint8, stride int) {
-	switch size {
-	case 4:
-		idct4(blk, set, out, stride)
-	case 2:
-		idct2(blk, out, stride)
-	default:
-		out[0] = clip((int32(blk[0])+4)<<19>>22 + 128) // of 10 bits, as libjpeg's table
 	}
 }

@@ -12,6 +12,11 @@ var vectors = cpu.X86.HasAVX2
 //go:noescape
 func idctVectors(blk *block, out *uint8, stride int)
 
+// idct4Vectors is inverse4Plain.
+//
+//go:noescape
+func idct4Vectors(blk *block, out *uint8, stride int)
+
 // rgbVectors is toRGBPlain of n pixels, a multiple of 16.
 //
 //go:noescape
@@ -28,6 +33,14 @@ func inverse(blk *block, set columns, out []uint8, stride int) {
 		idctVectors(blk, &out[0], stride)
 	} else {
 		inversePlain(blk, set, out, stride)
+	}
+}
+
+func inverse4(blk *block, out []uint8, stride int) {
+	if vectors {
+		idct4Vectors(blk, &out[0], stride)
+	} else {
+		inverse4Plain(blk, out, stride)
 	}
 }
 

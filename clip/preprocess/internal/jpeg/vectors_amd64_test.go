@@ -39,6 +39,9 @@ func TestIDCTVectors(t *testing.T) {
 		inversePlain(&blk, set, want[:], 10)
 		idctVectors(&blk, &got[0], 10)
 		require.Equal(t, want, got, blk)
+		inverse4Plain(&blk, want[:], 10)
+		idct4Vectors(&blk, &got[0], 10)
+		require.Equal(t, want, got, blk)
 	}
 }
 

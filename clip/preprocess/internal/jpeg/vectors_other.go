@@ -4,6 +4,8 @@ package jpeg
 
 func inverse(blk *block, set columns, out []uint8, stride int) { inversePlain(blk, set, out, stride) }
 
+func inverse4(blk *block, out []uint8, stride int) { inverse4Plain(blk, out, stride) }
+
 func toRGB(dst, y, cb, cr []uint8) { toRGBPlain(dst, y, cb, cr) }
 
 func double(dst, near, far []uint8, left, right uint64) { doublePlain(dst, near, far, left, right) }
