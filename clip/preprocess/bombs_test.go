@@ -151,6 +151,23 @@ func TestJPEGOfTooManyScans(t *testing.T) {
 	assert.ErrorContains(t, err, "5000 scans of 65536 blocks")
 }
 
+// The blocks of arithmetic coding may take long without many bits.
+func TestJPEGOfTooManyArithmeticBlocks(t *testing.T) {
+	file := readSample(t, "jpeg_arithmetic/files/02_gray.jpg")
+	sof := bytes.Index(file, []byte("\xff\xc9"))
+	binary.BigEndian.PutUint32(file[sof+5:], 13000<<16|13000)
+	file = append(file, make([]byte, 13000*13000/maxJPEG)...)
+	h, err := jpeg.ReadHeader(file)
+	require.NoError(t, err)
+	assert.NoError(t, checkJPEG(h, options{maxPixels: DefaultMaxPixels}))
+	file[sof+9] = 3 // components
+	colour := append(file[:sof+10:sof+10], "\x01\x11\x00\x02\x11\x00\x03\x11\x00"...)
+	colour[sof+3] = 17
+	h, err = jpeg.ReadHeader(append(colour, file[sof+13:]...))
+	require.NoError(t, err)
+	assert.ErrorIs(t, checkJPEG(h, options{maxPixels: DefaultMaxPixels}), ErrTooLarge)
+}
+
 // What one strip or tile may do is not done by each of many.
 func TestTIFFOfTooManyJPEGScans(t *testing.T) {
 	f := &tiffFile{ifd: &ifd{}, w: 16, h: 16, chunkW: 16, chunkH: 16, across: 1, down: 1, tiffLayout: tiffLayout{stored: 1}}

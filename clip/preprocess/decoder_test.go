@@ -18,7 +18,7 @@ import (
 // What one file leaves in a Decoder's memory does not show in the next.
 func TestDecoderGivesWhatDecodeGives(t *testing.T) {
 	var files []string
-	for _, pattern := range []string{"jpeg/files/*", "jpeg2/files/*", "jpeg_damaged/files/*", "formats/*"} {
+	for _, pattern := range []string{"jpeg/files/*", "jpeg2/files/*", "jpeg_damaged/files/*", "jpeg_arithmetic/files/*", "formats/*"} {
 		found, err := filepath.Glob(filepath.Join(testdata, pattern))
 		require.NoError(t, err)
 		files = append(files, found...)

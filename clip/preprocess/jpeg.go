@@ -67,6 +67,9 @@ const (
 	// sequentialBlock is the visits that a block counts for in a sequential scan,
 	// each of which may have all of its coefficients.
 	sequentialBlock = 10
+	// arithmeticBlock is the same with arithmetic coding, where no data bound how long
+	// coefficients are.
+	arithmeticBlock = 40
 	// maxJPEGCoefficients is the bytes of coefficients that are kept between scans,
 	// bytesOfBlock each: a file of a few MB could ask for 4 GiB.
 	maxJPEGCoefficients = 544 << 20
@@ -76,15 +79,18 @@ const (
 // jpegVisits returns how often the scans visit a block, at most.
 func jpegVisits(h *jpeg.Header) int {
 	n := h.ScanCount() * h.Blocks()
-	if h.Progressive {
+	switch {
+	case h.Arithmetic:
+		return n * arithmeticBlock
+	case h.Progressive:
 		return n
 	}
 	return n * sequentialBlock
 }
 
 // checkJPEG refuses what would take too much time or memory, before it has any. The
-// only scan of a file has two bits or more for each block, so that the length of the
-// file bounds it.
+// only scan of a file with Huffman's codes has two bits or more for each block, so that
+// the length of the file bounds it.
 func checkJPEG(h *jpeg.Header, o options) error {
 	if err := o.checkSize(h.Width, h.Height); err != nil {
 		return err
@@ -92,13 +98,10 @@ func checkJPEG(h *jpeg.Header, o options) error {
 	if err := checkLength(h.Scans, h.Width*h.Height, maxJPEG); err != nil {
 		return err
 	}
-	if !h.Buffered {
-		return nil
-	}
-	if jpegVisits(h) > maxJPEGVisits {
+	if (h.Buffered || h.Arithmetic) && jpegVisits(h) > maxJPEGVisits {
 		return fmt.Errorf("%w: %d scans of %d blocks of 8x8 samples, the limit is %d blocks in all", ErrTooLarge, h.ScanCount(), h.Blocks(), maxJPEGVisits)
 	}
-	if n := bytesOfBlock * h.Blocks(); n > maxJPEGCoefficients {
+	if n := bytesOfBlock * h.Blocks(); h.Buffered && n > maxJPEGCoefficients {
 		return fmt.Errorf("%w: %d bytes of coefficients of a JPEG of several scans and %dx%d, the limit is %d", ErrTooLarge, n, h.Width, h.Height, maxJPEGCoefficients)
 	}
 	return nil

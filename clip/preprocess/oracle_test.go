@@ -130,7 +130,7 @@ func TestModesAreFilesOwn(t *testing.T) {
 }
 
 func TestJPEGEqualsLibjpeg(t *testing.T) {
-	for _, dir := range []string{"jpeg", "jpeg2", "jpeg_damaged"} {
+	for _, dir := range []string{"jpeg", "jpeg2", "jpeg_damaged", "jpeg_arithmetic"} {
 		for name, want := range readSafetensors(t, filepath.Join(testdata, dir, "outputs_u8.safetensors")) {
 			img, err := DecodeFile(filepath.Join(testdata, dir, "files", name+".jpg"))
 			if assert.NoError(t, err, name) {
@@ -141,7 +141,7 @@ func TestJPEGEqualsLibjpeg(t *testing.T) {
 }
 
 func TestScaledJPEGEqualsLibjpeg(t *testing.T) {
-	for _, dir := range []string{"jpeg2", "jpeg_damaged"} {
+	for _, dir := range []string{"jpeg2", "jpeg_damaged", "jpeg_arithmetic"} {
 		for key, want := range readSafetensors(t, filepath.Join(testdata, dir, "outputs_scaled_u8.safetensors")) {
 			name, text, _ := strings.Cut(key, "@")
 			scale, err := strconv.Atoi(text)

@@ -44,30 +44,38 @@ func (b *bits) fillSlowly() {
 	}
 	b.acc &= ^uint64(0) << (64 - b.n) // all zero if n is
 	for b.n <= 56 {
-		if b.pos >= len(b.data) {
-			b.ended = true
+		v, ok := b.next()
+		if !ok {
 			return
-		}
-		v := b.data[b.pos]
-		b.pos++
-		if v == 0xff {
-			for v == 0xff {
-				if b.pos >= len(b.data) {
-					b.ended = true
-					return
-				}
-				v = b.data[b.pos]
-				b.pos++
-			}
-			if v != 0 {
-				b.marker = v
-				return
-			}
-			v = 0xff
 		}
 		b.acc |= uint64(v) << (56 - b.n)
 		b.n += 8
 	}
+}
+
+// next is the next byte, or zero and not ok at a marker or the end.
+func (b *bits) next() (v uint8, ok bool) {
+	if b.marker != 0 {
+		return 0, false
+	}
+	if b.pos < len(b.data) && b.data[b.pos] != 0xff {
+		b.pos++
+		return b.data[b.pos-1], true
+	}
+	for b.pos < len(b.data) {
+		v := b.data[b.pos]
+		b.pos++
+		switch v {
+		case 0xff: // fill bytes, or what makes a marker of the next
+		case 0:
+			return 0xff, true
+		default:
+			b.marker = v
+			return 0, false
+		}
+	}
+	b.ended = true
+	return 0, false
 }
 
 // drop forgets the bits that were taken from the data and not used.

@@ -21,6 +21,7 @@ type Header struct {
 	Width, Height int
 	Components    int  // 1, 3 or 4
 	Progressive   bool // coded in scans that refine each other
+	Arithmetic    bool // coded by probabilities that adapt, not by Huffman's codes
 	// Buffered tells that all coefficients are kept until the last scan, since
 	// the first does not hold all of them.
 	Buffered bool
@@ -37,7 +38,7 @@ type Header struct {
 func ReadHeader(data []byte) (*Header, error) {
 	h := &Header{}
 	r := &h.reader
-	r.header = h
+	r.header, r.conditioning = h, newConditioning()
 	r.bits.data = data
 	if len(data) < 2 || data[0] != 0xff || data[1] != markerSOI {
 		return nil, fmt.Errorf("no SOI marker")

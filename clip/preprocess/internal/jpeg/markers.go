@@ -11,7 +11,8 @@ const (
 	markerTEM                       = 0x01
 	markerSOF0, markerSOF1          = 0xc0, 0xc1
 	markerSOF2, markerDHT           = 0xc2, 0xc4
-	markerJPG                       = 0xc8
+	markerJPG, markerSOF9           = 0xc8, 0xc9
+	markerSOF10, markerDAC          = 0xca, 0xcc
 	markerRST0, markerRST7          = 0xd0, 0xd7
 	markerSOI, markerEOI, markerSOS = 0xd8, 0xd9, 0xda
 	markerDQT, markerDNL, markerDRI = 0xdb, 0xdc, 0xdd
@@ -25,8 +26,8 @@ const (
 var processes = map[byte]Unsupported{
 	0xc3: "lossless coding",
 	0xc5: "hierarchical coding", 0xc6: "hierarchical coding", 0xc7: "hierarchical coding",
-	0xc9: "arithmetic coding", 0xca: "arithmetic coding", 0xcb: "arithmetic coding", 0xcc: "arithmetic coding",
-	0xcd: "arithmetic coding", 0xce: "arithmetic coding", 0xcf: "arithmetic coding",
+	0xcb: "lossless coding",
+	0xcd: "hierarchical coding", 0xce: "hierarchical coding", 0xcf: "hierarchical coding",
 	0xde: "hierarchical coding", 0xdf: "hierarchical coding",
 	0xf7: "JPEG-LS",
 }
@@ -39,6 +40,7 @@ type reader struct {
 	hMax, vMax   int
 	quant        [4]*[64]uint16 // in natural order
 	huffman      [2][4]*huffmanSpec
+	conditioning conditioning
 	bandBlocks   int    // of all components in a row of MCUs
 	coefs        []kept // [bands, bandBlocks], of a buffered file
 	restart      int    // MCUs between restart markers, or 0
@@ -74,6 +76,7 @@ type scanComponent struct {
 	dcIndex, acIndex int
 	dc, ac           *huffman
 	predicted        int32     // DC
+	context          int       // of an arithmetic decoder, by the difference before
 	rows             [4][]kept // of the blocks that are decoded
 }
 
@@ -134,9 +137,12 @@ func (r *reader) segment(marker byte, body []byte) error {
 		if bytes.HasPrefix(body, []byte("Adobe")) && len(body) >= 12 {
 			r.adobe, r.transform = true, int(body[11])
 		}
-	case markerSOF0, markerSOF1, markerSOF2:
-		r.header.Progressive = marker == markerSOF2
+	case markerSOF0, markerSOF1, markerSOF2, markerSOF9, markerSOF10:
+		r.header.Progressive = marker == markerSOF2 || marker == markerSOF10
+		r.header.Arithmetic = marker >= markerSOF9
 		return r.frame(body)
+	case markerDAC:
+		return r.conditioning.read(body)
 	case markerDHT:
 		return r.huffmanTables(body)
 	case markerDQT:

@@ -146,12 +146,14 @@ var unscaled = func() (q [64]uint16) {
 func (e *entropy) block(c *scanComponent, blk *kept) {
 	switch s := &e.scan; {
 	case !e.header.Progressive:
-		e.bits.sequential(c, &blk.block, &unscaled)
+		e.sequential(c, &blk.block, &unscaled)
 		for k, at := range natural {
 			if blk.block[at] != 0 {
 				blk.set |= 1 << k
 			}
 		}
+	case e.arithmetic != nil:
+		e.arithmetic.progressive(s, c, blk)
 	case s.first == 0 && s.high == 0:
 		blk.block[0] = int16(e.bits.dc(c) << s.low)
 	case s.first == 0:

@@ -26,6 +26,9 @@ func (r *reader) prepare() error {
 			}
 			c.quant = r.quant[c.quantIndex]
 		}
+		if r.header.Arithmetic {
+			continue
+		}
 		var err error
 		if !progressive || s.first == 0 && s.high == 0 {
 			if c.dc, err = r.table(0, c.dcIndex); err != nil {
@@ -48,13 +51,21 @@ func (r *reader) prepare() error {
 // entropy is the state of the restart intervals of a scan.
 type entropy struct {
 	*reader
-	left     int // MCUs to the next restart marker
-	expected byte
-	endRun   int  // blocks that the band ended before
-	starved  bool // a marker came too early: the rest of the interval has no data
+	left       int // MCUs to the next restart marker
+	expected   byte
+	endRun     int         // blocks that the band ended before
+	starved    bool        // a marker came too early: the rest of the interval has no data
+	arithmetic *arithmetic // or nil
 }
 
-func (r *reader) newEntropy() entropy { return entropy{reader: r, left: r.restart} }
+func (r *reader) newEntropy() entropy {
+	e := entropy{reader: r, left: r.restart}
+	if r.header.Arithmetic {
+		e.arithmetic = &arithmetic{bits: &r.bits, conditioning: &r.conditioning}
+		e.arithmetic.restart()
+	}
+	return e
+}
 
 // begin is called before each MCU.
 func (e *entropy) begin() error {
@@ -66,9 +77,12 @@ func (e *entropy) begin() error {
 			return err
 		}
 		for i := range e.scan.comps {
-			e.scan.comps[i].predicted = 0
+			e.scan.comps[i].predicted, e.scan.comps[i].context = 0, 0
 		}
 		e.left, e.endRun = e.restart, 0
+		if e.arithmetic != nil {
+			e.arithmetic.restart()
+		}
 	}
 	e.left--
 	return nil
@@ -80,6 +94,13 @@ func (e *entropy) end() {
 		e.starved = true
 		e.bits.drop()
 	}
+}
+
+func (e *entropy) sequential(c *scanComponent, blk *block, quant *[64]uint16) columns {
+	if e.arithmetic != nil {
+		return e.arithmetic.sequential(c, blk, quant)
+	}
+	return e.bits.sequential(c, blk, quant)
 }
 
 // resync goes to the next restart marker. Where it is another than expected it does as
@@ -149,7 +170,7 @@ func (e *entropy) mcu(out *output, x, y int) {
 				var blk block
 				var set columns
 				if !e.starved {
-					set = e.bits.sequential(c, &blk, c.quant)
+					set = e.sequential(c, &blk, c.quant)
 				}
 				if bx < c.blocksW && y*c.v+by < c.blocksH {
 					plane.block(bx, by, &blk, set)

@@ -32,7 +32,7 @@ func TestCases(t *testing.T) {
 	require.NoError(t, err)
 	require.NotEmpty(t, dirs)
 	v := newVerifier(t, gpu.Options{DefaultLimits: true, Check: true})
-	for _, dir := range append(dirs, filepath.Join(testdata, "jpeg"), filepath.Join(testdata, "jpeg2"), filepath.Join(testdata, "jpeg_damaged"), filepath.Join(testdata, "preprocess")) {
+	for _, dir := range append(dirs, filepath.Join(testdata, "jpeg"), filepath.Join(testdata, "jpeg2"), filepath.Join(testdata, "jpeg_damaged"), filepath.Join(testdata, "jpeg_arithmetic"), filepath.Join(testdata, "preprocess")) {
 		t.Run(filepath.Base(dir), func(t *testing.T) {
 			rows, err := v.Run(t.Context(), dir)
 			require.NoError(t, err)
