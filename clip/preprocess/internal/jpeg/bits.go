@@ -5,8 +5,8 @@ import (
 	"io"
 )
 
-// bits reads bits of entropy-coded data. They come from the top of acc, where n of
-// them are. It stops at a marker, behind which there are zeros.
+// bits reads entropy-coded data. The next n bits are at the top of acc. They end at a
+// marker, behind which there are zeros.
 type bits struct {
 	data   []byte
 	pos    int
@@ -34,15 +34,7 @@ func (b *bits) fill() {
 func hasFF(w uint64) bool { return w&0x8080808080808080&(^w-0x0101010101010101) != 0 }
 
 func (b *bits) fillSlowly() {
-	if b.n < 0 || b.marker != 0 {
-		if b.n <= 0 {
-			b.acc = 0
-		} else {
-			b.acc &= ^uint64(0) << (64 - b.n)
-		}
-		return
-	}
-	b.acc &= ^uint64(0) << (64 - b.n) // all zero if n is
+	b.acc &= ^uint64(0) << (64 - max(b.n, 0)) // fill leaves others below
 	for b.n <= 56 {
 		v, ok := b.next()
 		if !ok {

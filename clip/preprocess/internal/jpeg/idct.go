@@ -22,7 +22,7 @@ const (
 	passBits  = 2
 )
 
-// clip makes a sum around 128 a sample.
+// clip is the nearest sample.
 func clip(v int32) uint8 {
 	if uint32(v) > 255 {
 		return uint8(^v >> 31)
@@ -46,7 +46,7 @@ func idct8(blk *block, set columns, out []uint8, stride int) {
 	if set&belowFirstRow == 0 {
 		wrapFirstRow(blk)
 	}
-	inverse(blk, set, out[:7*stride+8], stride)
+	inverse8(blk, set, out[:7*stride+8], stride)
 }
 
 // wrapFirstRow makes the first row small enough to be shifted in 16 bits, as
@@ -57,8 +57,8 @@ func wrapFirstRow(blk *block) {
 	}
 }
 
-// inversePlain is the IDCT of all columns.
-func inversePlain(blk *block, set columns, out []uint8, stride int) {
+// inverse8Plain is the IDCT of all columns.
+func inverse8Plain(blk *block, set columns, out []uint8, stride int) {
 	var work [64]int32
 	width := uint(8)
 	if set&rightHalf == 0 {

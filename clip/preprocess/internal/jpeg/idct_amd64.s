@@ -94,8 +94,8 @@ GLOBL pairUp<>(SB), RODATA|NOPTR, $16
 	VPACKSSDW Y6, Y2, Y2 \
 	VPACKSSDW Y7, Y3, Y3
 
-// func idctVectors(blk *block, out *uint8, stride int)
-TEXT ·idctVectors(SB), NOSPLIT, $0-24
+// func idct8Vectors(blk *block, out *uint8, stride int)
+TEXT ·idct8Vectors(SB), NOSPLIT, $0-24
 	MOVQ blk+0(FP), SI
 	MOVQ out+8(FP), DI
 	MOVQ stride+16(FP), DX

@@ -135,7 +135,7 @@ func (e *entropy) err() error {
 	return nil
 }
 
-// decodeBands decodes the only scan of a file row by row.
+// decodeBands decodes a file of one scan row by row, and reads what follows.
 func (r *reader) decodeBands(out *output) error {
 	if err := r.prepare(); err != nil {
 		return err
@@ -157,7 +157,14 @@ func (r *reader) decodeBands(out *output) error {
 		}
 		out.band(y)
 	}
-	return nil
+	found, err := r.segments()
+	switch {
+	case err == io.ErrUnexpectedEOF: // all pixels are there
+		return nil
+	case err == nil && found:
+		return fmt.Errorf("a scan after that of all components")
+	}
+	return err
 }
 
 // mcu decodes the blocks of an MCU and makes their samples.

@@ -7,10 +7,10 @@ import "golang.org/x/sys/cpu"
 // vectors tells that the processor has AVX2.
 var vectors = cpu.X86.HasAVX2
 
-// idctVectors is inversePlain.
+// idct8Vectors is inverse8Plain.
 //
 //go:noescape
-func idctVectors(blk *block, out *uint8, stride int)
+func idct8Vectors(blk *block, out *uint8, stride int)
 
 // idct4Vectors is inverse4Plain.
 //
@@ -28,11 +28,11 @@ func rgbVectors(dst, y, cb, cr *uint8, n int)
 //go:noescape
 func doubleVectors(dst, near, far *uint8, n int, left, right uint16)
 
-func inverse(blk *block, set columns, out []uint8, stride int) {
+func inverse8(blk *block, set columns, out []uint8, stride int) {
 	if vectors {
-		idctVectors(blk, &out[0], stride)
+		idct8Vectors(blk, &out[0], stride)
 	} else {
-		inversePlain(blk, set, out, stride)
+		inverse8Plain(blk, set, out, stride)
 	}
 }
 

@@ -36,8 +36,8 @@ func TestIDCTVectors(t *testing.T) {
 			set = ^columns(0)
 		}
 		var got, want [8 * 10]uint8
-		inversePlain(&blk, set, want[:], 10)
-		idctVectors(&blk, &got[0], 10)
+		inverse8Plain(&blk, set, want[:], 10)
+		idct8Vectors(&blk, &got[0], 10)
 		require.Equal(t, want, got, blk)
 		inverse4Plain(&blk, want[:], 10)
 		idct4Vectors(&blk, &got[0], 10)

@@ -2,7 +2,7 @@
 
 package jpeg
 
-func inverse(blk *block, set columns, out []uint8, stride int) { inversePlain(blk, set, out, stride) }
+func inverse8(blk *block, set columns, out []uint8, stride int) { inverse8Plain(blk, set, out, stride) }
 
 func inverse4(blk *block, out []uint8, stride int) { inverse4Plain(blk, out, stride) }
 
