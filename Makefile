@@ -17,6 +17,7 @@ check:
 # What needs no GPU is tested as it is built where there is no C compiler.
 nocgo:
 	CGO_ENABLED=0 go test ./graph/... ./ops ./shaders ./layers ./weights/... ./clip/config ./clip/models ./clip/posembed ./clip/towers ./clip/checkpoint ./clip/hub ./clip/tokenizer/... ./clip/preprocess
+	go test -tags purego ./clip/preprocess/...
 
 build:
 	go build -o clip-wgpu ./cmd/clip-wgpu

@@ -155,3 +155,16 @@ func BenchmarkDecode(b *testing.B) {
 		}
 	}
 }
+
+// A large file's memory is let go for small ones, and coefficients begin as zero.
+func TestMemoryIsReused(t *testing.T) {
+	var m Memory
+	large, _ := m.reserve(spareBlocks+1, 0)
+	large[spareBlocks].put(1, 7)
+	again, pix := m.reserve(spareBlocks, 3)
+	assert.Equal(t, kept{}, again[spareBlocks-1])
+	assert.Same(t, &large[0], &again[0])
+	assert.Len(t, pix, 3)
+	_, _ = m.reserve(1, 300)
+	assert.Equal(t, 3, cap(m.blocks)) // for 300 bytes
+}
