@@ -180,12 +180,15 @@ func TestTIFFOfTooManyJPEGScans(t *testing.T) {
 	assert.ErrorContains(t, err, "JPEG scans of over")
 }
 
-// Coefficients of progressive pictures are bounded before they have room.
+// Pixels, and coefficients of progressive pictures, are bounded before they have room.
 func TestJPEGOfTooManyCoefficients(t *testing.T) {
+	huge := readSample(t, "jpeg/files/q5.jpg")
+	binary.BigEndian.PutUint32(huge[bytes.Index(huge, []byte("\xff\xc0"))+5:], 65500<<16|65500)
 	for name, c := range map[string]struct {
 		data []byte
 		says string
 	}{
+		"pixels": {huge, "65500x65500, the limit is"},
 		"colour": {progressiveJPEG(13370, 3, 10), "1140598272 bytes of coefficients"},
 		"CMYK":   {progressiveJPEG(9000, 4, 10), "688500000 bytes of coefficients"},
 	} {

@@ -2,6 +2,7 @@ package jpeg
 
 import (
 	"bytes"
+	"encoding/binary"
 	"image"
 	"image/jpeg"
 	"math"
@@ -63,7 +64,9 @@ func TestOddSegments(t *testing.T) {
 	for name, data := range map[string][]byte{
 		"fill bytes": with(sof, "\xff\xff\xff"), "stray bytes": with(sof, "\x01\x02\xff\x00\x03"), "RST": with(sof, "\xff\xd3"),
 		"DNL": with(sof, "\xff\xdc\x00\x04\x00\x01"), "empty comment": with(sof, "\xff\xfe\x00\x00"), "DRI of 0": with(sof, "\xff\xdd\x00\x04\x00\x00"),
-		"behind EOI": with(len(plain), "\xff\xd8\xff\xda more"), "stray bytes before EOI": with(len(plain)-2, "\x01\x02"), "no EOI, but more": append(bytes.Clone(plain[:len(plain)-2]), "\xff\xfe"...),
+		"a thumbnail": with(2, "\xff\xe1"+string(binary.BigEndian.AppendUint16(nil, uint16(8+len(plain))))+"Exif\x00\x00"+string(plain)),
+		"MPO":         with(len(plain), string(plain)),
+		"behind EOI":  with(len(plain), "\xff\xd8\xff\xda more"), "stray bytes before EOI": with(len(plain)-2, "\x01\x02"), "no EOI, but more": append(bytes.Clone(plain[:len(plain)-2]), "\xff\xfe"...),
 	} {
 		got, err := decode(data, 1)
 		assert.NoError(t, err, name)
