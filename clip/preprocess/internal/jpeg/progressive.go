@@ -220,10 +220,7 @@ func (e *entropy) refineBand(ac *huffman, blk *kept) {
 			v := b.symbol(ac)
 			zeros, value := int(v>>4), int16(0)
 			if v&15 != 0 {
-				value = one
-				if b.take(1) == 0 {
-					value = -one
-				}
+				value = one * int16(2*b.take(1)-1)
 			} else if zeros != 15 {
 				e.endRun = e.runOfEnds(zeros)
 				break
@@ -251,15 +248,10 @@ func (b *bits) refine(blk *kept, k, last, zeros int, one int16) int {
 		zeros -= gap
 		k += gap
 		b.fillTo32()
-		if b.take(1) != 0 {
-			if p := &blk.block[natural[k&63]&63]; *p&one == 0 {
-				if *p >= 0 {
-					*p += one
-				} else {
-					*p -= one
-				}
-			}
-		}
+		// No branches, since nothing foretells the bit and the sign.
+		p := &blk.block[natural[k&63]&63]
+		sign, more := *p>>15, ^*p&one&-int16(b.take(1))
+		*p += (more ^ sign) - sign
 		k++
 	}
 }
