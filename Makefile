@@ -18,6 +18,7 @@ check:
 # What needs no GPU is tested as it is built where there is no C compiler.
 nocgo:
 	CGO_ENABLED=0 go test $$(go list ./... | grep -vE '^github.com/clip-wgpu/clip-wgpu/($(NEED_GPU))$$')
+	go test -tags purego ./clip/preprocess/...
 
 build:
 	go build -o clip-wgpu ./cmd/clip-wgpu

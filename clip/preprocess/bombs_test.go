@@ -5,13 +5,15 @@ import (
 	"compress/zlib"
 	"encoding/binary"
 	"image"
-	"image/jpeg"
+	stdjpeg "image/jpeg"
 	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/clip-wgpu/clip-wgpu/clip/preprocess/internal/jpeg"
 )
 
 // sharingTIFF is a gray TIFF of across x down tiles of side x side pixels, or of
@@ -57,7 +59,7 @@ func sharingTIFF(across, down, side, bits, compression int, chunk, jpegTables st
 // SOI and EOI.
 func grayJPEG(t *testing.T, side int) (tables, scan string) {
 	var buf bytes.Buffer
-	require.NoError(t, jpeg.Encode(&buf, image.NewGray(image.Rect(0, 0, side, side)), nil))
+	require.NoError(t, stdjpeg.Encode(&buf, image.NewGray(image.Rect(0, 0, side, side)), nil))
 	data := buf.String()
 	sof, dht, sos := strings.Index(data, "\xff\xc0"), strings.Index(data, "\xff\xc4"), strings.Index(data, "\xff\xda")
 	return data[:sof] + data[dht:sos] + "\xff\xd9", "\xff\xd8" + data[sof:dht] + data[sos:]
@@ -149,26 +151,46 @@ func TestJPEGOfTooManyScans(t *testing.T) {
 	assert.ErrorContains(t, err, "5000 scans of 65536 blocks")
 }
 
+// The blocks of arithmetic coding may take long without many bits.
+func TestJPEGOfTooManyArithmeticBlocks(t *testing.T) {
+	file := readSample(t, "jpeg_arithmetic/files/02_gray.jpg")
+	sof := bytes.Index(file, []byte("\xff\xc9"))
+	binary.BigEndian.PutUint32(file[sof+5:], 13000<<16|13000)
+	file = append(file, make([]byte, 13000*13000/maxJPEG)...)
+	h, err := jpeg.ReadHeader(file)
+	require.NoError(t, err)
+	assert.NoError(t, checkJPEG(h, options{maxPixels: DefaultMaxPixels}))
+	file[sof+9] = 3 // components
+	colour := append(file[:sof+10:sof+10], "\x01\x11\x00\x02\x11\x00\x03\x11\x00"...)
+	colour[sof+3] = 17
+	h, err = jpeg.ReadHeader(append(colour, file[sof+13:]...))
+	require.NoError(t, err)
+	assert.ErrorIs(t, checkJPEG(h, options{maxPixels: DefaultMaxPixels}), ErrTooLarge)
+}
+
 // What one strip or tile may do is not done by each of many.
 func TestTIFFOfTooManyJPEGScans(t *testing.T) {
 	f := &tiffFile{ifd: &ifd{}, w: 16, h: 16, chunkW: 16, chunkH: 16, across: 1, down: 1, tiffLayout: tiffLayout{stored: 1}}
-	_, err := f.decodeJPEGChunk(progressiveJPEG(16, 1, 10), 0, options{maxPixels: DefaultMaxPixels})
+	_, err := f.decodeJPEGChunk(progressiveJPEG(16, 1, 10), 0, options{maxPixels: DefaultMaxPixels, scale: 1, memory: &jpeg.Memory{}})
 	require.NoError(t, err)
 	assert.Equal(t, 10*4, f.jpegVisits)
 	f.jpegVisits = maxJPEGVisits - 39
-	_, err = f.decodeJPEGChunk(progressiveJPEG(16, 1, 10), 0, options{maxPixels: DefaultMaxPixels})
+	_, err = f.decodeJPEGChunk(progressiveJPEG(16, 1, 10), 0, options{maxPixels: DefaultMaxPixels, scale: 1, memory: &jpeg.Memory{}})
 	assert.ErrorIs(t, err, ErrTooLarge)
 	assert.ErrorContains(t, err, "JPEG scans of over")
 }
 
-// Coefficients of progressive pictures are bounded before they have room.
+// Pixels, and coefficients of progressive pictures, are bounded before they have room.
 func TestJPEGOfTooManyCoefficients(t *testing.T) {
+	huge := readSample(t, "jpeg/files/q5.jpg")
+	binary.BigEndian.PutUint32(huge[bytes.Index(huge, []byte("\xff\xc0"))+5:], 65500<<16|65500)
 	for name, c := range map[string]struct {
 		data []byte
 		says string
 	}{
-		"colour": {progressiveJPEG(13370, 3, 10), "2147008512 bytes of coefficients"},
-		"CMYK":   {progressiveJPEG(9000, 4, 10), "1296000000 bytes of coefficients"},
+		"pixels": {huge, "65500x65500, the limit is"},
+		"colour": {progressiveJPEG(13370, 3, 10), "1140598272 bytes of coefficients"},
+		"CMYK":   {progressiveJPEG(9000, 4, 10), "688500000 bytes of coefficients"},
 	} {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
@@ -178,9 +200,9 @@ func TestJPEGOfTooManyCoefficients(t *testing.T) {
 		assert.ErrorContains(t, err, c.says, name)
 		assert.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(8<<20), name)
 	}
-	large, err := parseJPEG(progressiveJPEG(9000, 3, 16)) // 81 megapixels, 4:4:4
+	large, err := jpeg.ReadHeader(progressiveJPEG(9000, 3, 16)) // 81 megapixels, 4:4:4
 	require.NoError(t, err)
-	assert.NoError(t, large.check(options{maxPixels: DefaultMaxPixels}))
+	assert.NoError(t, checkJPEG(large, options{maxPixels: DefaultMaxPixels, scale: 1}))
 }
 
 // Motion JPEG has no tables where they are the standard ones.
@@ -193,7 +215,7 @@ func TestJPEGWithoutHuffmanTables(t *testing.T) {
 		rgb.Cb[i], rgb.Cr[i] = uint8(7*i), uint8(3*i)
 	}
 	var buf bytes.Buffer
-	require.NoError(t, jpeg.Encode(&buf, rgb, nil)) // with the standard tables
+	require.NoError(t, stdjpeg.Encode(&buf, rgb, nil)) // with the standard tables
 	data := buf.String()
 	want, err := Decode(&buf)
 	require.NoError(t, err)

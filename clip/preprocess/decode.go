@@ -1,14 +1,11 @@
 package preprocess
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
-	"image/jpeg"
 	"io"
-	"io/fs"
-	"os"
 
+	"github.com/clip-wgpu/clip-wgpu/clip/preprocess/internal/jpeg"
 	"github.com/clip-wgpu/clip-wgpu/internal/guard"
 )
 
@@ -35,6 +32,8 @@ type Option func(*options)
 type options struct {
 	maxPixels int
 	orient    bool
+	scale     int          // of JPEG
+	memory    *jpeg.Memory // of JPEG
 }
 
 // WithMaxPixels replaces DefaultMaxPixels.
@@ -44,6 +43,11 @@ func WithMaxPixels(n int) Option { return func(o *options) { o.maxPixels = n } }
 // WebP). open_clip does not. A TIFF's orientation is always applied, as Pillow
 // does while loading it.
 func WithOrientation() Option { return func(o *options) { o.orient = true } }
+
+// WithScale decodes a JPEG to 1/n of its width and height, rounded up: n is 1, 2, 4
+// or 8. Its blocks then have 8/n samples a side, as after Pillow's draft, which takes
+// less time and gives other pixels than resizing. Other formats keep their size.
+func WithScale(n int) Option { return func(o *options) { o.scale = n } }
 
 // checkSize refuses sizes before anything of that size is allocated.
 func (o options) checkSize(w, h int) error {
@@ -138,40 +142,14 @@ func sniff(head []byte) (format, error) {
 }
 
 // Decode reads one image, whose format its first bytes tell. Images over the
-// limit are refused by what their header says. Three kinds of small file could
+// limit are refused by what their header says. Four kinds of small file could
 // take minutes or gigabytes and are refused, too: progressive JPEGs of very many
-// scans; progressive JPEGs of over 1 GiB of coefficients, all of which are kept
+// scans; JPEGs of over 6.7 million blocks in scans with arithmetic coding; JPEGs of several scans and over 544 MiB of coefficients, all of which are kept
 // until the last scan (89 megapixels without chroma subsampling); and TIFFs whose
 // strips or tiles share more bytes than blank ones do. The error wraps ErrUnsupportedFormat,
-// ErrTooLarge, ErrCorrupt or r's own error. It wraps none of them where a decoder
+// ErrTooLarge, ErrCorrupt, ErrInvalidConfig (of the scale) or r's own error. It wraps none of them where a decoder
 // panicked.
-func Decode(r io.Reader, opts ...Option) (*Image, error) {
-	o := options{maxPixels: DefaultMaxPixels}
-	for _, opt := range opts {
-		opt(&o)
-	}
-	br := bufio.NewReader(r)
-	head, err := br.Peek(32)
-	if err != nil && err != io.EOF {
-		return nil, err
-	}
-	f, err := sniff(head)
-	if err != nil {
-		return nil, err
-	}
-	data, err := io.ReadAll(io.LimitReader(br, maxFileBytes+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(data) > maxFileBytes {
-		return nil, fmt.Errorf("%w: the file has over %d bytes", ErrTooLarge, maxFileBytes)
-	}
-	img, err := f.guarded(data, o)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", f.name, err)
-	}
-	return img, nil
-}
+func Decode(r io.Reader, opts ...Option) (*Image, error) { return new(Decoder).Decode(r, opts...) }
 
 // guarded decodes data. A panic of the decoder becomes an error.
 func (f format) guarded(data []byte, o options) (img *Image, err error) {
@@ -181,24 +159,7 @@ func (f format) guarded(data []byte, o options) (img *Image, err error) {
 
 // DecodeFile is Decode of a regular file; the error names it.
 func DecodeFile(path string, opts ...Option) (*Image, error) {
-	// Asked before opening, because opening a FIFO waits for its writer.
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, &fs.PathError{Op: "decode", Path: path, Err: fmt.Errorf("%w: not a regular file (%v)", fs.ErrInvalid, info.Mode().Type())}
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	img, err := Decode(f, opts...)
-	if err != nil {
-		return nil, &fs.PathError{Op: "decode", Path: path, Err: err}
-	}
-	return img, nil
+	return new(Decoder).DecodeFile(path, opts...)
 }
 
 // damaged classifies a codec's error: what it calls unsupported stays that, all
@@ -210,12 +171,10 @@ func damaged(err error) error {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return fmt.Errorf("%w: the file is truncated", ErrCorrupt)
 	}
-	var j jpeg.UnsupportedError
-	if errors.As(err, &j) {
-		return fmt.Errorf("%w: %w", ErrUnsupportedFormat, err)
-	}
 	return fmt.Errorf("%w: %w", ErrCorrupt, err)
 }
+
+func ceilDiv(a, b int) int { return (a + b - 1) / b }
 
 // byteReader walks over data; the first read past the end makes it fail, and
 // reads give zeros from then on.

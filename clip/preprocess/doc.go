@@ -14,6 +14,5 @@
 // lacks is gray, not black.
 //
 // PNG, JPEG, GIF (first frame), WebP (first frame), BMP and TIFF are read, and
-// recognised by content. JPEG pixels are within 3 levels of libjpeg-turbo's
-// (the inverse DCT rounds differently); all others are equal.
+// recognised by content. JPEG pixels are libjpeg-turbo's.
 package preprocess

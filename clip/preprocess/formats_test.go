@@ -50,11 +50,7 @@ func TestFormatsEqualPillow(t *testing.T) {
 			got, err = tr.Pixels(img)
 			require.NoError(t, err, key)
 		}
-		allowed := 0
-		if strings.HasSuffix(name, ".jpg") {
-			allowed = 3
-		}
-		assert.LessOrEqual(t, maxDiff(t, want, got), allowed, key)
+		assert.Zero(t, maxDiff(t, want, got), key)
 	}
 }
 

@@ -22,7 +22,7 @@ func FuzzPNG(f *testing.F) {
 }
 
 func FuzzJPEG(f *testing.F) {
-	fuzzFormat(f, "JPEG", "formats/*.jpg", "jpeg/*.jpg", "jpeg/files/*.jpg")
+	fuzzFormat(f, "JPEG", "formats/*.jpg", "jpeg/files/*.jpg", "jpeg2/files/*.jpg", "jpeg_damaged/files/*.jpg", "jpeg_arithmetic/files/*.jpg")
 }
 
 func FuzzGIF(f *testing.F) {

@@ -129,17 +129,29 @@ func TestModesAreFilesOwn(t *testing.T) {
 	}
 }
 
-func TestJPEGWithinThreeLevelsOfLibjpeg(t *testing.T) {
-	for name, want := range readSafetensors(t, testdata+"/jpeg/outputs_u8.safetensors") {
-		img, err := DecodeFile(filepath.Join(testdata, "jpeg/files", name+".jpg"))
-		require.NoError(t, err)
-		got := img.RGB()
-		require.Len(t, got, len(want), name)
-		worst := 0
-		for i := range want {
-			worst = max(worst, int(want[i])-int(got[i]), int(got[i])-int(want[i]))
+func TestJPEGEqualsLibjpeg(t *testing.T) {
+	for _, dir := range []string{"jpeg", "jpeg2", "jpeg_damaged", "jpeg_arithmetic"} {
+		for name, want := range readSafetensors(t, filepath.Join(testdata, dir, "outputs_u8.safetensors")) {
+			img, err := DecodeFile(filepath.Join(testdata, dir, "files", name+".jpg"))
+			if assert.NoError(t, err, name) {
+				assert.Zero(t, maxDiff(t, want, img.RGB()), name)
+			}
 		}
-		assert.LessOrEqual(t, worst, 3, name)
-		t.Log(name, worst)
 	}
+}
+
+func TestScaledJPEGEqualsLibjpeg(t *testing.T) {
+	for _, dir := range []string{"jpeg2", "jpeg_damaged", "jpeg_arithmetic"} {
+		for key, want := range readSafetensors(t, filepath.Join(testdata, dir, "outputs_scaled_u8.safetensors")) {
+			name, text, _ := strings.Cut(key, "@")
+			scale, err := strconv.Atoi(text)
+			require.NoError(t, err)
+			img, err := DecodeFile(filepath.Join(testdata, dir, "files", name+".jpg"), WithScale(scale))
+			if assert.NoError(t, err, key) {
+				assert.Zero(t, maxDiff(t, want, img.RGB()), key)
+			}
+		}
+	}
+	_, err := DecodeFile(filepath.Join(testdata, "jpeg/files/q5.jpg"), WithScale(3))
+	assert.ErrorIs(t, err, ErrInvalidConfig)
 }

@@ -11,6 +11,8 @@ import (
 	"math/bits"
 
 	"golang.org/x/image/tiff/lzw"
+
+	"github.com/clip-wgpu/clip-wgpu/clip/preprocess/internal/jpeg"
 )
 
 // Values of Compression that are read.
@@ -239,30 +241,22 @@ func (f *tiffFile) decodeJPEGChunk(chunk []byte, i int, o options) ([]byte, erro
 		return nil, fmt.Errorf("%w: its JPEGTables are no JPEG", ErrCorrupt)
 	}
 	stream := append([]byte("\xff\xd8"), bytes.TrimSuffix(tables, []byte("\xff\xd9"))...)
-	h, err := parseJPEG(append(stream, chunk[2:]...))
+	h, err := jpeg.ReadHeader(append(stream, chunk[2:]...))
 	if err != nil {
-		return nil, err
+		return nil, damagedJPEG(err)
 	}
-	n, rows := len(h.components), f.encodedRows(i)
+	n, rows := h.Components, f.encodedRows(i)
 	lastStrip := !f.tiled && (i+1)%f.down == 0 // may have more rows than the image
-	if h.width != f.chunkW || h.height < rows || h.height > rows && !lastStrip || n != f.stored {
-		return nil, fmt.Errorf("%w: a JPEG of %dx%d and %d components in a strip or tile of %dx%d and %d", ErrCorrupt, h.width, h.height, n, f.chunkW, rows, f.stored)
+	if h.Width != f.chunkW || h.Height < rows || h.Height > rows && !lastStrip || n != f.stored {
+		return nil, fmt.Errorf("%w: a JPEG of %dx%d and %d components in a strip or tile of %dx%d and %d", ErrCorrupt, h.Width, h.Height, n, f.chunkW, rows, f.stored)
 	}
-	if f.jpegVisits += h.visits(); f.jpegVisits > maxJPEGVisits {
+	if f.jpegVisits += jpegVisits(h); f.jpegVisits > maxJPEGVisits {
 		return nil, fmt.Errorf("%w: JPEG scans of over %d blocks of 8x8 samples in its strips or tiles", ErrTooLarge, maxJPEGVisits)
 	}
-	h.jfif, h.adobe, h.transform, h.exif = false, true, 0, nil
-	if f.photometric == tiffYCbCr {
-		h.transform = 1
-	}
-	m, err := h.decode(options{maxPixels: o.maxPixels})
+	h.YCC = f.photometric == tiffYCbCr && n >= 3
+	m, err := pixelsOfJPEG(h, options{maxPixels: o.maxPixels, scale: 1, memory: o.memory})
 	if err != nil {
 		return nil, err
-	}
-	if m.mode == modeCMYK { // decodeJPEG takes them to be Adobe's, which are inverted
-		for i := range m.pix {
-			m.pix[i] = 255 - m.pix[i]
-		}
 	}
 	return m.pix, nil
 }

@@ -2,13 +2,17 @@ package verify
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
 )
 
-// verifyJPEG compares decoded files with bytes [height, width, 3].
+// verifyJPEG compares decoded files with bytes [height, width, 3]. NAME@S is a file
+// decoded to 1/S of its size.
 func verifyJPEG(ctx context.Context, c *testCase) error {
 	more := struct {
 		MaxLevels float64 `json:"suggested_max_level_difference"`
@@ -16,7 +20,19 @@ func verifyJPEG(ctx context.Context, c *testCase) error {
 	if err := c.decode("meta.json", &more); err != nil {
 		return err
 	}
-	want, err := c.open("outputs_u8.safetensors")
+	for _, outputs := range []string{"outputs_u8.safetensors", "outputs_scaled_u8.safetensors"} {
+		if outputs == "outputs_scaled_u8.safetensors" && !c.has(outputs) {
+			continue
+		}
+		if err := c.verifyJPEGs(ctx, outputs, more.MaxLevels); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *testCase) verifyJPEGs(ctx context.Context, outputs string, maxLevels float64) error {
+	want, err := c.open(outputs)
 	if err != nil {
 		return err
 	}
@@ -25,7 +41,14 @@ func verifyJPEG(ctx context.Context, c *testCase) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		file, err := findFile(c.path("files"), name)
+		base, text, scaled := strings.Cut(name, "@")
+		scale := 1
+		if scaled {
+			if scale, err = strconv.Atoi(text); err != nil {
+				return err
+			}
+		}
+		file, err := findFile(c.path("files"), base)
 		if err != nil {
 			return err
 		}
@@ -33,7 +56,11 @@ func verifyJPEG(ctx context.Context, c *testCase) error {
 		if err != nil {
 			return err
 		}
-		img, err := preprocess.DecodeFile(file)
+		img, err := preprocess.DecodeFile(file, preprocess.WithScale(scale))
+		if errors.Is(err, preprocess.ErrUnsupportedFormat) {
+			c.notBuilt(name, err.Error())
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -43,7 +70,7 @@ func verifyJPEG(ctx context.Context, c *testCase) error {
 		}
 		rgb := img.RGB()
 		worst := levels(len(pixels), func(i int) int64 { return pixels[i] - int64(rgb[i]) })
-		c.add(name, worst, more.MaxLevels, "levels of 255")
+		c.add(name, worst, maxLevels, "levels of 255")
 	}
 	return nil
 }

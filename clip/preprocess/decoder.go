@@ -1,0 +1,82 @@
+package preprocess
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+
+	"github.com/clip-wgpu/clip-wgpu/clip/preprocess/internal/jpeg"
+)
+
+// Decoder decodes images one after another into the same memory: an Image is valid
+// until the next one is decoded. The zero value is ready. It is not safe for concurrent
+// use.
+type Decoder struct {
+	file bytes.Buffer
+	jpeg jpeg.Memory
+}
+
+// spareFile is the most bytes of a file's memory that are kept for a shorter one.
+const spareFile = 16 << 20
+
+// Decode is the function Decode.
+func (d *Decoder) Decode(r io.Reader, opts ...Option) (*Image, error) { return d.decode(r, 0, opts) }
+
+// decode decodes what r has, which is about size bytes if it is known.
+func (d *Decoder) decode(r io.Reader, size int, opts []Option) (*Image, error) {
+	o := options{maxPixels: DefaultMaxPixels, scale: 1, memory: &d.jpeg}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	if !slices.Contains([]int{1, 2, 4, 8}, o.scale) {
+		return nil, fmt.Errorf("%w: a scale of 1/%d, want 1, 1/2, 1/4 or 1/8", ErrInvalidConfig, o.scale)
+	}
+	if d.file.Reset(); d.file.Cap() > spareFile {
+		d.file = bytes.Buffer{}
+	}
+	const head = 32
+	if _, err := io.CopyN(&d.file, r, head); err != nil && err != io.EOF {
+		return nil, err
+	}
+	f, err := sniff(d.file.Bytes())
+	if err != nil {
+		return nil, err
+	}
+	d.file.Grow(min(size, maxFileBytes) + bytes.MinRead)
+	if _, err := d.file.ReadFrom(io.LimitReader(r, maxFileBytes+1-head)); err != nil {
+		return nil, err
+	}
+	if d.file.Len() > maxFileBytes {
+		return nil, fmt.Errorf("%w: the file has over %d bytes", ErrTooLarge, maxFileBytes)
+	}
+	img, err := f.guarded(d.file.Bytes(), o)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", f.name, err)
+	}
+	return img, nil
+}
+
+// DecodeFile is the function DecodeFile.
+func (d *Decoder) DecodeFile(path string, opts ...Option) (*Image, error) {
+	// Asked before opening, because opening a FIFO waits for its writer.
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, &fs.PathError{Op: "decode", Path: path, Err: fmt.Errorf("%w: not a regular file (%v)", fs.ErrInvalid, info.Mode().Type())}
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	img, err := d.decode(f, int(info.Size()), opts)
+	if err != nil {
+		return nil, &fs.PathError{Op: "decode", Path: path, Err: err}
+	}
+	return img, nil
+}

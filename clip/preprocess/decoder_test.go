@@ -1,0 +1,71 @@
+package preprocess
+
+import (
+	"bytes"
+	"image"
+	stdjpeg "image/jpeg"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/clip-wgpu/clip-wgpu/clip/preprocess/internal/jpeg"
+)
+
+// What one file leaves in a Decoder's memory does not show in the next.
+func TestDecoderGivesWhatDecodeGives(t *testing.T) {
+	var files []string
+	for _, pattern := range []string{"jpeg/files/*", "jpeg2/files/*", "jpeg_damaged/files/*", "jpeg_arithmetic/files/*", "formats/*"} {
+		found, err := filepath.Glob(filepath.Join(testdata, pattern))
+		require.NoError(t, err)
+		files = append(files, found...)
+	}
+	require.NotEmpty(t, files)
+	var d Decoder
+	for range 2 {
+		for i, file := range files {
+			scale := 1 << (i % 4)
+			want, wantErr := DecodeFile(file, WithScale(scale))
+			got, err := d.DecodeFile(file, WithScale(scale))
+			assert.Equal(t, wantErr, err, file)
+			assert.Equal(t, want, got, file)
+		}
+	}
+}
+
+// allocated is how many bytes f takes, whether they are freed or not.
+func allocated(f func()) int {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return int(after.TotalAlloc - before.TotalAlloc)
+}
+
+// A worker takes 60 MB for JPEGs of 12 megapixels, or 20 MB more than coefficients, and
+// nothing for the next.
+func TestMemoryOfDecoder(t *testing.T) {
+	const mb = 1_000_000
+	var baseline bytes.Buffer
+	require.NoError(t, stdjpeg.Encode(&baseline, image.NewYCbCr(image.Rect(0, 0, 4000, 3000), image.YCbCrSubsampleRatio420), nil))
+	progressive := progressiveJPEG(3464, 3, 10)
+	h, err := jpeg.ReadHeader(progressive)
+	require.NoError(t, err)
+	for name, c := range map[string]struct {
+		data  []byte
+		bound int
+	}{"baseline": {baseline.Bytes(), 60 * mb}, "progressive": {progressive, h.Blocks()*bytesOfBlock + 20*mb}} {
+		path := filepath.Join(t.TempDir(), name)
+		require.NoError(t, os.WriteFile(path, c.data, 0o600))
+		var d Decoder
+		decode := func() {
+			_, err := d.DecodeFile(path)
+			require.NoError(t, err)
+		}
+		assert.Less(t, allocated(decode), c.bound, name)
+		assert.Less(t, allocated(decode), 2*mb, name)
+	}
+}
