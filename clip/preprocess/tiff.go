@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+
+	"github.com/clip-wgpu/clip-wgpu/clip/preprocess/internal/inflate"
 )
 
 // TIFF tags (TIFF 6.0; tile tags in section 15, JPEGTables in Adobe's technical note 2).
@@ -57,7 +59,7 @@ type tiffFile struct {
 	chunks         int    // across * down * planes
 	offsets, sizes uint16 // the tags that place the chunks
 	row            []byte // of the chunk that is being read
-	inflate        inflater
+	inflate        *inflate.Reader
 	jpegVisits     int // of blocks, by the chunks read so far
 }
 
@@ -89,6 +91,8 @@ func decodeTIFF(data []byte, o options) (*Image, error) {
 	if f.reversed && f.compression != tiffJPEG {
 		f.data = reversedBits(data)
 	}
+	f.inflate = newInflater()
+	defer release(f.inflate)
 	m := newImage(f.mode, f.w, f.h)
 	if f.mode == modeP {
 		if m.palette, err = f.palette(); err != nil {

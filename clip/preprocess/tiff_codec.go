@@ -1,7 +1,6 @@
 package preprocess
 
 import (
-	"bufio"
 	"bytes"
 	stdlzw "compress/lzw"
 	"compress/zlib"
@@ -93,33 +92,20 @@ func readFrom(r io.Reader) rowReader {
 	}
 }
 
-// inflater reads the rows of one chunk of Deflate after another. To start anew for
-// each of many small chunks would take longer than to decompress them.
-type inflater struct {
-	zlib     io.ReadCloser
-	buffered *bufio.Reader
-}
-
-func (r *inflater) reset(chunk []byte) (err error) {
-	if r.zlib == nil {
-		r.zlib, err = zlib.NewReader(bytes.NewReader(chunk))
-		r.buffered = bufio.NewReader(r.zlib)
-		return err
+// inflated returns the reader of a chunk of Deflate. A wrong checksum right behind a
+// row is an error. libtiff minds neither a missing one nor one behind more rows than
+// the image has.
+func (f *tiffFile) inflated(chunk []byte) rowReader {
+	f.inflate.ResetBytes(chunk)
+	return func(row []byte) error {
+		if _, err := io.ReadFull(f.inflate, row); err != nil {
+			return err
+		}
+		if err := f.inflate.Next(); errors.Is(err, zlib.ErrChecksum) {
+			return err
+		}
+		return nil
 	}
-	r.buffered.Reset(r.zlib)
-	return r.zlib.(zlib.Resetter).Reset(bytes.NewReader(chunk), nil)
-}
-
-// next reads a row. A wrong checksum right behind it is an error. libtiff minds
-// neither a missing one nor one behind more rows than the image has.
-func (r *inflater) next(row []byte) error {
-	if _, err := io.ReadFull(r.buffered, row); err != nil {
-		return err
-	}
-	if _, err := r.buffered.Peek(1); errors.Is(err, zlib.ErrChecksum) {
-		return err
-	}
-	return nil
 }
 
 // reversedBits returns data with the bits of each byte in reverse order.
@@ -139,10 +125,7 @@ func (f *tiffFile) decompressor(chunk []byte, i int, o options) (rowReader, erro
 	case tiffLZW:
 		return f.predicted(readFrom(newTIFFLZW(chunk))), nil
 	case tiffDeflate, tiffOldDeflate:
-		if err := f.inflate.reset(chunk); err != nil {
-			return nil, err
-		}
-		return f.predicted(f.inflate.next), nil
+		return f.predicted(f.inflated(chunk)), nil
 	case tiffPackBits:
 		return readFrom(&packBits{src: chunk}), nil
 	case tiffJPEG:
