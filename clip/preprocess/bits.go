@@ -2,7 +2,7 @@ package preprocess
 
 import "encoding/binary"
 
-// bitSpreader makes samples of 8 bits of those of 1, 2 or 4, the first of which are
+// bitSpreader makes samples of 8 bits of those of 1, 2, 4 or 8, the first of which are
 // the highest bits of a byte.
 type bitSpreader struct {
 	bits int
@@ -24,6 +24,10 @@ func newBitSpreader(bits int, scale, flip uint8) *bitSpreader {
 // samples fills dst.
 func (s *bitSpreader) samples(dst, src []uint8) {
 	each := 8 / s.bits
+	if each == 1 {
+		copy(dst, src)
+		return
+	}
 	for ; len(dst) >= 8; dst, src = dst[each:], src[1:] {
 		binary.LittleEndian.PutUint64(dst, s.of[src[0]])
 	}

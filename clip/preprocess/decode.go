@@ -2,12 +2,14 @@ package preprocess
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"slices"
+	"sync"
 
 	"github.com/clip-wgpu/clip-wgpu/internal/guard"
 )
@@ -159,6 +161,7 @@ func Decode(r io.Reader, opts ...Option) (*Image, error) {
 	if !slices.Contains([]int{1, 2, 4, 8}, o.scale) {
 		return nil, fmt.Errorf("%w: a scale of 1/%d, want 1, 1/2, 1/4 or 1/8", ErrInvalidConfig, o.scale)
 	}
+	left := bytesLeft(r)
 	br := bufio.NewReader(r)
 	head, err := br.Peek(32)
 	if err != nil && err != io.EOF {
@@ -168,7 +171,9 @@ func Decode(r io.Reader, opts ...Option) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	data, err := io.ReadAll(io.LimitReader(br, maxFileBytes+1))
+	buf := files.Get().(*bytes.Buffer)
+	defer files.Put(buf)
+	data, err := readAll(buf, br, left)
 	if err != nil {
 		return nil, err
 	}
@@ -180,6 +185,30 @@ func Decode(r io.Reader, opts ...Option) (*Image, error) {
 		return nil, fmt.Errorf("%s: %w", f.name, err)
 	}
 	return img, nil
+}
+
+// bytesLeft is how many bytes r has, where that is known.
+func bytesLeft(r io.Reader) int64 {
+	switch r := r.(type) {
+	case *bytes.Reader:
+		return int64(r.Len())
+	case *os.File:
+		if info, err := r.Stat(); err == nil {
+			return info.Size()
+		}
+	}
+	return 0
+}
+
+// files are the contents of files, of which images keep nothing.
+var files = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// readAll reads r, which has about size bytes, to buf.
+func readAll(buf *bytes.Buffer, r io.Reader, size int64) ([]byte, error) {
+	buf.Reset()
+	buf.Grow(int(min(size, maxFileBytes)) + bytes.MinRead)
+	_, err := buf.ReadFrom(io.LimitReader(r, maxFileBytes+1))
+	return buf.Bytes(), err
 }
 
 // guarded decodes data. A panic of the decoder becomes an error.

@@ -15,7 +15,7 @@ func pngUnfilter(filter uint8, row, above []uint8, bpp int) error {
 	switch filter {
 	case 0:
 	case 1:
-		pngSub(row, bpp)
+		addLeft(row, bpp)
 	case 2: // up
 		le := binary.LittleEndian
 		for ; len(row) >= 8; row, above = row[8:], above[8:] {
@@ -80,13 +80,17 @@ func setPNGPixel(p []uint8, v uint64, bpp int) {
 	}
 }
 
-func pngSub(row []uint8, bpp int) {
-	var left uint64
-	n := len(row)
-	row = row[:n+pngSlack]
-	for i := 0; i < n; i += bpp {
-		left = addBytes(pngPixel(row[i:]), left)
-		setPNGPixel(row[i:], left, bpp)
+// addLeft adds to each pixel of bpp bytes the one before it.
+func addLeft(row []uint8, bpp int) {
+	i, left := 0, uint64(0)
+	if bpp <= pngSlack && bpp != 5 && bpp != 7 {
+		for ; i+pngSlack <= len(row); i += bpp {
+			left = addBytes(pngPixel(row[i:]), left)
+			setPNGPixel(row[i:], left, bpp)
+		}
+	}
+	for i = max(i, bpp); i < len(row); i++ {
+		row[i] += row[i-bpp]
 	}
 }
 

@@ -2,14 +2,11 @@ package preprocess
 
 import (
 	"bytes"
-	stdlzw "compress/lzw"
 	"compress/zlib"
 	"errors"
 	"fmt"
 	"io"
 	"math/bits"
-
-	"golang.org/x/image/tiff/lzw"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/preprocess/internal/jpeg"
 )
@@ -123,7 +120,7 @@ func (f *tiffFile) decompressor(chunk []byte, i int, o options) (rowReader, erro
 	case tiffRLE, tiffGroup3, tiffGroup4:
 		return f.newFax(chunk), nil
 	case tiffLZW:
-		return f.predicted(readFrom(newTIFFLZW(chunk))), nil
+		return f.predicted(f.unpackedLZW(chunk)), nil
 	case tiffDeflate, tiffOldDeflate:
 		return f.predicted(f.inflated(chunk)), nil
 	case tiffPackBits:
@@ -135,14 +132,16 @@ func (f *tiffFile) decompressor(chunk []byte, i int, o options) (rowReader, erro
 	return readFrom(bytes.NewReader(chunk)), nil
 }
 
-// newTIFFLZW reads LZW. Before TIFF 5.0 its low bits came first and its codes
-// became longer one code later. A chunk starts with code 256, whose bits tell the
-// two apart, as in libtiff.
-func newTIFFLZW(chunk []byte) io.Reader {
+// unpackedLZW returns the reader of a chunk of LZW. Before TIFF 5.0 its low bits came
+// first and its codes became longer one code later. A chunk starts with code 256,
+// whose bits tell the two apart, as in libtiff.
+func (f *tiffFile) unpackedLZW(chunk []byte) rowReader {
 	if len(chunk) > 1 && chunk[0] == 0 && chunk[1]&1 != 0 {
-		return stdlzw.NewReader(bytes.NewReader(chunk), stdlzw.LSB, 8)
+		f.lzw.reset(chunk, 8, false, 0)
+	} else {
+		f.lzw.reset(chunk, 8, true, 1)
 	}
-	return lzw.NewReader(bytes.NewReader(chunk), lzw.MSB, 8)
+	return readFrom(f.lzw)
 }
 
 // predicted undoes the predictor in the rows of next. Only LZW and Deflate have
@@ -163,9 +162,7 @@ func (f *tiffFile) undoDifferences(row []byte) {
 	step := f.stored * f.bits / 8
 	switch f.bits {
 	case 8:
-		for i := step; i < len(row); i++ {
-			row[i] += row[i-step]
-		}
+		addLeft(row, step)
 	case 16:
 		for i := step; i+2 <= len(row); i += 2 {
 			f.order.PutUint16(row[i:], f.order.Uint16(row[i:])+f.order.Uint16(row[i-step:]))
