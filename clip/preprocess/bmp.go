@@ -3,6 +3,7 @@ package preprocess
 import (
 	"encoding/binary"
 	"fmt"
+	"math/bits"
 	"slices"
 )
 
@@ -185,30 +186,88 @@ func (b *bmp) imageRow(i int) int {
 }
 
 func (b *bmp) trueColor() *Image {
-	m := newImage(modeRGB, b.w, b.h)
+	mode := modeRGB
 	if b.layout[3] != 0 {
-		m = newImage(modeRGBA, b.w, b.h)
+		mode = modeRGBA
 	}
+	m := newImage(mode, b.w, b.h)
 	out, n := m.bands(), b.bits/8
-	var shift, top [4]uint32 // lowest bit and largest value of each band
-	for c := range out {
-		for shift[c] = 0; b.layout[c]>>shift[c]&1 == 0; shift[c]++ {
-		}
-		top[c] = b.layout[c] >> shift[c]
+	if n == 2 {
+		b.highColor(m)
+		return m
 	}
+	var from [4]int // the byte of each band
+	for c := range out {
+		from[c] = bits.TrailingZeros32(b.layout[c]) / 8
+	}
+	usual := b.layout == bgrx || b.layout == bgra
 	for i := range b.h {
 		row, y := b.row(i)
-		for x := range b.w {
-			var px uint32
-			for j, v := range row[x*n : (x+1)*n] {
-				px |= uint32(v) << (8 * j)
-			}
-			for c := range out {
-				m.pix[(y*b.w+x)*out+c] = uint8(px >> shift[c] & top[c] * 255 / top[c])
+		dst := m.pix[y*b.w*out:][:b.w*out]
+		x := 0
+		switch {
+		case usual && out == n:
+			x = swapRedBlue(dst, row, n)
+		case usual:
+			x = reverseBGRX(dst, row)
+		}
+		for ; x < b.w; x++ {
+			px, to := row[x*n:][:n], dst[x*out:][:out]
+			for c := range to {
+				to[c] = px[from[c]]
 			}
 		}
 	}
 	return m
+}
+
+// reverseBGRX writes the colours of pixels of four bytes, two at once. It leaves out
+// the last few, where words are too long, and returns how many pixels it wrote.
+func reverseBGRX(dst, src []uint8) int {
+	i := 0
+	for ; 3*i+8 <= len(dst) && 4*i+8 <= len(src); i += 2 {
+		px := bits.ReverseBytes64(binary.LittleEndian.Uint64(src[4*i : 4*i+8 : 4*i+8]))
+		binary.LittleEndian.PutUint64(dst[3*i:3*i+8:3*i+8], px>>40|px<<16&0xffff_ff00_0000)
+	}
+	return i
+}
+
+// swapRedBlue writes pixels of n bytes with the first and the third ones exchanged, two
+// at once. It leaves out the last few, where words are too long, and returns how many
+// pixels it wrote.
+func swapRedBlue(dst, src []uint8, n int) int {
+	keep, first := uint64(0xff00_ff00_ff00_ff00), uint64(0x0000_00ff_0000_00ff)
+	if n == 3 {
+		keep, first = 0x0000_00ff_0000_ff00, 0x0000_0000_ff00_00ff
+	}
+	i := 0
+	for ; i+8 <= len(dst) && i+8 <= len(src); i += 2 * n {
+		v := binary.LittleEndian.Uint64(src[i : i+8 : i+8])
+		binary.LittleEndian.PutUint64(dst[i:i+8:i+8], v&keep|v>>16&first|v&first<<16)
+	}
+	return i / n
+}
+
+// highColor reads 16 bits a pixel. Each band's values are spread over 0 to 255.
+func (b *bmp) highColor(m *Image) {
+	var levels [3][64]uint8
+	var shift [3]int
+	for c := range levels {
+		shift[c] = bits.TrailingZeros32(b.layout[c])
+		top := int(b.layout[c] >> shift[c])
+		for v := range top + 1 {
+			levels[c][v] = uint8(v * 255 / top)
+		}
+	}
+	for i := range b.h {
+		row, y := b.row(i)
+		for x := range b.w {
+			px := uint32(binary.LittleEndian.Uint16(row[2*x:]))
+			for c := range levels {
+				m.pix[(y*b.w+x)*3+c] = levels[c][px&b.layout[c]>>shift[c]]
+			}
+		}
+	}
 }
 
 // indexed reads up to 8 bits a pixel. Pillow drops a palette of black and white or
@@ -241,12 +300,10 @@ func (b *bmp) readIndices(pix []uint8) error {
 	if b.rle {
 		return b.readRLE(pix)
 	}
-	perByte, mask := 8/b.bits, uint8(1<<b.bits-1)
+	spread := newBitSpreader(b.bits, 1, 0)
 	for i := range b.h {
 		row, y := b.row(i)
-		for x := range b.w {
-			pix[y*b.w+x] = row[x/perByte] >> (8 - b.bits - x%perByte*b.bits) & mask
-		}
+		spread.samples(pix[y*b.w:(y+1)*b.w], row)
 	}
 	return nil
 }

@@ -1,5 +1,7 @@
 package preprocess
 
+import "encoding/binary"
+
 // RGB returns the image converted to RGB as Pillow's convert("RGB") does,
 // [height, width, 3].
 func (m *Image) RGB() []uint8 {
@@ -53,18 +55,24 @@ func mulDiv255(a, b uint8) uint8 {
 	return uint8((t>>8 + t) >> 8)
 }
 
-// premultiplied returns pix with all bands but the last, alpha, multiplied by
-// alpha: Pillow's LA to La and RGBA to RGBa.
-func premultiplied(pix []uint8, bands int) []uint8 {
-	out := make([]uint8, len(pix))
-	for i := 0; i < len(pix); i += bands {
-		alpha := pix[i+bands-1]
-		for b := i; b < i+bands-1; b++ {
-			out[b] = mulDiv255(pix[b], alpha)
+// premultiplyInto writes pix to out with all bands but the last, alpha, multiplied
+// by alpha: Pillow's LA to La and RGBA to RGBa.
+func premultiplyInto(out, pix []uint8, bands int) {
+	if bands == 2 {
+		for i := 0; i+2 <= len(pix); i += 2 {
+			out[i], out[i+1] = mulDiv255(pix[i], pix[i+1]), pix[i+1]
 		}
-		out[i+bands-1] = alpha
+		return
 	}
-	return out
+	le := binary.LittleEndian
+	for ; len(pix) >= 4; out, pix = out[4:], pix[4:] {
+		// mulDiv255 of the three colours at once, in 16 bits each.
+		const low = 0x00ff_00ff_00ff
+		v := uint64(le.Uint32(pix))
+		t := (v&0xff|v<<8&0xff_0000|v<<16&0xff_0000_0000)*(v>>24) + 0x0080_0080_0080
+		t = (t>>8&low + t) >> 8 & low
+		le.PutUint32(out, uint32(t&0xff|t>>8&0xff00|t>>16&0xff_0000|v&0xff00_0000))
+	}
 }
 
 // unpremultiply is the way back, in place. Rounding during a resize can leave

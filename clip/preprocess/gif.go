@@ -1,11 +1,6 @@
 package preprocess
 
-import (
-	"bytes"
-	"compress/lzw"
-	"fmt"
-	"io"
-)
+import "fmt"
 
 // decodeGIF reads the first frame on the file's canvas, as Pillow does. It
 // does not use image/gif, which forgets the colour of the transparent index.
@@ -86,10 +81,11 @@ func (f gifFrame) decode(r *byteReader, w, h int, background uint8) (*Image, err
 			m.pix[i] = background
 		}
 	}
-	codes := lzw.NewReader(bytes.NewReader(packed), lzw.LSB, bits)
-	defer codes.Close()
+	codes := lzwReaders.Get().(*lzwReader)
+	defer codes.release()
+	codes.reset(packed, bits, false, 0)
 	for _, y := range f.rows() {
-		if _, err := io.ReadFull(codes, m.pix[(f.y+y)*w+f.x:][:f.w]); err != nil {
+		if _, err := codes.Read(m.pix[(f.y+y)*w+f.x:][:f.w]); err != nil {
 			return nil, damaged(err)
 		}
 	}

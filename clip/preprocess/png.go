@@ -3,7 +3,6 @@ package preprocess
 import (
 	"bytes"
 	"cmp"
-	"compress/zlib"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
@@ -22,11 +21,10 @@ type pngFile struct {
 	layout        *pngLayout // nil before IHDR
 	unknown       error      // why an IHDR gave no layout
 	interlaced    bool
-	palette       []uint8       // RGB entries
-	exif          []byte        // TIFF data
-	texts         int           // bytes of texts and profiles
-	unpacker      io.ReadCloser // of them, kept because making one takes longer than a short text
-	apple         bool          // has the chunk of Apple's variant
+	palette       []uint8 // RGB entries
+	exif          []byte  // TIFF data
+	texts         int     // bytes of texts and profiles
+	apple         bool    // has the chunk of Apple's variant
 
 	// An animation's number of frames, the part of the image that the next
 	// frame covers, and the number that the next fcTL or fdAT chunk must have.
@@ -246,7 +244,7 @@ func (f *pngFile) text(name string, body []byte) error {
 		}
 	}
 	if packed != nil {
-		if size = f.unpackedSize(packed, maxPNGText); size > maxPNGText {
+		if size = unpackedSize(packed, maxPNGText); size > maxPNGText {
 			return fmt.Errorf("%w: chunk %s unpacks to over %d bytes", ErrTooLarge, name, maxPNGText)
 		}
 	}
@@ -258,17 +256,11 @@ func (f *pngFile) text(name string, body []byte) error {
 
 // unpackedSize returns how many bytes zlib data unpack to, at most limit + 1. Data
 // end where they are damaged.
-func (f *pngFile) unpackedSize(packed []byte, limit int64) int {
-	var err error
-	if src := bytes.NewReader(packed); f.unpacker == nil {
-		f.unpacker, err = zlib.NewReader(src)
-	} else {
-		err = f.unpacker.(zlib.Resetter).Reset(src, nil)
-	}
-	if err != nil {
-		return 0
-	}
-	n, _ := io.Copy(io.Discard, io.LimitReader(f.unpacker, limit+1))
+func unpackedSize(packed []byte, limit int64) int {
+	z := newInflater()
+	defer release(z)
+	z.ResetBytes(packed)
+	n, _ := io.Copy(io.Discard, io.LimitReader(z, limit+1))
 	return int(n)
 }
 

@@ -6,7 +6,20 @@ import (
 	"image"
 	"io"
 	"math"
+	"sync"
+
+	"github.com/clip-wgpu/clip-wgpu/clip/preprocess/internal/inflate"
 )
+
+// inflaters are kept because making one takes longer than a short text.
+var inflaters = sync.Pool{New: func() any { return new(inflate.Reader) }}
+
+func newInflater() *inflate.Reader { return inflaters.Get().(*inflate.Reader) }
+
+func release(z *inflate.Reader) {
+	z.ResetBytes(nil) // forgets the file
+	inflaters.Put(z)
+}
 
 // readData decodes the image data into m and leaves f at what follows them.
 // Pillow gives zlib one block after the other and stops with the one that
@@ -50,11 +63,15 @@ func (f *pngFile) readData(m *Image) error {
 // readRows reads the image's rows, and returns how many there were and how the
 // data ended: by io.EOF, or not before the byte after the last row (nil).
 func (f *pngFile) readRows(m *Image, s *pngStream) (rows int, err error) {
-	z, err := zlib.NewReader(s)
-	if err != nil {
-		return 0, err
+	z := newInflater()
+	defer release(z)
+	z.Reset(s.more)
+	size := 1 + f.layout.rowBytes(f.width) + pngSlack
+	above, row := make([]uint8, size), make([]uint8, size)
+	var spread *bitSpreader
+	if f.layout.bits < 8 {
+		spread = newBitSpreader(f.layout.bits, f.layout.scale, 0)
 	}
-	above, row := make([]uint8, 1+f.layout.rowBytes(f.width)), make([]uint8, 1+f.layout.rowBytes(f.width))
 	for r := range f.rows() {
 		n := 1 + f.layout.rowBytes(r.n)
 		if r.first {
@@ -66,7 +83,7 @@ func (f *pngFile) readRows(m *Image, s *pngStream) (rows int, err error) {
 		if err := pngUnfilter(row[0], row[1:n], above[1:n], ceilDiv(f.layout.bits, 8)); err != nil {
 			return rows, err
 		}
-		f.layout.put(m, r, row[1:n])
+		f.layout.put(m, r, row[1:n], spread)
 		above, row = row, above
 		rows++
 	}
@@ -92,10 +109,10 @@ func (f *pngFile) complete(rows, blocks int) bool {
 
 // inflated tells whether the first blocks, short of their last bytes, give n bytes.
 func (f *pngFile) inflated(blocks, without, n int) bool {
-	z, err := zlib.NewReader(&pngStream{pngFile: *f, limit: blocks, without: without})
-	if err != nil {
-		return n == 0
-	}
+	s := &pngStream{pngFile: *f, limit: blocks, without: without}
+	z := newInflater()
+	defer release(z)
+	z.Reset(s.more)
 	got, _ := io.CopyN(io.Discard, z, int64(n))
 	return got == int64(n)
 }
@@ -109,7 +126,7 @@ const maxPNGBlock = 1 << 16
 type pngStream struct {
 	pngFile          // the rest of which begins behind the current chunk
 	chunk     []byte // of the current chunk, what follows the current block
-	block     []byte // of the current block, what is not read yet
+	block     []byte // the current block, until it is read
 	begun     bool   // there is a current chunk, whose checksum is next
 	blocks    int    // how many have been begun
 	whole     int    // how many of them lie before the current chunk
@@ -119,22 +136,14 @@ type pngStream struct {
 	without   int    // and the last of them so many bytes short
 }
 
-func (s *pngStream) ReadByte() (byte, error) {
-	if len(s.block) == 0 && !s.next() {
-		return 0, s.err
+// more returns the next block.
+func (s *pngStream) more() ([]byte, error) {
+	if !s.next() {
+		return nil, s.err
 	}
-	b := s.block[0]
-	s.block = s.block[1:]
-	return b, nil
-}
-
-func (s *pngStream) Read(p []byte) (int, error) {
-	if len(s.block) == 0 && !s.next() {
-		return 0, s.err
-	}
-	n := copy(p, s.block)
-	s.block = s.block[n:]
-	return n, nil
+	block := s.block
+	s.block = nil
+	return block, nil
 }
 
 // next goes to the next block that is not empty, or sets err.

@@ -1,7 +1,6 @@
 package preprocess
 
 import (
-	"fmt"
 	"image"
 	"iter"
 )
@@ -76,14 +75,16 @@ func (f *pngFile) rows() iter.Seq[pngRow] {
 	}
 }
 
-// put writes a row to m.
-func (l *pngLayout) put(m *Image, r pngRow, row []uint8) {
+// put writes a row to m. spread is for samples of less than 8 bits.
+func (l *pngLayout) put(m *Image, r pngRow, row []uint8, spread *bitSpreader) {
 	bands, bytes := len(l.from), l.bits/8
 	switch {
 	case l.mode == modeI:
 		for i := range r.n {
 			m.wide[r.at+i*r.step] = int32(row[2*i])<<8 | int32(row[2*i+1])
 		}
+	case l.bits < 8 && r.step == 1:
+		spread.samples(m.pix[r.at:r.at+r.n], row)
 	case l.bits < 8:
 		for i := range r.n {
 			v := row[i*l.bits/8] << (i * l.bits % 8) >> (8 - l.bits)
@@ -91,6 +92,12 @@ func (l *pngLayout) put(m *Image, r pngRow, row []uint8) {
 		}
 	case r.step == 1 && bands == bytes && l.from[bands-1] == bytes-1: // as they are in m
 		copy(m.pix[r.at*bands:], row)
+	case bands == 3:
+		from := l.from[2] + 1
+		for i := range r.n {
+			px, in := m.pix[(r.at+i*r.step)*3:][:3], row[i*bytes:][:from]
+			px[0], px[1], px[2] = in[0], in[len(in)/2], in[len(in)-1]
+		}
 	default:
 		for i := range r.n {
 			px, from := m.pix[(r.at+i*r.step)*bands:], row[i*bytes:]
@@ -98,56 +105,5 @@ func (l *pngLayout) put(m *Image, r pngRow, row []uint8) {
 				px[b] = from[at]
 			}
 		}
-	}
-}
-
-// pngUnfilter undoes the filter of a row (PNG specification, 9.2); pixels are
-// bpp bytes apart, or 1 if they are smaller.
-func pngUnfilter(filter uint8, row, above []uint8, bpp int) error {
-	above = above[:len(row)]
-	switch filter {
-	case 0:
-	case 1: // sub
-		for i := bpp; i < len(row); i++ {
-			row[i] += row[i-bpp]
-		}
-	case 2: // up
-		for i, v := range above {
-			row[i] += v
-		}
-	case 3: // average
-		for i := range min(bpp, len(row)) {
-			row[i] += above[i] / 2
-		}
-		for i := bpp; i < len(row); i++ {
-			row[i] += uint8((int(row[i-bpp]) + int(above[i])) / 2)
-		}
-	case 4:
-		for i := range min(bpp, len(row)) {
-			pngPaeth(row[i:], above[i:], bpp)
-		}
-	default:
-		return fmt.Errorf("%w: bad row filter %d", ErrCorrupt, filter)
-	}
-	return nil
-}
-
-// pngPaeth undoes the Paeth filter of one byte of each pixel.
-func pngPaeth(row, above []uint8, bpp int) {
-	var left, corner int
-	for i := 0; i < len(row); i += bpp {
-		up := int(above[i])
-		// Distances of left + up - corner to the three, of which the nearest counts.
-		dLeft, dUp := up-corner, left-corner
-		dCorner := dLeft + dUp
-		dLeft, dUp, dCorner = max(dLeft, -dLeft), max(dUp, -dUp), max(dCorner, -dCorner)
-		nearest := corner
-		if dLeft <= dUp && dLeft <= dCorner {
-			nearest = left
-		} else if dUp <= dCorner {
-			nearest = up
-		}
-		left, corner = (nearest+int(row[i]))&0xff, up
-		row[i] = uint8(left)
 	}
 }

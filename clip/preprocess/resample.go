@@ -50,6 +50,7 @@ func (f filter) weights(a axis) weights[float64] {
 	scale := float64(a.n) / float64(a.out)
 	widen := max(scale, 1)
 	support := f.support * widen
+	all := make([]float64, 0, a.len()*(2*int(support)+2))
 	for i := range w.k {
 		if !a.resized() {
 			w.first[i], w.k[i] = a.lo+i, []float64{1}
@@ -58,7 +59,8 @@ func (f filter) weights(a axis) weights[float64] {
 		center := float64((float64(a.lo+i) + 0.5) * scale)
 		lo := max(int(center-support+0.5), 0)
 		hi := min(int(center+support+0.5), a.n)
-		k, sum := make([]float64, hi-lo), 0.0
+		all = append(all, make([]float64, hi-lo)...)
+		k, sum := all[len(all)-(hi-lo):], 0.0
 		for x := range k {
 			k[x] = f.weight(float64((float64(lo+x) - center + 0.5) * (1 / widen)))
 			sum += k[x]
@@ -76,11 +78,12 @@ func (f filter) weights(a axis) weights[float64] {
 // fixed quantises weights to precisionBits.
 func fixed(w weights[float64]) weights[int32] {
 	q := weights[int32]{first: w.first, k: make([][]int32, len(w.k))}
+	all := make([]int32, 0, len(w.k)*w.most())
 	for i, k := range w.k {
-		q.k[i] = make([]int32, len(k))
-		for x, v := range k {
-			q.k[i][x] = int32(math.Copysign(0.5, v) + float64(v*(1<<precisionBits)))
+		for _, v := range k {
+			all = append(all, int32(math.Copysign(0.5, v)+float64(v*(1<<precisionBits))))
 		}
+		q.k[i] = all[len(all)-len(k):]
 	}
 	return q
 }
@@ -91,6 +94,15 @@ func (w weights[K]) span() (lo, hi int) {
 	return w.first[0], w.first[last] + len(w.k[last])
 }
 
+// most is the largest number of weights of an output.
+func (w weights[K]) most() int {
+	n := 0
+	for _, k := range w.k {
+		n = max(n, len(k))
+	}
+	return n
+}
+
 // resize returns the wanted part of m resized to x.out by y.out pixels, as
 // Pillow's Image.resize does it: horizontally first, each pass rounded to the
 // pixel type. Palette and bilevel images have no in-between values and are
@@ -99,17 +111,13 @@ func (m *Image) resize(x, y axis, f filter) *Image {
 	if !x.resized() && !y.resized() || m.mode == modeP || m.mode == modeBilevel {
 		return m.pick(x, y)
 	}
-	out := m.like(x.len(), y.len())
+	out := &Image{mode: m.mode, width: x.len(), height: y.len()}
 	if m.mode == modeI {
-		out.wide = resample(m.wide, 1, x, y, f.weights(x), f.weights(y), round32)
+		out.wide = resampleWide(m.wide, x, y, f.weights(x), f.weights(y))
 		return out
 	}
 	alpha := m.mode == modeLA || m.mode == modeRGBA
-	pix := m.pix
-	if alpha {
-		pix = premultiplied(pix, m.bands())
-	}
-	out.pix = resample(pix, m.bands(), x, y, fixed(f.weights(x)), fixed(f.weights(y)), round8)
+	out.pix = m.resample(x, y, f, alpha)
 	if alpha {
 		unpremultiply(out.pix, m.bands())
 	}

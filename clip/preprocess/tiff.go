@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+
+	"github.com/clip-wgpu/clip-wgpu/clip/preprocess/internal/inflate"
 )
 
 // TIFF tags (TIFF 6.0; tile tags in section 15, JPEGTables in Adobe's technical note 2).
@@ -57,7 +59,9 @@ type tiffFile struct {
 	chunks         int    // across * down * planes
 	offsets, sizes uint16 // the tags that place the chunks
 	row            []byte // of the chunk that is being read
-	inflate        inflater
+	spread         *bitSpreader
+	inflate        *inflate.Reader
+	lzw            *lzwReader
 	jpegVisits     int // of blocks, by the chunks read so far
 }
 
@@ -89,11 +93,18 @@ func decodeTIFF(data []byte, o options) (*Image, error) {
 	if f.reversed && f.compression != tiffJPEG {
 		f.data = reversedBits(data)
 	}
+	f.inflate = newInflater()
+	defer release(f.inflate)
+	f.lzw = lzwReaders.Get().(*lzwReader)
+	defer f.lzw.release()
 	m := newImage(f.mode, f.w, f.h)
 	if f.mode == modeP {
 		if m.palette, err = f.palette(); err != nil {
 			return nil, err
 		}
+	}
+	if f.bits < 8 {
+		f.spread = f.bitSpreader()
 	}
 	for i := range f.chunks {
 		if err := f.readChunk(m, i, o); err != nil {
@@ -235,7 +246,15 @@ func (f *tiffFile) readChunk(m *Image, i int, o options) error {
 	x, y, cols, rows := f.chunkBounds(i)
 	f.row = slices.Grow(f.row[:0], f.rowBytes(f.chunkW))
 	row := f.row[:f.rowBytes(f.chunkW)]
+	direct := f.asStored(m.bands()) && f.photometric != tiffWhiteIsZero && cols == f.chunkW
 	for dy := range f.encodedRows(i) {
+		at := (y+dy)*f.w + x
+		if direct && dy < rows {
+			if err := next(m.pix[at*f.stored:][:len(row)]); err != nil {
+				return err
+			}
+			continue
+		}
 		if f.compression == tiffUncompressed && dy == rows-1 {
 			row = row[:f.rowBytes(cols)] // the file may end here
 		}
@@ -243,7 +262,7 @@ func (f *tiffFile) readChunk(m *Image, i int, o options) error {
 			return err
 		}
 		if dy < rows {
-			f.unpack(m, (y+dy)*f.w+x, cols, row, i/(f.across*f.down))
+			f.unpack(m, at, cols, row, i/(f.across*f.down))
 		}
 	}
 	return nil

@@ -1,16 +1,12 @@
 package preprocess
 
 import (
-	"bufio"
 	"bytes"
-	stdlzw "compress/lzw"
 	"compress/zlib"
 	"errors"
 	"fmt"
 	"io"
 	"math/bits"
-
-	"golang.org/x/image/tiff/lzw"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/preprocess/internal/jpeg"
 )
@@ -93,33 +89,20 @@ func readFrom(r io.Reader) rowReader {
 	}
 }
 
-// inflater reads the rows of one chunk of Deflate after another. To start anew for
-// each of many small chunks would take longer than to decompress them.
-type inflater struct {
-	zlib     io.ReadCloser
-	buffered *bufio.Reader
-}
-
-func (r *inflater) reset(chunk []byte) (err error) {
-	if r.zlib == nil {
-		r.zlib, err = zlib.NewReader(bytes.NewReader(chunk))
-		r.buffered = bufio.NewReader(r.zlib)
-		return err
+// inflated returns the reader of a chunk of Deflate. A wrong checksum right behind a
+// row is an error. libtiff minds neither a missing one nor one behind more rows than
+// the image has.
+func (f *tiffFile) inflated(chunk []byte) rowReader {
+	f.inflate.ResetBytes(chunk)
+	return func(row []byte) error {
+		if _, err := io.ReadFull(f.inflate, row); err != nil {
+			return err
+		}
+		if err := f.inflate.Next(); errors.Is(err, zlib.ErrChecksum) {
+			return err
+		}
+		return nil
 	}
-	r.buffered.Reset(r.zlib)
-	return r.zlib.(zlib.Resetter).Reset(bytes.NewReader(chunk), nil)
-}
-
-// next reads a row. A wrong checksum right behind it is an error. libtiff minds
-// neither a missing one nor one behind more rows than the image has.
-func (r *inflater) next(row []byte) error {
-	if _, err := io.ReadFull(r.buffered, row); err != nil {
-		return err
-	}
-	if _, err := r.buffered.Peek(1); errors.Is(err, zlib.ErrChecksum) {
-		return err
-	}
-	return nil
 }
 
 // reversedBits returns data with the bits of each byte in reverse order.
@@ -137,12 +120,9 @@ func (f *tiffFile) decompressor(chunk []byte, i int, o options) (rowReader, erro
 	case tiffRLE, tiffGroup3, tiffGroup4:
 		return f.newFax(chunk), nil
 	case tiffLZW:
-		return f.predicted(readFrom(newTIFFLZW(chunk))), nil
+		return f.predicted(f.unpackedLZW(chunk)), nil
 	case tiffDeflate, tiffOldDeflate:
-		if err := f.inflate.reset(chunk); err != nil {
-			return nil, err
-		}
-		return f.predicted(f.inflate.next), nil
+		return f.predicted(f.inflated(chunk)), nil
 	case tiffPackBits:
 		return readFrom(&packBits{src: chunk}), nil
 	case tiffJPEG:
@@ -152,14 +132,16 @@ func (f *tiffFile) decompressor(chunk []byte, i int, o options) (rowReader, erro
 	return readFrom(bytes.NewReader(chunk)), nil
 }
 
-// newTIFFLZW reads LZW. Before TIFF 5.0 its low bits came first and its codes
-// became longer one code later. A chunk starts with code 256, whose bits tell the
-// two apart, as in libtiff.
-func newTIFFLZW(chunk []byte) io.Reader {
+// unpackedLZW returns the reader of a chunk of LZW. Before TIFF 5.0 its low bits came
+// first and its codes became longer one code later. A chunk starts with code 256,
+// whose bits tell the two apart, as in libtiff.
+func (f *tiffFile) unpackedLZW(chunk []byte) rowReader {
 	if len(chunk) > 1 && chunk[0] == 0 && chunk[1]&1 != 0 {
-		return stdlzw.NewReader(bytes.NewReader(chunk), stdlzw.LSB, 8)
+		f.lzw.reset(chunk, 8, false, 0)
+	} else {
+		f.lzw.reset(chunk, 8, true, 1)
 	}
-	return lzw.NewReader(bytes.NewReader(chunk), lzw.MSB, 8)
+	return readFrom(f.lzw)
 }
 
 // predicted undoes the predictor in the rows of next. Only LZW and Deflate have
@@ -180,9 +162,7 @@ func (f *tiffFile) undoDifferences(row []byte) {
 	step := f.stored * f.bits / 8
 	switch f.bits {
 	case 8:
-		for i := step; i < len(row); i++ {
-			row[i] += row[i-step]
-		}
+		addLeft(row, step)
 	case 16:
 		for i := step; i+2 <= len(row); i += 2 {
 			f.order.PutUint16(row[i:], f.order.Uint16(row[i:])+f.order.Uint16(row[i-step:]))

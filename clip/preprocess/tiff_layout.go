@@ -213,9 +213,9 @@ func (f *tiffFile) unpack(m *Image, at, cols int, row []byte, plane int) {
 		f.unpackWide(m.wide[at:at+cols], row)
 		return
 	case f.bits < 8:
-		f.unpackBits(m.pix[at:at+cols], row)
+		f.spread.samples(m.pix[at:at+cols], row)
 		return
-	case f.bits == 8 && f.stored == n:
+	case f.asStored(n):
 		copy(m.pix[at*n:], row[:cols*n])
 	default:
 		f.pickHighBytes(m.pix[at*n+plane:(at+cols)*n], row, cols, n)
@@ -226,6 +226,10 @@ func (f *tiffFile) unpack(m *Image, at, cols int, row []byte, plane int) {
 		}
 	}
 }
+
+// asStored tells whether chunks have the pixels of n bands as an image has them, if
+// white is not zero.
+func (f *tiffFile) asStored(n int) bool { return f.bits == 8 && f.stored == n }
 
 // pickHighBytes leaves out extra samples and the low bytes of 16 bits.
 func (f *tiffFile) pickHighBytes(out, row []byte, cols, bands int) {
@@ -242,10 +246,10 @@ func (f *tiffFile) pickHighBytes(out, row []byte, cols, bands int) {
 	}
 }
 
-// unpackBits reads samples of 1, 2 or 4 bits: palette indices, or levels that
-// are spread over 0 to 255.
-func (f *tiffFile) unpackBits(out, row []byte) {
-	perByte, top := 8/f.bits, uint8(1<<f.bits-1)
+// bitSpreader returns what reads samples of 1, 2 or 4 bits: palette indices, or levels
+// that are spread over 0 to 255.
+func (f *tiffFile) bitSpreader() *bitSpreader {
+	top := uint8(1<<f.bits - 1)
 	scale, flip := 255/top, uint8(0)
 	if f.mode == modeP {
 		scale = 1
@@ -253,10 +257,7 @@ func (f *tiffFile) unpackBits(out, row []byte) {
 	if f.photometric == tiffWhiteIsZero {
 		flip = top
 	}
-	for x := range out {
-		v := row[x/perByte] >> (8 - f.bits - x%perByte*f.bits) & top
-		out[x] = (v ^ flip) * scale
-	}
+	return newBitSpreader(f.bits, scale, flip)
 }
 
 // unpackWide reads gray of 12, 16 or 32 bits. Pillow does not invert it where

@@ -57,11 +57,10 @@ func (t *Transform) ApplyInto(dst []float32, img *Image) error {
 	if err != nil {
 		return err
 	}
-	for c := range 3 {
-		levels, out := &t.levels[c], dst[c*plane:(c+1)*plane]
-		for i := range out {
-			out[i] = levels[pix[3*i+c]]
-		}
+	r, g, b := dst[:plane], dst[plane:2*plane], dst[2*plane:]
+	for i := range r {
+		px := pix[3*i : 3*i+3 : 3*i+3]
+		r[i], g[i], b[i] = t.levels[0][px[0]], t.levels[1][px[1]], t.levels[2][px[2]]
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package preprocess
 
 import (
+	"fmt"
 	"image"
 	"math/rand"
 	"runtime"
@@ -161,13 +162,15 @@ func BenchmarkApply(b *testing.B) {
 	tr, err := New(DefaultConfig())
 	require.NoError(b, err)
 	dst := make([]float32, 3*224*224)
-	for _, mode := range []string{modeRGB, modeRGBA, modeL} {
-		m := randomImage(1, mode, 640, 480)
-		b.Run(mode+" 640x480 to 224", func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				require.NoError(b, tr.ApplyInto(dst, m))
-			}
-		})
+	for _, size := range [][2]int{{4000, 3000}, {512, 512}} {
+		for _, mode := range []string{modeRGB, modeRGBA, modeL, modeI} {
+			m := randomImage(1, mode, size[0], size[1])
+			b.Run(fmt.Sprintf("%s %dx%d to 224", mode, size[0], size[1]), func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					require.NoError(b, tr.ApplyInto(dst, m))
+				}
+			})
+		}
 	}
 }
