@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"image"
 	"maps"
 	"slices"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/internal/engine"
-	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
 	"github.com/clip-wgpu/clip-wgpu/clip/tokenizer"
 	"github.com/clip-wgpu/clip-wgpu/clip/towers"
 	"github.com/clip-wgpu/clip-wgpu/gpu"
@@ -131,32 +129,6 @@ func encoding(tower string, b towers.Batch, normalize bool, record recorder, cho
 		},
 		Feed: b.Feed,
 	}
-}
-
-// EncodeImages preprocesses images and returns their unit features.
-func (m *Model) EncodeImages(ctx context.Context, images []image.Image) (Array, error) {
-	x, err := await.Do(ctx, func() (Array, error) { return m.preprocess(ctx, images) }, nil)
-	if err != nil {
-		return Array{}, err
-	}
-	return m.EncodeImage(ctx, x, true)
-}
-
-// preprocess makes images [n, 3, height, width] for the tower. It hears ctx
-// between two images.
-func (m *Model) preprocess(ctx context.Context, images []image.Image) (Array, error) {
-	s := m.Config().VisionCfg.ImageSize
-	item := 3 * s[0] * s[1]
-	x := Array{Shape: []int{len(images), 3, s[0], s[1]}, Data: make([]float32, len(images)*item)}
-	for i, img := range images {
-		if err := ctx.Err(); err != nil {
-			return Array{}, err
-		}
-		if err := m.Preprocess().ApplyInto(x.Data[i*item:(i+1)*item], preprocess.FromImage(img)); err != nil {
-			return Array{}, fmt.Errorf("%w: image %d: %w", ErrInput, i, err)
-		}
-	}
-	return x, nil
 }
 
 // EncodeTexts tokenizes strings and returns their unit features. Where one string

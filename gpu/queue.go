@@ -18,10 +18,12 @@ import (
 // job is what one caller asks of the GPU, in one or several submissions.
 type job struct {
 	// Under core.calls.
-	pending int           // submissions that are not finished
-	err     error         // the first of theirs
-	took    time.Duration // by those that are finished
+	pending  int           // submissions that are not finished
+	err      error         // the first of theirs
+	took     time.Duration // by those that are finished
+	readback time.Duration // to copy what they brought
 
+	upload    time.Duration
 	committed bool       // a State is being written: no end of a context counts any more
 	reads     []transfer // of a Run
 
@@ -255,6 +257,7 @@ func (s *submission) arrive() error {
 	if s.job.left {
 		return nil
 	}
+	defer func(start time.Time) { s.job.readback += time.Since(start) }(time.Now())
 	var at int64
 	for _, t := range s.reads {
 		if err := copyMapped(t.dst, s.staging.Buffer, at); err != nil {

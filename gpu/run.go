@@ -16,6 +16,14 @@ import (
 type IO struct {
 	Inputs  map[string]any // []float32 or []int32, row-major, for every input of the Program
 	Outputs [][]float32    // filled, one for each output of the Program; nil, whole or in part, is not read back
+	Took    *RunTime       // added to where a run succeeds; nil where nobody asks
+}
+
+// RunTime is where the time of runs goes, but for waiting for those before.
+type RunTime struct {
+	Upload   time.Duration // the inputs' copying to the driver
+	Compute  time.Duration // the submissions', as far as the CPU sees it
+	Readback time.Duration // the outputs' copying from the driver
 }
 
 // maxSubmission is how long one submission should take: cancelling happens
@@ -60,6 +68,11 @@ func (s *Session) run(ctx context.Context, io IO, replay replayer) error {
 		}
 		err = s.core.wait(ctx, j)
 	}
+	if err == nil && io.Took != nil {
+		io.Took.Upload += j.upload
+		io.Took.Compute += j.took
+		io.Took.Readback += j.readback
+	}
 	if err != nil {
 		j.leave()
 		return err
@@ -74,9 +87,11 @@ func (s *Session) enqueue(ctx context.Context, j *job, io IO, replay replayer) e
 		if s.closed {
 			return ErrClosed
 		}
+		start := time.Now()
 		if err := s.write(ctx, io.Inputs); err != nil {
 			return err
 		}
+		j.upload = time.Since(start)
 		j.reads = s.appendReads(j.reads, io.Outputs)
 		return replay(ctx, j)
 	})

@@ -32,7 +32,8 @@ type Option func(*options)
 type options struct {
 	maxPixels int
 	orient    bool
-	scale     int          // of JPEG
+	scale     int // of JPEG
+	draft     func(width, height int) (scale int)
 	memory    *jpeg.Memory // of JPEG
 }
 

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/preprocess/internal/jpeg"
 )
@@ -15,8 +16,9 @@ import (
 // until the next one is decoded. The zero value is ready. It is not safe for concurrent
 // use.
 type Decoder struct {
-	file bytes.Buffer
-	jpeg jpeg.Memory
+	file  bytes.Buffer
+	jpeg  jpeg.Memory
+	spent Reading
 }
 
 // spareFile is the most bytes of a file's memory that are kept for a shorter one.
@@ -34,6 +36,7 @@ func (d *Decoder) decode(r io.Reader, size int, opts []Option) (*Image, error) {
 	if !slices.Contains([]int{1, 2, 4, 8}, o.scale) {
 		return nil, fmt.Errorf("%w: a scale of 1/%d, want 1, 1/2, 1/4 or 1/8", ErrInvalidConfig, o.scale)
 	}
+	start := time.Now()
 	if d.file.Reset(); d.file.Cap() > spareFile {
 		d.file = bytes.Buffer{}
 	}
@@ -52,7 +55,10 @@ func (d *Decoder) decode(r io.Reader, size int, opts []Option) (*Image, error) {
 	if d.file.Len() > maxFileBytes {
 		return nil, fmt.Errorf("%w: the file has over %d bytes", ErrTooLarge, maxFileBytes)
 	}
+	read := time.Now()
 	img, err := f.guarded(d.file.Bytes(), o)
+	d.spent.File += read.Sub(start)
+	d.spent.Decode += time.Since(read)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", f.name, err)
 	}

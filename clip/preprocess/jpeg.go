@@ -14,6 +14,9 @@ func decodeJPEG(data []byte, o options) (*Image, error) {
 	if err != nil {
 		return nil, damagedJPEG(err)
 	}
+	if o.draft != nil {
+		o.scale = o.draft(h.Width, h.Height)
+	}
 	m, err := pixelsOfJPEG(h, o)
 	if err != nil {
 		return nil, err

@@ -3,6 +3,7 @@ package preprocess
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/clip-wgpu/clip-wgpu/internal/guard"
 )
@@ -39,6 +40,11 @@ func New(cfg Config) (*Transform, error) {
 
 // Config returns the configuration that t was made from.
 func (t *Transform) Config() Config { return t.cfg }
+
+// Levels are the values of the bytes of each channel after normalisation: [3, 256].
+func (t *Transform) Levels() []float32 {
+	return slices.Concat(t.levels[0][:], t.levels[1][:], t.levels[2][:])
+}
 
 // Apply returns the model's input for img: float32 [3, H, W], normalised.
 // The error wraps ErrShape.

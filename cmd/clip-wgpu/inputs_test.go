@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -49,27 +48,6 @@ func TestFoldersAreSearchedInOrder(t *testing.T) {
 	s := imageSearch{mustExist: true}
 	_, err := s.list(t.Context(), []string{t.TempDir()}, nil)
 	assert.ErrorContains(t, err, "no images")
-}
-
-func TestDecodeAheadKeepsTheOrder(t *testing.T) {
-	cfg := preprocess.DefaultConfig()
-	cfg.Size = [2]int{8, 8}
-	transform, err := preprocess.New(cfg)
-	require.NoError(t, err)
-	paths := []string{example("pizza"), "missing.png", example("rose"), example("guitar"), "labels.txt", example("rocket")}
-	inputs := textInputs(paths)
-	for _, ahead := range []int{1, 2, 100} {
-		var got []string
-		for p := range decodeAhead(t.Context(), transform, inputs, ahead) {
-			got = append(got, p.id)
-			assert.Equal(t, filepath.Ext(p.id) == ".png" && p.id != "missing.png", p.err == nil, p.id)
-			assert.True(t, p.err != nil || len(p.pixels) == 3*8*8)
-		}
-		assert.Equal(t, paths, got)
-	}
-	for range decodeAhead(t.Context(), transform, inputs, 1) {
-		break // must not leave the others waiting: the race detector and -timeout would tell
-	}
 }
 
 func TestTextFilesMustBeFiles(t *testing.T) {

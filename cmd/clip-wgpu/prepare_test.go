@@ -14,13 +14,13 @@ import (
 // plantPanics has the decoder panic on pictures of roses, and the tokenizer on
 // the text "bad".
 func plantPanics(t *testing.T) {
-	decode, tokenize := decodeFile, tokenizeText
-	t.Cleanup(func() { decodeFile, tokenizeText = decode, tokenize })
-	decodeFile = func(path string, opts ...preprocess.Option) (*preprocess.Image, error) {
+	open, tokenize := openPicture, tokenizeText
+	t.Cleanup(func() { openPicture, tokenizeText = open, tokenize })
+	openPicture = func(path string, opts ...preprocess.Option) preprocess.Picture {
 		if filepath.Base(path) == "rose.png" {
-			panic("planted\nin a decoder")
+			return func(*preprocess.Decoder) (*preprocess.Image, error) { panic("planted\nin a decoder") }
 		}
-		return decode(path, opts...)
+		return open(path, opts...)
 	}
 	tokenizeText = func(p *prepared, tok *tokenizer.Tokenizer, contextLength int) error {
 		if p.id == "bad" {

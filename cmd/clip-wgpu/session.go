@@ -1,12 +1,10 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
-	"iter"
 	"slices"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
@@ -26,6 +24,7 @@ type session struct {
 	turned     int // images stored turned
 	zeros      int // inputs whose features are all zero
 	truncated  truncatedTexts
+	times      *clip.PictureTimes // of encodeImages; nil where nobody asks
 }
 
 // withModel loads the model that the flags name and hands it to work.
@@ -109,125 +108,147 @@ func (s *session) noteOddities(leftOut map[string]int) {
 	s.noteTruncated(s.truncated)
 }
 
-// encodeImages passes the unit features [n, embed_dim] of images to emit, a
-// batch at a time and in order.
-func (s *session) encodeImages(ctx context.Context, images []input, opts []preprocess.Option, emit func(paths []string, features clip.Array) error) error {
-	t := s.model.Preprocess()
-	size := t.Config().Size
-	ready := decodeAhead(ctx, t, images, min(s.batch, len(images)), opts...)
-	return s.encode(ctx, "image", len(images), ready, emit, func(batch []prepared) (clip.Array, error) {
-		x := clip.Array{Shape: []int{len(batch), 3, size[0], size[1]}, Data: make([]float32, 0, len(batch)*3*size[0]*size[1])}
-		for i := range batch {
-			x.Data = append(x.Data, batch[i].pixels...)
+// emitter takes unit features [n, embed_dim] of inputs, in order.
+type emitter func(ids []string, features clip.Array) error
+
+// encodeImages passes the unit features of images to emit, a batch at a time.
+func (s *session) encodeImages(ctx context.Context, images []input, opts []preprocess.Option, emit emitter) error {
+	pictures := func(yield func(preprocess.Picture) bool) {
+		for _, in := range images {
+			open := openPicture(in.id, opts...)
+			if in.err != nil {
+				open = func(*preprocess.Decoder) (*preprocess.Image, error) { return nil, in.err }
+			}
+			if !yield(open) {
+				return
+			}
 		}
-		return s.model.EncodeImage(ctx, x, true)
-	})
+	}
+	rows, done := &rowBatch{session: s, emit: emit}, 0
+	for e, err := range s.model.EncodePictures(ctx, pictures, s.batch, s.times) {
+		if err != nil {
+			return err
+		}
+		if err := s.checkPooled("image", e.Features.Shape, 1); err != nil {
+			return err
+		}
+		p := prepared{input: input{images[done].id, e.Err}}
+		if done++; e.Turned {
+			s.turned++
+		}
+		if err := rows.add(p, e.Features.Data); err != nil {
+			return err
+		}
+		if len(rows.ids) == s.batch || done == len(images) {
+			if err := rows.flush(); err != nil {
+				return err
+			}
+			s.update("%d of %d images", done, len(images))
+		}
+	}
+	return nil
 }
 
+// openPicture is a variable for a test that plants a decoder which panics.
+var openPicture = preprocess.File
+
 // encodeTexts does the same for texts.
-func (s *session) encodeTexts(ctx context.Context, texts []input, emit func(texts []string, features clip.Array) error) error {
+func (s *session) encodeTexts(ctx context.Context, texts []input, emit emitter) error {
 	t := s.model.Tokenizer()
 	if t == nil && len(texts) > 0 {
 		_, err := s.model.EncodeTexts(ctx, []string{texts[0].id})
 		return err // which says why there is no tokenizer
 	}
-	ready := tokenizeEach(ctx, t, s.model.Config().TextCfg.ContextLength, texts)
-	return s.encode(ctx, "text", len(texts), ready, emit, func(batch []prepared) (clip.Array, error) {
-		rows := make([][]int32, len(batch))
-		for i := range batch {
-			rows[i] = batch[i].tokens.IDs
+	rows, done := &rowBatch{session: s, emit: emit}, 0
+	var batch []prepared
+	for p := range tokenizeEach(ctx, t, s.model.Config().TextCfg.ContextLength, texts) {
+		s.truncated.count(p)
+		if done++; p.err == nil {
+			batch = append(batch, p)
+		} else if err := s.skip(p); err != nil {
+			return err
 		}
-		return s.model.EncodeText(ctx, rows, true)
-	})
+		if len(batch) == s.batch || done == len(texts) {
+			if err := s.encodeRows(ctx, batch, rows); err != nil {
+				return err
+			}
+			batch = nil // an abandoned run may still read it
+			s.update("%d of %d texts", done, len(texts))
+		}
+	}
+	return ctx.Err()
 }
 
-// encode is what encodeImages and encodeTexts have in common: run computes the
-// features of a batch of inputs.
-func (s *session) encode(ctx context.Context, kind string, total int, inputs iter.Seq[prepared],
-	emit func(ids []string, features clip.Array) error, run func(batch []prepared) (clip.Array, error)) error {
-	var batch []prepared
-	done := 0
-	flush := func() error {
-		if len(batch) == 0 {
-			return nil
-		}
-		part := batch
-		batch = nil // an abandoned run may still read it
-		features, err := interruptible(ctx, func() (clip.Array, error) { return run(part) })
-		if err == nil || len(features.Shape) > 0 { // NaN in some features leaves the others
-			err = cmp.Or(s.checkPooled(kind, features), err)
-		}
-		done += len(part)
-		kept, features, err := s.skipNotFinite(part, features, err)
-		if err != nil || len(kept) == 0 {
-			return err
-		}
-		s.cancelStartNote()
-		ids := make([]string, len(kept))
-		for i, p := range kept {
-			ids[i] = p.id
-		}
-		if err := emit(ids, features); err != nil {
-			return err
-		}
-		s.update("%d of %d %ss", done, total, kind)
+// encodeRows encodes a batch of texts to rows.
+func (s *session) encodeRows(ctx context.Context, batch []prepared, rows *rowBatch) error {
+	if len(batch) == 0 {
 		return nil
 	}
-	for p := range inputs {
-		if p.err != nil {
-			if err := s.skip(p); err != nil {
-				return err
-			}
-			continue
-		}
-		if p.turned {
-			s.turned++
-		}
-		s.truncated.count(p)
-		if batch = append(batch, p); len(batch) == s.batch {
-			if err := flush(); err != nil {
-				return err
-			}
-		}
+	ids := make([][]int32, len(batch))
+	for i := range batch {
+		ids[i] = batch[i].tokens.IDs
 	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	return flush()
-}
-
-// skipNotFinite skips the inputs of a batch whose features [n, embed_dim] hold NaN
-// or infinities, as err says. It returns the other inputs with their features, and
-// counts those that are all zeros.
-func (s *session) skipNotFinite(batch []prepared, features clip.Array, err error) ([]prepared, clip.Array, error) {
+	features, err := interruptible(ctx, func() (clip.Array, error) { return s.model.EncodeText(ctx, ids, true) })
 	var odd *clip.NotFiniteError
 	if err != nil && !errors.As(err, &odd) {
-		return nil, features, err
+		return err
 	}
-	var kept []prepared
-	var rows []float32
+	if err := s.checkPooled("text", features.Shape, 2); err != nil {
+		return err
+	}
+	width := len(features.Data) / len(batch)
 	for i, p := range batch {
-		width := features.Shape[1]
-		row := features.Data[i*width : (i+1)*width]
 		if odd != nil && slices.Contains(odd.Items, i) {
-			p.err = fmt.Errorf("NaN or Inf in its features: %s", odd.Cause)
-			if err := s.skip(p); err != nil {
-				return nil, features, err
-			}
-			continue
+			p.err = odd
 		}
-		if !slices.ContainsFunc(row, func(v float32) bool { return v != 0 }) {
-			s.zeros++
+		if err := rows.add(p, features.Data[i*width:(i+1)*width]); err != nil {
+			return err
 		}
-		kept, rows = append(kept, p), append(rows, row...)
 	}
-	return kept, clip.Array{Shape: []int{len(kept), len(rows) / max(1, len(kept))}, Data: rows}, nil
+	return rows.flush()
 }
 
-func (s *session) checkPooled(tower string, features clip.Array) error {
-	if len(features.Shape) != 2 {
+// rowBatch collects the features of inputs that have some.
+type rowBatch struct {
+	*session
+	emit emitter
+	ids  []string
+	data []float32
+}
+
+// add takes an input's features. It skips an input that has none, or NaN or infinities in
+// them, and counts those that are all zeros.
+func (r *rowBatch) add(p prepared, row []float32) error {
+	if odd := (*clip.NotFiniteError)(nil); errors.As(p.err, &odd) {
+		p.err = fmt.Errorf("NaN or Inf in its features: %s", odd.Cause)
+	}
+	if p.err != nil {
+		return r.skip(p)
+	}
+	if !slices.ContainsFunc(row, func(v float32) bool { return v != 0 }) {
+		r.zeros++
+	}
+	r.ids, r.data = append(r.ids, p.id), append(r.data, row...)
+	return nil
+}
+
+// flush emits what has been collected.
+func (r *rowBatch) flush() error {
+	if len(r.ids) == 0 {
+		return nil
+	}
+	r.cancelStartNote()
+	ids, features := r.ids, clip.Array{Shape: []int{len(r.ids), len(r.data) / len(r.ids)}, Data: r.data}
+	r.ids, r.data = nil, nil
+	return r.emit(ids, features)
+}
+
+// checkPooled refuses features that are not one vector for each input; axes is how many
+// they have then.
+func (s *session) checkPooled(tower string, shape []int, axes int) error {
+	if len(shape) > axes {
 		return fmt.Errorf("model %s: its %s tower does not pool (features of shape %v), so it has no vector for an input",
-			s.model.Name(), tower, features.Shape)
+			s.model.Name(), tower, shape)
 	}
 	return nil
 }

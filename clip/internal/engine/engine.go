@@ -32,14 +32,17 @@ func Open(device *gpu.Device, maxBatch int) (*Engine, error) {
 	}
 	e := &Engine{device: own, depth: 1, store: own.NewStore(), Tuning: own.LoadTuning(), programs: newProgramCache(maxBatch)}
 	if !own.Info().Software() { // whose submissions drain
-		e.depth = Depth
+		e.depth = maxDepth
 	}
 	return e, nil
 }
 
-// Depth is how many batches of a call a GPU has: one that is uploaded, one that is
-// computed and one that is read back.
-const Depth = 3
+// maxDepth is how many batches a GPU has: one that is uploaded, one that is computed and
+// one that is read back.
+const maxDepth = 3
+
+// Depth is how many batches the device may have at once.
+func (e *Engine) Depth() int { return e.depth }
 
 // Device is the engine's handle.
 func (e *Engine) Device() *gpu.Device { return e.device }
@@ -61,6 +64,7 @@ type Task struct {
 	Key    string // what is computed, apart from the batch size
 	Record func(g *graph.Graph, batch int) map[string]graph.Tensor
 	Feed   func(lo, hi int) map[string]any // the graph's inputs for items lo to hi
+	Took   func(gpu.RunTime)               // is told of each batch, from goroutines of its own; may be nil
 }
 
 // Value is an output: a shape and its elements in row-major order.
@@ -110,7 +114,13 @@ func (e *Engine) begin(f *flight, n int, t Task) (outs []Value, names []string, 
 		}
 		f.begin(func(ctx context.Context) error {
 			defer e.programs.release(p)
-			return p.session.Run(ctx, io)
+			if t.Took == nil {
+				return p.session.Run(ctx, io)
+			}
+			io.Took = new(gpu.RunTime)
+			err := p.session.Run(ctx, io)
+			t.Took(*io.Took)
+			return err
 		})
 		lo = hi
 	}

@@ -20,7 +20,7 @@ func TestBatchesUnderWayTogether(t *testing.T) {
 	defer d.Close()
 	e, err := Open(d, 4)
 	require.NoError(t, err)
-	e.depth = Depth
+	e.depth = maxDepth
 	const items, width = 103, 5
 	x := make([]float32, items*width)
 	for i := range x {

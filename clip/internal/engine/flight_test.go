@@ -51,7 +51,7 @@ func TestTheDeviceNeverWaits(t *testing.T) {
 	for _, takes := range [][3]time.Duration{{2 * ms, 10 * ms, 1 * ms}, {10 * ms, 4 * ms, 9 * ms}, {3 * ms, 3 * ms, 10 * ms}, {5 * ms, 5 * ms, 5 * ms}} {
 		synctest.Test(t, func(t *testing.T) {
 			q, start := newQueue(takes[:]...), time.Now()
-			f := newFlight(t.Context(), Depth)
+			f := newFlight(t.Context(), maxDepth)
 			for range batches {
 				require.NoError(t, f.next())
 				f.begin(q.run)
@@ -69,7 +69,7 @@ func TestABatchThatFailsEndsTheOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := newQueue(1, 5, 1)
 		q.broken = 4
-		f := newFlight(t.Context(), Depth)
+		f := newFlight(t.Context(), maxDepth)
 		var err error
 		for err == nil {
 			if err = f.next(); err == nil {
@@ -78,7 +78,7 @@ func TestABatchThatFailsEndsTheOthers(t *testing.T) {
 		}
 		require.ErrorIs(t, err, context.Canceled)
 		require.EqualError(t, f.end(err), "out of order")
-		assert.LessOrEqual(t, q.begun.Load(), int32(3+Depth))
+		assert.LessOrEqual(t, q.begun.Load(), int32(3+maxDepth))
 	})
 }
 
@@ -87,7 +87,7 @@ func TestCancelledFlightsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		q := newQueue(1, 1, 1)
-		f := newFlight(ctx, Depth)
+		f := newFlight(ctx, maxDepth)
 		require.NoError(t, f.next())
 		f.begin(q.run)
 		require.NoError(t, f.next())

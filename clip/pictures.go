@@ -1,0 +1,353 @@
+package clip
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"image"
+	"iter"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
+	"github.com/clip-wgpu/clip-wgpu/clip/towers"
+	"github.com/clip-wgpu/clip-wgpu/gpu"
+	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/internal/guard"
+	"github.com/clip-wgpu/clip-wgpu/ops"
+)
+
+// EncodedPicture is what became of a picture.
+type EncodedPicture struct {
+	Features Array // unit features [embed_dim], or [tokens, embed_dim] where the tower does not pool
+	Turned   bool  // the image is stored turned and was taken so, see preprocess.WithOrientation
+	// Err says why there are no features, or is a *NotFiniteError.
+	Err error
+}
+
+// PictureTimes is where the time of pictures goes. Pictures are read, decoded and resized
+// on all cores at once, and batches overlap, so that the times add up to more than passes.
+type PictureTimes struct {
+	preprocess.Reading
+	Resize time.Duration
+	gpu.RunTime
+}
+
+// EncodePictures reads, decodes and resizes pictures on all cores, encodes them in batches
+// and yields what became of each, in order. Some batches are made ready while others are
+// computed. An error that is not of one picture ends it, as does the end of ctx. pictures
+// is ranged over in another goroutine. times, where given, may be read in the end.
+func (m *Model) EncodePictures(ctx context.Context, pictures iter.Seq[preprocess.Picture], batch int, times *PictureTimes) iter.Seq2[EncodedPicture, error] {
+	return func(yield func(EncodedPicture, error) bool) {
+		if batch < 1 {
+			yield(EncodedPicture{}, fmt.Errorf("%w: batches of %d pictures", ErrInput, batch))
+			return
+		}
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		e := &pictureEncoder{Model: m, batch: batch}
+		if times != nil {
+			e.times = &e.measured
+			defer func() { *times = e.result() }()
+		}
+		for b := range e.batches(ctx, e.decode(ctx, pictures)) {
+			select {
+			case <-b.done:
+			case <-ctx.Done():
+				yield(EncodedPicture{}, ctx.Err())
+				return
+			}
+			if b.err != nil {
+				yield(EncodedPicture{}, b.err)
+				return
+			}
+			for _, p := range b.pictures {
+				if !yield(p.EncodedPicture, nil) {
+					return
+				}
+			}
+		}
+		if err := ctx.Err(); err != nil {
+			yield(EncodedPicture{}, err)
+		}
+	}
+}
+
+// EncodeImages preprocesses images and returns their unit features. What Go's types do not
+// tell of a picture, as preprocess.FromImage lists it, only EncodeImageFiles knows. Where
+// an image cannot be preprocessed, the error matches ErrInput.
+func (m *Model) EncodeImages(ctx context.Context, images []image.Image) (Array, error) {
+	return m.encodeAll(ctx, len(images), func(i int) preprocess.Picture { return preprocess.GoImage(images[i]) }, func(i int, err error) error {
+		return fmt.Errorf("%w: image %d: %w", ErrInput, i, err)
+	})
+}
+
+// EncodeImageFiles reads pictures, as open_clip's preprocessing opens them, and returns
+// their unit features: those that embed writes. The error names the file that it is of.
+func (m *Model) EncodeImageFiles(ctx context.Context, paths []string, opts ...preprocess.Option) (Array, error) {
+	return m.encodeAll(ctx, len(paths), func(i int) preprocess.Picture { return preprocess.File(paths[i], opts...) }, func(_ int, err error) error { return err })
+}
+
+// encodeAll returns the features of n pictures, or the first error.
+func (m *Model) encodeAll(ctx context.Context, n int, picture func(i int) preprocess.Picture, failed func(i int, err error) error) (Array, error) {
+	pictures := func(yield func(preprocess.Picture) bool) {
+		for i := range n {
+			if !yield(picture(i)) {
+				return
+			}
+		}
+	}
+	all := Array{Shape: []int{0, m.Config().EmbedDim}}
+	var odd *NotFiniteError
+	for e, err := range m.EncodePictures(ctx, pictures, maxPictures, nil) {
+		if err != nil {
+			return Array{}, err
+		}
+		var one *NotFiniteError
+		switch {
+		case errors.As(e.Err, &one) && odd == nil:
+			odd = &NotFiniteError{one.Of, []int{all.Shape[0]}, one.Cause}
+		case errors.As(e.Err, &one):
+			odd.Items = append(odd.Items, all.Shape[0])
+		case e.Err != nil:
+			return Array{}, failed(all.Shape[0], e.Err)
+		}
+		all = Array{append([]int{all.Shape[0] + 1}, e.Features.Shape...), append(all.Data, e.Features.Data...)}
+	}
+	if odd != nil {
+		return all, odd
+	}
+	return all, nil
+}
+
+// maxPictures is how many pictures EncodeImages has decoded at once.
+const maxPictures = 64
+
+// picture is a picture on its way.
+type picture struct {
+	EncodedPicture
+	pixels []int32 // as ops.Pixels takes them
+}
+
+// pictureBatch is pictures that are encoded at once, and those between that cannot be.
+type pictureBatch struct {
+	pictures []*picture
+	good     []*picture    // without Err
+	done     chan struct{} // closed when they are encoded
+	err      error
+}
+
+// pictureEncoder is one call of EncodePictures.
+type pictureEncoder struct {
+	*Model
+	batch int
+
+	times    *PictureTimes // nil where nobody asks
+	mu       sync.Mutex    // around measured
+	measured PictureTimes
+}
+
+func (e *pictureEncoder) add(change func(t *PictureTimes)) {
+	if e.times != nil {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		change(e.times)
+	}
+}
+
+func (e *pictureEncoder) result() PictureTimes {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.measured
+}
+
+// decode yields pictures in order, while others, up to a batch, are being decoded on all
+// cores.
+func (e *pictureEncoder) decode(ctx context.Context, pictures iter.Seq[preprocess.Picture]) iter.Seq[*picture] {
+	queue := make(chan chan *picture, e.batch)
+	go func() {
+		defer close(queue)
+		decoders := make(chan *preprocess.Decoder, runtime.GOMAXPROCS(0))
+		for range cap(decoders) {
+			decoders <- new(preprocess.Decoder)
+		}
+		for p := range pictures {
+			turn := make(chan *picture, 1)
+			select {
+			case queue <- turn:
+			case <-ctx.Done():
+				return
+			}
+			d := <-decoders
+			go func() {
+				turn <- e.ready(d, p)
+				decoders <- d
+			}()
+		}
+	}()
+	return func(yield func(*picture) bool) {
+		for turn := range queue {
+			select {
+			case p := <-turn:
+				if !yield(p) {
+					return
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+// ready makes a picture ready for the tower. A panic of a decoder is the picture's error.
+func (e *pictureEncoder) ready(d *preprocess.Decoder, open preprocess.Picture) (p *picture) {
+	p = &picture{}
+	defer guard.Catch(&p.Err)
+	before, start := d.Spent(), time.Now()
+	img, err := open(d)
+	if err != nil {
+		p.Err = err
+		return p
+	}
+	opened := time.Now()
+	pix, err := e.Preprocess().Pixels(img)
+	if err != nil {
+		p.Err = err
+		return p
+	}
+	p.Turned, p.pixels = img.Turned(), words(pix)
+	e.add(func(t *PictureTimes) {
+		after := d.Spent()
+		read := after.File - before.File
+		t.File += read
+		t.Decode += opened.Sub(start) - read
+		t.Resize += time.Since(opened)
+	})
+	return p
+}
+
+// words packs bytes four in a number, the first one lowest.
+func words(bytes []uint8) []int32 {
+	all := make([]int32, (len(bytes)+3)/4)
+	for i, b := range bytes {
+		all[i/4] |= int32(b) << (i % 4 * 8)
+	}
+	return all
+}
+
+// batches yields batches in order, of which as many as the device may have are encoded
+// meanwhile.
+func (e *pictureEncoder) batches(ctx context.Context, pictures iter.Seq[*picture]) iter.Seq[*pictureBatch] {
+	queue, room := make(chan *pictureBatch), make(chan struct{}, e.engine.Depth())
+	go func() {
+		defer close(queue)
+		b := &pictureBatch{done: make(chan struct{})}
+		send := func() bool {
+			full := b
+			b = &pictureBatch{done: make(chan struct{})}
+			select {
+			case room <- struct{}{}:
+			case <-ctx.Done():
+				return false
+			}
+			go func() {
+				defer func() { <-room; close(full.done) }()
+				full.err = e.encodeBatch(ctx, full)
+			}()
+			select {
+			case queue <- full:
+				return true
+			case <-ctx.Done():
+				return false
+			}
+		}
+		for p := range pictures {
+			if b.pictures = append(b.pictures, p); p.Err == nil {
+				b.good = append(b.good, p)
+			}
+			if len(b.good) == e.batch || len(b.pictures) == 2*e.batch {
+				if !send() {
+					return
+				}
+			}
+		}
+		if len(b.pictures) > 0 && ctx.Err() == nil {
+			send()
+		}
+	}()
+	return func(yield func(*pictureBatch) bool) {
+		for b := range queue {
+			if !yield(b) {
+				return
+			}
+		}
+	}
+}
+
+// encodeBatch fills in the features of b's pictures.
+func (e *pictureEncoder) encodeBatch(ctx context.Context, b *pictureBatch) (err error) {
+	defer guard.Catch(&err) // nobody else could catch a panic of this goroutine
+	if len(b.good) == 0 {
+		return nil
+	}
+	task := encoding("pixels", towers.Batch{Items: len(b.good)}, true, e.recordPixels, []string{towers.Features})
+	task.Feed, task.Took = e.feed(b.good), e.took()
+	outs, err := e.engine.Run(ctx, len(b.good), task)
+	if err != nil {
+		return err
+	}
+	features := Array(outs[towers.Features])
+	var odd *NotFiniteError
+	if err := e.finite("image features", features, e.isImage); err != nil && !errors.As(err, &odd) {
+		return err
+	}
+	item := len(features.Data) / len(b.good)
+	for i, p := range b.good {
+		p.Features = Array{features.Shape[1:], features.Data[i*item : (i+1)*item]}
+		p.pixels = nil
+	}
+	if odd != nil {
+		for _, i := range odd.Items {
+			b.good[i].Err = &NotFiniteError{odd.Of, []int{0}, odd.Cause}
+		}
+	}
+	return nil
+}
+
+func (e *pictureEncoder) took() func(gpu.RunTime) {
+	if e.times == nil {
+		return nil
+	}
+	return func(run gpu.RunTime) {
+		e.add(func(t *PictureTimes) {
+			t.Upload += run.Upload
+			t.Compute += run.Compute
+			t.Readback += run.Readback
+		})
+	}
+}
+
+// Inputs of the image tower where it is given pictures as bytes.
+const bytesInput, levelsInput = "pixels", "levels"
+
+// recordPixels records the image tower for images in bytes, a quarter of their size in
+// f32.
+func (m *Model) recordPixels(g *graph.Graph, batch, length int) towers.Outputs {
+	size := m.Config().VisionCfg.ImageSize
+	bytes := g.Input(bytesInput, graph.Shape{batch, graph.Ceil(3*size[0]*size[1], 4)}, graph.I32)
+	levels := g.Input(levelsInput, graph.Shape{3, 256}, graph.F32)
+	g.Supply(towers.Image, ops.Pixels(g, bytes, levels, size[0], size[1]))
+	return m.towers.RecordImages(g, batch, length)
+}
+
+// feed gives the inputs of recordPixels.
+func (e *pictureEncoder) feed(pictures []*picture) func(lo, hi int) map[string]any {
+	return func(lo, hi int) map[string]any {
+		bytes := make([]int32, 0, (hi-lo)*len(pictures[lo].pixels))
+		for _, p := range pictures[lo:hi] {
+			bytes = append(bytes, p.pixels...)
+		}
+		return map[string]any{bytesInput: bytes, levelsInput: e.Preprocess().Levels()}
+	}
+}

@@ -1,0 +1,123 @@
+package clip
+
+import (
+	"context"
+	"iter"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
+)
+
+// formats are pictures of many kinds: bilevel, palettes, 16 bits, CMYK, turned ones.
+func formats(t testing.TB) []string {
+	t.Helper()
+	paths, err := filepath.Glob("../tests/testdata/formats/*.*")
+	require.NoError(t, err)
+	paths = slices.DeleteFunc(paths, func(path string) bool {
+		_, err := preprocess.DecodeFile(path)
+		return err != nil
+	})
+	require.Greater(t, len(paths), 20)
+	return paths
+}
+
+// What goes to the device as bytes gives the features of what is normalised before, to
+// the bit, whatever kind of picture it is and whether it comes as a file or a reader.
+func TestPicturesGiveTheFeaturesOfTheirPixels(t *testing.T) {
+	for _, members := range []string{`{}`, `{"vision_cfg": {"image_size": 15, "layers": [1, 1, 1, 1], "width": 8, "patch_size": null}}`} {
+		m := newModel(t, members, WithMaxBatch(4))
+		paths := formats(t)
+		size := m.Config().VisionCfg.ImageSize
+		x := Array{Shape: []int{len(paths), 3, size[0], size[1]}}
+		var readers []preprocess.Picture
+		for _, path := range paths {
+			img, err := preprocess.DecodeFile(path)
+			require.NoError(t, err)
+			values, err := m.Preprocess().Apply(img)
+			require.NoError(t, err)
+			x.Data = append(x.Data, values...)
+			data, err := os.ReadFile(path)
+			require.NoError(t, err)
+			readers = append(readers, preprocess.Reader(strings.NewReader(string(data))))
+		}
+		want, err := m.EncodeImage(t.Context(), x, true)
+		require.NoError(t, err)
+		got, err := m.EncodeImageFiles(t.Context(), paths)
+		require.NoError(t, err)
+		assert.Equal(t, want, got)
+		row := 0
+		for e, err := range m.EncodePictures(t.Context(), slices.Values(readers), 3, nil) {
+			require.NoError(t, err)
+			require.NoError(t, e.Err)
+			width := len(e.Features.Data)
+			assert.Equal(t, want.Data[row*width:(row+1)*width], e.Features.Data, paths[row])
+			row++
+		}
+		assert.Equal(t, len(paths), row)
+	}
+}
+
+// Pictures keep their order, and one that fails fails alone.
+func TestPicturesKeepTheirOrder(t *testing.T) {
+	m := newModel(t, `{}`)
+	good := formats(t)[0]
+	for _, batch := range []int{1, 2, 100} {
+		paths := slices.Repeat([]string{good, "missing.png", good, "pictures_test.go", "missing.png"}, 5)
+		var times PictureTimes
+		i := 0
+		for e, err := range m.EncodePictures(t.Context(), files(paths), batch, &times) {
+			require.NoError(t, err)
+			if paths[i] == good {
+				assert.NoError(t, e.Err)
+				assert.Len(t, e.Features.Data, m.Config().EmbedDim)
+			} else {
+				assert.ErrorContains(t, e.Err, paths[i])
+			}
+			i++
+		}
+		assert.Len(t, paths, i)
+		assert.Positive(t, times.Decode)
+		assert.Positive(t, times.Resize)
+		assert.Positive(t, times.Compute)
+	}
+	for range m.EncodePictures(t.Context(), files(slices.Repeat([]string{good}, 50)), 2, nil) {
+		break // must not leave the others waiting: the race detector and -timeout would tell
+	}
+	_, err := m.EncodeImageFiles(t.Context(), []string{good, "missing.png"})
+	assert.ErrorIs(t, err, os.ErrNotExist)
+	assert.ErrorContains(t, err, "missing.png")
+	for _, err := range m.EncodePictures(t.Context(), files(nil), 0, nil) {
+		assert.ErrorIs(t, err, ErrInput)
+	}
+
+	ctx, cancel := context.WithCancel(t.Context())
+	seen := 0
+	for _, err := range m.EncodePictures(ctx, files(slices.Repeat([]string{good}, 50)), 2, nil) {
+		if seen++; seen == 3 {
+			cancel()
+		}
+		if err != nil {
+			assert.ErrorIs(t, err, context.Canceled)
+			break
+		}
+	}
+	assert.Less(t, seen, 50)
+	cancel()
+}
+
+func files(paths []string) iter.Seq[preprocess.Picture] {
+	return func(yield func(preprocess.Picture) bool) {
+		for _, path := range paths {
+			if !yield(preprocess.File(path)) {
+				return
+			}
+		}
+	}
+}

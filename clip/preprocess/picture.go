@@ -1,0 +1,51 @@
+package preprocess
+
+import (
+	"image"
+	"io"
+	"time"
+)
+
+// Picture gives an image, which it decodes into d's memory or makes otherwise.
+type Picture func(d *Decoder) (*Image, error)
+
+// File is the picture in a regular file, as DecodeFile reads it.
+func File(path string, opts ...Option) Picture {
+	return func(d *Decoder) (*Image, error) { return d.DecodeFile(path, opts...) }
+}
+
+// Reader is the picture that r has, as Decode reads it. It can be read once.
+func Reader(r io.Reader, opts ...Option) Picture {
+	return func(d *Decoder) (*Image, error) { return d.Decode(r, opts...) }
+}
+
+// GoImage is the picture of a Go image, as FromImage takes it.
+func GoImage(img image.Image) Picture {
+	return func(*Decoder) (*Image, error) { return FromImage(img), nil }
+}
+
+// Reading is how long a Decoder has spent since it was made.
+type Reading struct{ File, Decode time.Duration }
+
+// Spent tells how long d has read files and decoded them.
+func (d *Decoder) Spent() Reading { return d.spent }
+
+// Draft decodes JPEGs at 1/2, 1/4 or 1/8 of their width and height where both are still
+// at least what t resizes them to: the scale that Pillow's Image.draft takes, see
+// WithScale. It is quicker and gives other vectors.
+func (t *Transform) Draft() Option {
+	return func(o *options) {
+		o.draft = func(width, height int) int {
+			h, w, err := t.resizedSize(height, width)
+			if err != nil {
+				return 1 // Pixels says why
+			}
+			for _, scale := range []int{8, 4, 2} {
+				if width/w >= scale && height/h >= scale {
+					return scale
+				}
+			}
+			return 1
+		}
+	}
+}
