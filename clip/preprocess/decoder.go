@@ -25,7 +25,13 @@ type Decoder struct {
 const spareFile = 16 << 20
 
 // Decode is the function Decode.
-func (d *Decoder) Decode(r io.Reader, opts ...Option) (*Image, error) { return d.decode(r, 0, opts) }
+func (d *Decoder) Decode(r io.Reader, opts ...Option) (*Image, error) {
+	size := 0
+	if m, ok := r.(interface{ Len() int }); ok { // of package bytes or strings
+		size = m.Len()
+	}
+	return d.decode(r, size, opts)
+}
 
 // decode decodes what r has, which is about size bytes if it is known.
 func (d *Decoder) decode(r io.Reader, size int, opts []Option) (*Image, error) {

@@ -18,7 +18,7 @@ var addedByCb, addedByCr [256]uint64
 func init() {
 	const half = 1 << 15
 	for i := range addedByCb {
-		c := i - 128
+		c := int64(i) - 128
 		addedByCb[i] = uint64((116130*c+half)>>16<<blueAt - 22554*c + half + inRange) // 1.77200, 0.34414
 		addedByCr[i] = uint64((91881*c+half)>>16<<redAt - 46802*c)                    // 1.40200, 0.71414
 	}
