@@ -4,15 +4,12 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-	"image"
 
-	"golang.org/x/image/vp8l"
-	"golang.org/x/image/webp"
+	"github.com/clip-wgpu/clip-wgpu/clip/preprocess/internal/vp8l"
 )
 
 // decodeWebP reads a still image or the first frame of an animation, which
-// Pillow puts on a black, transparent canvas. x/image/webp decodes the planes;
-// upsampling and colour conversion follow libwebp.
+// Pillow puts on a black, transparent canvas.
 func decodeWebP(data []byte, o options) (*Image, error) {
 	f, err := parseWebP(data)
 	if err != nil {
@@ -28,11 +25,10 @@ func decodeWebP(data []byte, o options) (*Image, error) {
 	if err := f.checkData(); err != nil {
 		return nil, err
 	}
-	src, err := f.decode()
+	m, err := f.decode()
 	if err != nil {
 		return nil, damaged(err)
 	}
-	m := f.convert(src)
 	if f.w != f.canvasW || f.h != f.canvasH {
 		canvas, n := m.like(f.canvasW, f.canvasH), m.bands()
 		for y := range f.h {
@@ -143,100 +139,29 @@ func (f *webpFrame) checkData() error {
 	return checkLength(f.bits[10:min(10+first, len(f.bits))], 3*ceilDiv(f.w, 16)*ceilDiv(f.h, 16), 8)
 }
 
-func (f *webpFrame) decode() (image.Image, error) {
-	if f.codec == "VP8L" {
-		return vp8l.Decode(bytes.NewReader(f.bits)) // webp.Decode would read them through small buffers
+// decode decodes the frame to an image of the file's mode.
+func (f *webpFrame) decode() (*Image, error) {
+	mode := modeRGB
+	if f.hasAlpha {
+		mode = modeRGBA
 	}
-	return webp.Decode(bytes.NewReader(f.file()))
-}
-
-// file is a still WebP of the lossy frame alone.
-func (f *webpFrame) file() []byte {
-	chunk := func(dst []byte, id string, body []byte) []byte {
-		dst = append(dst, id...)
-		dst = binary.LittleEndian.AppendUint32(dst, uint32(len(body)))
-		dst = append(dst, body...)
-		return append(dst, make([]byte, len(body)%2)...)
+	if f.codec != "VP8L" {
+		return f.decodeLossy(mode)
 	}
-	body := []byte("WEBP")
-	if f.alpha != nil {
-		w, h := f.w-1, f.h-1
-		body = chunk(body, "VP8X", []byte{0x10, 0, 0, 0, byte(w), byte(w >> 8), byte(w >> 16), byte(h), byte(h >> 8), byte(h >> 16)})
-		body = chunk(body, "ALPH", f.alpha)
-	}
-	body = chunk(body, "VP8 ", f.bits)
-	return chunk(nil, "RIFF", body)
-}
-
-// convert makes the frame an image of the file's mode. A lossless frame stays in
-// src's memory, because it can have gigabytes.
-func (f *webpFrame) convert(src image.Image) *Image {
-	var m *Image
-	switch s := src.(type) {
-	case *image.NRGBA:
-		m = &Image{mode: modeRGBA, width: f.w, height: f.h, pix: s.Pix[:4*f.w*f.h]}
-	case *image.YCbCr:
-		m = webpLossy(s, nil, 0)
-	case *image.NYCbCrA:
-		m = webpLossy(&s.YCbCr, s.A, s.AStride)
-	}
-	if !f.hasAlpha {
-		n := m.width * m.height
-		for i := range n {
-			copy(m.pix[3*i:], m.pix[4*i:4*i+3])
+	const header = 5
+	m := newImage(mode, f.w, f.h)
+	out := m.pix
+	return m, vp8l.Decode(f.bits[header:], f.w, f.h, func(_ int, row []uint32) {
+		for _, v := range row {
+			out[0], out[1], out[2] = uint8(v>>16), uint8(v>>8), uint8(v)
+			if f.hasAlpha {
+				out[3] = uint8(v >> 24)
+				out = out[4:]
+			} else {
+				out = out[3:]
+			}
 		}
-		m.mode, m.pix = modeRGB, m.pix[:3*n]
-	}
-	return m
+	})
 }
 
 func u24(b []byte) int { return int(b[0]) | int(b[1])<<8 | int(b[2])<<16 }
-
-// webpLossy converts 4:2:0 planes to RGBA with libwebp's upsampling
-// (src/dsp/upsampling.c), which weighs the four nearest chroma samples
-// 9:3:3:1, in two steps that truncate. Without alpha the image is opaque.
-func webpLossy(s *image.YCbCr, alpha []uint8, alphaStride int) *Image {
-	w, h := s.Rect.Dx(), s.Rect.Dy()
-	m := newImage(modeRGBA, w, h)
-	cw, ch := (w+1)/2, (h+1)/2
-	for y := range h {
-		near := min(y/2, ch-1)
-		far := max(0, min(near-1+y%2*2, ch-1))
-		u := [2][]uint8{s.Cb[near*s.CStride:], s.Cb[far*s.CStride:]}
-		v := [2][]uint8{s.Cr[near*s.CStride:], s.Cr[far*s.CStride:]}
-		out := m.pix[4*y*w:]
-		for x := range w {
-			i := x / 2
-			j := max(0, min(i-1+x%2*2, cw-1))
-			px := out[4*x : 4*x+4]
-			webpRGB(px, int32(s.Y[y*s.YStride+x]), webpChroma(u, i, j), webpChroma(v, i, j))
-			px[3] = 255
-			if alpha != nil {
-				px[3] = alpha[y*alphaStride+x]
-			}
-		}
-	}
-	return m
-}
-
-// webpChroma interpolates between the columns near and far of the nearer and
-// the farther row.
-func webpChroma(rows [2][]uint8, near, far int) int32 {
-	a, b := int32(rows[0][near]), int32(rows[0][far])
-	c, d := int32(rows[1][near]), int32(rows[1][far])
-	if near == far {
-		return (3*a + c + 2) >> 2
-	}
-	diagonal := (a + 3*b + 3*c + d + 8) >> 3
-	return (diagonal + a) >> 1
-}
-
-// webpRGB is libwebp's fixed-point conversion from video-range YUV
-// (src/dsp/yuv.h): 14-bit coefficients, products truncated to 6 bits of
-// fraction.
-func webpRGB(px []uint8, y, u, v int32) {
-	luma := y * 19077 >> 8
-	px[0] = clip8((luma + v*26149>>8 - 14234) >> 6)
-	px[1] = clip8((luma - u*6419>>8 - v*13320>>8 + 8708) >> 6)
-	px[2] = clip8((luma + u*33050>>8 - 17685) >> 6)
-}
