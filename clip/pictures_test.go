@@ -31,7 +31,7 @@ func formats(t testing.TB) []string {
 // What goes to the device as bytes gives the features of what is normalised before, to
 // the bit, whatever kind of picture it is and whether it comes as a file or a reader.
 func TestPicturesGiveTheFeaturesOfTheirPixels(t *testing.T) {
-	for _, members := range []string{`{}`, `{"vision_cfg": {"image_size": 15, "layers": [1, 1, 1, 1], "width": 8, "patch_size": null}}`} {
+	for _, members := range []string{`{}`, `{"vision_cfg": {"image_size": 33, "layers": [1, 1, 1, 1], "width": 8, "patch_size": null}}`} {
 		m := newModel(t, members, WithMaxBatch(4))
 		paths := formats(t)
 		size := m.Config().VisionCfg.ImageSize
@@ -53,7 +53,7 @@ func TestPicturesGiveTheFeaturesOfTheirPixels(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, want, got)
 		row := 0
-		for e, err := range m.EncodePictures(t.Context(), slices.Values(readers), 3, nil) {
+		for e, err := range m.EncodePictures(t.Context(), slices.Values(readers), 4, nil) {
 			require.NoError(t, err)
 			require.NoError(t, e.Err)
 			width := len(e.Features.Data)
