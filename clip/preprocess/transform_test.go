@@ -174,3 +174,24 @@ func BenchmarkApply(b *testing.B) {
 		}
 	}
 }
+
+// The scales are those of Pillow's Image.draft("RGB", (width, height)), where width and
+// height are what the image is resized to: its integer quotients decide.
+func TestDraftScales(t *testing.T) {
+	for _, c := range []struct {
+		mode                 string
+		width, height, scale int
+	}{
+		{"shortest", 4000, 3000, 8}, {"shortest", 1791, 4000, 4}, {"shortest", 1792, 4000, 8}, {"shortest", 895, 896, 2}, {"shortest", 448, 5000, 2},
+		{"shortest", 447, 447, 1}, {"shortest", 3, 2, 1}, {"shortest", 1 << 20, 1, 1},
+		{"squash", 4000, 447, 1}, {"squash", 4000, 900, 4}, {"longest", 4000, 447, 8}, {"longest", 500, 100, 2},
+	} {
+		cfg := DefaultConfig()
+		cfg.ResizeMode = c.mode
+		transform, err := New(cfg)
+		require.NoError(t, err)
+		var o options
+		transform.Draft()(&o)
+		assert.Equal(t, c.scale, o.draft(c.width, c.height), "%+v", c)
+	}
+}

@@ -30,6 +30,7 @@ type measurement struct {
 	FirstRunMs   float64        `json:"first_run_ms"`    // with the driver's compiling
 	AnonPeakMB   float64        `json:"anon_peak_mb"`    // most anonymous memory of the process while loading and at the first run, less what it had before; 0 where the system does not tell
 	Device       string         `json:"device"`
+	Shares       *pictureShares `json:"shares,omitempty"` // of --pictures
 }
 
 const benchHelp = `bench measures how many inputs a second a tower encodes, for each of --weights
@@ -37,6 +38,11 @@ and --batch, and writes JSON lines. All are measured in turns, --rounds times,
 and the medians count. cpu_ms_per_item is process CPU time, which on a software
 driver, or where others use the machine, says more than wall time. load_ms
 includes making the weights where they are random.
+
+--pictures DIR measures the way from the pictures in a folder to vectors, as embed goes
+it, all of them in each turn: items are pictures, the tower is called pictures, and
+"shares" are those of the time that went into reading files, decoding, resizing, upload,
+computation and readback. Pictures are made ready on all cores while batches are computed.
 
 --compare prints, instead, a table beside other programs' measurements: JSON
 lines with system, model (b32, b16, l14, rn50 or our names), tower, batch, items_per_s
@@ -48,6 +54,9 @@ so that a program may run at the same time and share the machine's ups and downs
 
 type bench struct {
 	tower   string
+	folder  string // of pictures
+	search  imageSearch
+	paths   []string
 	batches batchList
 	weights weightsList
 	seconds float64
@@ -66,7 +75,7 @@ func newBenchCommand(g *globals) *cobra.Command {
 			if b.seconds <= 0 || b.seconds > 3600 {
 				return usageErrorf(cmd, "--seconds %v: want more than 0 and at most 3600", b.seconds)
 			}
-			return cmp.Or(noArgs(cmd, args), checkTower(cmd, b.tower))
+			return cmp.Or(noArgs(cmd, args), checkTower(cmd, b.tower), b.checkPictures(cmd))
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return b.command(cmd, g) },
 	}
@@ -76,6 +85,8 @@ func newBenchCommand(g *globals) *cobra.Command {
 	f.Var(&b.weights, "weights", "how the device stores weights: f32, f16, bf16, q8, with commas between")
 	f.Float64Var(&b.seconds, "seconds", 3, "least `time` to measure each batch size for, in all rounds together")
 	f.Var(&b.rounds, "rounds", "turns of measuring")
+	f.StringVar(&b.folder, "pictures", "", "measure the way from the pictures in this `folder` to vectors")
+	b.search.addFlags(cmd)
 	f.StringVar(&b.compare, "compare", "", "print a table beside the measurements in this `file`")
 	return cmd
 }
@@ -87,6 +98,9 @@ func (b *bench) command(cmd *cobra.Command, g *globals) (err error) {
 		}
 	}
 	ctx := cmd.Context()
+	if err := b.listPictures(ctx); err != nil {
+		return err
+	}
 	console := newConsole(cmd.ErrOrStderr(), g.quiet)
 	console.expectResult()
 	defer console.cancelStartNote()
@@ -135,8 +149,11 @@ func (b *bench) command(cmd *cobra.Command, g *globals) (err error) {
 type subject struct {
 	line       measurement
 	flops      float64 // an item
+	items      int     // of one call of encode
 	encode     func() error
-	speed, cpu []float64 // items a second and CPU milliseconds an item, by round
+	times      *clip.PictureTimes // of the last call; nil of made-up inputs
+	shares     []pictureShares    // by round
+	speed, cpu []float64          // items a second and CPU milliseconds an item, by round
 }
 
 // open loads a model for each storage of weights, and runs every batch once.
@@ -184,7 +201,7 @@ func (b *bench) open(ctx context.Context, g *globals) (subjects []*subject, clos
 
 // upload brings the weights of b's tower to the device.
 func (b *bench) upload(ctx context.Context, m *clip.Model) error {
-	p, err := towerProgram(m, b.tower, 1)
+	p, err := towerProgram(m, b.encoder(), 1)
 	if err != nil {
 		return err
 	}
@@ -198,16 +215,19 @@ func (b *bench) upload(ctx context.Context, m *clip.Model) error {
 // subject prepares the measurement of a batch: it encodes the batch once and times
 // that first run.
 func (b *bench) subject(ctx context.Context, m *clip.Model, batch int) (*subject, error) {
-	p, err := towerProgram(m, b.tower, batch)
+	p, err := towerProgram(m, b.encoder(), batch)
 	parts := 1
 	for size := (*graph.SizeError)(nil); errors.As(err, &size) && parts < batch; { // as encoding splits it
 		parts *= 2
-		p, err = towerProgram(m, b.tower, batch/parts)
+		p, err = towerProgram(m, b.encoder(), batch/parts)
 	}
 	if err != nil {
 		return nil, err
 	}
-	s := &subject{flops: float64(p.FLOPs()*int64(parts)) / float64(batch), encode: b.encoder(ctx, m, batch)}
+	s := &subject{flops: float64(p.FLOPs()*int64(parts)) / float64(batch), items: batch, encode: b.madeUp(ctx, m, batch)}
+	if b.folder != "" {
+		b.readPictures(ctx, m, batch, s)
+	}
 	start := time.Now()
 	if err := s.encode(); err != nil {
 		return nil, err
@@ -219,8 +239,8 @@ func (b *bench) subject(ctx context.Context, m *clip.Model, batch int) (*subject
 	return s, nil
 }
 
-// encoder returns a function that encodes a batch of made-up inputs.
-func (b *bench) encoder(ctx context.Context, m *clip.Model, batch int) func() error {
+// madeUp returns a function that encodes a batch of made-up inputs.
+func (b *bench) madeUp(ctx context.Context, m *clip.Model, batch int) func() error {
 	var encode func() (clip.Array, error)
 	if b.tower == imageTower {
 		images := noise(m, batch)
@@ -243,7 +263,10 @@ func (s *subject) round(seconds float64) error {
 		if err := s.encode(); err != nil {
 			return err
 		}
-		items += float64(s.line.Batch)
+		items += float64(s.items)
+		if s.times != nil {
+			s.shares = append(s.shares, sharesOf(s.times))
+		}
 	}
 	s.cpu = append(s.cpu, milliseconds(usage.CPU()-cpu)/items)
 	s.speed = append(s.speed, items/time.Since(start).Seconds())
@@ -253,6 +276,9 @@ func (s *subject) round(seconds float64) error {
 func (s *subject) result() measurement {
 	line := s.line
 	line.ItemsPerS, line.CPUMsPerItem = significant(median(s.speed)), significant(median(s.cpu))
+	if s.shares != nil {
+		line.Shares = medianShares(s.shares)
+	}
 	line.GFLOPS = significant(s.flops * line.ItemsPerS / 1e9)
 	return line
 }

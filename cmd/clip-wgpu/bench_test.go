@@ -75,3 +75,36 @@ func TestPeersThatAreNoJSONLines(t *testing.T) {
 	require.NoError(t, os.WriteFile(path, []byte(peerLines+"system: x\n"), 0o666))
 	program(t, "bench", "--compare", path).requireFailure(t, exitFailure, path, "value 9", "JSON lines")
 }
+
+// The shares are of the whole way, and a picture that cannot be read ends it.
+func TestBenchOfPictures(t *testing.T) {
+	folder := filepath.Dir(example("pizza"))
+	o := program(t, "bench", "--pictures", folder, "--batch", "2,4", "--seconds", "0.01", "--rounds", "2", "--draft")
+	o.requireDone(t)
+	lines := decodeLines[measurement](t, o.stdout)
+	require.Len(t, lines, 2)
+	for _, m := range lines {
+		assert.Equal(t, picturesTower, m.Tower)
+		assert.Positive(t, m.ItemsPerS)
+		require.NotNil(t, m.Shares)
+		sum := 0.0
+		for _, share := range m.Shares.all() {
+			assert.Positive(t, *share)
+			sum += *share
+		}
+		assert.InDelta(t, 1, sum, 0.05, "medians of shares")
+	}
+	peers := filepath.Join(t.TempDir(), "peers.jsonl")
+	require.NoError(t, os.WriteFile(peers, []byte(`{"system":"torch","model":"emoji-clip","tower":"pictures","batch":2,"items_per_s":3}`), 0o666))
+	o = program(t, "bench", "--pictures", folder, "--batch", "2", "--seconds", "0.01", "--compare", peers)
+	o.requireDone(t)
+	assert.Contains(t, o.stdout, "| emoji-clip | pictures | 2 | torch |  | 3.00 |")
+
+	bad := t.TempDir()
+	program(t, "bench", "--pictures", bad).requireFailure(t, exitFailure, bad, "no images in it")
+	program(t, "bench", "--pictures", filepath.Join(bad, "none")).requireFailure(t, exitFailure, "none", "no such file")
+	require.NoError(t, os.WriteFile(filepath.Join(bad, "a.png"), []byte("no picture"), 0o666))
+	program(t, "bench", "--pictures", bad).requireFailure(t, exitFailure, "a.png", "unsupported image format")
+	program(t, "bench", "--pictures", folder, "--tower", "text").requireFailure(t, exitUsage, "--tower", "--pictures")
+	program(t, "bench", "--orient").requireFailure(t, exitUsage, "--orient goes with --pictures")
+}

@@ -123,7 +123,7 @@ func (c *classifier) command(cmd *cobra.Command, g *globals, args, labels []stri
 		c.session = s
 		c.answers = c.newAnswers(cmd.OutOrStdout(), images)
 		if c.show {
-			c.slides = &slideshow{answerWriter: c.answers, options: c.search.options()}
+			c.slides = &slideshow{answerWriter: c.answers, options: c.search.stored()}
 			c.answers = c.slides
 		}
 		return c.run(ctx, images)
@@ -195,7 +195,7 @@ func (c *classifier) run(ctx context.Context, images []input) error {
 	if err != nil {
 		return err
 	}
-	err = c.encodeImages(ctx, images, c.search.options(), func(paths []string, features clip.Array) error {
+	err = c.encodeImages(ctx, images, c.search.options(c.model.Preprocess()), func(paths []string, features clip.Array) error {
 		logits, err := interruptible(ctx, func() (clip.Array, error) { return c.model.Similarity(ctx, features, classes) })
 		if err != nil {
 			return err

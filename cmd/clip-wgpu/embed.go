@@ -30,8 +30,9 @@ extension of the file's name says the format, or --format where it says none:
                for each row
   jsonl        {"kind":..., "id":..., "embedding":[...]} for each row
   csv, tsv     a heading, then columns kind, id, e0, e1 ... for each row
-  safetensors  the float32 tensor "embeddings"; the metadata has the model and,
-               as JSON, the kind and id of each row
+  safetensors  the float32 tensor "embeddings"; the metadata has what the rows
+               depend on (model, weights and, as JSON, preprocessing with orient
+               and draft) and, as JSON, the kind and id of each row
 
 The kind is image or text, the id an image's path as given or the text itself.
 The file appears when it is whole. After an interrupt it holds the rows that were
@@ -88,17 +89,17 @@ func (e *embedding) command(cmd *cobra.Command, g *globals, args []string) error
 	if len(ids) == 0 {
 		return usageErrorf(cmd, "no images and no texts given")
 	}
+	made := map[string]string{"model": cmp.Or(g.model, checkpoint.Embedded)}
 	// Made before the GPU works, to learn now that it cannot be written.
-	e.rows, err = newRowWriter(e.output, rowOptions{
-		e.format, g.force, cmp.Or(g.model, checkpoint.Embedded), ids, cmd.OutOrStdout(),
-	})
+	e.rows, err = newRowWriter(e.output, rowOptions{e.format, g.force, made, ids, cmd.OutOrStdout()})
 	if err != nil {
 		return err
 	}
 	defer e.rows.discard()
 	var skipped error
 	err = withModel(cmd, g, func(ctx context.Context, s *session) error {
-		err := s.encodeImages(ctx, images, e.search.options(), e.emit("image"))
+		made["weights"], made["preprocessing"] = g.weights.String(), e.search.identity(s.model.Preprocess())
+		err := s.encodeImages(ctx, images, e.search.options(s.model.Preprocess()), e.emit("image"))
 		if err == nil {
 			err = s.encodeTexts(ctx, texts, e.emit("text"))
 		}

@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"image"
+	"image/jpeg"
 	"math"
 	"os"
 	"path/filepath"
@@ -346,4 +348,40 @@ func TestZeroFeatures(t *testing.T) {
 	folder := editedModel(t, "text_projection", func(element int, v float32) float32 { return 0 })
 	o := program(t, "embed", "--text", "pizza", "--text", "rose", "-o", "-", "--model", folder)
 	assert.Contains(t, o.stderr, "2 inputs whose features are all zeros")
+}
+
+// --draft changes the vectors of JPEGs that are twice as large as the model wants them, or
+// more, and of nothing else; the file says how its vectors were made.
+func TestDraft(t *testing.T) {
+	folder := t.TempDir()
+	img := image.NewRGBA(image.Rect(0, 0, 300, 200))
+	for i := range img.Pix {
+		img.Pix[i] = uint8(i * i >> 7)
+	}
+	large, small := filepath.Join(folder, "large.jpg"), filepath.Join(folder, "small.jpg")
+	for path, part := range map[string]image.Image{large: img, small: img.SubImage(image.Rect(0, 0, 127, 200))} {
+		var data bytes.Buffer
+		require.NoError(t, jpeg.Encode(&data, part, nil))
+		require.NoError(t, os.WriteFile(path, data.Bytes(), 0o666))
+	}
+	vectors := func(flags ...string) (matrix, map[string]any) {
+		path := filepath.Join(folder, "out.safetensors")
+		program(t, append([]string{"embed", large, small, example("pizza"), "-o", path, "--force"}, flags...)...).requireDone(t)
+		f, err := weights.Open(path)
+		require.NoError(t, err)
+		defer f.Close()
+		var made map[string]any
+		require.NoError(t, json.Unmarshal([]byte(f.Metadata()["preprocessing"]), &made))
+		assert.Equal(t, "f32", f.Metadata()["weights"])
+		return readTensors(t, path), made
+	}
+	stored, made := vectors()
+	assert.Equal(t, []any{false, false, "shortest"}, []any{made["draft"], made["orient"], made["resize_mode"]})
+	draft, made := vectors("--draft", "--orient")
+	assert.Equal(t, []any{true, true}, []any{made["draft"], made["orient"]})
+	assert.NotEqual(t, stored.rows[0], draft.rows[0])
+	assert.Equal(t, stored.rows[1:], draft.rows[1:])
+	for i, v := range stored.rows[0] {
+		assert.InDelta(t, v, draft.rows[0][i], 0.1, "of the same picture")
+	}
 }

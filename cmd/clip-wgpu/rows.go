@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"path/filepath"
 	"strconv"
@@ -44,9 +45,9 @@ var rowFormats = map[string]struct {
 type rowOptions struct {
 	format string // "" where the file's name says it
 	force  bool
-	model  string
-	ids    []rowID   // of all rows that may come
-	stdout io.Writer // for the path "-"
+	made   map[string]string // what the rows are of, for formats that can say so; read at the end
+	ids    []rowID           // of all rows that may come
+	stdout io.Writer         // for the path "-"
 }
 
 // formatOf is the format that a file's name says, or "".
@@ -229,10 +230,12 @@ func (r *tensorRows) commit() error {
 	if err != nil {
 		return err
 	}
+	metadata := maps.Clone(r.options.made)
+	metadata["ids"] = string(ids)
 	return weights.Save(r.spool.path, []weights.Record{{
 		Name: "embeddings", DType: weights.F32, Shape: []int{len(r.ids), r.dim}, ReadF32: r.read,
 	}}, weights.SaveOptions{
-		Metadata:  map[string]string{"model": r.options.model, "ids": string(ids)},
+		Metadata:  metadata,
 		NoReplace: !r.options.force,
 	})
 }
