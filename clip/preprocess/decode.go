@@ -146,7 +146,9 @@ func sniff(head []byte) (format, error) {
 }
 
 // Decode reads one image, whose format its first bytes tell. Images over the
-// limit are refused by what their header says. Three kinds of small file could
+// limit are refused by what their header says. An image takes one to four bytes a
+// pixel, whatever its file; decoding takes little more but for a WebP's planes, the
+// coefficients of a JPEG and a copy that is turned. Three kinds of small file could
 // take minutes or gigabytes and are refused, too: progressive JPEGs of very many
 // scans; JPEGs of several scans and over 544 MiB of coefficients, all of which are kept
 // until the last scan (89 megapixels without chroma subsampling); and TIFFs whose
@@ -172,7 +174,7 @@ func Decode(r io.Reader, opts ...Option) (*Image, error) {
 		return nil, err
 	}
 	buf := files.Get().(*bytes.Buffer)
-	defer files.Put(buf)
+	defer keep(buf)
 	data, err := readAll(buf, br, left)
 	if err != nil {
 		return nil, err
@@ -202,6 +204,13 @@ func bytesLeft(r io.Reader) int64 {
 
 // files are the contents of files, of which images keep nothing.
 var files = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// keep keeps buf for another file, if it is not very large.
+func keep(buf *bytes.Buffer) {
+	if buf.Cap() <= 64<<20 {
+		files.Put(buf)
+	}
+}
 
 // readAll reads r, which has about size bytes, to buf.
 func readAll(buf *bytes.Buffer, r io.Reader, size int64) ([]byte, error) {
