@@ -103,6 +103,9 @@ func (f *webpFrame) readHeader() error {
 	case f.codec == "VP8L" && len(f.bits) >= 5 && f.bits[0] == 0x2f:
 		v := binary.LittleEndian.Uint32(f.bits[1:])
 		f.w, f.h = int(v&0x3fff)+1, int(v>>14&0x3fff)+1
+		if version := v >> 29; version != 0 {
+			return fmt.Errorf("%w: VP8L of version %d", ErrCorrupt, version)
+		}
 		if !f.animated {
 			f.hasAlpha = v>>28&1 != 0
 		}

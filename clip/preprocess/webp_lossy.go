@@ -120,10 +120,10 @@ func webpUpsample(dst []uint32, u, v [2][]uint8) {
 	for x := range last {
 		b, d := at(0, x+1), at(1, x+1)
 		sum := a + b + c + d + 0x8_0008
-		const bytes = 0xff_00ff
-		of := (sum + 2*(b+c)) >> 3 & bytes // a + 3b + 3c + d
+		const bytes, nineBits = 0xff_00ff, 0x1ff_01ff
+		of := (sum + 2*(b+c)) >> 3 & nineBits // a + 3b + 3c + d
 		dst[2*x+1] = (of + a) >> 1 & bytes
-		of = (sum + 2*(a+d)) >> 3 & bytes
+		of = (sum + 2*(a+d)) >> 3 & nineBits
 		dst[2*x+2] = (of + b) >> 1 & bytes
 		a, c = b, d
 	}
@@ -137,7 +137,7 @@ func webpEdge(a, c uint32) uint32 { return (3*a + c + 0x2_0002) >> 2 & 0xff_00ff
 
 // webpTables are the terms of libwebp's fixed-point conversion from video-range YUV
 // (src/dsp/yuv.h) by the value of the sample: 14-bit coefficients, products truncated
-// to 6 bits of fraction. level is what 256 more than the whole part gives.
+// to 6 bits of fraction. level is what 384 more than the whole part gives.
 type webpTables struct {
 	luma, vRed, uGreen, vGreen, uBlue [256]int32
 	level                             [1024]uint8
@@ -145,14 +145,14 @@ type webpTables struct {
 
 var webpTable = func() (t webpTables) {
 	for i := range int32(256) {
-		t.luma[i] = i*19077>>8 + 256<<6
+		t.luma[i] = i*19077>>8 + 384<<6
 		t.vRed[i] = i*26149>>8 - 14234
 		t.uGreen[i] = 8708 - i*6419>>8
 		t.vGreen[i] = i * 13320 >> 8
 		t.uBlue[i] = i*33050>>8 - 17685
 	}
 	for i := range t.level {
-		t.level[i] = clip8(int32(i) - 256)
+		t.level[i] = clip8(int32(i) - 384)
 	}
 	return t
 }()
