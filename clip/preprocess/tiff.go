@@ -62,7 +62,8 @@ type tiffFile struct {
 	spread         *bitSpreader
 	inflate        *inflate.Reader
 	lzw            *lzwReader
-	jpegVisits     int // of blocks, by the chunks read so far
+	jpegVisits     int     // of blocks, by the chunks read so far
+	jpegPix        []uint8 // of the chunk that is being read
 }
 
 // decodeTIFF reads the layouts that Pillow reads, in Pillow's modes. It refuses

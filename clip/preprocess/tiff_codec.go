@@ -234,9 +234,13 @@ func (f *tiffFile) decodeJPEGChunk(chunk []byte, i int, o options) ([]byte, erro
 		return nil, fmt.Errorf("%w: JPEG scans of over %d blocks of 8x8 samples in its strips or tiles", ErrTooLarge, maxJPEGVisits)
 	}
 	h.YCC = f.photometric == tiffYCbCr && n >= 3
-	m, err := pixelsOfJPEG(h, options{maxPixels: o.maxPixels, scale: 1})
-	if err != nil {
+	if err := checkJPEG(h, options{maxPixels: o.maxPixels, scale: 1}); err != nil {
 		return nil, err
 	}
-	return m.pix, nil
+	f.jpegPix = sized(f.jpegPix, h.Width*h.Height*n)
+	clear(f.jpegPix)
+	if err := h.Decode(f.jpegPix, 1); err != nil {
+		return nil, damagedJPEG(err)
+	}
+	return f.jpegPix, nil
 }
