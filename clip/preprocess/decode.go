@@ -143,13 +143,16 @@ func sniff(head []byte) (format, error) {
 }
 
 // Decode reads one image, whose format its first bytes tell. Images over the
-// limit are refused by what their header says. Four kinds of small file could
+// limit are refused by what their header says. An image takes one to four bytes a
+// pixel, whatever its file; decoding takes little more but for a WebP's planes, the
+// coefficients of a JPEG and a copy that is turned. Four kinds of small file could
 // take minutes or gigabytes and are refused, too: progressive JPEGs of very many
-// scans; JPEGs of over 6.7 million blocks in scans with arithmetic coding; JPEGs of several scans and over 544 MiB of coefficients, all of which are kept
-// until the last scan (89 megapixels without chroma subsampling); and TIFFs whose
-// strips or tiles share more bytes than blank ones do. The error wraps ErrUnsupportedFormat,
-// ErrTooLarge, ErrCorrupt, ErrInvalidConfig (of the scale) or r's own error. It wraps none of them where a decoder
-// panicked.
+// scans; JPEGs of over 6.7 million blocks in scans with arithmetic coding; JPEGs of
+// several scans and over 544 MiB of coefficients, all of which are kept until the last
+// scan (89 megapixels without chroma subsampling); and TIFFs whose strips or tiles share
+// more bytes than blank ones do. The error wraps ErrUnsupportedFormat, ErrTooLarge,
+// ErrCorrupt, ErrInvalidConfig (of the scale) or r's own error. It wraps none of them
+// where a decoder panicked.
 func Decode(r io.Reader, opts ...Option) (*Image, error) { return new(Decoder).Decode(r, opts...) }
 
 // guarded decodes data. A panic of the decoder becomes an error.

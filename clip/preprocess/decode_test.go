@@ -357,3 +357,22 @@ func TestEmptyImagesAreNotTooShort(t *testing.T) {
 		assert.NoError(t, err)
 	}
 }
+
+// Images keep nothing of their files, whose memory is used again.
+func TestImagesKeepNothingOfFiles(t *testing.T) {
+	paths, err := filepath.Glob(testdata + "/formats/*.*")
+	require.NoError(t, err)
+	var images []*Image
+	var pixels [][]uint8
+	for range 2 {
+		for _, path := range paths {
+			if img, err := DecodeFile(path); err == nil {
+				images, pixels = append(images, img), append(pixels, img.RGB())
+			}
+		}
+	}
+	require.Greater(t, len(images), 40)
+	for i, img := range images {
+		require.Equal(t, pixels[i], img.RGB(), i)
+	}
+}

@@ -29,13 +29,6 @@ func decodeWebP(data []byte, o options) (*Image, error) {
 	if err != nil {
 		return nil, damaged(err)
 	}
-	if f.w != f.canvasW || f.h != f.canvasH {
-		canvas, n := m.like(f.canvasW, f.canvasH), m.bands()
-		for y := range f.h {
-			copy(canvas.pix[((f.y+y)*f.canvasW+f.x)*n:], m.pix[y*f.w*n:(y+1)*f.w*n])
-		}
-		m = canvas
-	}
 	return m.withEXIF(bytes.TrimPrefix(f.exif, []byte("Exif\x00\x00")), o), nil
 }
 
@@ -110,6 +103,9 @@ func (f *webpFrame) readHeader() error {
 	case f.codec == "VP8L" && len(f.bits) >= 5 && f.bits[0] == 0x2f:
 		v := binary.LittleEndian.Uint32(f.bits[1:])
 		f.w, f.h = int(v&0x3fff)+1, int(v>>14&0x3fff)+1
+		if version := v >> 29; version != 0 {
+			return fmt.Errorf("%w: VP8L of version %d", ErrCorrupt, version)
+		}
 		if !f.animated {
 			f.hasAlpha = v>>28&1 != 0
 		}
@@ -139,6 +135,12 @@ func (f *webpFrame) checkData() error {
 	return checkLength(f.bits[10:min(10+first, len(f.bits))], 3*ceilDiv(f.w, 16)*ceilDiv(f.h, 16), 8)
 }
 
+// row is where row y of the frame lies in m.
+func (f *webpFrame) row(m *Image, y int) []uint8 {
+	n, at := m.bands(), (f.y+y)*f.canvasW+f.x
+	return m.pix[at*n : (at+f.w)*n]
+}
+
 // decode decodes the frame to an image of the file's mode.
 func (f *webpFrame) decode() (*Image, error) {
 	mode := modeRGB
@@ -149,9 +151,12 @@ func (f *webpFrame) decode() (*Image, error) {
 		return f.decodeLossy(mode)
 	}
 	const header = 5
-	m := newImage(mode, f.w, f.h)
-	out := m.pix
-	return m, vp8l.Decode(f.bits[header:], f.w, f.h, func(_ int, row []uint32) {
+	var m *Image
+	err := vp8l.Decode(f.bits[header:], f.w, f.h, func(y int, row []uint32) {
+		if m == nil { // not before there are pixels
+			m = newImage(mode, f.canvasW, f.canvasH)
+		}
+		out := f.row(m, y)
 		for _, v := range row {
 			out[0], out[1], out[2] = uint8(v>>16), uint8(v>>8), uint8(v)
 			if f.hasAlpha {
@@ -162,6 +167,7 @@ func (f *webpFrame) decode() (*Image, error) {
 			}
 		}
 	})
+	return m, err
 }
 
 func u24(b []byte) int { return int(b[0]) | int(b[1])<<8 | int(b[2])<<16 }

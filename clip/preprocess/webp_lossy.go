@@ -23,16 +23,18 @@ func (f *webpFrame) decodeLossy(mode string) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := newImage(mode, f.w, f.h)
-	webpColours(m, planes)
+	m := newImage(mode, f.canvasW, f.canvasH)
+	f.setColours(m, planes)
 	return m, f.decodeAlpha(m)
 }
 
 // decodeAlpha sets the alpha of m, 255 where the file has none.
 func (f *webpFrame) decodeAlpha(m *Image) error {
 	if f.alpha == nil {
-		for i := 3; m.mode == modeRGBA && i < len(m.pix); i += 4 {
-			m.pix[i] = 255
+		for y := range f.h {
+			for px := f.row(m, y); m.mode == modeRGBA && len(px) > 0; px = px[4:] {
+				px[3] = 255
+			}
 		}
 		return nil
 	}
@@ -42,9 +44,10 @@ func (f *webpFrame) decodeAlpha(m *Image) error {
 	row, above := make([]uint8, f.w), make([]uint8, f.w)
 	put := func(y int) {
 		webpUnfilter(f.alpha[0]>>2&3, row, above, y)
+		px := f.row(m, y)
 		for x, v := range row {
 			if m.mode == modeRGBA {
-				m.pix[4*(y*f.w+x)+3] = v
+				px[4*x+3] = v
 			}
 		}
 		row, above = above, row
@@ -92,17 +95,17 @@ func webpUnfilter(filter uint8, row, above []uint8, y int) {
 	}
 }
 
-// webpColours sets the colours of m from 4:2:0 planes.
-func webpColours(m *Image, s *image.YCbCr) {
-	n, cw, ch := m.bands(), (m.width+1)/2, (m.height+1)/2
-	uv := make([]uint32, m.width)
-	for y := range m.height {
+// setColours sets the colours of m from 4:2:0 planes.
+func (f *webpFrame) setColours(m *Image, s *image.YCbCr) {
+	cw, ch := (f.w+1)/2, (f.h+1)/2
+	uv := make([]uint32, f.w)
+	for y := range f.h {
 		near := min(y/2, ch-1)
 		far := max(0, min(near-1+y%2*2, ch-1))
 		u := [2][]uint8{s.Cb[near*s.CStride:][:cw], s.Cb[far*s.CStride:][:cw]}
 		v := [2][]uint8{s.Cr[near*s.CStride:][:cw], s.Cr[far*s.CStride:][:cw]}
 		webpUpsample(uv, u, v)
-		webpRow(m.pix[n*y*m.width:][:n*m.width], s.Y[y*s.YStride:][:m.width], uv, n)
+		webpRow(f.row(m, y), s.Y[y*s.YStride:][:f.w], uv, m.bands())
 	}
 }
 
@@ -117,10 +120,10 @@ func webpUpsample(dst []uint32, u, v [2][]uint8) {
 	for x := range last {
 		b, d := at(0, x+1), at(1, x+1)
 		sum := a + b + c + d + 0x8_0008
-		const bytes = 0xff_00ff
-		of := (sum + 2*(b+c)) >> 3 & bytes // a + 3b + 3c + d
+		const bytes, nineBits = 0xff_00ff, 0x1ff_01ff
+		of := (sum + 2*(b+c)) >> 3 & nineBits // a + 3b + 3c + d
 		dst[2*x+1] = (of + a) >> 1 & bytes
-		of = (sum + 2*(a+d)) >> 3 & bytes
+		of = (sum + 2*(a+d)) >> 3 & nineBits
 		dst[2*x+2] = (of + b) >> 1 & bytes
 		a, c = b, d
 	}
@@ -134,7 +137,7 @@ func webpEdge(a, c uint32) uint32 { return (3*a + c + 0x2_0002) >> 2 & 0xff_00ff
 
 // webpTables are the terms of libwebp's fixed-point conversion from video-range YUV
 // (src/dsp/yuv.h) by the value of the sample: 14-bit coefficients, products truncated
-// to 6 bits of fraction. level is what 256 more than the whole part gives.
+// to 6 bits of fraction. level is what 384 more than the whole part gives.
 type webpTables struct {
 	luma, vRed, uGreen, vGreen, uBlue [256]int32
 	level                             [1024]uint8
@@ -142,14 +145,14 @@ type webpTables struct {
 
 var webpTable = func() (t webpTables) {
 	for i := range int32(256) {
-		t.luma[i] = i*19077>>8 + 256<<6
+		t.luma[i] = i*19077>>8 + 384<<6
 		t.vRed[i] = i*26149>>8 - 14234
 		t.uGreen[i] = 8708 - i*6419>>8
 		t.vGreen[i] = i * 13320 >> 8
 		t.uBlue[i] = i*33050>>8 - 17685
 	}
 	for i := range t.level {
-		t.level[i] = clip8(int32(i) - 256)
+		t.level[i] = clip8(int32(i) - 384)
 	}
 	return t
 }()

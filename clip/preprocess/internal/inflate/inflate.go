@@ -305,22 +305,25 @@ func (r *Reader) value(e uint32) (int, error) {
 	return int(e>>valueShift) + extra, err
 }
 
+// refill makes 56 bits and more of the word at pos.
+func refill(src []byte, pos int, bits uint64, n uint) (int, uint64, uint) {
+	bits |= binary.LittleEndian.Uint64(src[pos:]) << (n & 63)
+	return pos + int(63-n)>>3, bits, n | 56
+}
+
 // quick is codedBlock while the piece has bytes to spare.
 func (r *Reader) quick(target int) (ended bool, err error) {
 	src, pos, bits, n := r.src, r.pos, r.bits, r.n
 	e := uint32(endOfBlock)
 	buf, w, lit, dist := r.buf, r.w, (*[1 << litBits]uint32)(r.lit), (*[1 << distBits]uint32)(r.dist)
 	for w < target && len(src)-pos >= 16 {
-		bits |= binary.LittleEndian.Uint64(src[pos:]) << (n & 63)
-		pos += int(63-n) >> 3
-		n |= 56
+		pos, bits, n = refill(src, pos, bits, n)
 		e = lit[bits&(1<<litBits-1)]
 		for range 3 { // short codes of literals, which need no more bits
 			if e&literal == 0 {
 				break
 			}
-			bits >>= e & 15
-			n -= uint(e & 15)
+			bits, n = bits>>(e&15), n-uint(e&15)
 			buf[w] = byte(e >> valueShift)
 			w++
 			e = lit[bits&(1<<litBits-1)]
@@ -331,11 +334,8 @@ func (r *Reader) quick(target int) (ended bool, err error) {
 		if e&pointer != 0 {
 			e = r.lit[e>>valueShift+uint32(bits>>litBits)&(1<<(e>>extraShift&15)-1)]
 		}
-		bits |= binary.LittleEndian.Uint64(src[pos:]) << (n & 63)
-		pos += int(63-n) >> 3
-		n |= 56
-		bits >>= e & 15
-		n -= uint(e & 15)
+		pos, bits, n = refill(src, pos, bits, n)
+		bits, n = bits>>(e&15), n-uint(e&15)
 		if e&literal != 0 {
 			buf[w] = byte(e >> valueShift)
 			w++
@@ -346,8 +346,7 @@ func (r *Reader) quick(target int) (ended bool, err error) {
 		}
 		extra := uint(e >> extraShift & 15)
 		length := int(e>>valueShift) + int(bits&(1<<extra-1))
-		bits >>= extra
-		n -= extra
+		bits, n = bits>>extra, n-extra
 		if e = dist[bits&(1<<distBits-1)]; e&pointer != 0 {
 			e = r.dist[e>>valueShift+uint32(bits>>distBits)&(1<<(e>>extraShift&15)-1)]
 		}

@@ -76,31 +76,7 @@ func assertComplete(t *testing.T, dir string, rows []Row) {
 			assert.Contains(t, seen, "running_stats."+name[:strings.LastIndex(name, ".")]+".num_batches_tracked")
 		}
 	case "training":
-		for _, r := range rows {
-			assert.NotEqual(t, NotBuilt, r.Status, "%+v", r)
-		}
-		for _, name := range trainingRows[filepath.Base(dir)] {
-			assert.Contains(t, seen, name)
-		}
-		for _, name := range tensorNames(t, filepath.Join(dir, "outputs.safetensors")) {
-			assert.Contains(t, seen, name)
-		}
-		var curves map[string]map[string]any
-		readJSON(t, filepath.Join(dir, "curves.json"), &curves)
-		for name, c := range curves {
-			for _, recorded := range []string{"loss", "logit_scale_after", "logit_bias_after", "grad_norm_before_clip"} {
-				if c[recorded] != nil {
-					assert.Contains(t, seen, name+"."+recorded)
-				}
-			}
-		}
-		grads, err := filepath.Glob(filepath.Join(dir, "grads_*.safetensors"))
-		require.NoError(t, err)
-		for _, path := range grads {
-			for _, name := range tensorNames(t, path) {
-				assert.Contains(t, seen, strings.TrimSuffix(filepath.Base(path), ".safetensors")+"."+name)
-			}
-		}
+		assertTrainingComplete(t, dir, rows, seen)
 	case "locks":
 		var lists map[string]map[string][]string
 		readJSON(t, filepath.Join(dir, "locks.json"), &lists)
@@ -117,6 +93,37 @@ func assertComplete(t *testing.T, dir string, rows []Row) {
 			}
 		}
 		assert.Len(t, rows, outputs)
+	}
+}
+
+// assertTrainingComplete: of a training case there are also rows of its losses, curves and
+// gradients, and none is left out.
+func assertTrainingComplete(t *testing.T, dir string, rows []Row, seen map[string]bool) {
+	t.Helper()
+	for _, r := range rows {
+		assert.NotEqual(t, NotBuilt, r.Status, "%+v", r)
+	}
+	for _, name := range trainingRows[filepath.Base(dir)] {
+		assert.Contains(t, seen, name)
+	}
+	for _, name := range tensorNames(t, filepath.Join(dir, "outputs.safetensors")) {
+		assert.Contains(t, seen, name)
+	}
+	var curves map[string]map[string]any
+	readJSON(t, filepath.Join(dir, "curves.json"), &curves)
+	for name, c := range curves {
+		for _, recorded := range []string{"loss", "logit_scale_after", "logit_bias_after", "grad_norm_before_clip"} {
+			if c[recorded] != nil {
+				assert.Contains(t, seen, name+"."+recorded)
+			}
+		}
+	}
+	grads, err := filepath.Glob(filepath.Join(dir, "grads_*.safetensors"))
+	require.NoError(t, err)
+	for _, path := range grads {
+		for _, name := range tensorNames(t, path) {
+			assert.Contains(t, seen, strings.TrimSuffix(filepath.Base(path), ".safetensors")+"."+name)
+		}
 	}
 }
 
