@@ -46,7 +46,7 @@ var mayImport = map[string][]string{
 	"clip/checkpoint": {"clip/config", "clip/emoji-clip", "clip/hub", "clip/internal/check", "clip/internal/finite", "clip/models", "clip/preprocess", "clip/tokenizer",
 		"clip/towers", "graph", "graph/packing", "internal/smallfile", "layers", "weights"},
 	"clip": {"clip/checkpoint", "clip/config", "clip/internal/check", "clip/internal/engine", "clip/internal/finite", "clip/preprocess", "clip/tokenizer", "clip/towers",
-		"gpu", "graph", "internal/await", "ops", "weights"},
+		"gpu", "graph", "internal/await", "internal/guard", "ops", "weights"},
 	"train": {"clip", "clip/config", "clip/towers", "internal/await", "graph", "ops", "gpu", "weights"},
 }
 
