@@ -145,7 +145,7 @@ func TestImagesMustFitTheTower(t *testing.T) {
 		_, _, calls["GetLogits"] = m.GetLogits(t.Context(), c.x, randomTexts(m, 1))
 		_, calls["ForwardIntermediates"] = m.ForwardIntermediates(t.Context(), &c.x, nil, IntermediatesOptions{})
 		_, calls["Trace"] = m.Trace(t.Context(), &c.x, nil, "visual.ln_post")
-		_, calls["Feed"] = m.Feed(c.x, randomTexts(m, 1))
+		_, _, calls["Feed"] = m.Feed(imageInput(c.x), randomTexts(m, 1))
 		for name, err := range calls {
 			if assert.ErrorIs(t, err, ErrInput, "%s %v", name, c.x.Shape) {
 				assert.ErrorContains(t, err, c.want)
@@ -190,7 +190,7 @@ func TestTextsMustFitTheTower(t *testing.T) {
 			_, _, calls["GetLogits"] = m.GetLogits(t.Context(), randomImages(m, 1), c.texts)
 			_, calls["ForwardIntermediates"] = m.ForwardIntermediates(t.Context(), nil, c.texts, IntermediatesOptions{})
 			_, calls["Trace"] = m.Trace(t.Context(), nil, c.texts, "ln_final")
-			_, calls["Feed"] = m.Feed(randomImages(m, len(c.texts)), c.texts)
+			_, _, calls["Feed"] = m.Feed(imageInput(randomImages(m, len(c.texts))), c.texts)
 			for name, err := range calls {
 				if assert.ErrorIs(t, err, ErrInput, "%s %s", class.name, name) {
 					assert.ErrorContains(t, err, c.want)

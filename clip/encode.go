@@ -178,8 +178,7 @@ func (m *Model) Programs(batch int) (image, text *graph.Program, err error) {
 // told after each run.
 func (m *Model) Tune(ctx context.Context, batches []int, progress func(done, total int)) (*gpu.Tuning, error) {
 	c, most := m.Config(), slices.Max(append([]int{1}, batches...))
-	shape := []int{most, 3, c.VisionCfg.ImageSize[0], c.VisionCfg.ImageSize[1]}
-	images, err := m.images(imageInput(Array{Shape: shape, Data: make([]float32, graph.Shape(shape).Elems())}))
+	images, err := m.towers.Visual.Images(m.towers.Visual.Example(most))
 	if err != nil {
 		return nil, err
 	}
@@ -193,29 +192,33 @@ func (m *Model) Tune(ctx context.Context, batches []int, progress func(done, tot
 	}, progress)
 }
 
-// Record appends both towers to g for batch pairs of an image and a text of
-// length tokens, to be trained, and returns their unit features [batch, embed_dim].
-// They act as Train, Eval and SetGradCheckpointing say. Feed gives the values of the
-// inputs that it declares.
-func (m *Model) Record(g *graph.Graph, batch, length int) (imageFeatures, textFeatures graph.Tensor) {
+// Record appends both towers to g for batch pairs of an image and a text, to be trained.
+// Of the outputs, "image_features" and "text_features" are unit vectors [batch,
+// embed_dim]. They act as Train, Eval and SetGradCheckpointing say. Feed gives the lengths
+// and the values of the inputs that it declares.
+func (m *Model) Record(g *graph.Graph, batch int, l towers.Lengths) towers.Outputs {
 	m.engine.Prepare(g)
-	return m.towers.Record(g, batch, length)
+	return m.towers.Record(g, batch, l)
 }
 
-// Feed checks pairs and gives the inputs of a graph that Record made for them.
-func (m *Model) Feed(images Array, texts [][]int32) (map[string]any, error) {
-	x, err := m.images(imageInput(images))
+// Lengths are those of a batch of images and texts as most are: texts of the whole context.
+func (m *Model) Lengths() towers.Lengths { return m.towers.Lengths() }
+
+// Feed checks pairs of an image and a text, images by what they consist of as
+// EncodeImageOutputs takes it, and gives the inputs of a graph that Record made for them.
+func (m *Model) Feed(images map[string]Array, texts [][]int32) (map[string]any, towers.Lengths, error) {
+	x, err := m.images(images)
 	if err != nil {
-		return nil, err
+		return nil, towers.Lengths{}, err
 	}
 	y, err := m.towers.Texts(texts)
 	if err != nil {
-		return nil, err
+		return nil, towers.Lengths{}, err
 	}
 	if x.Items != y.Items || y.Items == 0 {
-		return nil, fmt.Errorf("%w: %d images and %d texts, want as many of each and at least one", ErrInput, x.Items, y.Items)
+		return nil, towers.Lengths{}, fmt.Errorf("%w: %d images and %d texts, want as many of each and at least one", ErrInput, x.Items, y.Items)
 	}
 	feed := x.Feed(0, x.Items)
 	maps.Copy(feed, y.Feed(0, y.Items))
-	return feed, nil
+	return feed, towers.Lengths{Image: x.Length, Text: y.Length}, nil
 }

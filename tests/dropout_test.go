@@ -13,6 +13,7 @@ import (
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
 	"github.com/clip-wgpu/clip-wgpu/clip/models"
+	"github.com/clip-wgpu/clip-wgpu/clip/towers"
 	"github.com/clip-wgpu/clip-wgpu/gpu"
 	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/clip-wgpu/clip-wgpu/ops"
@@ -80,8 +81,10 @@ func recordedNumbers(name string, n int, scale, shift float64) []float32 {
 func gradientsOf(t *testing.T, m *clip.Model, images clip.Array, texts [][]int32, seed []int32) (loss float64, grads map[string][]float32) {
 	t.Helper()
 	g := graph.New()
-	var f train.Features
-	f.Image, f.Text = m.Record(g, len(texts), len(texts[0]))
+	feed, lengths, err := m.Feed(map[string]clip.Array{towers.Image: images}, texts)
+	require.NoError(t, err)
+	outs := m.Record(g, len(texts), lengths)
+	f := train.Features{Image: outs[towers.ImageFeatures], Text: outs[towers.TextFeatures]}
 	var params []*graph.Param
 	var wrt []graph.Tensor
 	io := gpu.IO{}
@@ -112,8 +115,6 @@ func gradientsOf(t *testing.T, m *clip.Model, images clip.Array, texts [][]int32
 		}
 		require.NoError(t, m.Store().Write(t.Context(), &p.State, recordedNumbers(p.Name, p.Shape.Elems(), 0.25, shift)))
 	}
-	feed, err := m.Feed(images, texts)
-	require.NoError(t, err)
 	feed["labels"], feed["seed"] = []int32{0, 1, 2}, seed
 	io.Inputs = map[string]any{}
 	for _, in := range prog.Inputs {

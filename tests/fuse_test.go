@@ -61,10 +61,11 @@ func runTowers(t *testing.T, m *clip.Model, name string, unfused bool) (features
 	images, texts := recordedInputs(t, name)
 	images.Data, texts = images.Data[:2*len(images.Data)/images.Shape[0]], texts[:2]
 	images.Shape[0] = 2
-	feed, err := m.Feed(images, texts)
+	feed, lengths, err := m.Feed(map[string]clip.Array{towers.Image: images}, texts)
 	require.NoError(t, err)
 	g := graph.New()
-	image, text := m.Record(g, 2, len(texts[0]))
+	outs := m.Record(g, 2, lengths)
+	image, text := outs[towers.ImageFeatures], outs[towers.TextFeatures]
 	g.Unfused = unfused
 	prog, err := g.Build(image, text)
 	require.NoError(t, err)

@@ -71,7 +71,7 @@ func TestCheckpointingChangesNoBit(t *testing.T) {
 				}
 				all, err := trainer.Parameters(t.Context())
 				require.NoError(t, err)
-				return losses, all, trainer.programs[[2]int{3, len(b.Texts[0])}].step.plan
+				return losses, all, trainer.programs[size{3, towers.Lengths{Text: len(b.Texts[0])}}].step.plan
 			}
 			losses, parameters, plain := run(false)
 			again, same, checkpointed := run(true)
@@ -99,7 +99,7 @@ func planned(t *testing.T, c config.Config, change func(*towers.Model)) recipe {
 // parameters.
 func (r *recipe) arena(t *testing.T, n int) int64 {
 	t.Helper()
-	p, err := r.program(n, 77)
+	p, err := r.program(n, towers.Lengths{Text: 77})
 	require.NoError(t, err)
 	bytes := p.ArenaBytes()
 	for _, b := range r.slabs {
@@ -126,7 +126,7 @@ func TestFrozenCostsNothing(t *testing.T) {
 	require.NoError(t, err)
 	const n = 16
 	gradients := func(r recipe) map[string]int {
-		p, err := r.program(n, 77)
+		p, err := r.program(n, towers.Lengths{Text: 77})
 		require.NoError(t, err)
 		count := map[string]int{}
 		for _, s := range p.Steps {
@@ -149,7 +149,7 @@ func TestFrozenCostsNothing(t *testing.T) {
 	for scope := range gradients(both) {
 		assert.False(t, strings.HasPrefix(scope, "visual") || strings.HasPrefix(scope, "transformer") || strings.HasPrefix(scope, "ln_final"), scope)
 	}
-	features, err := both.features(n, 77)
+	features, err := both.features(n, towers.Lengths{Text: 77})
 	require.NoError(t, err)
 	assert.LessOrEqual(t, both.arena(t, n), features.ArenaBytes()+1<<20, "what the features take, and a loss of 16 pairs")
 

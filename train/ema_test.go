@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/clip-wgpu/clip-wgpu/clip/towers"
 	"github.com/clip-wgpu/clip-wgpu/gpu"
 )
 
@@ -88,7 +89,7 @@ func TestEMAOfFrozenParametersCostsNothing(t *testing.T) {
 	require.NoError(t, err)
 	defer trainer.Close()
 	trainer.slabs, trainer.ema = trainer.model.slabs(trainer.cfg, 1), trainer.model.averages(c, 1)
-	p, err := trainer.program(4, 16)
+	p, err := trainer.program(4, towers.Lengths{Text: 16})
 	require.NoError(t, err)
 	dispatches := 0
 	for _, s := range p.Steps {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/clip-wgpu/clip-wgpu/clip/towers"
 	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/clip-wgpu/clip-wgpu/internal/await"
 )
@@ -21,13 +22,13 @@ func Gradients(ctx context.Context, m Model, l Loss, b Batch) (map[string]clip.A
 	if err != nil {
 		return nil, 0, err
 	}
-	feed, err := feedOf(ctx, m, l, b)
+	feed, lengths, err := feedOf(ctx, m, l, b)
 	if err != nil {
 		return nil, 0, err
 	}
 	feed["seed"] = seed(0, 0, 0)
 	session, err := await.Do(ctx, func() (*session, error) {
-		p, err := x.gradients(l, len(b.Texts), len(b.Texts[0]))
+		p, err := x.gradients(l, len(b.Texts), lengths)
 		if err != nil {
 			return nil, err
 		}
@@ -51,9 +52,9 @@ func Gradients(ctx context.Context, m Model, l Loss, b Batch) (map[string]clip.A
 }
 
 // gradients is a program whose outputs are the gradients of the trainable parameters
-// and the loss, of batch pairs with texts of length tokens.
-func (m *model) gradients(l Loss, batch, length int) (*graph.Program, error) {
+// and the loss, of batch pairs.
+func (m *model) gradients(l Loss, batch int, lengths towers.Lengths) (*graph.Program, error) {
 	g := m.graph()
-	loss := m.loss(g, l, batch, length)
+	loss := m.loss(g, l, batch, lengths)
 	return g.Build(append(g.Grad(loss, m.params(g)...), loss)...)
 }

@@ -25,8 +25,11 @@ type Loss interface {
 // Features are what a model gives a Loss: row i of both towers is of pair i.
 type Features struct {
 	Image, Text graph.Tensor // unit vectors, [n, embed_dim]
-	LogitScale  graph.Tensor // the exponential of the parameter logit_scale, [1]
-	LogitBias   graph.Tensor // [1]; absent, as Valid tells, where the model has none
+	// Outputs are all that the model computes, by name, such as "image_tokens". With
+	// micro-batches, in which nobody sees all pairs, they are the features alone.
+	Outputs    map[string]graph.Tensor
+	LogitScale graph.Tensor // the exponential of the parameter logit_scale, [1]
+	LogitBias  graph.Tensor // [1]; absent, as Valid tells, where the model has none
 }
 
 // logits are the scaled similarities [rows of x, rows of y].

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/clip-wgpu/clip-wgpu/clip/towers"
 	"github.com/clip-wgpu/clip-wgpu/gpu"
 	"github.com/clip-wgpu/clip-wgpu/internal/debug"
 )
@@ -33,7 +34,7 @@ func stepsOf(t *testing.T, c Config, n int) (losses []float64, parameters map[st
 		parameters, err = trainer.EMA(t.Context())
 	}
 	require.NoError(t, err)
-	return append(losses, trainer.GradNorm()), parameters, trainer.programs[[2]int{n, 16}].step.plan.MicroBatch
+	return append(losses, trainer.GradNorm()), parameters, trainer.programs[size{n, towers.Lengths{Text: 16}}].step.plan.MicroBatch
 }
 
 // TestMicroBatches are exact: the loss is over the whole batch.
@@ -86,7 +87,7 @@ func TestSumScaleGradients(t *testing.T) {
 func TestMicroBatchFollowsFromTheMemory(t *testing.T) {
 	m := open(t)
 	trainer := newTrainer(t, m)
-	parts, err := trainer.plan(32, 16, 8)
+	parts, err := trainer.plan(32, towers.Lengths{Text: 16}, 8)
 	require.NoError(t, err)
 	need := parts.StateBytes + parts.WorkBytes
 	device := m.Device().MemoryInUse() // before the model has any
@@ -96,22 +97,22 @@ func TestMicroBatchFollowsFromTheMemory(t *testing.T) {
 	images, texts := pairs(32)
 	loss, err := small.Step(t.Context(), Batch{Images: images, Texts: texts})
 	require.NoError(t, err)
-	assert.Equal(t, 8, small.programs[[2]int{32, 16}].step.plan.MicroBatch)
+	assert.Equal(t, 8, small.programs[size{32, towers.Lengths{Text: 16}}].step.plan.MicroBatch)
 	used := limited.Device().MemoryInUse() - device
 	assert.InDelta(t, need, used, 0.01*float64(need), "what the plan says is what is used")
 	want, err := trainer.Step(t.Context(), Batch{Images: images, Texts: texts})
 	require.NoError(t, err)
 	assert.InDelta(t, want, loss, 2e-6)
 
-	plan, err := NewPlan(m, m.Device().Target(), DefaultConfig(), 32, 16, need)
+	plan, err := NewPlan(m, m.Device().Target(), DefaultConfig(), 32, towers.Lengths{Text: 16}, need)
 	require.NoError(t, err)
 	assert.Equal(t, parts.MicroBatch, plan.MicroBatch)
 	assert.Equal(t, need, plan.StateBytes+plan.WorkBytes)
 	for _, bad := range [][3]int{{0, 16, 0}, {1, 0, 0}, {1, 16, -1}} {
-		_, err := NewPlan(m, m.Device().Target(), DefaultConfig(), bad[0], bad[1], int64(bad[2]))
+		_, err := NewPlan(m, m.Device().Target(), DefaultConfig(), bad[0], towers.Lengths{Text: bad[1]}, int64(bad[2]))
 		require.ErrorIs(t, err, clip.ErrInput)
 	}
-	_, err = NewPlan(m, m.Device().Target(), DefaultConfig(), 32, 16, 1<<20)
+	_, err = NewPlan(m, m.Device().Target(), DefaultConfig(), 32, towers.Lengths{Text: 16}, 1<<20)
 	var memory *gpu.MemoryError
 	require.ErrorAs(t, err, &memory)
 }
@@ -221,7 +222,7 @@ func TestPlansAreWhatStepsTake(t *testing.T) {
 			device := m.Device().MemoryInUse()
 			change(m, &c)
 			b := batchFor(m, 24)
-			plan, err := NewPlan(m, m.Device().Target(), c, 24, len(b.Texts[0]), 0)
+			plan, err := NewPlan(m, m.Device().Target(), c, 24, towers.Lengths{Text: len(b.Texts[0])}, 0)
 			require.NoError(t, err)
 			need := plan.StateBytes + plan.WorkBytes
 			trainer, err := New(m, c)
@@ -230,7 +231,7 @@ func TestPlansAreWhatStepsTake(t *testing.T) {
 			_, err = trainer.Step(t.Context(), b)
 			require.NoError(t, err)
 			assert.InEpsilon(t, need, m.Device().MemoryInUse()-device, 0.05)
-			assert.Equal(t, plan.MicroBatch, trainer.programs[[2]int{24, len(b.Texts[0])}].step.plan.MicroBatch)
+			assert.Equal(t, plan.MicroBatch, trainer.programs[size{24, towers.Lengths{Text: len(b.Texts[0])}}].step.plan.MicroBatch)
 		})
 	}
 }

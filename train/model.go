@@ -7,6 +7,7 @@ import (
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
 	"github.com/clip-wgpu/clip-wgpu/clip/config"
+	"github.com/clip-wgpu/clip-wgpu/clip/towers"
 	"github.com/clip-wgpu/clip-wgpu/gpu"
 	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/clip-wgpu/clip-wgpu/ops"
@@ -15,10 +16,10 @@ import (
 // Structure is what training needs of a model to plan it; those of package towers are
 // such.
 type Structure interface {
-	// Record appends both towers to g for pairs of an image and a text of length
-	// tokens, and returns their unit features [pairs, embed_dim]. It sets
-	// g.Training and g.Checkpointing.
-	Record(g *graph.Graph, pairs, length int) (imageFeatures, textFeatures graph.Tensor)
+	// Record appends both towers to g for pairs of an image and a text. Its outputs have
+	// towers.ImageFeatures and towers.TextFeatures, unit vectors [pairs, embed_dim]. It
+	// sets g.Training and g.Checkpointing.
+	Record(g *graph.Graph, pairs int, l towers.Lengths) towers.Outputs
 	// Parameters iterates over the parameters by their names in the state dict, of
 	// which logit_scale is one.
 	Parameters() iter.Seq2[string, *graph.Param]
@@ -30,9 +31,9 @@ type Structure interface {
 // Model is a Structure on a device; those of package clip are such.
 type Model interface {
 	Structure
-	// Feed checks images [n, 3, height, width] and n texts, rows of token ids of one
-	// length, and gives the inputs that Record declares, by name.
-	Feed(images clip.Array, texts [][]int32) (map[string]any, error)
+	// Feed checks what n images consist of, by name, and n texts, rows of token ids of one
+	// length, and gives the lengths and the inputs that Record declares, by name.
+	Feed(images map[string]clip.Array, texts [][]int32) (map[string]any, towers.Lengths, error)
 	// Store holds the parameters on Device. Refresh is called after they have changed.
 	Store() *gpu.Store
 	Device() *gpu.Device
@@ -44,6 +45,9 @@ type Model interface {
 type Batch struct {
 	Images clip.Array // [n, 3, height, width]
 	Texts  [][]int32  // n rows of token ids of one length
+	// Inputs are what images consist of, by name, each [n, ...], for towers that take
+	// something else. Then there are no Images.
+	Inputs map[string]clip.Array
 	// Groups, [n], number what each pair shows. Pairs of one number are no negatives of
 	// each other where the loss is Grouped, such as several captions of one image.
 	// GroupEqual makes them of equal captions. Other losses want none.
@@ -52,9 +56,21 @@ type Batch struct {
 
 // slice is what the towers see of pairs lo to hi of a batch that fits the model.
 func (b Batch) slice(lo, hi int) Batch {
-	shape := append([]int{hi - lo}, b.Images.Shape[1:]...)
-	item := graph.Shape(shape[1:]).Elems()
-	return Batch{Images: clip.Array{Shape: shape, Data: b.Images.Data[lo*item : hi*item]}, Texts: b.Texts[lo:hi]}
+	part := Batch{Texts: b.Texts[lo:hi], Inputs: map[string]clip.Array{}}
+	for name, x := range b.inputs() {
+		shape := append([]int{hi - lo}, x.Shape[1:]...)
+		item := graph.Shape(shape[1:]).Elems()
+		part.Inputs[name] = clip.Array{Shape: shape, Data: x.Data[lo*item : hi*item]}
+	}
+	return part
+}
+
+// inputs are what the images consist of.
+func (b Batch) inputs() map[string]clip.Array {
+	if b.Inputs != nil {
+		return b.Inputs
+	}
+	return map[string]clip.Array{towers.Image: b.Images}
 }
 
 // model is a Structure and its parameters by their part in training.
@@ -95,15 +111,17 @@ func (m *model) graph() *graph.Graph {
 	return g
 }
 
-// loss appends towers and loss for batch pairs, texts of length tokens.
-func (m *model) loss(g *graph.Graph, l Loss, batch, length int) graph.Tensor {
-	image, text := m.structure.Record(g, batch, length)
-	return m.lossOf(g, l, image, text)
+// loss appends towers and loss for batch pairs.
+func (m *model) loss(g *graph.Graph, l Loss, batch int, lengths towers.Lengths) graph.Tensor {
+	return m.lossOf(g, l, m.structure.Record(g, batch, lengths))
 }
 
-// lossOf appends the loss of features.
-func (m *model) lossOf(g *graph.Graph, l Loss, image, text graph.Tensor) graph.Tensor {
-	f := Features{Image: image, Text: text, LogitScale: ops.Map(g, g.Reshape(g.Param(m.scale), 1), ops.Exp)}
+// lossOf appends the loss of what a model computes.
+func (m *model) lossOf(g *graph.Graph, l Loss, outs towers.Outputs) graph.Tensor {
+	f := Features{
+		Image: outs[towers.ImageFeatures], Text: outs[towers.TextFeatures], Outputs: outs,
+		LogitScale: ops.Map(g, g.Reshape(g.Param(m.scale), 1), ops.Exp),
+	}
 	if m.bias != nil {
 		f.LogitBias = g.Reshape(g.Param(m.bias), 1)
 	}
@@ -121,22 +139,22 @@ func (m *model) params(g *graph.Graph) []graph.Tensor {
 }
 
 // feedOf gives the inputs of a graph with towers and loss.
-func feedOf(ctx context.Context, m Model, l Loss, b Batch) (map[string]any, error) {
-	feed, err := m.Feed(b.Images, b.Texts)
+func feedOf(ctx context.Context, m Model, l Loss, b Batch) (map[string]any, towers.Lengths, error) {
+	feed, lengths, err := m.Feed(b.inputs(), b.Texts)
 	if err != nil {
-		return nil, err
+		return nil, lengths, err
 	}
 	inputs, err := l.Inputs(ctx, b)
 	if err != nil {
-		return nil, err
+		return nil, lengths, err
 	}
 	for name, values := range inputs {
 		if _, taken := feed[name]; taken {
-			return nil, fmt.Errorf("%w: the loss gives an input %q, which the towers have", clip.ErrInput, name)
+			return nil, lengths, fmt.Errorf("%w: the loss gives an input %q, which the towers have", clip.ErrInput, name)
 		}
 		feed[name] = values
 	}
-	return feed, nil
+	return feed, lengths, nil
 }
 
 // session is a program on the device.

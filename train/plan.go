@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/clip-wgpu/clip-wgpu/clip/towers"
 	"github.com/clip-wgpu/clip-wgpu/gpu"
 	"github.com/clip-wgpu/clip-wgpu/graph"
 )
@@ -20,20 +21,20 @@ type Plan struct {
 	loss, update       *graph.Program
 }
 
-// NewPlan plans a step of n pairs with texts of length tokens for a device, which need
+// NewPlan plans a step of n pairs, of lengths l, for a device, which need
 // not be there: with the largest micro-batch, c.MicroBatch or a half, quarter … of n,
 // that fits the device's bindings and budget bytes of its memory. A budget of 0 is any.
 // Where not even one pair fits, the error is a *graph.SizeError or a *gpu.MemoryError.
 // Others are those of New.
-func NewPlan(s Structure, target graph.Target, c Config, n, length int, budget int64) (*Plan, error) {
-	if n < 1 || length < 1 || budget < 0 {
-		return nil, fmt.Errorf("%w: a step of %d pairs with texts of %d tokens in %d bytes, want 1 or more, and no negative budget", clip.ErrInput, n, length, budget)
+func NewPlan(s Structure, target graph.Target, c Config, n int, l towers.Lengths, budget int64) (*Plan, error) {
+	if n < 1 || l.Text < 1 || l.Image < 0 || budget < 0 {
+		return nil, fmt.Errorf("%w: a step of %d pairs of lengths %+v in %d bytes, want a pair, a token of text, and no negative budget", clip.ErrInput, n, l, budget)
 	}
 	r, err := newRecipe(s, target, c)
 	if err != nil {
 		return nil, err
 	}
-	return r.largest(n, length, func(p *Plan) error {
+	return r.largest(n, l, func(p *Plan) error {
 		if need := p.StateBytes + p.WorkBytes; budget > 0 && need > budget {
 			return &gpu.MemoryError{Needed: need, Allowed: budget}
 		}
@@ -43,13 +44,13 @@ func NewPlan(s Structure, target graph.Target, c Config, n, length int, budget i
 
 // largest returns the plan with the largest micro-batch that can be built and that
 // accept does not find too large.
-func (r *recipe) largest(n, length int, accept func(*Plan) error) (*Plan, error) {
+func (r *recipe) largest(n int, l towers.Lengths, accept func(*Plan) error) (*Plan, error) {
 	micro := n
 	if r.cfg.MicroBatch > 0 {
 		micro = min(n, r.cfg.MicroBatch)
 	}
 	for {
-		p, err := r.plan(n, length, micro)
+		p, err := r.plan(n, l, micro)
 		if err == nil {
 			err = accept(p)
 		}
@@ -64,7 +65,7 @@ func (r *recipe) largest(n, length int, accept func(*Plan) error) (*Plan, error)
 }
 
 // plan builds the programs of a step.
-func (r *recipe) plan(n, length, micro int) (p *Plan, err error) {
+func (r *recipe) plan(n int, l towers.Lengths, micro int) (p *Plan, err error) {
 	p = &Plan{Pairs: n, MicroBatch: micro}
 	one := func(q *graph.Program, failure error) *graph.Program {
 		if err == nil {
@@ -73,11 +74,11 @@ func (r *recipe) plan(n, length, micro int) (p *Plan, err error) {
 		return q
 	}
 	if micro == n {
-		p.whole = one(r.program(n, length))
+		p.whole = one(r.program(n, l))
 	} else {
 		for _, pairs := range p.sizes() {
-			p.backward = append(p.backward, one(r.backward(pairs, length)))
-			p.features = append(p.features, one(r.features(pairs, length)))
+			p.backward = append(p.backward, one(r.backward(pairs, l)))
+			p.features = append(p.features, one(r.features(pairs, l)))
 		}
 		if err == nil {
 			p.loss = one(r.lossProgram(n, p.width(), graph.Ceil(n, micro)))

@@ -8,6 +8,7 @@ import (
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
 	"github.com/clip-wgpu/clip-wgpu/clip/config"
+	"github.com/clip-wgpu/clip-wgpu/clip/towers"
 	"github.com/clip-wgpu/clip-wgpu/gpu"
 	"github.com/clip-wgpu/clip-wgpu/graph"
 )
@@ -24,7 +25,7 @@ func TestStepOfViTB32(t *testing.T) {
 	defer m.Close()
 	trainer, err := New(m, DefaultConfig())
 	require.NoError(t, err)
-	p, err := trainer.program(8, 77)
+	p, err := trainer.program(8, towers.Lengths{Text: 77})
 	require.NoError(t, err)
 	count := map[string]int{}
 	for _, s := range p.Steps {

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/clip-wgpu/clip-wgpu/clip/towers"
 	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/clip-wgpu/clip-wgpu/ops"
 )
@@ -45,26 +46,26 @@ func newRecipe(s Structure, target graph.Target, c Config) (recipe, error) {
 	return recipe{model: m, cfg: c, rule: c.Optimizer.Rule(), slabs: m.slabs(c, limit), ema: m.averages(c, limit)}, nil
 }
 
-// program is a step from n pairs with texts of length tokens. Its outputs are the loss
+// program is a step from n pairs. Its outputs are the loss
 // and the norm of the gradients before it.
-func (r *recipe) program(n, length int) (*graph.Program, error) {
+func (r *recipe) program(n int, l towers.Lengths) (*graph.Program, error) {
 	g := r.graph()
-	loss := r.loss(g, r.cfg.Loss, n, length)
+	loss := r.loss(g, r.cfg.Loss, n, l)
 	joined := r.join(g, g.Grad(loss, r.params(g)...))
 	return g.Build(loss, r.recordUpdate(g, loss, joined))
 }
 
 // features computes those of n pairs, and leaves running statistics alone.
-func (r *recipe) features(n, length int) (*graph.Program, error) {
+func (r *recipe) features(n int, l towers.Lengths) (*graph.Program, error) {
 	g := r.graph()
 	g.Pure = true
-	image, text := r.structure.Record(g, n, length)
-	return g.Build(image, text)
+	outs := r.structure.Record(g, n, l)
+	return g.Build(outs[towers.ImageFeatures], outs[towers.TextFeatures])
 }
 
 // Inputs of the Programs between which features, their gradients and the loss go.
 const (
-	imageFeatures, textFeatures   = "image_features", "text_features"
+	imageFeatures, textFeatures   = towers.ImageFeatures, towers.TextFeatures
 	imageGradients, textGradients = "image_gradients", "text_gradients"
 	lossValue                     = "loss"
 )
@@ -76,7 +77,7 @@ func (r *recipe) lossProgram(n, width, micros int) (*graph.Program, error) {
 	g := r.graph()
 	image := g.Input(imageFeatures, graph.Shape{n, width}, graph.F32)
 	text := g.Input(textFeatures, graph.Shape{n, width}, graph.F32)
-	loss := r.lossOf(g, r.cfg.Loss, image, text)
+	loss := r.lossOf(g, r.cfg.Loss, towers.Outputs{towers.ImageFeatures: image, towers.TextFeatures: text})
 	wrt, of := []graph.Tensor{image, text}, []*graph.Param{}
 	for _, p := range []*graph.Param{r.scale, r.bias} {
 		if slices.Contains(r.trainable, p) {
@@ -111,13 +112,13 @@ func (r *recipe) sumOf(p *graph.Param) *graph.State {
 }
 
 // backward adds the gradients of n pairs to the sums, given those of their features.
-func (r *recipe) backward(n, length int) (*graph.Program, error) {
+func (r *recipe) backward(n int, l towers.Lengths) (*graph.Program, error) {
 	g := r.graph()
-	image, text := r.structure.Record(g, n, length)
+	outs := r.structure.Record(g, n, l)
 	flow := func(x graph.Tensor, name string) graph.Tensor {
 		return ops.Sum(g, ops.Mul(g, x, g.Input(name, x.Shape(), graph.F32)))
 	}
-	along := g.Add(flow(image, imageGradients), flow(text, textGradients)) // has these gradients
+	along := g.Add(flow(outs[towers.ImageFeatures], imageGradients), flow(outs[towers.TextFeatures], textGradients)) // has these gradients
 	for i, grad := range r.join(g, g.Grad(along, r.params(g)...)) {
 		ops.Accumulate(g, r.slabs[i].sums, grad)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/clip-wgpu/clip-wgpu/clip/towers"
 	"github.com/clip-wgpu/clip-wgpu/gpu"
 	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/clip-wgpu/clip-wgpu/ops"
@@ -35,7 +36,7 @@ func TestMemoryOfTraining(t *testing.T) {
 	trainer, err := New(m, DefaultConfig())
 	require.NoError(t, err)
 	steps(t, trainer, 1)
-	prog, err := trainer.program(4, len(texts[0]))
+	prog, err := trainer.program(4, towers.Lengths{Text: len(texts[0])})
 	require.NoError(t, err)
 	var slabs, states int64
 	for _, b := range trainer.slabs {
@@ -94,13 +95,7 @@ func TestTwoTrainersOfOneModel(t *testing.T) {
 	}
 }
 
-func newTrainer(t *testing.T, m Model) *Trainer {
-	t.Helper()
-	trainer, err := New(m, DefaultConfig())
-	require.NoError(t, err)
-	t.Cleanup(func() { assert.NoError(t, trainer.Close()) })
-	return trainer
-}
+func newTrainer(t *testing.T, m Model) *Trainer { return newTrainerOf(t, m, DefaultConfig()) }
 
 // What the model computes follows the parameters wherever they lie: programs that
 // were loaded before training give what those of a new model with them give.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/clip-wgpu/clip-wgpu/clip/towers"
 	"github.com/clip-wgpu/clip-wgpu/gpu"
 	"github.com/clip-wgpu/clip-wgpu/graph"
 )
@@ -75,7 +76,7 @@ func (s *step) microBatches(m Model, b Batch, seeds func(int) []int32, f func(si
 			hi, size = s.plan.Pairs, 1
 		}
 		part := b.slice(lo, hi)
-		inputs, err := m.Feed(part.Images, part.Texts)
+		inputs, _, err := m.Feed(part.Inputs, part.Texts)
 		if err == nil {
 			inputs["seed"] = seeds(lo / s.plan.MicroBatch)
 			err = f(size, lo, hi, inputs)
@@ -97,10 +98,10 @@ func (s *step) close() {
 	}
 }
 
-// loadStep makes a step from n pairs with texts of length tokens ready to run, with
+// loadStep makes a step from n pairs ready to run, with
 // the largest micro-batch that memory and bindings allow.
-func (t *Trainer) loadStep(n, length int) (s *step, err error) {
-	_, err = t.largest(n, length, func(p *Plan) (err error) {
+func (t *Trainer) loadStep(n int, l towers.Lengths) (s *step, err error) {
+	_, err = t.largest(n, l, func(p *Plan) (err error) {
 		s, err = t.loadPlan(p)
 		return err
 	})

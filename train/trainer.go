@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/clip-wgpu/clip-wgpu/clip/towers"
 	"github.com/clip-wgpu/clip-wgpu/gpu"
 	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/clip-wgpu/clip-wgpu/internal/await"
@@ -71,8 +72,14 @@ type Trainer struct {
 	closed   bool
 	step     int
 	gradNorm float64
-	averaged bool                // the averages have begun
-	programs map[[2]int]*program // by batch and text length
+	averaged bool // the averages have begun
+	programs map[size]*program
+}
+
+// size is what programs are made for: pairs and their lengths.
+type size struct {
+	pairs int
+	towers.Lengths
 }
 
 // program is a step that is being loaded, or is ready to run.
@@ -90,7 +97,7 @@ func New(m Model, c Config) (*Trainer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Trainer{recipe: r, on: m, turn: await.NewLock(), programs: map[[2]int]*program{}}, nil
+	return &Trainer{recipe: r, on: m, turn: await.NewLock(), programs: map[size]*program{}}, nil
 }
 
 // Step makes one update from a batch and returns the loss before it. The first step of a
@@ -105,14 +112,14 @@ func New(m Model, c Config) (*Trainer, error) {
 // out of bounds, which is clamped. Batch norms that have seen the batch, or some of its
 // micro-batches, have changed their running statistics even so.
 func (t *Trainer) Step(ctx context.Context, b Batch) (float64, error) {
-	feed, err := feedOf(ctx, t.on, t.cfg.Loss, b)
+	feed, lengths, err := feedOf(ctx, t.on, t.cfg.Loss, b)
 	if err != nil {
 		return 0, err
 	}
 	if err := t.acquire(ctx); err != nil {
 		return 0, err
 	}
-	loss, err := t.makeStep(ctx, b, feed)
+	loss, err := t.makeStep(ctx, b, lengths, feed)
 	if err != nil {
 		t.turn.Unlock()
 		return 0, err
@@ -128,7 +135,7 @@ func (t *Trainer) Step(ctx context.Context, b Batch) (float64, error) {
 }
 
 // makeStep makes a step on the device.
-func (t *Trainer) makeStep(ctx context.Context, b Batch, feed map[string]any) (float64, error) {
+func (t *Trainer) makeStep(ctx context.Context, b Batch, l towers.Lengths, feed map[string]any) (float64, error) {
 	values, err := settings(t.cfg.Optimizer, t.step+1)
 	if err != nil {
 		return 0, err
@@ -136,7 +143,7 @@ func (t *Trainer) makeStep(ctx context.Context, b Batch, feed map[string]any) (f
 	if rule := t.cfg.Optimizer.Rule(); rule != t.rule {
 		return 0, fmt.Errorf("%w: the optimizer's rule was %s and is %s", clip.ErrInput, t.rule.Kernel, rule.Kernel)
 	}
-	s, err := t.loaded(ctx, len(b.Texts), len(b.Texts[0]))
+	s, err := t.loaded(ctx, len(b.Texts), l)
 	if err == nil {
 		err = t.beginAverages(ctx)
 	}
@@ -167,17 +174,17 @@ func seed(run uint64, step, microBatch int) []int32 {
 	return []int32{int32(bits), int32(bits >> 32)}
 }
 
-// loaded returns the step for n pairs with texts of length tokens. If ctx ends, it
+// loaded returns the step for n pairs. If ctx ends, it
 // leaves the loading to go on for the next caller. The caller has the turn.
-func (t *Trainer) loaded(ctx context.Context, n, length int) (*step, error) {
-	key := [2]int{n, length}
+func (t *Trainer) loaded(ctx context.Context, n int, l towers.Lengths) (*step, error) {
+	key := size{n, l}
 	p := t.programs[key]
 	if p == nil {
 		p = &program{loaded: make(chan struct{})}
 		t.programs[key] = p
 		go func() {
 			defer close(p.loaded)
-			p.step, p.err = t.loadStep(n, length)
+			p.step, p.err = t.loadStep(n, l)
 		}()
 	}
 	select {

@@ -204,12 +204,28 @@ func (m *Model) RecordTexts(g *graph.Graph, batch, length int) Outputs {
 	return m.Text.Record(g, batch, length, m.Text.Depth()).Outputs()
 }
 
-// Record records both towers, to be trained, for batch pairs of an image and a text of
-// length tokens, and returns their unit features [batch, embed_dim].
-func (m *Model) Record(g *graph.Graph, batch, length int) (imageFeatures, textFeatures graph.Tensor) {
+// Record records both towers, to be trained, for batch pairs of an image and a text. The
+// outputs are ImageFeatures and TextFeatures, unit vectors [batch, embed_dim], and the
+// towers' others, such as "image_tokens".
+func (m *Model) Record(g *graph.Graph, batch int, l Lengths) Outputs {
 	g.Training, g.Checkpointing = !m.Eval, m.GradCheckpointing
-	image := Unit(g, m.RecordImages(g, batch, 0)[Features])
-	return image, Unit(g, m.RecordTexts(g, batch, length)[Features])
+	outs := Outputs{}
+	for tower, of := range map[string]Outputs{"image_": m.RecordImages(g, batch, l.Image), "text_": m.RecordTexts(g, batch, l.Text)} {
+		for name, x := range of {
+			outs[tower+name] = x
+		}
+	}
+	outs[ImageFeatures], outs[TextFeatures] = Unit(g, outs[ImageFeatures]), Unit(g, outs[TextFeatures])
+	return outs
+}
+
+// Lengths are those that most images and texts have.
+func (m *Model) Lengths() Lengths {
+	image, err := m.Visual.Images(m.Visual.Example(1))
+	if err != nil {
+		panic(err) // of the tower's own example
+	}
+	return Lengths{Image: image.Length, Text: m.Config.TextCfg.ContextLength}
 }
 
 // Texts checks rows of token ids. CLIP wants them as long as its context,

@@ -23,7 +23,8 @@ func (m *Model) Programs(batch int, prepare func(*graph.Graph)) (image, text *gr
 		}
 		return g.Build(Unit(g, record(g)[Features]))
 	}
-	image, imageErr := lower(func(g *graph.Graph) Outputs { return m.RecordImages(g, batch, 0) })
-	text, textErr := lower(func(g *graph.Graph) Outputs { return m.RecordTexts(g, batch, m.Config.TextCfg.ContextLength) })
+	l := m.Lengths()
+	image, imageErr := lower(func(g *graph.Graph) Outputs { return m.RecordImages(g, batch, l.Image) })
+	text, textErr := lower(func(g *graph.Graph) Outputs { return m.RecordTexts(g, batch, l.Text) })
 	return image, text, check.First(imageErr, textErr)
 }

@@ -46,8 +46,13 @@ type Recorded struct {
 // embed_dim], or [batch, tokens, embed_dim] where the tower does not pool.
 type Outputs map[string]graph.Tensor
 
-// Features is the name of the output that images and texts are compared by.
-const Features = "features"
+// Names of outputs and of the input that is images [n, 3, height, width].
+const (
+	Features      = "features"       // what images and texts are compared by
+	ImageFeatures = "image_features" // those of images, among the outputs of a model
+	TextFeatures  = "text_features"
+	Image         = "image"
+)
 
 // Block is the output of one block.
 type Block struct {
@@ -62,6 +67,9 @@ type Batch struct {
 	Feed   func(lo, hi int) map[string]any // the inputs that Record declares, for items lo to hi
 }
 
+// Lengths are the Length of batches of both towers.
+type Lengths struct{ Image, Text int }
+
 // Array is a shape and its elements in row-major order.
 type Array struct {
 	Shape []int
@@ -74,10 +82,9 @@ type ImageTower interface {
 	// Images checks what images consist of, by name: Image of towers that take images of
 	// one size.
 	Images(inputs map[string]Array) (Batch, error)
+	// Example is n images that Images takes, of the length that most have.
+	Example(n int) map[string]Array
 }
-
-// Image is the name of the input that is images [n, 3, height, width].
-const Image = "image"
 
 // BlockOptions are those arguments of open_clip's forward_intermediates that
 // towers understand differently.
@@ -100,6 +107,12 @@ type pixels struct{ size config.Size }
 
 func (p pixels) input(g *graph.Graph, batch int) graph.Tensor {
 	return g.Input(Image, graph.Shape{batch, 3, p.size[0], p.size[1]}, graph.F32)
+}
+
+// Example implements ImageTower.
+func (p pixels) Example(n int) map[string]Array {
+	shape := graph.Shape{n, 3, p.size[0], p.size[1]}
+	return map[string]Array{Image: {Shape: shape, Data: make([]float32, shape.Elems())}}
 }
 
 // Images implements ImageTower.

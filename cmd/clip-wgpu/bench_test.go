@@ -13,7 +13,7 @@ import (
 )
 
 func TestBench(t *testing.T) {
-	for _, tower := range towers {
+	for _, tower := range towerNames {
 		o := program(t, "bench", "--tower", tower, "--batch", "1,2", "--weights", "f32,q8", "--seconds", "0.01", "--rounds", "2")
 		o.requireDone(t)
 		lines := decodeLines[measurement](t, o.stdout)

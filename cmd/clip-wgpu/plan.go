@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/clip-wgpu/clip-wgpu/clip/towers"
 	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/clip-wgpu/clip-wgpu/train"
 	"github.com/spf13/cobra"
@@ -41,30 +42,30 @@ func (o *stepOptions) check(cmd *cobra.Command) error {
 // plannable is a model whose towers and training steps can be planned.
 type plannable interface {
 	lowered
-	// trainee is the model in training, its device and its context length.
-	trainee(checkpointing bool) (train.Structure, graph.Target, int)
+	// trainee is the model in training, its device and the lengths of its inputs.
+	trainee(checkpointing bool) (train.Structure, graph.Target, towers.Lengths)
 	Close() error
 }
 
 // onDevice is a model on its device.
 type onDevice struct{ *clip.Model }
 
-func (m onDevice) trainee(checkpointing bool) (train.Structure, graph.Target, int) {
+func (m onDevice) trainee(checkpointing bool) (train.Structure, graph.Target, towers.Lengths) {
 	m.SetGradCheckpointing(checkpointing)
-	return m, m.Device().Target(), m.Config().TextCfg.ContextLength
+	return m, m.Device().Target(), m.Lengths()
 }
 
-func (a atRest) trainee(checkpointing bool) (train.Structure, graph.Target, int) {
+func (a atRest) trainee(checkpointing bool) (train.Structure, graph.Target, towers.Lengths) {
 	a.Model.GradCheckpointing = checkpointing
-	return a.Model, a.info.Target(), a.Model.Config.TextCfg.ContextLength
+	return a.Model, a.info.Target(), a.Model.Lengths()
 }
 
 // writePlan writes the plan of a training step.
 func (g *globals) writePlan(w io.Writer, m plannable, o stepOptions) error {
 	c := train.DefaultConfig()
 	c.MicroBatch = int(o.microBatch)
-	structure, target, length := m.trainee(o.checkpointing)
-	p, err := train.NewPlan(structure, target, c, g.batch.or(1), length, int64(g.maxMemory))
+	structure, target, lengths := m.trainee(o.checkpointing)
+	p, err := train.NewPlan(structure, target, c, g.batch.or(1), lengths, int64(g.maxMemory))
 	if err != nil {
 		return err
 	}

@@ -163,7 +163,7 @@ func TestCommandsThatNeedNoDriver(t *testing.T) {
 func TestProgramWithTheLimitsOfADevice(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "devices.jsonl")
 	require.NoError(t, os.WriteFile(file, []byte(program(t, "devices", "--json").stdout), 0o666))
-	for _, tower := range towers {
+	for _, tower := range towerNames {
 		want := program(t, "program", "emoji-clip", "--tower", tower, "--weights", "q8")
 		got := program(t, "program", "emoji-clip", "--tower", tower, "--weights", "q8", "--limits", file)
 		require.NotEmpty(t, want.stdout)

@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/clip-wgpu/clip-wgpu/clip/towers"
 	"github.com/clip-wgpu/clip-wgpu/gpu"
 	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/spf13/cobra"
@@ -108,7 +109,7 @@ func (p *profile) measure(ctx context.Context, m *clip.Model, batch int) (steps,
 	if err != nil {
 		return nil, err
 	}
-	all, err := m.Feed(noise(m, batch), captions(m, batch))
+	all, _, err := m.Feed(map[string]clip.Array{towers.Image: noise(m, batch)}, captions(m, batch))
 	if err != nil {
 		return nil, err
 	}

@@ -17,7 +17,7 @@ import (
 )
 
 func TestProfile(t *testing.T) {
-	for _, tower := range towers {
+	for _, tower := range towerNames {
 		path := filepath.Join(t.TempDir(), "profile.pb.gz")
 		o := program(t, "profile", "--tower", tower, "--batch", "2", "--runs", "2", "--top", "3", "--pprof", path, "--quiet")
 		o.requireDone(t)

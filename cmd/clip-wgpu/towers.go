@@ -23,17 +23,17 @@ const (
 	textTower  = "text"
 )
 
-var towers = []string{imageTower, textTower}
+var towerNames = []string{imageTower, textTower}
 
 // addTowerFlag adds the flag --tower, whose default is the image tower.
 func addTowerFlag(cmd *cobra.Command, tower *string) {
 	cmd.Flags().StringVar(tower, "tower", imageTower, "image or text `tower`")
-	cmd.RegisterFlagCompletionFunc("tower", cobra.FixedCompletions(towers, cobra.ShellCompDirectiveNoFileComp))
+	cmd.RegisterFlagCompletionFunc("tower", cobra.FixedCompletions(towerNames, cobra.ShellCompDirectiveNoFileComp))
 }
 
 func checkTower(cmd *cobra.Command, tower string) error {
-	if !slices.Contains(towers, tower) {
-		return usageErrorf(cmd, "--tower %q: want %s", tower, strings.Join(towers, " or "))
+	if !slices.Contains(towerNames, tower) {
+		return usageErrorf(cmd, "--tower %q: want %s", tower, strings.Join(towerNames, " or "))
 	}
 	return nil
 }
