@@ -59,9 +59,9 @@ func decodeBMP(data []byte, o options) (*Image, error) {
 		return nil, err
 	}
 	if b.bits > 8 {
-		return b.trueColor(), nil
+		return b.trueColor(o), nil
 	}
-	return b.indexed()
+	return b.indexed(o)
 }
 
 // checkData refuses a file that cannot hold its pixels.
@@ -185,12 +185,12 @@ func (b *bmp) imageRow(i int) int {
 	return b.h - 1 - i
 }
 
-func (b *bmp) trueColor() *Image {
+func (b *bmp) trueColor(o options) *Image {
 	mode := modeRGB
 	if b.layout[3] != 0 {
 		mode = modeRGBA
 	}
-	m := newImage(mode, b.w, b.h)
+	m := o.newImage(mode, b.w, b.h)
 	out, n := m.bands(), b.bits/8
 	if n == 2 {
 		b.highColor(m)
@@ -273,8 +273,8 @@ func (b *bmp) highColor(m *Image) {
 // indexed reads up to 8 bits a pixel. Pillow drops a palette of black and white or
 // of black alone (mode 1) or one that is no more than the gray ramp (mode L); where
 // the pixels have other bits than that mode it misreads them, which is not followed.
-func (b *bmp) indexed() (*Image, error) {
-	m := newImage(modeP, b.w, b.h)
+func (b *bmp) indexed(o options) (*Image, error) {
+	m := o.newImage(modeP, b.w, b.h)
 	if err := b.readIndices(m.pix); err != nil {
 		return nil, err
 	}

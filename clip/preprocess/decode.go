@@ -35,6 +35,7 @@ type options struct {
 	scale     int // of JPEG
 	draft     func(width, height int) (scale int)
 	memory    *jpeg.Memory // of JPEG
+	pixels    *[]uint8     // of an image that is no JPEG
 }
 
 // WithMaxPixels replaces DefaultMaxPixels.

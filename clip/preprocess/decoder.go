@@ -16,13 +16,36 @@ import (
 // until the next one is decoded. The zero value is ready. It is not safe for concurrent
 // use.
 type Decoder struct {
-	file  bytes.Buffer
-	jpeg  jpeg.Memory
-	spent Reading
+	file   bytes.Buffer
+	jpeg   jpeg.Memory
+	pixels []uint8 // of an image that is no JPEG
+	spent  Reading
 }
 
 // spareFile is the most bytes of a file's memory that are kept for a shorter one.
 const spareFile = 16 << 20
+
+// sparePixels is the most bytes of an image's memory that are kept for one that needs
+// less than a half.
+const sparePixels = 64 << 20
+
+// newImage is the function newImage in the memory of the image before.
+func (o options) newImage(mode string, width, height int) *Image {
+	m := &Image{mode: mode, width: width, height: height}
+	n := width * height * m.bands()
+	if mode == modeI {
+		return newImage(mode, width, height)
+	}
+	if p := o.pixels; n > cap(*p) || cap(*p) > max(2*n, sparePixels) {
+		*p = nil // so that it is free before the next is taken
+		*p = make([]uint8, n)
+	} else {
+		*p = (*p)[:n]
+		clear(*p)
+	}
+	m.pix = *o.pixels
+	return m
+}
 
 // Decode is the function Decode.
 func (d *Decoder) Decode(r io.Reader, opts ...Option) (*Image, error) {
@@ -35,7 +58,7 @@ func (d *Decoder) Decode(r io.Reader, opts ...Option) (*Image, error) {
 
 // decode decodes what r has, which is about size bytes if it is known.
 func (d *Decoder) decode(r io.Reader, size int, opts []Option) (*Image, error) {
-	o := options{maxPixels: DefaultMaxPixels, scale: 1, memory: &d.jpeg}
+	o := options{maxPixels: DefaultMaxPixels, scale: 1, memory: &d.jpeg, pixels: &d.pixels}
 	for _, opt := range opts {
 		opt(&o)
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -18,7 +19,7 @@ import (
 // What one file leaves in a Decoder's memory does not show in the next.
 func TestDecoderGivesWhatDecodeGives(t *testing.T) {
 	var files []string
-	for _, pattern := range []string{"jpeg/files/*", "jpeg2/files/*", "jpeg_damaged/files/*", "jpeg_arithmetic/files/*", "formats/*"} {
+	for _, pattern := range []string{"jpeg/files/*", "jpeg2/files/*", "jpeg_damaged/files/*", "jpeg_arithmetic/files/*", "formats/*", "plain/*", "preprocess/png/*", "png/*", "tiff/*"} {
 		found, err := filepath.Glob(filepath.Join(testdata, pattern))
 		require.NoError(t, err)
 		files = append(files, found...)
@@ -43,6 +44,36 @@ func allocated(f func()) int {
 	f()
 	runtime.ReadMemStats(&after)
 	return int(after.TotalAlloc - before.TotalAlloc)
+}
+
+// A worker takes the memory of one picture for many.
+func TestMemoryOfDecoderIsUsedAgain(t *testing.T) {
+	const side, mb = 3000, 1_000_000
+	for name, c := range map[string]struct {
+		data  []byte
+		bytes int // of a pixel
+	}{
+		"PNG":           {flatPNG(t, side, 8, 2, 3), 3},
+		"PNG and alpha": {flatPNG(t, side, 8, 6, 4), 4},
+		"GIF":           {flatGIF(t, side), 1},
+		"BMP":           {runsBMP(t, side), 1},
+		"TIFF":          {sharingTIFF(0, side, side, 8, tiffPackBits, strings.Repeat("\x81\x00", side/128+1), ""), 1},
+		"lossless WebP": {losslessWebP(side, side), 3},
+	} {
+		var d Decoder
+		decode := func() {
+			_, err := d.Decode(bytes.NewReader(c.data))
+			require.NoError(t, err, name)
+		}
+		decode()
+		const many = 4 // between which the runtime may take back what is kept between files
+		assert.Less(t, allocated(func() {
+			for range many {
+				decode()
+			}
+		}), many/2*c.bytes*side*side, name)
+		assert.Less(t, cap(d.pixels), c.bytes*side*side+mb, name)
+	}
 }
 
 // A worker takes 60 MB for JPEGs of 12 megapixels, or 20 MB more than coefficients, and

@@ -35,7 +35,7 @@ func decodeGIF(data []byte, o options) (*Image, error) {
 			if err := o.checkSize(w, h); err != nil {
 				return nil, err
 			}
-			return f.decode(r, w, h, uint8(transparent))
+			return f.decode(r, o, w, h, uint8(transparent))
 		case ';':
 			return nil, fmt.Errorf("%w: no image in it", ErrCorrupt)
 		}
@@ -60,19 +60,19 @@ type gifFrame struct {
 	palette    []uint8 // RGB entries
 }
 
-func (f gifFrame) decode(r *byteReader, w, h int, background uint8) (*Image, error) {
+func (f gifFrame) decode(r *byteReader, o options, w, h int, background uint8) (*Image, error) {
 	bits := r.u8()
 	if bits < 2 || bits > 8 {
 		return nil, fmt.Errorf("%w: LZW code size %d, want 2 to 8", ErrCorrupt, bits)
 	}
-	var packed []byte
+	packed := make([]byte, 0, len(r.data))
 	for block := gifBlock(r); len(block) > 0; block = gifBlock(r) {
 		packed = append(packed, block...)
 	}
 	if err := checkLength(packed, f.w*f.h, maxLZW); err != nil {
 		return nil, err
 	}
-	m := newImage(modeL, w, h)
+	m := o.newImage(modeL, w, h)
 	if !isGrayRamp(f.palette) {
 		m.mode, m.palette = modeP, rgbPalette(f.palette)
 	}

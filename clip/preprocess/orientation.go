@@ -28,29 +28,49 @@ func (m *Image) oriented(orientation int) *Image {
 	flipX := orientation == 2 || orientation == 3 || orientation == 6 || orientation == 7
 	flipY := orientation == 3 || orientation == 4 || orientation == 7 || orientation == 8
 	w, h := m.width, m.height
+	from, dx, dy := 0, 1, m.width // pixels of m: the first, and those to the next column and row
 	if transpose {
-		w, h = h, w
+		w, h, dx, dy = h, w, dy, dx
 	}
-	out, n := m.like(w, h), m.bands()
-	for y := range h {
-		for x := range w {
-			sx, sy := x, y
-			if flipX {
-				sx = w - 1 - x
-			}
-			if flipY {
-				sy = h - 1 - y
-			}
-			if transpose {
-				sx, sy = sy, sx
-			}
-			dst, src := y*w+x, sy*m.width+sx
-			if m.mode == modeI {
-				out.wide[dst] = m.wide[src]
-			} else {
-				copy(out.pix[dst*n:(dst+1)*n], m.pix[src*n:])
+	if flipX {
+		from, dx = from+(w-1)*dx, -dx
+	}
+	if flipY {
+		from, dy = from+(h-1)*dy, -dy
+	}
+	out := m.like(w, h)
+	turn(out.wide, m.wide, 1, w, from, dx, dy)
+	turn(out.pix, m.pix, m.bands(), w, from, dx, dy)
+	return out
+}
+
+// turn fills dst, rows of w pixels of n values, with those of src that begin at from
+// and are dx and dy apart. It goes by squares, because the rows of dst may be columns
+// of src.
+func turn[T uint8 | int32](dst, src []T, n, w, from, dx, dy int) {
+	const side = 32
+	h := len(dst) / n / w
+	for top := 0; top < h; top += side {
+		for left := 0; left < w; left += side {
+			for y := top; y < min(top+side, h); y++ {
+				row := dst[(y*w+left)*n : (y*w+min(left+side, w))*n]
+				turnRow(row, src, n, from+y*dy+left*dx, dx)
 			}
 		}
 	}
-	return out
+}
+
+func turnRow[T uint8 | int32](dst, src []T, n, at, dx int) {
+	if n == 3 {
+		for ; len(dst) >= 3; dst, at = dst[3:], at+dx {
+			px := src[3*at : 3*at+3 : 3*at+3]
+			dst[0], dst[1], dst[2] = px[0], px[1], px[2]
+		}
+		return
+	}
+	for ; len(dst) > 0; dst, at = dst[n:], at+dx {
+		for b, v := range src[at*n : at*n+n] {
+			dst[b] = v
+		}
+	}
 }

@@ -55,7 +55,7 @@ func decodePNG(data []byte, o options) (*Image, error) {
 	if err := checkLength(f.rest, f.height*f.layout.rowBytes(f.width), maxDeflate); err != nil {
 		return nil, err
 	}
-	m := newImage(f.layout.mode, f.width, f.height)
+	m := o.newImage(f.layout.mode, f.width, f.height)
 	if m.palette, err = f.colours(); err != nil {
 		return nil, err
 	}

@@ -97,7 +97,7 @@ func decodeTIFF(data []byte, o options) (*Image, error) {
 	defer release(f.inflate)
 	f.lzw = lzwReaders.Get().(*lzwReader)
 	defer f.lzw.release()
-	m := newImage(f.mode, f.w, f.h)
+	m := o.newImage(f.mode, f.w, f.h)
 	if f.mode == modeP {
 		if m.palette, err = f.palette(); err != nil {
 			return nil, err

@@ -195,3 +195,14 @@ func TestDraftScales(t *testing.T) {
 		assert.Equal(t, c.scale, o.draft(c.width, c.height), "%+v", c)
 	}
 }
+
+func BenchmarkOriented(b *testing.B) {
+	for _, mode := range []string{modeL, modeRGB} {
+		b.Run(mode, func(b *testing.B) {
+			m := randomImage(1, mode, 4000, 3000)
+			for b.Loop() {
+				m.oriented(6)
+			}
+		})
+	}
+}

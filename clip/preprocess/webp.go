@@ -25,7 +25,7 @@ func decodeWebP(data []byte, o options) (*Image, error) {
 	if err := f.checkData(); err != nil {
 		return nil, err
 	}
-	m, err := f.decode()
+	m, err := f.decode(o)
 	if err != nil {
 		return nil, damaged(err)
 	}
@@ -142,19 +142,19 @@ func (f *webpFrame) row(m *Image, y int) []uint8 {
 }
 
 // decode decodes the frame to an image of the file's mode.
-func (f *webpFrame) decode() (*Image, error) {
+func (f *webpFrame) decode(o options) (*Image, error) {
 	mode := modeRGB
 	if f.hasAlpha {
 		mode = modeRGBA
 	}
 	if f.codec != "VP8L" {
-		return f.decodeLossy(mode)
+		return f.decodeLossy(mode, o)
 	}
 	const header = 5
 	var m *Image
 	err := vp8l.Decode(f.bits[header:], f.w, f.h, func(y int, row []uint32) {
 		if m == nil { // not before there are pixels
-			m = newImage(mode, f.canvasW, f.canvasH)
+			m = o.newImage(mode, f.canvasW, f.canvasH)
 		}
 		out := f.row(m, y)
 		for _, v := range row {

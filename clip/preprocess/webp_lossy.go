@@ -13,7 +13,7 @@ import (
 
 // decodeLossy decodes a lossy frame. x/image/vp8 decodes the planes; upsampling and
 // colour conversion follow libwebp.
-func (f *webpFrame) decodeLossy(mode string) (*Image, error) {
+func (f *webpFrame) decodeLossy(mode string, o options) (*Image, error) {
 	d := vp8.NewDecoder()
 	d.Init(bytes.NewReader(f.bits), len(f.bits))
 	if _, err := d.DecodeFrameHeader(); err != nil {
@@ -23,7 +23,7 @@ func (f *webpFrame) decodeLossy(mode string) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := newImage(mode, f.canvasW, f.canvasH)
+	m := o.newImage(mode, f.canvasW, f.canvasH)
 	f.setColours(m, planes)
 	return m, f.decodeAlpha(m)
 }

@@ -6,6 +6,8 @@ package vp8l
 import (
 	"errors"
 	"io"
+	"slices"
+	"sync"
 )
 
 // ErrData says that the data are bad.
@@ -107,6 +109,9 @@ type pixels struct {
 	emit     func(y int, row []uint32)
 }
 
+// buffers are of images whose rows are handed out. No pixel is read before it is written.
+var buffers = sync.Pool{New: func() any { return new([]uint32) }}
+
 // image decodes an image and returns its pixels, if emit is nil. top says that it is not
 // one that tells of another.
 func (d *decoder) image(w, h int, top bool, emit func(y int, row []uint32)) ([]uint32, error) {
@@ -122,11 +127,14 @@ func (d *decoder) image(w, h int, top bool, emit func(y int, row []uint32)) ([]u
 	if err != nil {
 		return nil, err
 	}
-	size := px.total
-	if emit != nil {
-		size = min(size, 2*window)
+	if emit == nil {
+		px.buf = make([]uint32, px.total)
+	} else {
+		buf := buffers.Get().(*[]uint32)
+		defer buffers.Put(buf)
+		*buf = slices.Grow((*buf)[:0], min(px.total, 2*window))
+		px.buf = (*buf)[:min(px.total, 2*window)]
 	}
-	px.buf = make([]uint32, size)
 	for px.gone+px.p < px.total {
 		if err := d.pixel(px, g); err != nil {
 			return nil, err
@@ -138,7 +146,10 @@ func (d *decoder) image(w, h int, top bool, emit func(y int, row []uint32)) ([]u
 			px.endRows()
 		}
 	}
-	return px.buf, d.check()
+	if err := d.check(); err != nil || emit != nil {
+		return nil, err
+	}
+	return px.buf, nil
 }
 
 // endRows hands out the rows that are complete, and makes room.
