@@ -55,7 +55,6 @@ func TestMemoryOfDecoderIsUsedAgain(t *testing.T) {
 	}{
 		"PNG":           {flatPNG(t, side, 8, 2, 3), 3},
 		"PNG and alpha": {flatPNG(t, side, 8, 6, 4), 4},
-		"GIF":           {flatGIF(t, side), 1},
 		"BMP":           {runsBMP(t, side), 1},
 		"TIFF":          {sharingTIFF(0, side, side, 8, tiffPackBits, strings.Repeat("\x81\x00", side/128+1), ""), 1},
 		"lossless WebP": {losslessWebP(side, side), 3},
