@@ -66,7 +66,7 @@ func (d *Decoder) decode(r io.Reader, size int, opts []Option) (*Image, error) {
 		return nil, fmt.Errorf("%w: a scale of 1/%d, want 1, 1/2, 1/4 or 1/8", ErrInvalidConfig, o.scale)
 	}
 	start := time.Now()
-	if d.file.Reset(); d.file.Cap() > spareFile {
+	if d.file.Reset(); d.file.Cap() > max(2*size, spareFile) {
 		d.file = bytes.Buffer{}
 	}
 	const head = 32
