@@ -49,17 +49,9 @@ func (h *Hub) keepCommit(r Ref, commit string) error {
 		return err
 	}
 	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
-		os.Remove(path) // the cache is ours: a link or pipe makes way, and where it cannot Create says so
+		os.Remove(path) // the cache is ours: a link or pipe makes way, and where it cannot Write says so
 	}
-	f, err := atomicfile.Create(path, true)
-	if err != nil {
-		return h.cacheError(err)
-	}
-	defer f.Discard()
-	if _, err := f.WriteString(commit); err != nil {
-		return h.cacheError(err)
-	}
-	return h.cacheError(f.Commit())
+	return h.cacheError(atomicfile.Write(path, []byte(commit), true))
 }
 
 // snapshotFiles lists the files of a snapshot that are there, by their path in
