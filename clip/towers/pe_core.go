@@ -41,14 +41,10 @@ func readPECore(v *config.VisionConfig) (timmTrunk, error) {
 	if err := timmKwargs(v, &a, &a.timmArgs); err != nil {
 		return timmTrunk{}, err
 	}
-	t, err := a.trunk()
-	if err != nil {
-		return t, err
-	}
-	return t, resetTimmPool(v, &t)
+	return a.trunk(v)
 }
 
-func (a *timmEvaArgs) trunk() (timmTrunk, error) {
+func (a *timmEvaArgs) trunk(v *config.VisionConfig) (timmTrunk, error) {
 	block, err := a.block("gelu")
 	if err != nil {
 		return timmTrunk{}, err
@@ -78,7 +74,8 @@ func (a *timmEvaArgs) trunk() (timmTrunk, error) {
 	if a.HeadInitScale == 0 { // which is no scale to Python
 		t.headInit = 0.02
 	}
-	return t, check.First(a.check(), t.checkPooler(), check.InRange("timm's num_reg_tokens", a.NumRegTokens, 0, check.MaxSide))
+	err = check.First(a.check(), t.checkPooler(), check.InRange("timm's num_reg_tokens", a.NumRegTokens, 0, check.MaxSide), t.resetPool(v))
+	return t, err
 }
 
 func (t *timmTrunk) checkPooler() error {

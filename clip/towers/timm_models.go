@@ -105,11 +105,7 @@ func readTimmTrunk(v *config.VisionConfig) (timmTrunk, error) {
 	if err := timmKwargs(v, &a, &a.timmArgs); err != nil {
 		return timmTrunk{}, err
 	}
-	t, err := a.trunk()
-	if err != nil {
-		return t, err
-	}
-	return t, resetTimmPool(v, &t)
+	return a.trunk(v)
 }
 
 // timmKwargs decodes the model's arguments and those of the config over them.
@@ -220,7 +216,7 @@ func (a *timmArgs) block(act string) (layers.TimmConfig, error) {
 	}, nil
 }
 
-func (a *timmViTArgs) trunk() (timmTrunk, error) {
+func (a *timmViTArgs) trunk(v *config.VisionConfig) (timmTrunk, error) {
 	block, err := a.block(a.ActLayer)
 	if err != nil {
 		return timmTrunk{}, err
@@ -230,16 +226,18 @@ func (a *timmViTArgs) trunk() (timmTrunk, error) {
 	if a.FCNorm != nil {
 		fc = *a.FCNorm
 	}
-	return timmTrunk{
+	t := timmTrunk{
 		timmArgs: a.timmArgs, block: block, pooler: block, registers: a.RegTokens, attnPool: a.GlobalPool == "map",
 		preNorm: a.PreNorm, norm: a.FinalNorm && !fc, fcNorm: a.FinalNorm && fc, poolPrefix: a.PoolIncludePrefix,
 		tokenInit: 1e-6, headInit: 0.02, embed: newTimmPatches, stride: a.PatchSize,
-	}, check.InRange("timm's reg_tokens", a.RegTokens, 0, check.MaxSide)
+	}
+	err = check.First(check.InRange("timm's reg_tokens", a.RegTokens, 0, check.MaxSide), t.resetPool(v))
+	return t, err
 }
 
-// resetTimmPool gives a trunk that was made with a head of its own the pooling that
+// resetPool gives a trunk that was made with a head of its own the pooling that
 // timm_pool asks for. Its norms stay where they are.
-func resetTimmPool(v *config.VisionConfig, t *timmTrunk) error {
+func (t *timmTrunk) resetPool(v *config.VisionConfig) error {
 	pool := config.Value(v.TimmPool)
 	switch {
 	case timmOwnHead(v) || pool == "":
