@@ -78,8 +78,9 @@ func filesBelow(dir, prefix string, depth int) (files []string) {
 	return files
 }
 
-// link makes a blob appear as a file of a snapshot: by a relative symbolic
-// link, or where the system has none by moving it there.
+// link makes a blob appear as a file of a snapshot: by a relative symbolic link or,
+// where the system has none, a hard link; where it has neither, the blob itself is
+// moved there.
 func (h *Hub) link(r Ref, commit, file, etag string) error {
 	path := filepath.Join(h.snapshotDir(r, commit), filepath.FromSlash(file))
 	blob := filepath.Join(h.repoDir(r), "blobs", etag)
