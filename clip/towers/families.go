@@ -130,7 +130,8 @@ func hfModelName(c *config.Config) string { return config.Value(c.TextCfg.HFMode
 // built reports whether the package builds towers of the family.
 func (f *Family) built() bool { return f.Image != nil || f.Text != nil }
 
-// refuse says that a planned family is not built.
+// refuse returns nil for a family that is built, and for a planned one the error that
+// says what c asks for and what is offered instead.
 func (f *Family) refuse(c *config.Config) error {
 	if f.built() {
 		return nil

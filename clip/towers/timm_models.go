@@ -266,8 +266,8 @@ func (t *timmTrunk) checkPool(model, pool string) error {
 	return nil
 }
 
-// resize makes a tower one for another image size. What is wrong with v is for check
-// to say.
+// resize sets img_size among v's arguments, so that the tower is one for another image
+// size. A v that read refuses stays as it is: check will say what is wrong.
 func (read trunkReader) resize(v *config.VisionConfig, size config.Size) {
 	t, err := read(v)
 	if err != nil || t.ImgSize == size {
