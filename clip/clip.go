@@ -117,8 +117,8 @@ func (m *Model) Save(ctx context.Context, folder string, o SaveOptions) (warning
 	})
 }
 
-// onDevice reads a parameter from the device, whole when its first elements are
-// asked for.
+// onDevice reads a parameter from the device: whole when the first piece is asked for,
+// and keeps it until the last one is.
 type onDevice struct {
 	ctx    context.Context
 	store  *gpu.Store

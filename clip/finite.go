@@ -37,7 +37,8 @@ func (m *Model) finiteOutputs(tower string, outs map[string]Array, part func(nam
 	return nil
 }
 
-// finiteLogits does the same for logits, whose cause may also be the scale.
+// finiteLogits returns a *NotFiniteError unless all logits are finite. Where neither
+// weights nor features hold NaN or Inf, an infinite logit scale is named as the cause.
 func (m *Model) finiteLogits(logits, imageFeatures, textFeatures Array) error {
 	err := m.finite("logits", logits, isLogit, imageFeatures, textFeatures)
 	var odd *NotFiniteError

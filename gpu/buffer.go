@@ -138,6 +138,8 @@ type uploader struct {
 	pending int64
 }
 
+// write copies data into dst from offset on. It waits for the GPU whenever uploadBytes
+// are pending.
 func (u *uploader) write(ctx context.Context, dst *buffer, offset int64, data []byte) error {
 	for len(data) > 0 {
 		piece := data[:min(int64(len(data)), uploadBytes-u.pending)]

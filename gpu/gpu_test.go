@@ -84,7 +84,7 @@ func handmade(k *shaders.Kernel, n int, groups uint32, params ...uint32) *graph.
 func kernel(name, source string) *shaders.Kernel {
 	return &shaders.Kernel{
 		Name:      name,
-		Source:    source,
+		WGSL:      source,
 		Bindings:  []shaders.Binding{{Name: "y", Access: shaders.ReadWrite, Elem: "f32"}},
 		Workgroup: [3]uint32{64, 1, 1},
 	}

@@ -37,7 +37,7 @@ func (p *pipeline) release() {
 
 // pipeline compiles k, once per device. The caller is inside call.
 func (c *core) pipeline(k *shaders.Kernel) (*pipeline, error) {
-	if p := c.pipelines[k.Source]; p != nil {
+	if p := c.pipelines[k.WGSL]; p != nil {
 		return p, nil
 	}
 	if err := c.checkKernel(k); err != nil {
@@ -48,13 +48,13 @@ func (c *core) pipeline(k *shaders.Kernel) (*pipeline, error) {
 		p.release()
 		return nil, newShaderError(k.Name, err)
 	}
-	c.pipelines[k.Source] = p
+	c.pipelines[k.WGSL] = p
 	return p, nil
 }
 
 // checkKernel refuses what the library aborts on or lets pass unseen.
 func (c *core) checkKernel(k *shaders.Kernel) error {
-	if k.Source == "" || !utf8.ValidString(k.Source) || strings.ContainsRune(k.Source, 0) {
+	if k.WGSL == "" || !utf8.ValidString(k.WGSL) || strings.ContainsRune(k.WGSL, 0) {
 		return &ShaderError{Kernel: k.Name, Message: "the source is empty or not UTF-8 text"}
 	}
 	storage := 0
@@ -86,7 +86,7 @@ func (c *core) checkKernel(k *shaders.Kernel) error {
 func (c *core) compile(p *pipeline, k *shaders.Kernel) (err error) {
 	p.module, err = c.device.CreateShaderModule(&wgpu.ShaderModuleDescriptor{
 		Label:          k.Name,
-		WGSLDescriptor: &wgpu.ShaderModuleWGSLDescriptor{Code: k.Source},
+		WGSLDescriptor: &wgpu.ShaderModuleWGSLDescriptor{Code: k.WGSL},
 	})
 	if err != nil {
 		return err

@@ -115,7 +115,8 @@ func (c *core) alone(ctx context.Context, f func() error) error {
 	return f()
 }
 
-// waitInFlight waits until one more submission may be in flight. The caller holds run.
+// waitInFlight waits until one more submission may be in flight: fewer than depth are,
+// and none if it, or the last one, is to run alone. The caller holds run.
 func (c *core) waitInFlight(ctx context.Context, alone bool) error {
 	return c.until(ctx, func() bool {
 		n := len(c.flight)

@@ -19,7 +19,7 @@ import (
 // slow makes y[i] what a chain of rounds multiplications leads to, as a number below 2^24.
 var slow = &shaders.Kernel{
 	Name: "slow",
-	Source: `struct Params { rounds: u32 }
+	WGSL: `struct Params { rounds: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;
 @compute @workgroup_size(64)

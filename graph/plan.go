@@ -194,7 +194,8 @@ func (p *planner) assignOffsets(color int) {
 	}
 }
 
-// lowest is the lowest offset in a's arena that no allocated activation uses during a's life.
+// lowest is the lowest offset in a's arena at which a fits between the allocated
+// activations whose lives overlap a's.
 func (p *planner) lowest(a activation, allocated []int) int64 {
 	var busy []activation
 	for _, i := range allocated {

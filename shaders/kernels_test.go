@@ -149,7 +149,7 @@ func glslangPath(t *testing.T) string {
 func translate(t *testing.T, naga, glslang string, k *Kernel) {
 	dir := t.TempDir()
 	in := filepath.Join(dir, "kernel.wgsl")
-	require.NoError(t, os.WriteFile(in, []byte(k.Source), 0o600))
+	require.NoError(t, os.WriteFile(in, []byte(k.WGSL), 0o600))
 	for _, out := range []string{"kernel.metal", "kernel.hlsl"} {
 		msg, err := exec.Command(naga, in, filepath.Join(dir, out)).CombinedOutput()
 		require.NoError(t, err, "%s to %s: %s", k.Name, out, msg)

@@ -34,14 +34,14 @@ func declaredTypes(code string) types {
 	return t
 }
 
-// layout gives a type's size and alignment in bytes by the table of WGSL §14.4.1 (Alignment and Size).
-func (t types) layout(typ string) (size, align int, err error) {
+// sizeAndAlign gives a type's size and alignment in bytes by the table of WGSL §14.4.1 (Alignment and Size).
+func (t types) sizeAndAlign(typ string) (size, align int, err error) {
 	name, args := splitType(canonical(typ))
 	if fields, ok := t.structs[name]; ok {
-		return t.structLayout(fields)
+		return t.structSizeAndAlign(fields)
 	}
 	if to, ok := t.aliases[name]; ok {
-		return t.layout(to)
+		return t.sizeAndAlign(to)
 	}
 	var cols, rows int
 	switch {
@@ -52,7 +52,7 @@ func (t types) layout(typ string) (size, align int, err error) {
 	case scan(name, "mat%dx%d", &cols, &rows):
 		return cols * vecAlign(rows), vecAlign(rows), nil
 	case name == "array" && len(args) == 2:
-		size, align, err = t.layout(args[0])
+		size, align, err = t.sizeAndAlign(args[0])
 		n, convErr := strconv.Atoi(args[1])
 		if err == nil && convErr == nil {
 			return n * roundUp(size, align), align, nil
@@ -61,9 +61,9 @@ func (t types) layout(typ string) (size, align int, err error) {
 	return 0, 0, fmt.Errorf("type %s has no known size", typ)
 }
 
-func (t types) structLayout(fields []string) (size, align int, err error) {
+func (t types) structSizeAndAlign(fields []string) (size, align int, err error) {
 	for _, f := range fields {
-		s, a, err := t.layout(f)
+		s, a, err := t.sizeAndAlign(f)
 		if err != nil {
 			return 0, 0, err
 		}

@@ -98,7 +98,7 @@ fn main(@builtin(local_invocation_id) at: vec3<u32>) {
 func TestLower(t *testing.T) {
 	k, err := parse("tiled", tiled, nil)
 	require.NoError(t, err)
-	got := strings.Split(k.Source, "\n")
+	got := strings.Split(k.WGSL, "\n")
 	for n, want := range map[int]string{
 		2:  "const NN: u32 = 16u;  // use before declaration",
 		3:  "const N: u32 = 4u; //!tune 4 8",
@@ -116,9 +116,9 @@ func TestLower(t *testing.T) {
 
 	k, err = parse("tiled", tiled, map[string]any{"N": 8, "HAS_BIAS": true, "EPS": 1})
 	require.NoError(t, err)
-	assert.Contains(t, k.Source, "const NN: u32 = 64u;")
-	assert.Contains(t, k.Source, "const HAS_BIAS: bool = true;")
-	assert.Contains(t, k.Source, "const EPS: f32 = 1.0;")
+	assert.Contains(t, k.WGSL, "const NN: u32 = 64u;")
+	assert.Contains(t, k.WGSL, "const HAS_BIAS: bool = true;")
+	assert.Contains(t, k.WGSL, "const EPS: f32 = 1.0;")
 	assert.Equal(t, [3]uint32{8, 8, 1}, k.Workgroup)
 }
 
@@ -182,7 +182,7 @@ fn main() {
 `
 	k, err := parse("k", src, nil)
 	require.NoError(t, err)
-	got := strings.Split(k.Source, "\n")
+	got := strings.Split(k.WGSL, "\n")
 	one := func(i string) string {
 		return "{ let ii = " + i + "; { a[" + i + "][0u] = f32(ii); } { a[" + i + "][1u] = f32(ii); } { a[" + i + "][2u] = f32(ii); } }"
 	}

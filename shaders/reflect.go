@@ -39,7 +39,7 @@ func reflect(name string, lines []line) (*Kernel, error) {
 	}
 	r := &reflection{lines: lines, code: code.String()}
 	r.types = declaredTypes(r.code)
-	k := &Kernel{Name: name, Source: source.String()}
+	k := &Kernel{Name: name, WGSL: source.String()}
 	for _, step := range []func(*Kernel) error{r.bindings, r.entry, r.shared, r.tile, r.consts} {
 		if err := step(k); err != nil {
 			return nil, err
@@ -151,7 +151,7 @@ func (r *reflection) entry(k *Kernel) error {
 
 func (r *reflection) shared(k *Kernel) error {
 	for _, d := range sharedDecl.FindAllStringSubmatchIndex(r.code, -1) {
-		size, _, err := r.types.layout(r.code[d[4]:d[5]])
+		size, _, err := r.types.sizeAndAlign(r.code[d[4]:d[5]])
 		if err != nil {
 			return r.errorf(d[0], "%s: %w", r.code[d[2]:d[3]], err)
 		}

@@ -69,7 +69,7 @@ func TestLayout(t *testing.T) {
 		"array< Tile , 2>":         {128, 16},
 		"array<array<vec2f, 2>,3>": {48, 8},
 	} {
-		size, align, err := types.layout(typ)
+		size, align, err := types.sizeAndAlign(typ)
 		assert.NoError(t, err, typ)
 		assert.Equal(t, want, [2]int{size, align}, typ)
 	}
@@ -80,8 +80,8 @@ func TestLoad(t *testing.T) {
 	k, err := multiply.Load()
 	require.NoError(t, err)
 	assert.Equal(t, "binary OP=2", k.Name)
-	assert.Contains(t, k.Source, "const OP: u32 = 2u;")
-	assert.Contains(t, k.Source, "fn group_index")
+	assert.Contains(t, k.WGSL, "const OP: u32 = 2u;")
+	assert.Contains(t, k.WGSL, "fn group_index")
 
 	var wait sync.WaitGroup
 	for range 8 {

@@ -30,7 +30,7 @@ var files embed.FS
 // Kernel is one compute shader, ready for a device. Kernels are shared: do not modify them.
 type Kernel struct {
 	Name      string    // the Variant as text
-	Source    string    // WGSL that naga 0.13 takes; line numbers are those of the file, spliced lines follow
+	WGSL      string    // text that naga 0.13 takes; line numbers are those of the file, spliced lines follow
 	Bindings  []Binding // of group 0; the index is the binding number
 	Params    []string  // "u32", "i32" or "f32": the uniform struct's fields in order; nil without one
 	Workgroup [3]uint32 // invocations in x, y, z
@@ -71,7 +71,7 @@ var cache = struct {
 
 // Load returns the kernel. Results are cached and shared. Load is safe for concurrent use.
 func (v Variant) Load() (*Kernel, error) {
-	name, from := v.String(), source()
+	name, from := v.String(), kernelFolder()
 	key := from.dir + " " + name
 	cache.Lock()
 	defer cache.Unlock()
@@ -120,7 +120,7 @@ func parse(name, src string, consts map[string]any) (*Kernel, error) {
 	if _, err := tunes(split(name+".wgsl", src)); err != nil {
 		return nil, err
 	}
-	lines, err := splice(source(), name, src, weight)
+	lines, err := splice(kernelFolder(), name, src, weight)
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +137,7 @@ var Digest = sync.OnceValue(func() string {
 		if err != nil || d.IsDir() {
 			return err
 		}
-		text, err := fs.ReadFile(source(), path)
+		text, err := fs.ReadFile(kernelFolder(), path)
 		fmt.Fprintf(h, "%s %d\n%s", path, len(text), text)
 		return err
 	})

@@ -73,7 +73,7 @@ func tunes(lines []line) (all []tune, err error) {
 
 // tunesOf gives the tune lines of a file, which it reads once.
 func tunesOf(file string) ([]tune, error) {
-	from := source()
+	from := kernelFolder()
 	key := from.dir + " " + file
 	cache.Lock()
 	defer cache.Unlock()

@@ -53,8 +53,8 @@ func (d DType) String() string {
 	return dtypes[d].name
 }
 
-// Size is the number of bytes of one element; 0 for an unknown type.
-func (d DType) Size() int {
+// Bytes is the number of bytes of one element; 0 for an unknown type.
+func (d DType) Bytes() int {
 	if int(d) >= len(dtypes) {
 		return 0
 	}

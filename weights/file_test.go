@@ -119,14 +119,14 @@ func TestReadConverts(t *testing.T) {
 func TestReadI64Converts(t *testing.T) {
 	raw := []byte{0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
 	for d, want := range map[DType]int64{I64: -2, I32: -2, I16: -2, I8: -2, U32: 1<<32 - 2, U16: 1<<16 - 2, U8: 254, Bool: 1} {
-		tensor := Stored{Name: "ids", DType: d, data: memory(raw), end: d.Size()}
+		tensor := Stored{Name: "ids", DType: d, data: memory(raw), end: d.Bytes()}
 		got := []int64{0}
 		require.NoError(t, tensor.ReadI64(got, 0))
 		assert.Equal(t, want, got[0], d)
 		assert.ErrorIs(t, tensor.ReadF32([]float32{0}, 0), ErrDType, d)
 	}
 	for _, d := range []DType{U64, F32, F8E4M3} {
-		tensor := Stored{Name: "ids", DType: d, data: memory(raw), end: d.Size()}
+		tensor := Stored{Name: "ids", DType: d, data: memory(raw), end: d.Bytes()}
 		assert.ErrorIs(t, tensor.ReadI64([]int64{0}, 0), ErrDType, d)
 	}
 }
@@ -375,7 +375,7 @@ func BenchmarkReadF32(b *testing.B) {
 	dst := make([]float32, n)
 	for _, d := range []DType{F32, F16, BF16, F64} {
 		b.Run(fmt.Sprint(strings.ToLower(d.String())), func(b *testing.B) {
-			tensor := Stored{Name: "x", DType: d, data: memory(make([]byte, n*d.Size())), end: n * d.Size()}
+			tensor := Stored{Name: "x", DType: d, data: memory(make([]byte, n*d.Bytes())), end: n * d.Bytes()}
 			b.SetBytes(4 * n)
 			for b.Loop() {
 				if err := tensor.ReadF32(dst, 0); err != nil {

@@ -24,7 +24,7 @@ func readAll(t *testing.T, fileSize int, parse func() (*File, error)) (read bool
 		}
 		defer file.Close()
 		for _, x := range file.Tensors() {
-			if size, ok := byteSize(x.Shape, x.DType); !ok || size > fileSize || size != x.Len()*x.DType.Size() {
+			if size, ok := byteSize(x.Shape, x.DType); !ok || size > fileSize || size != x.Len()*x.DType.Bytes() {
 				t.Fatalf("%q: %v of %v out of %d bytes", x.Name, x.Shape, x.DType, fileSize)
 			}
 			if _, _, err := x.FirstBeyond(1); err != nil {

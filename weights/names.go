@@ -13,18 +13,12 @@ type Layout struct {
 	Preprocess string
 }
 
-// siglipPreprocess is that of big_vision's SigLIP models (_slpcfg in open_clip's
-// pretrained.py).
-const siglipPreprocess = `{"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "resize_mode": "squash"}`
-
-// The layouts, whose rules are each in a file. Canonical leaves OpenCLIP as it is.
+// The layouts of CLIP's models. Those of other families are beside their rules.
+// Canonical leaves OpenCLIP as it is.
 var (
-	OpenCLIP          = &Layout{Name: "open_clip"}
-	OpenAI            = &Layout{"OpenAI", isOpenAI, fromOpenAI, ""}                                                  // open_clip's names, with three constants beside them
-	HuggingFaceCLIP   = &Layout{"Hugging Face CLIP", isHuggingFaceCLIP, fromHuggingFaceCLIP, ""}                     // CLIPModel of transformers
-	HuggingFaceSigLIP = &Layout{"Hugging Face SigLIP", isHuggingFaceSigLIP, fromHuggingFaceSigLIP, siglipPreprocess} // SiglipModel of transformers
-	BigVision         = &Layout{"big_vision", isBigVision, fromBigVision, siglipPreprocess}                          // SigLIP as Google published it
-	MobileCLIPB       = &Layout{"MobileCLIP-B", isMobileCLIPB, fromMobileCLIPB, ""}                                  // as Apple published it
+	OpenCLIP        = &Layout{Name: "open_clip"}
+	OpenAI          = &Layout{"OpenAI", isOpenAI, fromOpenAI, ""}                              // open_clip's names, with three constants beside them
+	HuggingFaceCLIP = &Layout{"Hugging Face CLIP", isHuggingFaceCLIP, fromHuggingFaceCLIP, ""} // CLIPModel of transformers
 )
 
 // trainingPrefix is what DistributedDataParallel puts before each name.

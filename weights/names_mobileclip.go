@@ -2,6 +2,9 @@ package weights
 
 import "strings"
 
+// MobileCLIPB is the layout of MobileCLIP-B as Apple published it.
+var MobileCLIPB = &Layout{"MobileCLIP-B", isMobileCLIPB, fromMobileCLIPB, ""}
+
 const (
 	mobileCLIPImage = "image_encoder.model."
 	mobileCLIPText  = "text_encoder."

@@ -29,7 +29,7 @@ var elements = func() map[global]element {
 		"int64": I64, "int32": I32, "int16": I16, "int8": I8, "uint8": U8, "bool": Bool, "uint16": U16, "uint32": U32, "uint64": U64,
 		"float8_e4m3fn": F8E4M3, "float8_e5m2": F8E5M2, "float8_e8m0fnu": F8E8M0,
 	} {
-		all["torch."+name] = element{"torch." + name, dtype, dtype.Size()}
+		all["torch."+name] = element{"torch." + name, dtype, dtype.Bytes()}
 	}
 	for size, names := range map[int]string{
 		1: "float8_e4m3fnuz float8_e5m2fnuz float4_e2m1fn_x2 quint8 qint8 quint4x2 quint2x4 bits8 bits1x8 bits2x4 bits4x2 " +

@@ -110,7 +110,7 @@ func (t *pickledTensor) tensor(name string, fileSize int) (Stored, error) {
 	if size == 0 {
 		span = 0
 	}
-	item := out.DType.Size()
+	item := out.DType.Bytes()
 	has := t.storage.numel * t.storage.element.size / item
 	if !ok || t.offset > has || span > has-t.offset {
 		return out, fail(ErrMalformed, name, "shape %v with strides %v at %d goes past the end of its storage of %d elements", t.shape, t.stride, t.offset, has)

@@ -44,7 +44,7 @@ type SaveOptions struct {
 // The file appears whole or not at all, and one that is replaced is whole until
 // then. An error of a record's reader is returned as it is, wrapped.
 func Save(path string, records []Record, o SaveOptions) error {
-	header, sorted, err := layout(records, o.Metadata)
+	header, sorted, err := safetensorsHead(records, o.Metadata)
 	if err != nil {
 		return at(path, err)
 	}
@@ -65,9 +65,9 @@ func Save(path string, records []Record, o SaveOptions) error {
 	return nil
 }
 
-// layout checks the records and returns the file's bytes up to the data, and
+// safetensorsHead checks the records and returns the file's bytes up to the data, and
 // the records in the order of their data.
-func layout(records []Record, metadata map[string]string) ([]byte, []Record, error) {
+func safetensorsHead(records []Record, metadata map[string]string) ([]byte, []Record, error) {
 	sorted := slices.SortedFunc(slices.Values(records), func(a, b Record) int {
 		return cmp.Or(cmp.Compare(b.DType, a.DType), strings.Compare(a.Name, b.Name))
 	})
@@ -155,7 +155,7 @@ func (r Record) write(w io.Writer) error {
 	if r.DType == I64 {
 		return inPieces(w, size/8, r.ReadI64, encodeI64)
 	}
-	return inPieces(w, size/r.DType.Size(), r.ReadF32, func(raw []byte, src []float32) []byte {
+	return inPieces(w, size/r.DType.Bytes(), r.ReadF32, func(raw []byte, src []float32) []byte {
 		return encodeF32(raw, src, r.DType)
 	})
 }

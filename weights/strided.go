@@ -93,7 +93,7 @@ func (t Stored) rows(lo, hi int) (Stored, error) {
 	if t.parts != nil || !slices.Equal(s.dims, t.Shape) || len(t.Shape) == 0 || lo < 0 || lo > hi || hi > t.Shape[0] {
 		return t, t.fail(ErrMalformed, "shape %v has no rows %d to %d", t.Shape, lo, hi)
 	}
-	row := s.strides[0] * t.DType.Size()
+	row := s.strides[0] * t.DType.Bytes()
 	t.Shape = append([]int{hi - lo}, t.Shape[1:]...)
 	t.begin += lo * row
 	if t.strided == nil {

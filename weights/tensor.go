@@ -135,7 +135,7 @@ func (t Stored) read(n, off int, as string, decode func(at, n int, raw []byte, d
 		return t.fail(nil, "elements %d to %d asked for, it has %d", off, off+n, t.Len())
 	}
 	return t.each(off, n, func(p Stored, at int, raw []byte) error {
-		if !decode(at, len(raw)/max(1, p.DType.Size()), raw, p.DType) {
+		if !decode(at, len(raw)/max(1, p.DType.Bytes()), raw, p.DType) {
 			return t.fail(ErrDType, "%v cannot be read as %s", p.DType, as)
 		}
 		return nil
@@ -145,7 +145,7 @@ func (t Stored) read(n, off int, as string, decode func(at, n int, raw []byte, d
 // each calls fn with the bytes of the n elements from index off on: in one
 // piece, or one for each part that they are in. at is the number of those before.
 func (t Stored) each(off, n int, fn func(p Stored, at int, raw []byte) error) error {
-	size := t.DType.Size()
+	size := t.DType.Bytes()
 	switch {
 	case t.parts != nil:
 		return t.eachPart(off, n, fn)
@@ -211,7 +211,7 @@ func FromI64(name string, shape []int, data []int64) (Stored, error) {
 func inMemory(name string, d DType, shape []int, raw []byte) (Stored, error) {
 	t := Stored{Name: name, DType: d, Shape: slices.Clone(shape), data: memory(raw), end: len(raw)}
 	if want, ok := byteSize(shape, d); !ok || want != len(raw) {
-		return Stored{}, t.fail(nil, "%d elements do not fill shape %v", len(raw)/d.Size(), shape)
+		return Stored{}, t.fail(nil, "%d elements do not fill shape %v", len(raw)/d.Bytes(), shape)
 	}
 	return t, nil
 }
@@ -220,7 +220,7 @@ func inMemory(name string, d DType, shape []int, raw []byte) (Stored, error) {
 // or the product overflows an int.
 func byteSize(shape []int, d DType) (int, bool) {
 	n := uint(1)
-	for _, dim := range append([]int{d.Size()}, shape...) {
+	for _, dim := range append([]int{d.Bytes()}, shape...) {
 		hi, lo := bits.Mul(n, uint(dim))
 		if dim < 0 || hi != 0 || int(lo) < 0 {
 			return 0, false

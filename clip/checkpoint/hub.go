@@ -67,8 +67,8 @@ func hubURL(s string) (*url.URL, bool) {
 	return u, err == nil && u.Host != "" && (u.Scheme == "https" || u.Scheme == "http")
 }
 
-// parseHubURL reads ORG/NAME, ORG/NAME/tree/REVISION and
-// ORG/NAME/blob/REVISION/FILE, below the hub's address.
+// parseHubURL reads ORG/NAME, ORG/NAME/tree/REVISION and ORG/NAME/blob/REVISION/FILE,
+// below the hub's address. resolve or raw may stand for tree or blob.
 func parseHubURL(u *url.URL) (hubModel, error) {
 	below := u.EscapedPath()
 	if base, err := url.Parse(os.Getenv("HF_ENDPOINT")); err == nil && base.Host != "" && strings.EqualFold(base.Host, u.Host) {

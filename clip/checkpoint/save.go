@@ -20,6 +20,7 @@ import (
 	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
 	"github.com/clip-wgpu/clip-wgpu/clip/towers"
 	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/internal/atomicfile"
 	"github.com/clip-wgpu/clip-wgpu/weights"
 )
 
@@ -112,7 +113,7 @@ func (c *Checkpoint) write(ctx context.Context, folder string, o SaveOptions) (w
 	if err != nil {
 		return nil, err
 	}
-	if err := os.WriteFile(filepath.Join(folder, openCLIPConfig), data, 0o666); err != nil {
+	if err := atomicfile.Write(filepath.Join(folder, openCLIPConfig), data, false); err != nil {
 		return nil, &writeError{err}
 	}
 	var odd finite.Exceptions
@@ -228,7 +229,7 @@ func (c *Checkpoint) copyTokenizer(folder string) error {
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(filepath.Join(folder, name), data, 0o666); err != nil {
+		if err := atomicfile.Write(filepath.Join(folder, name), data, false); err != nil {
 			return &writeError{err}
 		}
 	}
@@ -302,19 +303,11 @@ func isFolder(path string) error {
 	return nil
 }
 
-// putFolder makes temp appear as folder.
+// putFolder makes temp appear as folder, unless something came there meanwhile that
+// may not be replaced.
 func putFolder(temp, folder string, replace bool) error {
 	if err := mayReplace(folder, replace); err != nil {
 		return err
 	}
-	old := temp + ".old"
-	err := os.Rename(folder, old)
-	replaced := err == nil
-	if !replaced && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if err = os.Rename(temp, folder); err != nil && replaced {
-		return errors.Join(err, os.Rename(old, folder))
-	}
-	return errors.Join(err, os.RemoveAll(old))
+	return atomicfile.PutFolder(temp, folder)
 }

@@ -49,17 +49,9 @@ func (h *Hub) keepCommit(r Ref, commit string) error {
 		return err
 	}
 	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
-		os.Remove(path) // the cache is ours: a link or pipe makes way, and where it cannot Create says so
+		os.Remove(path) // the cache is ours: a link or pipe makes way, and where it cannot Write says so
 	}
-	f, err := atomicfile.Create(path, true)
-	if err != nil {
-		return h.cacheError(err)
-	}
-	defer f.Discard()
-	if _, err := f.WriteString(commit); err != nil {
-		return h.cacheError(err)
-	}
-	return h.cacheError(f.Commit())
+	return h.cacheError(atomicfile.Write(path, []byte(commit), true))
 }
 
 // snapshotFiles lists the files of a snapshot that are there, by their path in
@@ -86,8 +78,9 @@ func filesBelow(dir, prefix string, depth int) (files []string) {
 	return files
 }
 
-// link makes a blob appear as a file of a snapshot: by a relative symbolic
-// link, or where the system has none by moving it there.
+// link makes a blob appear as a file of a snapshot: by a relative symbolic link or,
+// where the system has none, a hard link; where it has neither, the blob itself is
+// moved there.
 func (h *Hub) link(r Ref, commit, file, etag string) error {
 	path := filepath.Join(h.snapshotDir(r, commit), filepath.FromSlash(file))
 	blob := filepath.Join(h.repoDir(r), "blobs", etag)

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -112,6 +113,17 @@ func TestDiskIsFull(t *testing.T) {
 	oneLine(t, err, syscall.ENOSPC, h.CacheDir, "HF_HUB_CACHE")
 	h.requireNothingVisible(t)
 	assert.NoFileExists(t, h.blobPath()+".incomplete")
+}
+
+// A download that cannot be moved to its place is not lost.
+func TestDownloadOutlivesItsRename(t *testing.T) {
+	_, h := open(t)
+	require.NoError(t, os.MkdirAll(filepath.Join(h.blobPath(), "full"), 0o777))
+	_, err := h.model(t)
+	require.ErrorContains(t, err, "cannot be written")
+	data, err := os.ReadFile(h.blobPath() + ".incomplete")
+	require.NoError(t, err)
+	assert.True(t, bytes.Equal(weightBytes, data))
 }
 
 func TestCacheThatCannotBeWritten(t *testing.T) {

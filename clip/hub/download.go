@@ -16,6 +16,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/clip-wgpu/clip-wgpu/internal/atomicfile"
 )
 
 // blob is what the hub says about the content of a file.
@@ -96,7 +98,7 @@ func (h *Hub) fetch(ctx context.Context, b blob) error {
 		}
 		return err
 	}
-	return h.cacheError(os.Rename(part.Name(), path))
+	return h.cacheError(atomicfile.Rename(part.Name(), path))
 }
 
 func isRegular(path string) bool {

@@ -13,7 +13,7 @@ type bmp struct {
 	w, h    int
 	topDown bool
 	bits    int // a pixel
-	layout  bmpLayout
+	masks   bmpMasks
 	rle     bool
 	entries []uint8 // palette, step bytes each: blue, green, red
 	step    int
@@ -27,16 +27,16 @@ const (
 	bmpFileHeader = 14
 )
 
-// bmpLayout gives the bits of red, green, blue and alpha (0: none) of a pixel.
-type bmpLayout [4]uint32
+// bmpMasks gives the bits of red, green, blue and alpha (0: none) of a pixel.
+type bmpMasks [4]uint32
 
 var (
-	bgr15 = bmpLayout{0x7c00, 0x3e0, 0x1f}
-	bgrx  = bmpLayout{0xff0000, 0xff00, 0xff}
-	bgra  = bmpLayout{0xff0000, 0xff00, 0xff, 0xff000000}
+	bgr15 = bmpMasks{0x7c00, 0x3e0, 0x1f}
+	bgrx  = bmpMasks{0xff0000, 0xff00, 0xff}
+	bgra  = bmpMasks{0xff0000, 0xff00, 0xff, 0xff000000}
 
 	// The masks that are read, by bits a pixel.
-	bmpLayouts = map[int][]bmpLayout{
+	bmpReads = map[int][]bmpMasks{
 		16: {{0xf800, 0x7e0, 0x1f}, bgr15},
 		24: {bgrx},
 		32: {
@@ -106,7 +106,7 @@ func parseBMP(data []byte) (*bmp, error) {
 	if b.topDown = b.h < 0; b.topDown {
 		b.h = -b.h
 	}
-	if err := b.setLayout(compression, info, r); err != nil {
+	if err := b.setMasks(compression, info, r); err != nil {
 		return nil, err
 	}
 	if b.bits <= 8 {
@@ -118,15 +118,15 @@ func parseBMP(data []byte) (*bmp, error) {
 	return b, r.err()
 }
 
-// setLayout finds the place of the colours in a pixel; a 40-byte header is
+// setMasks finds the place of the colours in a pixel; a 40-byte header is
 // followed by their masks, longer ones contain them.
-func (b *bmp) setLayout(compression int, info []byte, r *byteReader) error {
+func (b *bmp) setMasks(compression int, info []byte, r *byteReader) error {
 	switch b.bits {
 	case 1, 4, 8:
 	case 16:
-		b.layout = bgr15
+		b.masks = bgr15
 	case 24, 32:
-		b.layout = bgrx
+		b.masks = bgrx
 	default:
 		return fmt.Errorf("%w: %d bits a pixel", ErrUnsupportedFormat, b.bits)
 	}
@@ -139,26 +139,26 @@ func (b *bmp) setLayout(compression int, info []byte, r *byteReader) error {
 	case compression != bmpBitfields || b.bits <= 8:
 		return fmt.Errorf("%w: compression %d with %d bits a pixel", ErrUnsupportedFormat, compression, b.bits)
 	}
-	masks := info[min(36, len(info)):]
-	if len(masks) < 12 {
-		masks = r.next(12)
+	raw := info[min(36, len(info)):]
+	if len(raw) < 12 {
+		raw = r.next(12)
 	}
-	if masks == nil {
+	if raw == nil {
 		return r.err()
 	}
-	var layout bmpLayout
-	for i := range min(4, len(masks)/4) {
-		layout[i] = binary.LittleEndian.Uint32(masks[4*i:])
+	var masks bmpMasks
+	for i := range min(4, len(raw)/4) {
+		masks[i] = binary.LittleEndian.Uint32(raw[4*i:])
 	}
 	if b.bits < 32 {
-		layout[3] = 0
-	} else if layout == (bmpLayout{}) {
-		layout = bgra
+		masks[3] = 0
+	} else if masks == (bmpMasks{}) {
+		masks = bgra
 	}
-	if !slices.Contains(bmpLayouts[b.bits], layout) {
-		return fmt.Errorf("%w: colour masks %#x", ErrUnsupportedFormat, layout)
+	if !slices.Contains(bmpReads[b.bits], masks) {
+		return fmt.Errorf("%w: colour masks %#x", ErrUnsupportedFormat, masks)
 	}
-	b.layout = layout
+	b.masks = masks
 	return nil
 }
 
@@ -187,7 +187,7 @@ func (b *bmp) imageRow(i int) int {
 
 func (b *bmp) trueColor(o options) *Image {
 	mode := modeRGB
-	if b.layout[3] != 0 {
+	if b.masks[3] != 0 {
 		mode = modeRGBA
 	}
 	m := o.newImage(mode, b.w, b.h)
@@ -198,9 +198,9 @@ func (b *bmp) trueColor(o options) *Image {
 	}
 	var from [4]int // the byte of each band
 	for c := range out {
-		from[c] = bits.TrailingZeros32(b.layout[c]) / 8
+		from[c] = bits.TrailingZeros32(b.masks[c]) / 8
 	}
-	usual := b.layout == bgrx || b.layout == bgra
+	usual := b.masks == bgrx || b.masks == bgra
 	for i := range b.h {
 		row, y := b.row(i)
 		dst := m.pix[y*b.w*out:][:b.w*out]
@@ -253,8 +253,8 @@ func (b *bmp) highColor(m *Image) {
 	var levels [3][64]uint8
 	var shift [3]int
 	for c := range levels {
-		shift[c] = bits.TrailingZeros32(b.layout[c])
-		top := int(b.layout[c] >> shift[c])
+		shift[c] = bits.TrailingZeros32(b.masks[c])
+		top := int(b.masks[c] >> shift[c])
 		for v := range top + 1 {
 			levels[c][v] = uint8(v * 255 / top)
 		}
@@ -264,7 +264,7 @@ func (b *bmp) highColor(m *Image) {
 		for x := range b.w {
 			px := uint32(binary.LittleEndian.Uint16(row[2*x:]))
 			for c := range levels {
-				m.pix[(y*b.w+x)*3+c] = levels[c][px&b.layout[c]>>shift[c]]
+				m.pix[(y*b.w+x)*3+c] = levels[c][px&b.masks[c]>>shift[c]]
 			}
 		}
 	}

@@ -44,7 +44,8 @@ func (r *lzwReader) release() {
 	lzwReaders.Put(r)
 }
 
-// reset makes r read src, whose bytes take literal bits.
+// reset makes r read src. Codes below 1<<literal are the bytes themselves, the next two
+// clear and end. msb and early are lzwReader's.
 func (r *lzwReader) reset(src []byte, literal int, msb bool, early int) {
 	r.src, r.msb, r.early, r.clear = src, msb, early, 1<<literal
 	r.bits, r.n, r.r, r.w = 0, 0, 0, 0

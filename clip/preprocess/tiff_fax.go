@@ -21,6 +21,7 @@ type fax struct {
 	above  []int // those of the row above
 }
 
+// newFax decodes the rows of a strip or tile.
 func (f *tiffFile) newFax(chunk []byte) rowReader {
 	const twoDimensional = 1 // of T4Options
 	x := &fax{data: chunk, width: f.chunkW, coding: f.compression}

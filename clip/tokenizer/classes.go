@@ -123,11 +123,11 @@ func (s *specials) replaceTemplate(t *Tokenizer) error {
 }
 
 func (t *Tokenizer) setTemplate(prefix, suffix []string) error {
-	t.row.prefix, t.row.suffix = nil, nil
+	t.frame.prefix, t.frame.suffix = nil, nil
 	for _, side := range []struct {
 		tokens []string
 		ids    *[]int32
-	}{{prefix, &t.row.prefix}, {suffix, &t.row.suffix}} {
+	}{{prefix, &t.frame.prefix}, {suffix, &t.frame.suffix}} {
 		for _, token := range side.tokens {
 			id, ok := t.coder.Find(token)
 			if !ok {

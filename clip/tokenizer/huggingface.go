@@ -77,7 +77,7 @@ func parseTokenizerJSON(file string, data []byte, s *specials) (*Tokenizer, erro
 	if err != nil {
 		return nil, unusable(file, err)
 	}
-	t := &Tokenizer{coder: p, file: file, row: layout{prefix: p.Prefix(), suffix: p.Suffix()}}
+	t := &Tokenizer{coder: p, file: file, frame: frame{prefix: p.Prefix(), suffix: p.Suffix()}}
 	if s.tokens["pad_token"] == "" {
 		s.tokens["pad_token"] = p.PadToken()
 	}
@@ -138,8 +138,8 @@ func (t *Tokenizer) setSpecials(s *specials, o HuggingFace) error {
 		}
 		return none
 	}
-	r := &t.row
-	if _, own := t.coder.(*vocabulary); own { // CLIP's, whose layout is known
+	r := &t.frame
+	if _, own := t.coder.(*vocabulary); own { // CLIP's, whose frame is known
 		r.pad = max(0, first("pad_token"))
 	} else {
 		r.pad, r.sep, r.last = first("pad_token"), none, none

@@ -79,14 +79,14 @@ func LoadTiktoken(fsys fs.FS, o Tiktoken) (t *Tokenizer, err error) {
 	if err != nil {
 		return nil, unusable(file, err)
 	}
-	row := layout{eot: r.size, pad: r.size + 1, sot: r.size + 2, sep: none, last: none}
+	frame := frame{eot: r.size, pad: r.size + 1, sot: r.size + 2, sep: none, last: none}
 	if !o.NoBOS {
-		row.prefix = []int32{row.sot}
+		frame.prefix = []int32{frame.sot}
 	}
 	if !o.NoEOS {
-		row.suffix = []int32{row.eot}
+		frame.suffix = []int32{frame.eot}
 	}
-	t = &Tokenizer{coder: r, file: file, row: row}
+	t = &Tokenizer{coder: r, file: file, frame: frame}
 	if o.Clean == "" {
 		return t, nil
 	}
@@ -212,4 +212,4 @@ func (r *ranks) Find(token string) (int32, bool) {
 	return id, ok
 }
 
-func (r *ranks) Size() int { return int(r.size) + len(added) }
+func (r *ranks) VocabSize() int { return int(r.size) + len(added) }

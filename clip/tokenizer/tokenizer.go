@@ -36,7 +36,7 @@ type Tokenizer struct {
 	coder coder
 	file  string // where the tokens are from, for errors
 	clean Clean  // none when empty
-	row   layout
+	frame frame
 }
 
 // coder is a vocabulary with its way to split text.
@@ -48,15 +48,15 @@ type coder interface {
 	Decode(ids []int32) string
 	Token(id int32) (string, bool)
 	Find(token string) (int32, bool)
-	// Size is the highest id and one.
-	Size() int
+	// VocabSize is the highest id and one.
+	VocabSize() int
 }
 
 // none is an id that no token has.
 const none = -1
 
-// layout is what a row holds besides the text's ids.
-type layout struct {
+// frame is what a row holds besides the text's ids.
+type frame struct {
 	prefix, suffix []int32
 	pad            int32
 	sot, eot       int32 // none without
@@ -79,22 +79,22 @@ func (t *Tokenizer) WithClean(clean Clean) (*Tokenizer, error) {
 
 // VocabSize returns the number of tokens; ids are 0 to VocabSize()-1. (A
 // tokenizer.json may leave some out.)
-func (t *Tokenizer) VocabSize() int { return t.coder.Size() }
+func (t *Tokenizer) VocabSize() int { return t.coder.VocabSize() }
 
 // SOT returns the id of the start-of-text token (Hugging Face's bos or cls
 // token), -1 if there is none.
-func (t *Tokenizer) SOT() int32 { return t.row.sot }
+func (t *Tokenizer) SOT() int32 { return t.frame.sot }
 
 // EOT returns the id of the end-of-text token (Hugging Face's eos or sep token),
 // -1 if there is none.
-func (t *Tokenizer) EOT() int32 { return t.row.eot }
+func (t *Tokenizer) EOT() int32 { return t.frame.eot }
 
 // Fits returns an error wrapping [ErrVocabulary] unless every id that a text can
 // have is below vocabSize, the number of rows of a model's token embedding. Only
 // tokens named in brackets, such as the <extra_id_0> of T5's vocabularies, may
 // lie beyond it, as published models have them.
 func (t *Tokenizer) Fits(vocabSize int) error {
-	own := slices.Concat(t.row.prefix, t.row.suffix, []int32{t.row.pad, t.row.last})
+	own := slices.Concat(t.frame.prefix, t.frame.suffix, []int32{t.frame.pad, t.frame.last})
 	beyond := slices.Max(own) >= int32(vocabSize)
 	for id := vocabSize; id < t.VocabSize() && !beyond; id++ {
 		token, ok := t.coder.Token(int32(id))
@@ -150,13 +150,13 @@ func (t *Tokenizer) Row(text string, contextLength int) (Row, error) {
 	if err != nil {
 		return Row{}, err
 	}
-	row := t.row.around(ids, contextLength)
-	r := Row{Filled: len(row), Truncated: max(0, t.row.special()+len(ids)-contextLength)}
+	row := t.frame.around(ids, contextLength)
+	r := Row{Filled: len(row), Truncated: max(0, t.frame.special()+len(ids)-contextLength)}
 	for len(row) < contextLength {
-		row = append(row, t.row.pad)
+		row = append(row, t.frame.pad)
 	}
-	if t.row.last != none {
-		row[contextLength-1] = t.row.last
+	if t.frame.last != none {
+		row[contextLength-1] = t.frame.last
 	}
 	r.IDs = row
 	return r, nil
@@ -193,33 +193,33 @@ func (t *Tokenizer) encode(text string) (ids []int32, err error) {
 }
 
 // special counts the ids around a text's own.
-func (l *layout) special() int {
-	n := len(l.prefix) + len(l.suffix)
-	if l.last != none {
+func (f *frame) special() int {
+	n := len(f.prefix) + len(f.suffix)
+	if f.last != none {
 		n++
 	}
 	return n
 }
 
 // around returns ids between the special tokens, cut to the length.
-func (l *layout) around(ids []int32, length int) []int32 {
-	maxIDs := max(0, length-l.special())
-	if l.last != none {
+func (f *frame) around(ids []int32, length int) []int32 {
+	maxIDs := max(0, length-f.special())
+	if f.last != none {
 		length--
 	}
-	if len(ids) > maxIDs && l.keepEnd {
+	if len(ids) > maxIDs && f.keepEnd {
 		ids = ids[len(ids)-maxIDs:]
 	} else if len(ids) > maxIDs {
 		ids = ids[:maxIDs]
 	}
-	row := slices.Concat(l.prefix, ids, l.suffix)
+	row := slices.Concat(f.prefix, ids, f.suffix)
 	if len(row) > length { // not even the special tokens fit
 		row = row[len(row)-length:]
 	}
-	if l.sep != none {
+	if f.sep != none {
 		for i, id := range row {
-			if id == l.sep {
-				row[i] = l.pad
+			if id == f.sep {
+				row[i] = f.pad
 			}
 		}
 	}

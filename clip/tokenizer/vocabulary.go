@@ -25,12 +25,12 @@ type vocabulary struct {
 }
 
 func (v *vocabulary) tokenizer() *Tokenizer {
-	return &Tokenizer{coder: v, file: v.file, clean: CleanLower, row: layout{
+	return &Tokenizer{coder: v, file: v.file, clean: CleanLower, frame: frame{
 		prefix: []int32{v.sot}, suffix: []int32{v.eot}, sot: v.sot, eot: v.eot, sep: none, last: none,
 	}}
 }
 
-func (v *vocabulary) Size() int { return len(v.tokens) }
+func (v *vocabulary) VocabSize() int { return len(v.tokens) }
 
 func (v *vocabulary) Token(id int32) (string, bool) {
 	if id < 0 || int(id) >= len(v.tokens) {

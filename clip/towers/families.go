@@ -86,6 +86,18 @@ const (
 	Whole  Part = "whole"  // models that are more than two towers
 )
 
+// named narrows f to the configs that matches also accepts, under a name, recording
+// and layouts of their own. Without layouts they have those of f.
+func (f Family) named(name, recording string, matches func(*config.Config) bool, layouts ...*weights.Layout) Family {
+	all := f.Matches
+	f.Name, f.Recording = name, recording
+	if layouts != nil {
+		f.Layouts = layouts
+	}
+	f.Matches = func(c *config.Config) bool { return all(c) && matches(c) }
+	return f
+}
+
 // planned is a family that open_clip has and this package does not build. key is
 // what asks for it in a config, and its value.
 func planned(name string, part Part, matches func(*config.Config) bool, key func(*config.Config) string) Family {
@@ -118,7 +130,8 @@ func hfModelName(c *config.Config) string { return config.Value(c.TextCfg.HFMode
 // built reports whether the package builds towers of the family.
 func (f *Family) built() bool { return f.Image != nil || f.Text != nil }
 
-// refuse says that a planned family is not built.
+// refuse returns nil for a family that is built, and for a planned one the error that
+// says what c asks for and what is offered instead.
 func (f *Family) refuse(c *config.Config) error {
 	if f.built() {
 		return nil

@@ -135,9 +135,9 @@ func (t *modifiedResNetTower) Record(g *graph.Graph, batch, _, depth int) Record
 	}
 }
 
-// BlockOptions turns StopEarly round, as open_clip does: without it the tower ends
-// at the last stage that is taken, and there are features only where that is the
-// last of all.
+// BlockOptions refuses NLC, drops Normalize, as stages have no norm of their own, and
+// turns StopEarly round, as open_clip does: without it the tower ends at the last stage
+// that is taken, and there are features only where that is the last of all.
 func (t *modifiedResNetTower) BlockOptions(o BlockOptions) (BlockOptions, error) {
 	if o.Format == "NLC" {
 		return o, fmt.Errorf("%w: the image output format of a ModifiedResNet must be NCHW", check.ErrInput)

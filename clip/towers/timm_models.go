@@ -4,9 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
-	"strings"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/config"
 	"github.com/clip-wgpu/clip-wgpu/clip/internal/check"
@@ -52,25 +50,6 @@ type timmViTArgs struct {
 	ActLayer          string `json:"act_layer"`
 }
 
-// timmEvaArgs are those of Eva (eva.py), as far as the Perception Encoder needs them.
-type timmEvaArgs struct {
-	timmArgs
-	NumRegTokens     int          `json:"num_reg_tokens"`
-	PreNorm          bool         `json:"use_pre_transformer_norm"`
-	PostNorm         *bool        `json:"use_post_transformer_norm"` // nil: where there is no fc_norm
-	FCNorm           *bool        `json:"use_fc_norm"`               // nil: with global_pool avg
-	AttnType         string       `json:"attn_type"`
-	UseRotPosEmb     bool         `json:"use_rot_pos_emb"`
-	RopeType         string       `json:"rope_type"`
-	RopeGridOffset   float64      `json:"rope_grid_offset"`
-	RopeGridIndexing string       `json:"rope_grid_indexing"`
-	RopeTemperature  float64      `json:"rope_temperature"`
-	RefFeatShape     *config.Size `json:"ref_feat_shape"`
-	AttnPoolNumHeads int          `json:"attn_pool_num_heads"` // 0: num_heads
-	AttnPoolMLPRatio float64      `json:"attn_pool_mlp_ratio"` // 0: mlp_ratio
-	HeadInitScale    float64      `json:"head_init_scale"`
-}
-
 // timmTrunk is what they come to.
 type timmTrunk struct {
 	timmArgs
@@ -111,32 +90,22 @@ func timmOwnHead(v *config.VisionConfig) bool {
 	return proj != "linear" && proj != "mlp"
 }
 
-// readTimmTrunk reads the trunk's description as TimmModel of open_clip's
-// timm_model.py creates it.
-func readTimmTrunk(v *config.VisionConfig) (t timmTrunk, err error) {
-	args := timmArgs{
+// timmDefaults are the constructors' defaults.
+func timmDefaults() timmArgs {
+	return timmArgs{
 		ImgSize: config.Size{224, 224}, PatchSize: config.Size{16, 16}, InChans: 3, EmbedDim: 768, Depth: 12, NumHeads: 12, MLPRatio: 4,
 		QKVBias: true, ClassToken: true, GlobalPool: "token", NormLayer: "layernorm",
 	}
-	if strings.HasPrefix(v.TimmName(), "vit_pe_") {
-		args.GlobalPool = "avg"
-		a := timmEvaArgs{timmArgs: args, AttnType: "eva", RopeType: "cat", RopeGridIndexing: "ij", RopeTemperature: 10000, HeadInitScale: 0.001}
-		if err := timmKwargs(v, &a, &a.timmArgs); err != nil {
-			return t, err
-		}
-		t, err = a.trunk()
-	} else {
-		a := timmViTArgs{timmArgs: args, FinalNorm: true, ProjBias: true, ActLayer: "gelu"}
-		if err := timmKwargs(v, &a, &a.timmArgs); err != nil {
-			return t, err
-		}
-		t, err = a.trunk()
+}
+
+// readTimmTrunk reads the description of a VisionTransformer as TimmModel of
+// open_clip's timm_model.py creates it.
+func readTimmTrunk(v *config.VisionConfig) (timmTrunk, error) {
+	a := timmViTArgs{timmArgs: timmDefaults(), FinalNorm: true, ProjBias: true, ActLayer: "gelu"}
+	if err := timmKwargs(v, &a, &a.timmArgs); err != nil {
+		return timmTrunk{}, err
 	}
-	if err != nil {
-		return t, err
-	}
-	t.embed, t.stride = newTimmPatches, t.PatchSize
-	return t, resetTimmPool(v, &t)
+	return a.trunk(v)
 }
 
 // timmKwargs decodes the model's arguments and those of the config over them.
@@ -247,7 +216,7 @@ func (a *timmArgs) block(act string) (layers.TimmConfig, error) {
 	}, nil
 }
 
-func (a *timmViTArgs) trunk() (timmTrunk, error) {
+func (a *timmViTArgs) trunk(v *config.VisionConfig) (timmTrunk, error) {
 	block, err := a.block(a.ActLayer)
 	if err != nil {
 		return timmTrunk{}, err
@@ -257,77 +226,18 @@ func (a *timmViTArgs) trunk() (timmTrunk, error) {
 	if a.FCNorm != nil {
 		fc = *a.FCNorm
 	}
-	return timmTrunk{
+	t := timmTrunk{
 		timmArgs: a.timmArgs, block: block, pooler: block, registers: a.RegTokens, attnPool: a.GlobalPool == "map",
 		preNorm: a.PreNorm, norm: a.FinalNorm && !fc, fcNorm: a.FinalNorm && fc, poolPrefix: a.PoolIncludePrefix,
-		tokenInit: 1e-6, headInit: 0.02,
-	}, check.InRange("timm's reg_tokens", a.RegTokens, 0, check.MaxSide)
+		tokenInit: 1e-6, headInit: 0.02, embed: newTimmPatches, stride: a.PatchSize,
+	}
+	err = check.First(check.InRange("timm's reg_tokens", a.RegTokens, 0, check.MaxSide), t.resetPool(v))
+	return t, err
 }
 
-func (a *timmEvaArgs) trunk() (timmTrunk, error) {
-	block, err := a.block("gelu")
-	if err != nil {
-		return timmTrunk{}, err
-	}
-	fc := a.GlobalPool == "avg"
-	if a.FCNorm != nil {
-		fc = *a.FCNorm
-	}
-	post := !fc
-	if a.PostNorm != nil {
-		post = *a.PostNorm
-	}
-	t := timmTrunk{
-		timmArgs: a.timmArgs, block: block, pooler: block, registers: a.NumRegTokens, attnPool: a.GlobalPool == "map",
-		preNorm: a.PreNorm, norm: post, fcNorm: fc,
-		tokenInit: 0.02, headInit: 0.02 * a.HeadInitScale, eva: true,
-	}
-	if a.AttnPoolNumHeads != 0 {
-		t.pooler.Heads = a.AttnPoolNumHeads
-	}
-	if a.AttnPoolMLPRatio != 0 {
-		t.pooler.MLPWidth = int(float64(a.EmbedDim) * a.AttnPoolMLPRatio)
-	}
-	if a.UseRotPosEmb {
-		t.rope = a
-	}
-	if a.HeadInitScale == 0 { // which is no scale to Python
-		t.headInit = 0.02
-	}
-	return t, check.First(a.check(), t.checkPooler(), check.InRange("timm's num_reg_tokens", a.NumRegTokens, 0, check.MaxSide))
-}
-
-func (t *timmTrunk) checkPooler() error {
-	return check.First(
-		check.InRange("timm's attn_pool_num_heads", t.pooler.Heads, 1, t.EmbedDim),
-		check.Divisible("timm's embed_dim", t.EmbedDim, "attn_pool_num_heads", t.pooler.Heads),
-		check.InRange("timm's attn_pool_mlp_ratio times embed_dim", t.pooler.MLPWidth, 1, check.MaxWidth*16),
-	)
-}
-
-// check refuses what the Perception Encoder does not have.
-func (a *timmEvaArgs) check() error {
-	head := a.EmbedDim / a.NumHeads
-	switch {
-	case a.AttnType != "rope":
-		return fmt.Errorf("timm's attn_type %q is %w; supported is \"rope\"", a.AttnType, config.ErrUnsupported)
-	case a.RopeType != "cat":
-		return fmt.Errorf("timm's rope_type %q is %w; supported is \"cat\"", a.RopeType, config.ErrUnsupported)
-	case a.InitValues != nil:
-		return fmt.Errorf("timm's init_values of a PE-Core tower is %w", config.ErrUnsupported)
-	case a.UseRotPosEmb && head%4 != 0:
-		return fmt.Errorf("%w: timm's rotary positions want a head width divisible by 4, have %d", config.ErrConfig, head)
-	case !(a.RopeTemperature > 0) || math.IsNaN(a.RopeGridOffset):
-		return fmt.Errorf("%w: timm's rope_temperature is %v", config.ErrConfig, a.RopeTemperature)
-	case a.RefFeatShape != nil && min(a.RefFeatShape[0], a.RefFeatShape[1]) < 1:
-		return fmt.Errorf("%w: timm's ref_feat_shape is %v", config.ErrConfig, *a.RefFeatShape)
-	}
-	return check.OneOf("timm's rope_grid_indexing", a.RopeGridIndexing, "ij", "xy")
-}
-
-// resetTimmPool gives a trunk that was made with a head of its own the pooling that
+// resetPool gives a trunk that was made with a head of its own the pooling that
 // timm_pool asks for. Its norms stay where they are.
-func resetTimmPool(v *config.VisionConfig, t *timmTrunk) error {
+func (t *timmTrunk) resetPool(v *config.VisionConfig) error {
 	pool := config.Value(v.TimmPool)
 	switch {
 	case timmOwnHead(v) || pool == "":
@@ -356,8 +266,8 @@ func (t *timmTrunk) checkPool(model, pool string) error {
 	return nil
 }
 
-// resize makes a tower one for another image size. What is wrong with v is for check
-// to say.
+// resize sets img_size among v's arguments, so that the tower is one for another image
+// size. A v that read refuses stays as it is: check will say what is wrong.
 func (read trunkReader) resize(v *config.VisionConfig, size config.Size) {
 	t, err := read(v)
 	if err != nil || t.ImgSize == size {

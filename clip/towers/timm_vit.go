@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/config"
 	"github.com/clip-wgpu/clip-wgpu/clip/internal/check"
@@ -17,29 +16,6 @@ import (
 
 // timmViT is timm's VisionTransformer.
 var timmViT = trunkReader(readTimmTrunk).family("timm ViT", "timm_vit_avg", func(c *config.Config) bool { return isTimmViT(&c.VisionCfg) })
-
-// Towers that are published as families of their own: with attention pooling,
-// with the tokenizer of Gemma, with rotary positions.
-var (
-	siglip = timmViT.named("SigLIP", "siglip_timm_map", func(c *config.Config) bool { return strings.Contains(c.VisionCfg.TimmName(), "_siglip") },
-		weights.HuggingFaceSigLIP, weights.BigVision)
-	siglip2 = timmViT.named("SigLIP2", "siglip2_timm_map", func(c *config.Config) bool {
-		return siglip.Matches(c) && strings.Contains(c.TextCfg.TokenizerName(), "SigLIP2")
-	}, weights.HuggingFaceSigLIP, weights.BigVision)
-	peCore = timmViT.named("PE-Core", "pe_core", func(c *config.Config) bool { return strings.HasPrefix(c.VisionCfg.TimmName(), "vit_pe_core") })
-)
-
-// named narrows f to the configs that matches also accepts, under a name, recording
-// and layouts of their own. Without layouts they have those of f.
-func (f Family) named(name, recording string, matches func(*config.Config) bool, layouts ...*weights.Layout) Family {
-	all := f.Matches
-	f.Name, f.Recording = name, recording
-	if layouts != nil {
-		f.Layouts = layouts
-	}
-	f.Matches = func(c *config.Config) bool { return all(c) && matches(c) }
-	return f
-}
 
 // trunkReader reads what a config says of its trunk. Families of timmTower differ in it.
 type trunkReader func(v *config.VisionConfig) (timmTrunk, error)
@@ -64,6 +40,13 @@ func (read trunkReader) family(name, recording string, matches func(*config.Conf
 func (read trunkReader) check(c *config.Config) error {
 	v := &c.VisionCfg
 	proj := config.Value(v.TimmProj)
+	err := check.First(
+		check.DropRate("vision_cfg.timm_drop", v.TimmDrop),
+		check.DropRate("vision_cfg.timm_drop_path", config.Value(v.TimmDropPath)),
+	)
+	if err != nil {
+		return err
+	}
 	t, err := read(v)
 	if err == nil {
 		err = check.First(
@@ -193,45 +176,6 @@ func (t *timmTower) addHead(c *config.Config) {
 			Activation: ops.GELU, HiddenDrop: v.TimmDrop,
 		}
 	}
-}
-
-// rotaryAngles is the Source of ops.Rotary's angles [tokens, width of a head]:
-// tokens before the patches are not turned; a patch's first half is by its row, or
-// with grid indexing xy its column, and the second by the other
-// (build_rotary_pos_embed of timm's pos_embed_sincos.py).
-type rotaryAngles struct{ t *timmTrunk }
-
-// ReadF32 implements graph.Source.
-func (r rotaryAngles) ReadF32(dst []float32, offset int) error {
-	head := r.t.EmbedDim / r.t.NumHeads
-	for i := range dst {
-		token, column := (offset+i)/head, (offset+i)%head
-		angle := r.angle(token-r.t.prefix(), column/2, head/4)
-		if column%2 == 0 {
-			dst[i] = float32(math.Cos(angle))
-		} else {
-			dst[i] = float32(math.Sin(angle))
-		}
-	}
-	return nil
-}
-
-// angle is the angle by which a pair of columns of a patch's queries and keys is
-// turned. bands is the number of frequencies of each axis.
-func (r rotaryAngles) angle(patch, pair, bands int) float64 {
-	if patch < 0 {
-		return 0
-	}
-	grid, rope := r.t.grid(), r.t.rope
-	axis := pair / bands
-	if rope.RopeGridIndexing == "xy" {
-		axis = 1 - axis
-	}
-	at := float64([2]int{patch / grid[1], patch % grid[1]}[axis]) + rope.RopeGridOffset
-	if ref := rope.RefFeatShape; ref != nil {
-		at = at / float64(grid[axis]) * float64(ref[axis])
-	}
-	return at / math.Pow(rope.RopeTemperature, float64(pair%bands)/float64(bands))
 }
 
 // Depth implements Tower.

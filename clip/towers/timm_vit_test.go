@@ -45,6 +45,9 @@ func TestTimmConfigs(t *testing.T) {
 		{plain, `{}`, `{"mlp_ratio": 0}`, "mlp_ratio"},
 		{plain, `{}`, `{"reg_tokens": -1}`, "reg_tokens"},
 		{plain, `{}`, `{"drop_rate": 1}`, "timm_model_kwargs.drop_rate"},
+		{plain, `{"timm_drop": 1}`, `{}`, "vision_cfg.timm_drop is 1"},
+		{pe, `{"timm_drop_path": -0.1}`, `{}`, "vision_cfg.timm_drop_path is -0.1"},
+		{map_, `{"timm_drop_path": 1.5}`, `{"drop_path_rate": 0}`, "vision_cfg.timm_drop_path is 1.5"},
 		{plain, `{}`, `{"act_layer": "mish"}`, `act_layer "mish"`},
 		{plain, `{}`, `{"norm_layer": "rmsnorm"}`, `norm_layer "rmsnorm"`},
 		{plain, `{}`, `{"dynamic_img_size": true, "patch_size": 7}`, "img_size"},
@@ -75,17 +78,16 @@ func TestTimmConfigs(t *testing.T) {
 // model's again.
 func TestTimmModels(t *testing.T) {
 	require.Len(t, timm.Models, 139)
-	for name := range timm.Models {
+	for name, args := range timm.Models {
 		pool := ""
 		v := config.DefaultVisionConfig()
-		v.TimmModelName, v.TimmPool, v.TimmProj = &name, &pool, nil
-		trunk, err := readTimmTrunk(&v)
-		require.NoError(t, err, name)
-		v.TimmProj = config.DefaultVisionConfig().TimmProj
-		v.ImageSize = trunk.ImgSize
+		v.TimmModelName, v.TimmPool = &name, &pool
+		if size, ok := args["img_size"]; ok {
+			require.NoError(t, json.Unmarshal(size, &v.ImageSize), name)
+		}
 		c := parse(t, []byte(cliptest.Tiny))
 		c.VisionCfg = v
-		_, err = Build(c)
+		_, err := Build(c)
 		require.NoError(t, err, name)
 		data, err := json.Marshal(c)
 		require.NoError(t, err)

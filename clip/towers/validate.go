@@ -55,8 +55,6 @@ func checkVision(c *config.Config, f Family) error {
 		check.InRange("vision_cfg.image_size", v.ImageSize[0], 1, check.MaxSide),
 		check.InRange("vision_cfg.image_size", v.ImageSize[1], 1, check.MaxSide),
 		check.DropRate("vision_cfg.patch_dropout", v.PatchDropout),
-		check.DropRate("vision_cfg.timm_drop", v.TimmDrop),
-		check.DropRate("vision_cfg.timm_drop_path", config.Value(v.TimmDropPath)),
 	)
 	if err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 
 	"github.com/clip-wgpu/clip-wgpu/gpu"
 	"github.com/clip-wgpu/clip-wgpu/internal/smallfile"
+	"github.com/clip-wgpu/clip-wgpu/internal/strictjson"
 	"github.com/spf13/cobra"
 )
 
@@ -124,14 +125,18 @@ func readDevices(file string) (infos []gpu.Info, err error) {
 	}
 	lines := json.NewDecoder(bytes.NewReader(bytes.TrimPrefix(data, []byte("\ufeff"))))
 	for {
-		var d device
-		switch err := lines.Decode(&d); {
+		var line json.RawMessage
+		switch err := lines.Decode(&line); {
 		case errors.Is(err, io.EOF) && infos == nil:
 			return nil, errors.New("holds no device: want lines that devices --json wrote")
 		case errors.Is(err, io.EOF):
 			return infos, nil
 		case err != nil:
 			return nil, errors.New("want lines that devices --json wrote")
+		}
+		var d device
+		if err := strictjson.Struct(line, &d); err != nil {
+			return nil, err
 		}
 		if err := d.checkLimits(); err != nil {
 			return nil, err

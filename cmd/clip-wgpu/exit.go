@@ -70,8 +70,8 @@ func printError(w io.Writer, text string) {
 	}
 }
 
-// oneLine keeps joined errors, and file names with control characters, from
-// breaking a line.
+// oneLine puts semicolons between the lines of joined errors, and U+FFFD in the place of
+// control characters, which names of files may have.
 func oneLine(s string) string {
 	s = strings.ReplaceAll(strings.TrimSpace(s), "\n", "; ")
 	return strings.Map(func(r rune) rune {

@@ -171,12 +171,17 @@ func TestProgramWithTheLimitsOfADevice(t *testing.T) {
 	}
 	program(t, "program", "emoji-clip", "--limits", file, "--device", "7").requireFailure(t, exitFailure, file, "no adapter 7")
 	program(t, "program", "emoji-clip", "--limits", file+"x").requireFailure(t, exitFailure, "--limits", file+"x")
-	require.NoError(t, os.WriteFile(file, []byte(`{"index": 0}`), 0o666))
-	program(t, "program", "emoji-clip", "--limits", file).requireFailure(t, exitFailure, file, "max_buffer_bytes is 0")
-	require.NoError(t, os.WriteFile(file, []byte("no JSON"), 0o666))
-	program(t, "program", "emoji-clip", "--limits", file).requireFailure(t, exitFailure, file, "devices --json")
-	require.NoError(t, os.WriteFile(file, nil, 0o666))
-	program(t, "program", "emoji-clip", "--limits", file).requireFailure(t, exitFailure, file, "holds no device")
+	for text, says := range map[string]string{
+		`{"index": 0}`:                   "max_buffer_bytes is 0",
+		`{"max_bufer_bytes": 268435456}`: `unknown key "max_bufer_bytes"`,
+		`{"max_workgroups": "many"}`:     `max_workgroups is "\"many\"", want a whole number`,
+		"[1]":                            "want a JSON object",
+		"no JSON":                        "devices --json",
+		"":                               "holds no device",
+	} {
+		require.NoError(t, os.WriteFile(file, []byte(text), 0o666))
+		program(t, "program", "emoji-clip", "--limits", file).requireFailure(t, exitFailure, file, says)
+	}
 }
 
 func TestEmbedToClosedStdoutIsQuiet(t *testing.T) {

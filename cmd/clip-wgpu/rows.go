@@ -74,6 +74,8 @@ type lineRows struct {
 	rows     int
 }
 
+// newLineRows makes a format's open out of what writes one of its rows. writeRow is told
+// whether the row is the first, which has a heading before it.
 func newLineRows(writeRow func(io.Writer, bool, rowID, []float32) error) func(string, rowOptions) (rowWriter, error) {
 	return func(path string, o rowOptions) (rowWriter, error) {
 		if path == stdoutPath {

@@ -72,8 +72,9 @@ func openAnyAtRest(ctx context.Context, source string, o checkpoint.Options) (*c
 	})
 }
 
-// architecture is the config of the model that open_clip has under a name; named is
-// false where the source is, or can be, one of weights.
+// architecture returns the config of the model that open_clip has under a name. named is
+// false, without an error, of what checkpoint.Open takes: the embedded model, what
+// exists, what has a colon, ORG/NAME on the hub.
 func architecture(source string) (c config.Config, named bool, err error) {
 	_, err = os.Stat(source)
 	if source == "" || source == checkpoint.Embedded || strings.Contains(source, ":") || !errors.Is(err, fs.ErrNotExist) {

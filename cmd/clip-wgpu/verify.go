@@ -118,6 +118,8 @@ type verifySummary struct {
 	Error    string `json:"error,omitempty"`
 }
 
+// summary counts the rows of a case. Its status is FAIL where a row fails, even if the
+// case also ended with an error.
 func (r *caseResult) summary() verifySummary {
 	s := verifySummary{
 		Case: verify.Name(r.dir), Status: string(verify.OK),

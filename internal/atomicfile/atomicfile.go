@@ -1,5 +1,5 @@
-// Package atomicfile writes files that appear whole or not at all: beside their
-// place, synced and then renamed. A file that is replaced is whole until then.
+// Package atomicfile writes files and folders that appear whole or not at all: beside
+// their place, synced and then renamed. A file that is replaced is whole until then.
 package atomicfile
 
 import (
@@ -66,18 +66,9 @@ func (f *File) Commit() error {
 		err = Check(f.path, f.replace)
 	}
 	if err == nil {
-		err = os.Rename(f.Name(), f.path)
+		err = Rename(f.Name(), f.path)
 	}
-	if err != nil {
-		return at(f.path, err)
-	}
-	// Where folders can be synced this makes the rename last. The file is in its
-	// place in any case, so that there is nothing to report.
-	if folder, err := os.Open(filepath.Dir(f.path)); err == nil {
-		folder.Sync()
-		folder.Close()
-	}
-	return nil
+	return at(f.path, err)
 }
 
 // Discard removes what was written, unless Commit has moved it to its place.
@@ -86,11 +77,57 @@ func (f *File) Discard() {
 	os.Remove(f.Name())
 }
 
+// Write writes a small file at once, as Create and Commit do.
+func Write(path string, data []byte, replace bool) error {
+	f, err := Create(path, replace)
+	if err != nil {
+		return err
+	}
+	defer f.Discard()
+	if _, err := f.Write(data); err != nil {
+		return at(path, err)
+	}
+	return f.Commit()
+}
+
+// Rename is os.Rename that a power cut does not undo. The content of from must be
+// synced and its file closed. After an error from is where it was.
+func Rename(from, to string) error {
+	if err := os.Rename(from, to); err != nil {
+		return err
+	}
+	// Not all systems can sync a folder. The file is in its place in any case, so that
+	// there is nothing to report.
+	if folder, err := os.Open(filepath.Dir(to)); err == nil {
+		folder.Sync()
+		folder.Close()
+	}
+	return nil
+}
+
+// PutFolder makes temp, a folder beside path whose files are synced, appear as path.
+// What is at path, of any kind, lies at temp.old meanwhile: it is removed once temp is
+// in its place, and is put back where that fails.
+func PutFolder(temp, path string) error {
+	old := temp + ".old"
+	err := os.Rename(path, old)
+	replaced := err == nil
+	if !replaced && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err = Rename(temp, path); err != nil && replaced {
+		return errors.Join(err, os.Rename(old, path))
+	}
+	return errors.Join(err, os.RemoveAll(old))
+}
+
 // at is err as that of path, without the name of the temporary file.
 func at(path string, err error) error {
 	var file *fs.PathError
 	var link *os.LinkError
 	switch {
+	case err == nil:
+		return nil
 	case errors.As(err, &file):
 		err = file.Err
 	case errors.As(err, &link):

@@ -76,6 +76,47 @@ func TestCreateRefuses(t *testing.T) {
 	}
 }
 
+func TestWrite(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a")
+	require.NoError(t, Write(path, []byte("one"), false))
+	assertError(t, Write(path, []byte("two"), false), path, fs.ErrExist)
+	assert.Equal(t, "one", read(t, path))
+	require.NoError(t, Write(path, []byte("three"), true))
+	assert.Equal(t, "three", read(t, path))
+	alone(t, path)
+}
+
+// A rename that fails loses nothing.
+func TestRename(t *testing.T) {
+	folder := t.TempDir()
+	from, to := filepath.Join(folder, "from"), filepath.Join(folder, "to")
+	require.NoError(t, os.MkdirAll(filepath.Join(to, "full"), 0o777))
+	require.NoError(t, os.WriteFile(from, []byte("new"), 0o666))
+	require.Error(t, Rename(from, to))
+	assert.Equal(t, "new", read(t, from))
+	assert.DirExists(t, filepath.Join(to, "full"))
+	require.NoError(t, os.RemoveAll(to))
+	require.NoError(t, Rename(from, to))
+	assert.Equal(t, "new", read(t, to))
+	alone(t, to)
+}
+
+func TestPutFolder(t *testing.T) {
+	parent := t.TempDir()
+	temp, path := filepath.Join(parent, "temp"), filepath.Join(parent, "path")
+	for _, text := range []string{"one", "two"} {
+		require.NoError(t, os.Mkdir(temp, 0o777))
+		require.NoError(t, os.WriteFile(filepath.Join(temp, text), nil, 0o666))
+		require.NoError(t, PutFolder(temp, path))
+		alone(t, path)
+		alone(t, filepath.Join(path, text))
+		assert.FileExists(t, filepath.Join(path, text))
+	}
+	require.ErrorIs(t, PutFolder(temp, path), fs.ErrNotExist) // there is no temp
+	alone(t, path)
+	assert.FileExists(t, filepath.Join(path, "two"), "it is back")
+}
+
 func assertError(t *testing.T, err error, path string, want error) {
 	t.Helper()
 	var file *fs.PathError

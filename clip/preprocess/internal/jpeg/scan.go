@@ -135,7 +135,8 @@ func (e *entropy) err() error {
 	return nil
 }
 
-// decodeBands decodes a file of one scan row by row, and reads what follows.
+// decodeBands decodes a file of one scan by rows of MCUs. It reads what follows, too:
+// another scan is an error, the end of the data is none, as all pixels are there.
 func (r *reader) decodeBands(out *output) error {
 	if err := r.prepare(); err != nil {
 		return err

@@ -2,10 +2,11 @@ package jpeg
 
 import "encoding/binary"
 
-// upsampled is row y at full width. Where the samples are twice as far apart, libjpeg
+// upsampled returns row y of the picture, a sample for each pixel. It holds until the
+// next call. Where the samples are twice as far apart, across, down or both, libjpeg
 // ("fancy upsampling", jdsample.c) weighs the nearer one 3 and the other 1, with
 // roundings that alternate; at the edges the nearer one stands for both. Two columns or
-// fewer, and all other ratios, are repeated.
+// fewer across, and all other ratios, are repeated.
 func (p *plane) upsampled(y int) []uint8 {
 	near := p.row(y / p.vs)
 	wide := p.fancy && p.hs == 2 && p.width > 2

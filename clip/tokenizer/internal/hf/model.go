@@ -245,6 +245,8 @@ func parseUnigram(data json.RawMessage) (model, error) {
 	return u, nil
 }
 
+// encode appends the ids of the best path through text. Unknown pieces side by side are
+// one: a token of their text, or else its bytes, or else the unknown id.
 func (u *unigram) encode(ids []int32, text string) []int32 {
 	best := u.path.Best(text)
 	for i := 0; i < len(best); i++ {

@@ -153,8 +153,8 @@ func (t *Tokenizer) Token(id int32) (string, bool) {
 	return t.model.token(id)
 }
 
-// Size returns the highest id and one.
-func (t *Tokenizer) Size() int {
+// VocabSize returns the highest id and one.
+func (t *Tokenizer) VocabSize() int {
 	size := t.model.size()
 	for id := range t.added.tokens {
 		size = max(size, int(id)+1)

@@ -127,6 +127,8 @@ func maximalSubpart(s string) int {
 	return 1
 }
 
+// completes reports whether prefix, followed by one or more of continuation, is one
+// well-formed UTF-8 character.
 func completes(prefix, continuation string) bool {
 	for n := len(prefix) + 1; n <= utf8.UTFMax; n++ {
 		prefix += continuation

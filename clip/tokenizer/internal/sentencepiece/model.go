@@ -281,8 +281,8 @@ func (m *Model) Decode(ids []int32) string {
 	return b.String()
 }
 
-// Size returns the number of pieces.
-func (m *Model) Size() int { return len(m.spec.pieces) }
+// VocabSize returns the number of pieces.
+func (m *Model) VocabSize() int { return len(m.spec.pieces) }
 
 // Find returns the id of a piece.
 func (m *Model) Find(piece string) (int32, bool) {
@@ -292,7 +292,7 @@ func (m *Model) Find(piece string) (int32, bool) {
 
 // Token returns a piece by id.
 func (m *Model) Token(id int32) (string, bool) {
-	if id < 0 || int(id) >= m.Size() {
+	if id < 0 || int(id) >= m.VocabSize() {
 		return "", false
 	}
 	return m.spec.pieces[id], true

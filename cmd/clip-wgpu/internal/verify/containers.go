@@ -76,9 +76,9 @@ func (c *testCase) compareContainer(ctx context.Context, name string, cfg *confi
 	return err
 }
 
-// outputGroup finds the group of outputs that belongs to a container. A group
-// is named for a word of the container's name, or all of it, and may add how it
-// was computed; f32 is for those that no group names.
+// outputGroup returns the first part of the names of those outputs that belong to a
+// container: the longest tag, such as f16, that is a word of the container's name.
+// _weights_f32_math after a tag does not count. Without one it is f32.
 func outputGroup(container string, outputs []string) string {
 	stem := strings.TrimSuffix(container, filepath.Ext(container))
 	best, bestTag := "f32", ""

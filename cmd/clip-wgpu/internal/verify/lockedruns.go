@@ -112,8 +112,9 @@ func (c *testCase) compareBatchNorms(row string, m *clip.Model, want lockedRun) 
 	c.compareStates(row, got, wanted)
 }
 
-// compareMoved makes the rows of what a run has changed: no bit of a frozen parameter,
-// and the running statistics of those batch norms that are not frozen.
+// compareMoved makes two rows: the frozen parameters that a run changed, which must be
+// none, and, where the recording lists them, the running statistics that it changed,
+// which must be those listed.
 func (c *testCase) compareMoved(name string, m *clip.Model, before, after map[string]clip.Array, want lockedRun) {
 	frozen, moved := map[string]bool{}, map[string]bool{}
 	for name, p := range m.Parameters() {

@@ -12,9 +12,9 @@ import (
 // where it has a file of the name, else the program's own files.
 type folder struct{ dir string } // "" is none
 
-// source is the folder that wgsl=DIR in CLIPWGPU names, for people who edit a kernel
+// kernelFolder is the folder that wgsl=DIR in CLIPWGPU names, for people who edit a kernel
 // and do not build the program again.
-func source() folder {
+func kernelFolder() folder {
 	d, _ := debug.Get() // gpu.Open refuses what cannot be read
 	return folder{d.WGSL}
 }

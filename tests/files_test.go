@@ -1,0 +1,41 @@
+package tests
+
+import (
+	"io/fs"
+	"os"
+	"path"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// movesFiles are the calls that can leave half a file after a power cut.
+var movesFiles = regexp.MustCompile(`\bos\.(WriteFile|Rename)\(`)
+
+// mayMoveFiles are the files that may have such calls, and why.
+var mayMoveFiles = map[string]string{
+	"internal/atomicfile/atomicfile.go":  "it syncs",
+	"clip/hub/cache.go":                  "it moves a blob that is synced, where the system has no links",
+	"gpu/debug.go":                       "it dumps tensors for a look at them",
+	"clip/internal/cliptest/cliptest.go": "it is for tests",
+}
+
+// What users keep is written by atomicfile.
+func TestFilesAreWrittenInOnePlace(t *testing.T) {
+	seen, tree := 0, os.DirFS("..")
+	require.NoError(t, fs.WalkDir(tree, ".", func(file string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || path.Ext(file) != ".go" || strings.HasSuffix(file, "_test.go") {
+			return err
+		}
+		source, err := fs.ReadFile(tree, file)
+		if movesFiles.Match(source) {
+			seen++
+			assert.Contains(t, mayMoveFiles, file)
+		}
+		return err
+	}))
+	assert.Len(t, mayMoveFiles, seen)
+}
