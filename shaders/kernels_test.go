@@ -88,19 +88,24 @@ func variants(t *testing.T, name string) []Variant {
 	return all
 }
 
-// TestTranslate has naga, the compiler inside wgpu, validate every kernel and write it as HLSL. Glslang, a compiler of
-// its own, reads that.
-func TestTranslate(t *testing.T) {
-	naga, glslang := nagaPath(t), glslangPath(t)
+// eachKernel runs f on the variants of every kernel file, in a subtest a file.
+func eachKernel(t *testing.T, f func(t *testing.T, k *Kernel)) {
 	for _, name := range Files() {
 		t.Run(name, func(t *testing.T) {
 			for _, v := range variants(t, name) {
 				k, err := v.Load()
 				require.NoError(t, err)
-				translate(t, naga, glslang, k)
+				f(t, k)
 			}
 		})
 	}
+}
+
+// TestTranslate has naga, the compiler inside wgpu, validate every kernel and write it as HLSL. Glslang, a compiler of
+// its own, reads that.
+func TestTranslate(t *testing.T) {
+	naga, glslang := nagaPath(t), glslangPath(t)
+	eachKernel(t, func(t *testing.T, k *Kernel) { translate(t, naga, glslang, k) })
 	for name, src := range map[string]string{
 		"tiled": tiled,
 		"math":  "//!use math\n@compute @workgroup_size(1)\nfn main() {}\n",

@@ -20,16 +20,10 @@ import (
 // spaces. What only Metal's compiler knows, such as its attributes, it does not check.
 func TestMetal(t *testing.T) {
 	naga, clang := nagaPath(t), clangCommand(t)
-	for _, name := range Files() {
-		t.Run(name, func(t *testing.T) {
-			for _, v := range variants(t, name) {
-				k, err := v.Load()
-				require.NoError(t, err)
-				assert.NoError(t, metalError(t, naga, clang, k.Source), k.Name)
-				assert.LessOrEqual(t, strings.Count(k.Source, "var<workgroup>"), 31, "%s: Metal has no place for more", k.Name)
-			}
-		})
-	}
+	eachKernel(t, func(t *testing.T, k *Kernel) {
+		assert.NoError(t, metalError(t, naga, clang, k.Source), k.Name)
+		assert.LessOrEqual(t, strings.Count(k.Source, "var<workgroup>"), 31, "%s: Metal has no place for more", k.Name)
+	})
 }
 
 // TestMetalRefuses feeds TestMetal's tools with what Metal lacks.
