@@ -9,7 +9,7 @@ SERIAL := LongState|LongSubmission|FoldedDispatch|SplitToFitABinding|CastDType|M
 	IntermediatesOptions|MemoryIsBounded|ModulesAreBounded|SaveRoundTrip|ConvertMemory|ContainersAgree|WithoutCacheFolder|StateDict|KilledRuns
 NEED_GPU := clip|clip/internal/engine|cmd/.*|gpu|gpu/.*|tests|train
 
-.PHONY: check nocgo build demo test race window cross bench verify program profile
+.PHONY: check nocgo build dist demo test race window cross bench verify program profile
 
 check:
 	go vet ./...
@@ -22,6 +22,11 @@ nocgo:
 
 build:
 	go build -o clip-wgpu ./cmd/clip-wgpu
+
+# Archives for users in dist/, on Linux with gcc, MinGW-w64 and X11's headers. DXC names a folder
+# with dxcompiler.dll, dxil.dll and their licences for the one for Windows.
+dist:
+	go run ./internal/dist $(if $(DXC),-dxc $(DXC))
 
 demo: build
 	./clip-wgpu classify $(PICTURES)/*.png --labels $(PICTURES)/labels.txt

@@ -27,6 +27,7 @@ var mayImport = map[string][]string{
 	"internal/usage":      {},
 	"internal/hubtest":    {},
 	"internal/torchtest":  {},
+	"internal/dist":       {},
 	"graph/packing":       {"internal/half"},
 	"graph":               {"shaders", "graph/packing", "internal/debug"},
 	"ops":                 {"graph", "graph/packing", "shaders"},
