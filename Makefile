@@ -23,8 +23,8 @@ nocgo:
 build:
 	go build -o clip-wgpu ./cmd/clip-wgpu
 
-# Archives for users in dist/, on Linux with gcc, MinGW-w64 and X11's headers. DXC names a folder
-# with dxcompiler.dll, dxil.dll and their licences for the one for Windows.
+# Archives for users in dist/, on Linux with gcc, MinGW-w64 and X11's headers. DXC is an
+# unpacked release of Microsoft's DirectX shader compiler for the one for Windows.
 dist:
 	go run ./internal/dist $(if $(DXC),-dxc $(DXC))
 

@@ -72,9 +72,9 @@ func TestManual(t *testing.T) {
 	help := "Does it.\n\nAvailable Commands:\n  one   First\n  two   Second\n\nFlags:\n"
 	names := commands(help)
 	require.Equal(t, []string{"one", "two"}, names)
-	page := manual(names, []string{help, ".dots at 'x\\y'\n\nGlobal Flags:\n  --all\n", "--flag"}, "1.2", made)
+	page := manual(names, []string{help, ".dots… at 'x\\y'\n\nGlobal Flags:\n  --all\n", "--flag"}, "1.2", made)
 	assert.Contains(t, page, ".TH CLIP-WGPU 1 2024-02-29 \"clip-wgpu 1.2\"\n")
-	assert.Contains(t, page, ".SH CLIP-WGPU ONE\n.nf\n\\&.dots at \\(aqx\\ey\\(aq\n.fi\n")
+	assert.Contains(t, page, ".SH CLIP-WGPU ONE\n.nf\n\\&.dots\\[u2026] at \\(aqx\\ey\\(aq\n.fi\n")
 	assert.Contains(t, page, ".SH CLIP-WGPU TWO\n.nf\n\\-\\-flag\n.fi\n")
 	assert.NotContains(t, page, "all", "flags of all commands are told once")
 }

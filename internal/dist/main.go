@@ -28,7 +28,7 @@ var targets = []target{
 
 func main() {
 	out := flag.String("o", "dist", "`folder` of the archives, which is replaced")
-	dxc := flag.String("dxc", "", "`folder` with dxcompiler.dll, dxil.dll and their licences, for the archive for Windows")
+	dxc := flag.String("dxc", "", "`folder` of an unpacked release of the DirectX shader compiler, which the archive for Windows then carries")
 	flag.Parse()
 	if err := dist(*out, *dxc); err != nil {
 		fmt.Fprintln(os.Stderr, "dist:", err)
@@ -150,7 +150,7 @@ func (t target) contents(program, dxc string, shared []entry) ([]entry, error) {
 	}
 	all = append(append(all, e), texts...)
 	for _, name := range []string{"dxcompiler.dll", "dxil.dll"} {
-		e, err := read(filepath.Join(dxc, name), name, 0o755)
+		e, err := read(filepath.Join(dxc, "bin", "x64", name), name, 0o755)
 		if err != nil {
 			return nil, err
 		}

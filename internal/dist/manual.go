@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // shells are what the program completes for, and how each wants the file to be called.
@@ -77,9 +78,16 @@ var escapes = strings.NewReplacer(`\`, `\e`, "-", `\-`, "'", `\(aq`, "`", "\\`",
 
 // roff is a line that a man page shows as it is.
 func roff(line string) string {
-	line = escapes.Replace(line)
+	var out strings.Builder
 	if strings.HasPrefix(line, ".") {
-		return `\&` + line
+		out.WriteString(`\&`)
 	}
-	return line
+	for _, r := range escapes.Replace(line) {
+		if r > unicode.MaxASCII {
+			fmt.Fprintf(&out, `\[u%04X]`, r)
+		} else {
+			out.WriteRune(r)
+		}
+	}
+	return out.String()
 }
