@@ -3,7 +3,7 @@
 # make test    everything
 
 export XDG_RUNTIME_DIR ?= /tmp
-ZIG ?= zig
+export ZIG ?= zig
 PICTURES := clip/emoji-clip/examples
 SERIAL := LongState|LongSubmission|FoldedDispatch|SplitToFitABinding|CastDType|MemoryStaysFlat|Variants|TagsDecide|OptionsCombine|$\
 	IntermediatesOptions|MemoryIsBounded|ModulesAreBounded|SaveRoundTrip|ConvertMemory|ContainersAgree|WithoutCacheFolder|StateDict|KilledRuns
@@ -48,8 +48,8 @@ window:
 # Type-checks everything for Windows and macOS. For macOS ZIG is zig 0.13, and gpu/window is left out: its C takes Apple's headers.
 cross:
 	CC=x86_64-w64-mingw32-gcc GOOS=windows GOARCH=amd64 CGO_ENABLED=1 go vet ./...
-	CC="$(ZIG) cc -target aarch64-macos" GOOS=darwin GOARCH=arm64 CGO_ENABLED=1 go vet -overlay .ci/darwin/overlay.json ./...
-	CC="$(ZIG) cc -target x86_64-macos" GOOS=darwin GOARCH=amd64 CGO_ENABLED=1 go vet -overlay .ci/darwin/overlay.json ./...
+	CC=$(CURDIR)/.ci/darwin/cc GOOS=darwin GOARCH=arm64 CGO_ENABLED=1 go vet -overlay .ci/darwin/overlay.json ./...
+	CC=$(CURDIR)/.ci/darwin/cc GOOS=darwin GOARCH=amd64 CGO_ENABLED=1 go vet -overlay .ci/darwin/overlay.json ./...
 
 bench:
 	go test -run '^$$' -bench . ./...
