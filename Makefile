@@ -3,7 +3,6 @@
 # make test    everything
 
 export XDG_RUNTIME_DIR ?= /tmp
-export ZIG ?= zig
 PICTURES := clip/emoji-clip/examples
 SERIAL := LongState|LongSubmission|FoldedDispatch|SplitToFitABinding|CastDType|MemoryStaysFlat|Variants|TagsDecide|OptionsCombine|$\
 	IntermediatesOptions|MemoryIsBounded|ModulesAreBounded|SaveRoundTrip|ConvertMemory|ContainersAgree|WithoutCacheFolder|StateDict|KilledRuns
