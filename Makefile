@@ -8,7 +8,7 @@ SERIAL := LongState|LongSubmission|FoldedDispatch|SplitToFitABinding|CastDType|M
 	IntermediatesOptions|MemoryIsBounded|ModulesAreBounded|SaveRoundTrip|ConvertMemory|ContainersAgree|WithoutCacheFolder|StateDict|KilledRuns
 NEED_GPU := clip|clip/internal/engine|cmd/.*|gpu|gpu/.*|tests|train
 
-.PHONY: check nocgo build demo test race window bench verify program profile
+.PHONY: check nocgo build dist demo test race window cross bench verify program profile
 
 check:
 	go vet ./...
@@ -22,6 +22,11 @@ nocgo:
 
 build:
 	go build -o clip-wgpu ./cmd/clip-wgpu
+
+# Archives for users in dist/, on Linux with gcc, MinGW-w64 and X11's headers. DXC is an
+# unpacked release of Microsoft's DirectX shader compiler for the one for Windows.
+dist:
+	go run ./internal/dist $(if $(DXC),-dxc $(DXC))
 
 demo: build
 	./clip-wgpu classify $(PICTURES)/*.png --labels $(PICTURES)/labels.txt
@@ -39,6 +44,12 @@ window:
 	go vet -tags glfw ./gpu/window/... ./cmd/clip-wgpu
 	xvfb-run -a go test -tags glfw -race ./gpu/window
 	xvfb-run -a go test -tags glfw -race -run 'Show|Slide|Bars' ./cmd/clip-wgpu
+
+# Type-checks everything for Windows and macOS. For macOS ZIG is zig 0.13, and gpu/window is left out: its C takes Apple's headers.
+cross:
+	CC=x86_64-w64-mingw32-gcc GOOS=windows GOARCH=amd64 CGO_ENABLED=1 go vet ./...
+	CC=$(CURDIR)/.ci/darwin/cc GOOS=darwin GOARCH=arm64 CGO_ENABLED=1 go vet -overlay .ci/darwin/overlay.json ./...
+	CC=$(CURDIR)/.ci/darwin/cc GOOS=darwin GOARCH=amd64 CGO_ENABLED=1 go vet -overlay .ci/darwin/overlay.json ./...
 
 bench:
 	go test -run '^$$' -bench . ./...

@@ -138,7 +138,7 @@ func TestDumpWritesNumPyFiles(t *testing.T) {
 	}
 	files, err := filepath.Glob("clip-wgpu-dump/*/*")
 	require.NoError(t, err)
-	require.Equal(t, []string{"clip-wgpu-dump/0001/0001-tower.b.add.npy", "clip-wgpu-dump/0002/0002-other.c.assign.npy"}, files)
+	require.Equal(t, []string{filepath.FromSlash("clip-wgpu-dump/0001/0001-tower.b.add.npy"), filepath.FromSlash("clip-wgpu-dump/0002/0002-other.c.assign.npy")}, files)
 	for _, file := range files {
 		data, err := os.ReadFile(file)
 		require.NoError(t, err)

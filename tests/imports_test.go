@@ -27,6 +27,7 @@ var mayImport = map[string][]string{
 	"internal/usage":      {},
 	"internal/hubtest":    {},
 	"internal/torchtest":  {},
+	"internal/dist":       {},
 	"graph/packing":       {"internal/half"},
 	"graph":               {"shaders", "graph/packing", "internal/debug"},
 	"ops":                 {"graph", "graph/packing", "shaders"},
@@ -76,12 +77,33 @@ var inside = map[string][]string{
 // needGPU are the packages that do not build without cgo, the binding's language.
 var needGPU = []string{"gpu", "clip", "clip/internal/engine", "train"}
 
-func TestImportsFollowTheArrows(t *testing.T) {
-	out, err := exec.Command("go", "list", "-tags", "glfw", "-f", `{{.ImportPath}} {{join .Imports " "}}`, module+"...").Output()
+// imports are what each package imports on a system, with the window, which only Linux has by a tag.
+func imports(t *testing.T, system string) map[string][]string {
+	tags := map[string]string{"linux": "glfw"}[system]
+	list := exec.Command("go", "list", "-tags", tags, "-f", `{{.ImportPath}} {{join .Imports " "}}`, module+"...")
+	list.Env = append(list.Environ(), "GOOS="+system, "CGO_ENABLED=1")
+	out, err := list.Output()
 	require.NoError(t, err)
+	found := map[string][]string{}
 	for line := range strings.Lines(string(out)) {
 		fields := strings.Fields(line)
-		pkg := strings.TrimPrefix(fields[0], module)
+		found[strings.TrimPrefix(fields[0], module)] = fields[1:]
+	}
+	return found
+}
+
+// GLFW opens the window, and only package window knows it.
+func TestOneWindow(t *testing.T) {
+	for _, system := range []string{"linux", "darwin", "windows"} {
+		for pkg, all := range imports(t, system) {
+			glfw := slices.ContainsFunc(all, func(imp string) bool { return strings.Contains(imp, "/glfw") })
+			assert.Equal(t, pkg == "gpu/window", glfw, "%s on %s imports GLFW", pkg, system)
+		}
+	}
+}
+
+func TestImportsFollowTheArrows(t *testing.T) {
+	for pkg, all := range imports(t, "linux") {
 		if strings.HasPrefix(pkg, "cmd/") || pkg == "tests" {
 			continue
 		}
@@ -92,7 +114,7 @@ func TestImportsFollowTheArrows(t *testing.T) {
 		if !assert.True(t, ok, "package %s has no place among the arrows", pkg) {
 			continue
 		}
-		for _, imp := range fields[1:] {
+		for _, imp := range all {
 			if strings.Contains(imp, "go-webgpu") {
 				assert.True(t, pkg == "gpu" || strings.HasPrefix(pkg, "gpu/"), "%s imports the WebGPU binding, which only gpu and what lies below it see", pkg)
 			}

@@ -55,8 +55,8 @@ open_clip does; a note on stderr counts them.
 
 When all images are done, --show opens a window with one image and its
 probabilities. Space and the right arrow show the next image, the left arrow the
-one before; escape closes the window. Only programs built with -tags glfw have
---show.`
+one before; escape closes the window. On Linux only programs built with -tags
+glfw have --show.`
 
 func newClassifyCommand(g *globals) *cobra.Command {
 	var c classifier

@@ -1,4 +1,4 @@
-//go:build !glfw
+//go:build !glfw && !darwin && !windows
 
 package main
 
@@ -9,8 +9,8 @@ import (
 	"github.com/clip-wgpu/clip-wgpu/gpu"
 )
 
-// canShow tells whether the program has a window. Building one takes headers of
-// X11 and OpenGL, which nothing else here needs.
+// canShow tells whether the program has a window. On Linux building one takes
+// headers of X11 and OpenGL, which nothing else here needs.
 const canShow = false
 
 type slideshow struct {

@@ -25,8 +25,14 @@ func versionLine() string {
 	return fmt.Sprintf("clip-wgpu %s (%s, %s/%s)\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
-// version is the module's version that the Go tool built in.
+// release is the version of a program in an archive. Its build sets it.
+var release string
+
+// version is the release, or the module's version that the Go tool built in.
 func version() string {
+	if release != "" {
+		return release
+	}
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
 		return info.Main.Version
 	}

@@ -1,5 +1,3 @@
-//go:build glfw
-
 package window
 
 // #include <windows.h>

@@ -1,0 +1,1 @@
+// Metal's vectors for both CPU and GPU; kernels use none.
