@@ -21,6 +21,7 @@ var mayMoveFiles = map[string]string{
 	"clip/hub/cache.go":                  "it moves a blob that is synced, where the system has no links",
 	"gpu/debug.go":                       "it dumps tensors for a look at them",
 	"clip/internal/cliptest/cliptest.go": "it is for tests",
+	"internal/dist/main.go":              "it makes all archives anew",
 }
 
 // What users keep is written by atomicfile.
