@@ -204,6 +204,10 @@ func (e *pictureEncoder) decode(ctx context.Context, pictures iter.Seq[preproces
 func (e *pictureEncoder) ready(d *preprocess.Decoder, open preprocess.Picture) (p *picture) {
 	p = &picture{}
 	defer guard.Catch(&p.Err)
+	if open == nil {
+		p.Err = fmt.Errorf("%w: a nil Picture", ErrInput)
+		return p
+	}
 	before, start := d.Spent(), time.Now()
 	img, err := open(d)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
+	"github.com/clip-wgpu/clip-wgpu/internal/guard"
 )
 
 // formats are pictures of many kinds: bilevel, palettes, 16 bits, CMYK, turned ones.
@@ -95,6 +96,13 @@ func TestPicturesKeepTheirOrder(t *testing.T) {
 	assert.ErrorContains(t, err, "missing.png")
 	for _, err := range m.EncodePictures(t.Context(), files(nil), 0, nil) {
 		assert.ErrorIs(t, err, ErrInput)
+	}
+
+	nothing := []preprocess.Picture{nil, preprocess.Reader(nil), preprocess.GoImage(nil)}
+	for e, err := range m.EncodePictures(t.Context(), slices.Values(nothing), 2, nil) {
+		require.NoError(t, err)
+		assert.Error(t, e.Err)
+		assert.NotErrorAs(t, e.Err, new(*guard.PanicError))
 	}
 
 	ctx, cancel := context.WithCancel(t.Context())

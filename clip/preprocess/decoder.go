@@ -49,6 +49,9 @@ func (o options) newImage(mode string, width, height int) *Image {
 
 // Decode is the function Decode.
 func (d *Decoder) Decode(r io.Reader, opts ...Option) (*Image, error) {
+	if r == nil {
+		return nil, fmt.Errorf("%w: no bytes at all: the reader is nil", ErrCorrupt)
+	}
 	size := 0
 	if m, ok := r.(interface{ Len() int }); ok { // of package bytes or strings
 		size = m.Len()

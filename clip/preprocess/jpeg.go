@@ -15,7 +15,11 @@ func decodeJPEG(data []byte, o options) (*Image, error) {
 		return nil, damagedJPEG(err)
 	}
 	if o.draft != nil {
-		o.scale = o.draft(h.Width, h.Height)
+		width, height := h.Width, h.Height
+		if o.orient && transposes(orientationIn(h.EXIF)) {
+			width, height = height, width
+		}
+		o.scale = o.draft(width, height)
 	}
 	m, err := pixelsOfJPEG(h, o)
 	if err != nil {

@@ -5,17 +5,25 @@ const tagOrientation = 0x0112
 // withEXIF turns m upright by the orientation in EXIF data where o asks for it,
 // and otherwise notes the orientation in m, which is not shared yet.
 func (m *Image) withEXIF(data []byte, o options) *Image {
-	d, err := readIFD(data)
-	if err != nil {
-		return m
-	}
-	orientation := d.int(tagOrientation, 1)
+	orientation := orientationIn(data)
 	if o.orient {
 		return m.oriented(orientation)
 	}
 	m.orientation = orientation
 	return m
 }
+
+// orientationIn is the orientation in EXIF data, or 0.
+func orientationIn(data []byte) int {
+	d, err := readIFD(data)
+	if err != nil {
+		return 0
+	}
+	return d.int(tagOrientation, 1)
+}
+
+// transposes tells whether an image is turned to the side by an orientation.
+func transposes(orientation int) bool { return orientation >= 5 && orientation <= 8 }
 
 // oriented turns an image with the given EXIF orientation upright.
 func (m *Image) oriented(orientation int) *Image {
@@ -24,7 +32,7 @@ func (m *Image) oriented(orientation int) *Image {
 	}
 	// Orientations 5 to 8 swap the axes; rows and columns then run backwards
 	// as the value says (EXIF 2.32, 4.6.4 A).
-	transpose := orientation >= 5
+	transpose := transposes(orientation)
 	flipX := orientation == 2 || orientation == 3 || orientation == 6 || orientation == 7
 	flipY := orientation == 3 || orientation == 4 || orientation == 7 || orientation == 8
 	w, h := m.width, m.height

@@ -1,9 +1,11 @@
 package preprocess
 
 import (
+	"bytes"
 	"fmt"
 	"image"
 	"math/rand"
+	"os"
 	"runtime"
 	"sync"
 	"testing"
@@ -194,6 +196,26 @@ func TestDraftScales(t *testing.T) {
 		transform.Draft()(&o)
 		assert.Equal(t, c.scale, o.draft(c.width, c.height), "%+v", c)
 	}
+}
+
+// The size that an image has upright decides: 37 x 22 stored, and 22 x 37 upright, is not
+// halved for a width of 18.
+func TestDraftOfTurnedPictures(t *testing.T) {
+	file, err := os.ReadFile("../../tests/testdata/formats/jpeg_exif_6.jpg")
+	require.NoError(t, err)
+	stored, err := Decode(bytes.NewReader(file))
+	require.NoError(t, err)
+	require.Greater(t, stored.Width(), stored.Height())
+	cfg := DefaultConfig()
+	cfg.ResizeMode, cfg.Size = "squash", [2]int{stored.Height() / 4, stored.Width() / 2}
+	tr, err := New(cfg)
+	require.NoError(t, err)
+	halved, err := Decode(bytes.NewReader(file), tr.Draft())
+	require.NoError(t, err)
+	assert.Equal(t, ceilDiv(stored.Width(), 2), halved.Width())
+	upright, err := Decode(bytes.NewReader(file), tr.Draft(), WithOrientation())
+	require.NoError(t, err)
+	assert.Equal(t, []int{stored.Height(), stored.Width()}, []int{upright.Width(), upright.Height()})
 }
 
 func BenchmarkOriented(b *testing.B) {

@@ -224,9 +224,11 @@ func (b *bench) subject(ctx context.Context, m *clip.Model, batch int) (*subject
 	if err != nil {
 		return nil, err
 	}
-	s := &subject{flops: float64(p.FLOPs()*int64(parts)) / float64(batch), items: batch, encode: b.madeUp(ctx, m, batch)}
+	s := &subject{flops: float64(p.FLOPs()*int64(parts)) / float64(batch), items: batch}
 	if b.folder != "" {
 		b.readPictures(ctx, m, batch, s)
+	} else {
+		s.encode = b.madeUp(ctx, m, batch)
 	}
 	start := time.Now()
 	if err := s.encode(); err != nil {

@@ -2,6 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"os"
 	"time"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
@@ -53,6 +56,9 @@ func medianShares(all []pictureShares) *pictureShares {
 
 // checkPictures refuses flags that do not go with --pictures, or without it.
 func (b *bench) checkPictures(cmd *cobra.Command) error {
+	if b.folder == "" && cmd.Flags().Changed("pictures") {
+		return usageErrorf(cmd, "--pictures: want a folder")
+	}
 	if b.folder == "" {
 		for _, name := range []string{"include-hidden", "exclude-dir", "orient", "draft"} {
 			if cmd.Flags().Changed(name) {
@@ -72,6 +78,13 @@ func (b *bench) checkPictures(cmd *cobra.Command) error {
 func (b *bench) listPictures(ctx context.Context) error {
 	if b.folder == "" {
 		return nil
+	}
+	info, err := os.Stat(b.folder)
+	if err == nil && !info.IsDir() {
+		err = errors.New("is no folder")
+	}
+	if err != nil {
+		return fmt.Errorf("pictures: %w", &inputError{b.folder, err})
 	}
 	b.search.mustExist = true
 	inputs, err := b.search.list(ctx, []string{b.folder}, nil)
