@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -48,4 +50,30 @@ func TestJPEGsHaveThePixelsOfPillow(t *testing.T) {
 	}
 	assert.Greater(t, rows, 1000)
 	assert.Less(t, refused, rows/10)
+}
+
+// Draft gives the pixels that were recorded after Pillow's draft to a part S of the size,
+// NAME@S, where that part is what the image is wanted in.
+func TestDraftGivesRecordedPixels(t *testing.T) {
+	const folder = testdata + "/jpeg2/"
+	rows := readSafetensors(t, folder+"outputs_scaled_u8.safetensors")
+	for name, want := range rows {
+		base, text, _ := strings.Cut(name, "@")
+		part, err := strconv.Atoi(text)
+		require.NoError(t, err)
+		files, err := filepath.Glob(folder + "files/" + base + ".*")
+		require.NoError(t, err)
+		require.Len(t, files, 1)
+		whole, err := DecodeFile(files[0])
+		require.NoError(t, err)
+		cfg := DefaultConfig()
+		cfg.ResizeMode, cfg.Size = "squash", [2]int{whole.height / part, whole.width / part}
+		tr, err := New(cfg)
+		require.NoError(t, err)
+		img, err := DecodeFile(files[0], tr.Draft())
+		require.NoError(t, err)
+		require.Equal(t, []int{ceilDiv(whole.width, part), ceilDiv(whole.height, part)}, []int{img.width, img.height}, name)
+		assert.Equal(t, want, img.RGB(), name)
+	}
+	assert.Greater(t, len(rows), 60)
 }
