@@ -44,6 +44,7 @@ func (m *Model) CastFrozen(ctx context.Context, c CastDType) error {
 		if err := m.Store().Free(&p.State); err != nil {
 			return err
 		}
+		m.changed.Store(true)
 		p.Format = format
 		if err := m.Store().Write(ctx, &p.State, values); err != nil {
 			return err

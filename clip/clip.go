@@ -44,6 +44,9 @@ type Model struct {
 	source *checkpoint.Checkpoint // kept open while weights stream
 	engine *engine.Engine
 	logit  atomic.Pointer[logitConstants]
+
+	castDType CastDType
+	changed   atomic.Bool // the parameters have other values on the device than in source
 }
 
 // Load opens a model at a source that checkpoint.Open takes and puts it on a device.
@@ -70,7 +73,7 @@ func New(cfg config.Config, seed uint64, opts ...Option) (*Model, error) {
 // open puts a model on a device. inspect reads its weights when it is known how they
 // are stored. An error closes c.
 func open(c *checkpoint.Checkpoint, o *options, inspect func() error) (*Model, error) {
-	m := &Model{towers: c.Model, source: c}
+	m := &Model{towers: c.Model, source: c, castDType: o.castDType}
 	err := c.Model.Cast(string(o.castDType))
 	if err == nil {
 		err = inspect()
@@ -153,6 +156,7 @@ func (m *Model) LogitBias() (float32, bool) { return m.logit.Load().bias, m.towe
 // Refresh rereads what the host keeps of the parameters, after something else has
 // changed them.
 func (m *Model) Refresh(ctx context.Context) error {
+	m.changed.Store(true)
 	return m.readLogitConstants(func(p *graph.Param, v []float32) error { return m.Store().ReadParam(ctx, p, v) })
 }
 

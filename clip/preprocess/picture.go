@@ -1,6 +1,7 @@
 package preprocess
 
 import (
+	"encoding/json"
 	"image"
 	"io"
 	"time"
@@ -32,7 +33,7 @@ func (d *Decoder) Spent() Reading { return d.spent }
 
 // Draft decodes JPEGs at 1/2, 1/4 or 1/8 of their width and height where both are still
 // at least what t resizes them to: the scale that Pillow's Image.draft takes, see
-// WithScale. It is quicker and gives other vectors.
+// WithScale, in whose place it comes. It is quicker and gives other vectors.
 func (t *Transform) Draft() Option {
 	return func(o *options) {
 		o.draft = func(width, height int) int {
@@ -48,4 +49,21 @@ func (t *Transform) Draft() Option {
 			return 1
 		}
 	}
+}
+
+// Identity is, in JSON, what t's results depend on where images are read with opts: t's
+// Config, and whether they are turned upright, drafted or scaled. Vectors of pictures with
+// other identities cannot be compared.
+func (t *Transform) Identity(opts ...Option) string {
+	o := options{scale: 1}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	data, _ := json.Marshal(struct { // of plain values, which cannot fail
+		Config
+		Orient bool `json:"orient"`
+		Draft  bool `json:"draft"`
+		Scale  int  `json:"scale"` // 1/Scale, see WithScale
+	}{t.cfg, o.orient, o.draft != nil, o.scale})
+	return string(data)
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
 	"github.com/clip-wgpu/clip-wgpu/clip/checkpoint"
+	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
 	"github.com/spf13/cobra"
 )
 
@@ -31,8 +32,9 @@ extension of the file's name says the format, or --format where it says none:
   jsonl        {"kind":..., "id":..., "embedding":[...]} for each row
   csv, tsv     a heading, then columns kind, id, e0, e1 ... for each row
   safetensors  the float32 tensor "embeddings"; the metadata has what the rows
-               depend on (model, weights and, as JSON, preprocessing with orient
-               and draft) and, as JSON, the kind and id of each row
+               depend on (model, the fingerprint of its config and parameters,
+               weights and, as JSON, preprocessing with orient and draft) and, as
+               JSON, the kind and id of each row
 
 The kind is image or text, the id an image's path as given or the text itself.
 The file appears when it is whole. After an interrupt it holds the rows that were
@@ -98,8 +100,11 @@ func (e *embedding) command(cmd *cobra.Command, g *globals, args []string) error
 	defer e.rows.discard()
 	var skipped error
 	err = withModel(cmd, g, func(ctx context.Context, s *session) error {
-		made["weights"], made["preprocessing"] = g.weights.String(), e.search.identity(s.model.Preprocess())
-		err := s.encodeImages(ctx, images, e.search.options(s.model.Preprocess()), e.emit("image"))
+		options := e.search.options(s.model.Preprocess())
+		err := e.identify(ctx, s.model, options, made)
+		if err == nil {
+			err = s.encodeImages(ctx, images, options, e.emit("image"))
+		}
 		if err == nil {
 			err = s.encodeTexts(ctx, texts, e.emit("text"))
 		}
@@ -121,6 +126,19 @@ func (e *embedding) command(cmd *cobra.Command, g *globals, args []string) error
 		return err
 	}
 	return skipped
+}
+
+// identify adds to made what the vectors depend on, where the output can say so.
+func (e *embedding) identify(ctx context.Context, m *clip.Model, options []preprocess.Option, made map[string]string) error {
+	if !rowFormats[cmp.Or(e.format, formatOf(e.output))].identifies {
+		return nil
+	}
+	id, err := interruptible(ctx, func() (clip.Identity, error) { return m.Identity(ctx, options...) })
+	if err != nil {
+		return err
+	}
+	made["fingerprint"], made["weights"], made["preprocessing"] = id.Fingerprint, string(id.Weights), id.Preprocessing
+	return nil
 }
 
 func (e *embedding) outputName() string {

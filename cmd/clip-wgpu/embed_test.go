@@ -373,6 +373,7 @@ func TestDraft(t *testing.T) {
 		var made map[string]any
 		require.NoError(t, json.Unmarshal([]byte(f.Metadata()["preprocessing"]), &made))
 		assert.Equal(t, "f32", f.Metadata()["weights"])
+		assert.Regexp(t, "^[0-9a-f]{64}$", f.Metadata()["fingerprint"])
 		return readTensors(t, path), made
 	}
 	stored, made := vectors()

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -88,17 +87,6 @@ func (s *imageSearch) stored() []preprocess.Option {
 		return []preprocess.Option{preprocess.WithOrientation()}
 	}
 	return nil
-}
-
-// identity is, in JSON, what of the preprocessing a vector depends on: vectors of other
-// preprocessing cannot be compared with it.
-func (s *imageSearch) identity(t *preprocess.Transform) string {
-	data, _ := json.Marshal(struct { // of plain values, which cannot fail
-		preprocess.Config
-		Orient bool `json:"orient"`
-		Draft  bool `json:"draft"`
-	}{t.Config(), s.orient, s.draft})
-	return string(data)
 }
 
 // list replaces, among a command's arguments, "-" by the paths on the lines of

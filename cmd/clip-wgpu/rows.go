@@ -30,16 +30,18 @@ type rowWriter interface {
 }
 
 // rowFormats are the formats by the extension of their files' names. Those that
-// stream write every row as soon as it is known.
+// stream write every row as soon as it is known; those that identify say what the rows
+// depend on.
 var rowFormats = map[string]struct {
-	open    func(path string, o rowOptions) (rowWriter, error)
-	streams bool
+	open       func(path string, o rowOptions) (rowWriter, error)
+	streams    bool
+	identifies bool
 }{
-	"csv":         {newLineRows(writeCSVRow), true},
-	"jsonl":       {newLineRows(writeJSONRow), true},
-	"npy":         {newNPYRows, false},
-	"safetensors": {newTensorRows, false},
-	"tsv":         {newLineRows(writeTSVRow), true},
+	"csv":         {newLineRows(writeCSVRow), true, false},
+	"jsonl":       {newLineRows(writeJSONRow), true, false},
+	"npy":         {newNPYRows, false, false},
+	"safetensors": {newTensorRows, false, true},
+	"tsv":         {newLineRows(writeTSVRow), true, false},
 }
 
 type rowOptions struct {
