@@ -7,6 +7,8 @@ import (
 	"image/png"
 	"log"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
 	"github.com/clip-wgpu/clip-wgpu/clip/checkpoint"
@@ -38,7 +40,7 @@ func Example() {
 	defer model.Close()
 
 	labels := []string{"pizza", "rocket", "red apple"}
-	images, err := model.EncodeImages(ctx, []image.Image{picture("rocket.png"), picture("pizza.png")})
+	images, err := model.EncodeImageFiles(ctx, []string{"emoji-clip/examples/rocket.png", "emoji-clip/examples/pizza.png"})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -102,6 +104,33 @@ func ExampleZeroShotClassifier() {
 	// [4 128]
 	// snowman.png → snowman
 	// guitar.png → guitar
+}
+
+// Pictures come from wherever they are, are decoded while others are encoded, and fail one
+// by one.
+func ExampleModel_encodePictures() {
+	ctx := context.Background()
+	model, err := clip.Load(ctx, "")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer model.Close()
+
+	pictures := []preprocess.Picture{
+		preprocess.File("emoji-clip/examples/rose.png"),
+		preprocess.Reader(strings.NewReader("GIF? No.")),
+		preprocess.GoImage(picture("pizza.png")),
+	}
+	for p, err := range model.EncodePictures(ctx, slices.Values(pictures), 16, nil) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(p.Features.Shape, p.Err)
+	}
+	// Output:
+	// [128] <nil>
+	// [] unsupported image format: starts with "GIF? No.", want PNG, JPEG, GIF, WebP, BMP or TIFF
+	// [128] <nil>
 }
 
 // Texts can also be searched by a picture, or pictures by a text: features are
