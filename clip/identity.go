@@ -12,6 +12,7 @@ import (
 
 	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
 	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/internal/await"
 )
 
 // Identity is what vectors depend on: those of models or preprocessing whose identities
@@ -26,8 +27,11 @@ type Identity struct {
 // pictures are read with opts. It does not tell tokenizers of one config apart, nor
 // adapters without parameters.
 func (m *Model) Identity(ctx context.Context, opts ...preprocess.Option) (Identity, error) {
-	fingerprint, err := m.fingerprint(ctx)
-	return Identity{fingerprint, m.castDType, m.Preprocess().Identity(opts...)}, err
+	fingerprint, err := await.Do(ctx, func() (string, error) { return m.fingerprint(ctx) }, nil)
+	if err != nil {
+		return Identity{}, err
+	}
+	return Identity{fingerprint, m.castDType, m.Preprocess().Identity(opts...)}, nil
 }
 
 // fingerprint reads the parameters where they have their values: as long as nothing has

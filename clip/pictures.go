@@ -187,17 +187,25 @@ func (e *pictureEncoder) decode(ctx context.Context, pictures iter.Seq[preproces
 		}
 	}()
 	return func(yield func(*picture) bool) {
-		for turn := range queue {
-			select {
-			case p := <-turn:
-				if !yield(p) {
-					return
-				}
-			case <-ctx.Done():
+		for {
+			turn, ok := received(ctx, queue)
+			if !ok {
+				return
+			}
+			if p, ok := received(ctx, turn); !ok || !yield(p) {
 				return
 			}
 		}
 	}
+}
+
+// received is what comes from a channel; false when it is closed or ctx has ended.
+func received[T any](ctx context.Context, from <-chan T) (value T, ok bool) {
+	select {
+	case value, ok = <-from:
+	case <-ctx.Done():
+	}
+	return value, ok
 }
 
 // ready makes a picture ready for the tower. A panic of a decoder is the picture's error.

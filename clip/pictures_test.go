@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -118,6 +119,22 @@ func TestPicturesKeepTheirOrder(t *testing.T) {
 	}
 	assert.Less(t, seen, 50)
 	cancel()
+}
+
+// Who waits for pictures that do not come leaves when the context ends.
+func TestCancellingWhilePicturesAreAwaited(t *testing.T) {
+	m := newModel(t, `{}`)
+	release := make(chan struct{})
+	never := func(yield func(preprocess.Picture) bool) { <-release }
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	start := time.Now()
+	for _, err := range m.EncodePictures(ctx, never, 2, nil) {
+		assert.ErrorIs(t, err, context.DeadlineExceeded)
+	}
+	assert.Error(t, ctx.Err())
+	assert.Less(t, time.Since(start), soon)
+	close(release)
 }
 
 func files(paths []string) iter.Seq[preprocess.Picture] {

@@ -206,7 +206,11 @@ func deviceCalls(m *clip.Model) map[string]deadlineCall {
 			_, err := m.Tune(ctx, []int{batchOf(i)}, nil)
 			return err
 		},
-		"Refresh":    func(ctx context.Context, _ int) error { return m.Refresh(ctx) },
+		"Refresh": func(ctx context.Context, _ int) error { return m.Refresh(ctx) },
+		"Identity": func(ctx context.Context, _ int) error {
+			_, err := m.Identity(ctx)
+			return err
+		},
 		"Store.Read": func(ctx context.Context, _ int) error { return m.Store().Read(ctx, own, make([]float32, 1000)) },
 		"Store.Write": func(ctx context.Context, _ int) error {
 			return m.Store().Write(ctx, own, make([]float32, 1000))

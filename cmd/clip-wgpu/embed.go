@@ -133,7 +133,7 @@ func (e *embedding) identify(ctx context.Context, m *clip.Model, options []prepr
 	if !rowFormats[cmp.Or(e.format, formatOf(e.output))].identifies {
 		return nil
 	}
-	id, err := interruptible(ctx, func() (clip.Identity, error) { return m.Identity(ctx, options...) })
+	id, err := m.Identity(ctx, options...)
 	if err != nil {
 		return err
 	}
