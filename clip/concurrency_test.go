@@ -265,7 +265,7 @@ func TestProgramsAreBounded(t *testing.T) {
 		}
 		_, err := m.EncodeText(t.Context(), rows, true)
 		require.NoError(t, err)
-		return fmt.Sprintf("text [features] length=%d normalize=true batch %d", length, n)
+		return fmt.Sprintf(`text ["features"] length=%d normalize=true batch %d`, length, n)
 	}
 	often := encode(1, 1)
 	var others []string

@@ -108,7 +108,7 @@ type recorder func(g *graph.Graph, batch, length int) towers.Outputs
 // items of b; with normalize its features are made unit vectors.
 func encoding(tower string, b towers.Batch, normalize bool, record recorder, chosen []string) engine.Task {
 	return engine.Task{
-		Key: fmt.Sprintf("%s %v length=%d normalize=%t", tower, chosen, b.Length, normalize),
+		Key: fmt.Sprintf("%s %q length=%d normalize=%t", tower, chosen, b.Length, normalize),
 		Record: func(g *graph.Graph, batch int) map[string]graph.Tensor {
 			all := record(g, batch, b.Length)
 			if normalize {
@@ -178,10 +178,7 @@ func (m *Model) Programs(batch int) (image, text *graph.Program, err error) {
 // told after each run.
 func (m *Model) Tune(ctx context.Context, batches []int, progress func(done, total int)) (*gpu.Tuning, error) {
 	c, most := m.Config(), slices.Max(append([]int{1}, batches...))
-	images, err := m.towers.Visual.Images(m.towers.Visual.Example(most))
-	if err != nil {
-		return nil, err
-	}
+	images := m.towers.Visual.Example(most)
 	texts, err := m.towers.Texts(slices.Repeat([][]int32{make([]int32, c.TextCfg.ContextLength)}, most))
 	if err != nil {
 		return nil, err

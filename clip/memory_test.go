@@ -66,7 +66,7 @@ func TestBatchesAreSplitToFitTheBudget(t *testing.T) {
 		assert.InDeltaSlice(t, want.Data, got.Data, 1e-5)
 	}
 	assert.LessOrEqual(t, tight.Device().MemoryInUse(), budget+1000)
-	assert.Equal(t, []string{"image [features] length=0 normalize=true batch 4"}, programs.Loaded())
+	assert.Equal(t, []string{`image ["features"] length=0 normalize=true batch 4`}, programs.Loaded())
 	poor, _ := openOwn(t, gpu.Options{MaxMemory: 4<<20 + 20_000}, `{}`)
 	_, err = encode(poor, 32)
 	var refused *gpu.MemoryError
@@ -106,7 +106,7 @@ func TestBatchesGrowWithTheMemory(t *testing.T) {
 	}
 	encode(free)
 	budget := free.Device().MemoryInUse()
-	const whole = "image [features] length=0 normalize=true batch 32"
+	const whole = `image ["features"] length=0 normalize=true batch 32`
 
 	m, programs := openOwn(t, gpu.Options{MaxMemory: budget}, `{}`)
 	others := m.Device().NewStore()
@@ -115,7 +115,7 @@ func TestBatchesGrowWithTheMemory(t *testing.T) {
 	encode(m)
 	small := programs.Loaded()
 	require.NotContains(t, small, whole)
-	assert.Contains(t, small, "text [features] length=8 normalize=true batch 1")
+	assert.Contains(t, small, `text ["features"] length=8 normalize=true batch 1`)
 	encode(m)
 	assert.Equal(t, small, programs.Loaded())
 

@@ -37,6 +37,12 @@ func TestTokensOfATower(t *testing.T) {
 	}
 
 	for want, call := range map[string]func() error{
+		`the image tower has no output "features tokens", but`: func() error {
+			_, err := m.EncodeImageOutputs(t.Context(), map[string]Array{"image": images}, true, "features", "tokens")
+			require.NoError(t, err) // a program that is not to be mistaken for that of the next call
+			_, err = m.EncodeImageOutputs(t.Context(), map[string]Array{"image": images}, true, "features tokens")
+			return err
+		},
 		`the image tower has no output "token", but ["features" "tokens"]`: func() error {
 			_, err := m.EncodeImageOutputs(t.Context(), map[string]Array{"image": images}, true, "token")
 			return err

@@ -46,10 +46,9 @@ func (m *Model) EncodePictures(ctx context.Context, pictures iter.Seq[preprocess
 		}
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		e := &pictureEncoder{Model: m, batch: batch}
-		if times != nil {
-			e.times = &e.measured
-			defer func() { *times = e.result() }()
+		e := &pictureEncoder{Model: m, batch: batch, measures: times != nil}
+		if e.measures {
+			defer func() { e.add(func(t *PictureTimes) { *times = *t }) }()
 		}
 		for b := range e.batches(ctx, e.decode(ctx, pictures)) {
 			select {
@@ -78,7 +77,14 @@ func (m *Model) EncodePictures(ctx context.Context, pictures iter.Seq[preprocess
 // tell of a picture, as preprocess.FromImage lists it, only EncodeImageFiles knows. Where
 // an image cannot be preprocessed, the error matches ErrInput.
 func (m *Model) EncodeImages(ctx context.Context, images []image.Image) (Array, error) {
-	return m.encodeAll(ctx, len(images), func(i int) preprocess.Picture { return preprocess.GoImage(images[i]) }, func(i int, err error) error {
+	pictures := func(yield func(preprocess.Picture) bool) {
+		for _, img := range images {
+			if !yield(preprocess.GoImage(img)) {
+				return
+			}
+		}
+	}
+	return m.encodeAll(ctx, pictures, func(i int, err error) error {
 		return fmt.Errorf("%w: image %d: %w", ErrInput, i, err)
 	})
 }
@@ -86,18 +92,12 @@ func (m *Model) EncodeImages(ctx context.Context, images []image.Image) (Array, 
 // EncodeImageFiles reads pictures, as open_clip's preprocessing opens them, and returns
 // their unit features: those that embed writes. The error names the file that it is of.
 func (m *Model) EncodeImageFiles(ctx context.Context, paths []string, opts ...preprocess.Option) (Array, error) {
-	return m.encodeAll(ctx, len(paths), func(i int) preprocess.Picture { return preprocess.File(paths[i], opts...) }, func(_ int, err error) error { return err })
+	return m.encodeAll(ctx, preprocess.Files(paths, opts...), func(_ int, err error) error { return err })
 }
 
-// encodeAll returns the features of n pictures, or the first error.
-func (m *Model) encodeAll(ctx context.Context, n int, picture func(i int) preprocess.Picture, failed func(i int, err error) error) (Array, error) {
-	pictures := func(yield func(preprocess.Picture) bool) {
-		for i := range n {
-			if !yield(picture(i)) {
-				return
-			}
-		}
-	}
+// encodeAll returns the features of pictures, or the first error: of one picture it is
+// what failed makes of it.
+func (m *Model) encodeAll(ctx context.Context, pictures iter.Seq[preprocess.Picture], failed func(i int, err error) error) (Array, error) {
 	all := Array{Shape: []int{0, m.Config().EmbedDim}}
 	var odd *NotFiniteError
 	for e, err := range m.EncodePictures(ctx, pictures, maxPictures, nil) {
@@ -143,23 +143,18 @@ type pictureEncoder struct {
 	*Model
 	batch int
 
-	times    *PictureTimes // nil where nobody asks
-	mu       sync.Mutex    // around measured
-	measured PictureTimes
+	measures bool       // somebody asks for times
+	mu       sync.Mutex // around times
+	times    PictureTimes
 }
 
+// add lets change the times, where somebody asks for them.
 func (e *pictureEncoder) add(change func(t *PictureTimes)) {
-	if e.times != nil {
+	if e.measures {
 		e.mu.Lock()
 		defer e.mu.Unlock()
-		change(e.times)
+		change(&e.times)
 	}
-}
-
-func (e *pictureEncoder) result() PictureTimes {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.measured
 }
 
 // decode yields pictures in order, while others, up to a batch, are being decoded on all
@@ -248,9 +243,9 @@ func words(bytes []uint8) []int32 {
 	return all
 }
 
-// batches yields batches in order, of which as many as the device may have are encoded
+// batches sends batches in order, of which as many as the device may have are encoded
 // meanwhile.
-func (e *pictureEncoder) batches(ctx context.Context, pictures iter.Seq[*picture]) iter.Seq[*pictureBatch] {
+func (e *pictureEncoder) batches(ctx context.Context, pictures iter.Seq[*picture]) <-chan *pictureBatch {
 	queue, room := make(chan *pictureBatch), make(chan struct{}, e.engine.Depth())
 	go func() {
 		defer close(queue)
@@ -288,13 +283,7 @@ func (e *pictureEncoder) batches(ctx context.Context, pictures iter.Seq[*picture
 			send()
 		}
 	}()
-	return func(yield func(*pictureBatch) bool) {
-		for b := range queue {
-			if !yield(b) {
-				return
-			}
-		}
-	}
+	return queue
 }
 
 // encodeBatch fills in the features of b's pictures.
@@ -328,7 +317,7 @@ func (e *pictureEncoder) encodeBatch(ctx context.Context, b *pictureBatch) (err 
 }
 
 func (e *pictureEncoder) took() func(gpu.RunTime) {
-	if e.times == nil {
+	if !e.measures {
 		return nil
 	}
 	return func(run gpu.RunTime) {

@@ -2,9 +2,9 @@ package clip
 
 import (
 	"context"
-	"iter"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -74,7 +74,7 @@ func TestPicturesKeepTheirOrder(t *testing.T) {
 		paths := slices.Repeat([]string{good, "missing.png", good, "pictures_test.go", "missing.png"}, 5)
 		var times PictureTimes
 		i := 0
-		for e, err := range m.EncodePictures(t.Context(), files(paths), batch, &times) {
+		for e, err := range m.EncodePictures(t.Context(), preprocess.Files(paths), batch, &times) {
 			require.NoError(t, err)
 			if paths[i] == good {
 				assert.NoError(t, e.Err)
@@ -89,13 +89,15 @@ func TestPicturesKeepTheirOrder(t *testing.T) {
 		assert.Positive(t, times.Resize)
 		assert.Positive(t, times.Compute)
 	}
-	for range m.EncodePictures(t.Context(), files(slices.Repeat([]string{good}, 50)), 2, nil) {
-		break // must not leave the others waiting: the race detector and -timeout would tell
+	before := runtime.NumGoroutine()
+	for range m.EncodePictures(t.Context(), preprocess.Files(slices.Repeat([]string{good}, 50)), 2, nil) {
+		break
 	}
+	assert.Eventually(t, func() bool { return runtime.NumGoroutine() <= before+1 }, 10*time.Second, time.Millisecond, "nobody is left waiting, but for who asks")
 	_, err := m.EncodeImageFiles(t.Context(), []string{good, "missing.png"})
 	assert.ErrorIs(t, err, os.ErrNotExist)
 	assert.ErrorContains(t, err, "missing.png")
-	for _, err := range m.EncodePictures(t.Context(), files(nil), 0, nil) {
+	for _, err := range m.EncodePictures(t.Context(), preprocess.Files(nil), 0, nil) {
 		assert.ErrorIs(t, err, ErrInput)
 	}
 
@@ -108,7 +110,7 @@ func TestPicturesKeepTheirOrder(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(t.Context())
 	seen := 0
-	for _, err := range m.EncodePictures(ctx, files(slices.Repeat([]string{good}, 50)), 2, nil) {
+	for _, err := range m.EncodePictures(ctx, preprocess.Files(slices.Repeat([]string{good}, 50)), 2, nil) {
 		if seen++; seen == 3 {
 			cancel()
 		}
@@ -135,14 +137,4 @@ func TestCancellingWhilePicturesAreAwaited(t *testing.T) {
 	assert.Error(t, ctx.Err())
 	assert.Less(t, time.Since(start), soon)
 	close(release)
-}
-
-func files(paths []string) iter.Seq[preprocess.Picture] {
-	return func(yield func(preprocess.Picture) bool) {
-		for _, path := range paths {
-			if !yield(preprocess.File(path)) {
-				return
-			}
-		}
-	}
 }

@@ -226,15 +226,33 @@ func (s *Store) sweep() {
 // Free drops states, slabs with all their parts, from the store. Where an open session
 // uses one of them it refuses, and drops none.
 func (s *Store) Free(states ...*graph.State) error {
-	return s.free(states, false)
+	return s.whileIdle(func() error {
+		all, err := s.freeable(states)
+		if err != nil {
+			return err
+		}
+		for _, st := range all {
+			s.core.freeState(s.states[st])
+			delete(s.states, st)
+			if i := s.slab(st); i >= 0 {
+				s.core.freeBuffer(s.slabs[i].buffer)
+				s.slabs = slices.Delete(s.slabs, i, i+1)
+			}
+		}
+		return nil
+	})
 }
 
 // MayFree returns the error with which Free would refuse states, or nil.
 func (s *Store) MayFree(states ...*graph.State) error {
-	return s.free(states, true)
+	return s.whileIdle(func() error {
+		_, err := s.freeable(states)
+		return err
+	})
 }
 
-func (s *Store) free(states []*graph.State, ask bool) error {
+// whileIdle does f while nothing is loaded or in flight.
+func (s *Store) whileIdle(f func() error) error {
 	if s == nil || s.core == nil {
 		return ErrClosed
 	}
@@ -244,30 +262,24 @@ func (s *Store) free(states []*graph.State, ask bool) error {
 	defer s.core.release()
 	s.core.calls.Lock()
 	defer s.core.calls.Unlock()
-	var all []*graph.State
+	return f()
+}
+
+// freeable returns states and the parts of slabs among them. It refuses what lies in
+// another slab and what an open session uses.
+func (s *Store) freeable(states []*graph.State) (all []*graph.State, err error) {
 	for _, st := range states {
 		all = append(append(all, st), st.Parts...)
 		if st.Parts == nil && s.inSlab(st) != nil {
-			return fmt.Errorf("state %s lies in a slab", st.Name)
+			return nil, fmt.Errorf("state %s lies in a slab", st.Name)
 		}
 	}
 	for _, st := range all {
 		if slices.ContainsFunc(s.sessions, func(o *Session) bool { return slices.Contains(o.program.States, st) }) {
-			return fmt.Errorf("state %s is in use", st.Name)
+			return nil, fmt.Errorf("state %s is in use", st.Name)
 		}
 	}
-	if ask {
-		return nil
-	}
-	for _, st := range all {
-		s.core.freeState(s.states[st])
-		delete(s.states, st)
-		if i := s.slab(st); i >= 0 {
-			s.core.freeBuffer(s.slabs[i].buffer)
-			s.slabs = slices.Delete(s.slabs, i, i+1)
-		}
-	}
-	return nil
+	return all, nil
 }
 
 // apart refuses bindings of one buffer that only the device's memory shows: WebGPU

@@ -121,8 +121,8 @@ func parseTensor(p *strictjson.Parser, name string) (Stored, error) {
 	return t, nil
 }
 
-// checkOffsets checks that the tensors' ranges agree with their shapes and tile the
-// data exactly, and makes them relative to the file's start.
+// checkOffsets refuses tensors whose ranges are not as long as their shapes say, overlap
+// or leave bytes of the data between them. It then counts the ranges from the file's start.
 func checkOffsets(tensors []Stored, dataStart, fileSize int) error {
 	for _, t := range tensors {
 		want, ok := byteSize(t.Shape, t.DType)

@@ -8,8 +8,8 @@ type Layout struct {
 	Name   string
 	is     func(src StateDict) bool         // by its keys
 	rename func(src StateDict) (Map, error) // as open_clip has them
-	// Preprocess is the preprocess_cfg, in JSON, that all models in this layout want where
-	// it is not open_clip's default.
+	// Preprocess is the preprocess_cfg, in JSON, of all models in this layout. It is empty
+	// where they have open_clip's default.
 	Preprocess string
 }
 

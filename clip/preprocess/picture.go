@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"image"
 	"io"
+	"iter"
 	"time"
 )
 
@@ -13,6 +14,17 @@ type Picture func(d *Decoder) (*Image, error)
 // File is the picture in a regular file, as DecodeFile reads it.
 func File(path string, opts ...Option) Picture {
 	return func(d *Decoder) (*Image, error) { return d.DecodeFile(path, opts...) }
+}
+
+// Files are the pictures in files, see File.
+func Files(paths []string, opts ...Option) iter.Seq[Picture] {
+	return func(yield func(Picture) bool) {
+		for _, path := range paths {
+			if !yield(File(path, opts...)) {
+				return
+			}
+		}
+	}
 }
 
 // Reader is the picture that r has, as Decode reads it. It can be read once.

@@ -56,8 +56,8 @@ type Family struct {
 	Resize func(v *config.VisionConfig, size config.Size)
 	// Ignored warns of what a config that Check has passed says without effect. Nil: nothing.
 	Ignored func(c *config.Config) []string
-	// NoDecay names, within the tower, what weight decay leaves alone
-	// beside vectors and scalars (no_weight_decay in open_clip and timm).
+	// NoDecay lists the matrices that weight decay leaves alone, by their names within the
+	// tower (no_weight_decay in open_clip and timm). Vectors and scalars never decay.
 	NoDecay []string
 	// Groups are the parts of a tower that LockImageTower and LockTextTower freeze, from
 	// the input to the output (layer_groups in open_clip). An entry lists parameters and
@@ -86,8 +86,8 @@ const (
 	Whole  Part = "whole"  // models that are more than two towers
 )
 
-// named narrows f to the configs that matches also accepts, under a name, recording
-// and layouts of their own. Without layouts they have those of f.
+// named returns a family of some of f's configs: of those that matches accepts, too. It
+// has its own name and recording, and the layouts of f where none are given.
 func (f Family) named(name, recording string, matches func(*config.Config) bool, layouts ...*weights.Layout) Family {
 	all := f.Matches
 	f.Name, f.Recording = name, recording

@@ -221,11 +221,7 @@ func (m *Model) Record(g *graph.Graph, batch int, l Lengths) Outputs {
 
 // Lengths are those that most images and texts have.
 func (m *Model) Lengths() Lengths {
-	image, err := m.Visual.Images(m.Visual.Example(1))
-	if err != nil {
-		panic(err) // of the tower's own example
-	}
-	return Lengths{Image: image.Length, Text: m.Config.TextCfg.ContextLength}
+	return Lengths{Image: m.Visual.Example(1).Length, Text: m.Config.TextCfg.ContextLength}
 }
 
 // Texts checks rows of token ids. CLIP wants them as long as its context,

@@ -235,8 +235,9 @@ func (a *timmViTArgs) trunk(v *config.VisionConfig) (timmTrunk, error) {
 	return t, err
 }
 
-// resetPool gives a trunk that was made with a head of its own the pooling that
-// timm_pool asks for. Its norms stay where they are.
+// resetPool changes the pooling to what timm_pool asks for and leaves the norms as they
+// are. open_clip does so only to a trunk under a projection of its own: the constructor of
+// any other has been given timm_pool.
 func (t *timmTrunk) resetPool(v *config.VisionConfig) error {
 	pool := config.Value(v.TimmPool)
 	switch {
@@ -266,8 +267,8 @@ func (t *timmTrunk) checkPool(model, pool string) error {
 	return nil
 }
 
-// resize sets img_size among v's arguments, so that the tower is one for another image
-// size. A v that read refuses stays as it is: check will say what is wrong.
+// resize sets img_size in v's timm_model_kwargs to size. A v that read refuses stays as it
+// is: check will say what is wrong.
 func (read trunkReader) resize(v *config.VisionConfig, size config.Size) {
 	t, err := read(v)
 	if err != nil || t.ImgSize == size {

@@ -82,8 +82,8 @@ type ImageTower interface {
 	// Images checks what images consist of, by name: Image of towers that take images of
 	// one size.
 	Images(inputs map[string]Array) (Batch, error)
-	// Example is n images that Images takes, of the length that most have.
-	Example(n int) map[string]Array
+	// Example is a batch of n images, of zeros, that are as long as most.
+	Example(n int) Batch
 }
 
 // BlockOptions are those arguments of open_clip's forward_intermediates that
@@ -110,9 +110,17 @@ func (p pixels) input(g *graph.Graph, batch int) graph.Tensor {
 }
 
 // Example implements ImageTower.
-func (p pixels) Example(n int) map[string]Array {
-	shape := graph.Shape{n, 3, p.size[0], p.size[1]}
-	return map[string]Array{Image: {Shape: shape, Data: make([]float32, shape.Elems())}}
+func (p pixels) Example(n int) Batch { return p.batch(n, make([]float32, n*p.item())) }
+
+// item is how many values an image has.
+func (p pixels) item() int { return 3 * p.size[0] * p.size[1] }
+
+// batch is n images, whose values are data.
+func (p pixels) batch(n int, data []float32) Batch {
+	return Batch{
+		Items: n,
+		Feed:  func(lo, hi int) map[string]any { return map[string]any{Image: data[lo*p.item() : hi*p.item()]} },
+	}
 }
 
 // Images implements ImageTower.
@@ -124,9 +132,5 @@ func (p pixels) Images(inputs map[string]Array) (Batch, error) {
 	if len(shape) != 4 || shape[1] != 3 || shape[2] != p.size[0] || shape[3] != p.size[1] {
 		return Batch{}, fmt.Errorf("%w: images of shape %v, want [n 3 %d %d]", check.ErrInput, shape, p.size[0], p.size[1])
 	}
-	item := 3 * p.size[0] * p.size[1]
-	return Batch{
-		Items: shape[0],
-		Feed:  func(lo, hi int) map[string]any { return map[string]any{Image: data[lo*item : hi*item]} },
-	}, check.Rows("images", shape, len(data), item)
+	return p.batch(shape[0], data), check.Rows("images", shape, len(data), p.item())
 }

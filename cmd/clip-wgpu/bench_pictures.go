@@ -105,15 +105,8 @@ func (b *bench) encoder() string {
 // readPictures makes s measure the way of all pictures, in batches.
 func (b *bench) readPictures(ctx context.Context, m *clip.Model, batch int, s *subject) {
 	s.items, s.times = len(b.paths), new(clip.PictureTimes)
-	options := b.search.options(m.Preprocess())
+	pictures := preprocess.Files(b.paths, b.search.options(m.Preprocess())...)
 	s.encode = func() error {
-		pictures := func(yield func(preprocess.Picture) bool) {
-			for _, path := range b.paths {
-				if !yield(preprocess.File(path, options...)) {
-					return
-				}
-			}
-		}
 		for e, err := range m.EncodePictures(ctx, pictures, batch, s.times) {
 			if err != nil {
 				return err

@@ -75,8 +75,8 @@ func (c *console) erase() {
 // patience is how long a terminal may stay silent before the first result.
 const patience = time.Second
 
-// expectResult has a slow start explained on a terminal, unless cancelStartNote is
-// called before.
+// expectResult starts a timer. Where no cancelStartNote stops it within a second, a note
+// on a terminal tells why the start is slow.
 func (c *console) expectResult() {
 	if c.terminal {
 		c.delay = time.AfterFunc(patience, func() {

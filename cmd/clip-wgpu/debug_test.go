@@ -70,8 +70,8 @@ func TestDebugSwitchFindsANaN(t *testing.T) {
 		"visual.transformer.resblocks.1.mlp", "wrote NaN to element 3 of output 0")
 }
 
-// dumped returns the last file with values of a layer of the embedded model's image
-// tower, without its step's number, and the values.
+// dumped makes the embedded model's image tower dump a layer. It returns the values in the
+// last file, and that file's name without the number of the step.
 func dumped(t *testing.T, picture, pairs, layer string) (name string, values []float32) {
 	t.Helper()
 	t.Chdir(t.TempDir())

@@ -24,7 +24,6 @@ type session struct {
 	turned     int // images stored turned
 	zeros      int // inputs whose features are all zero
 	truncated  truncatedTexts
-	times      *clip.PictureTimes // of encodeImages; nil where nobody asks
 }
 
 // withModel loads the model that the flags name and hands it to work.
@@ -125,7 +124,7 @@ func (s *session) encodeImages(ctx context.Context, images []input, opts []prepr
 		}
 	}
 	rows, done := &rowBatch{session: s, emit: emit}, 0
-	for e, err := range s.model.EncodePictures(ctx, pictures, s.batch, s.times) {
+	for e, err := range s.model.EncodePictures(ctx, pictures, s.batch, nil) {
 		if err != nil {
 			return err
 		}

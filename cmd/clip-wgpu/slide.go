@@ -54,7 +54,8 @@ func textFace(pixels float64) (font.Face, error) {
 	return opentype.NewFace(f, &opentype.FaceOptions{Size: pixels, DPI: 72, Hinting: font.HintingFull})
 }
 
-// fit is the largest rectangle of size's proportions in the middle of bounds.
+// fit returns the largest rectangle that has size's proportions and lies within bounds, in
+// their middle.
 func fit(size image.Point, bounds image.Rectangle) image.Rectangle {
 	if bounds.Empty() {
 		return image.Rectangle{}
