@@ -1,7 +1,6 @@
 package preprocess
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"image"
@@ -14,9 +13,10 @@ func decodeJPEG(data []byte, o options) (*Image, error) {
 	if err != nil {
 		return nil, damagedJPEG(err)
 	}
+	orientation := orientationIn(h.EXIF)
 	if o.draft != nil {
 		width, height := h.Width, h.Height
-		if o.orient && transposes(orientationIn(h.EXIF)) {
+		if o.orient && transposes(orientation) {
 			width, height = height, width
 		}
 		o.scale = o.draft(width, height)
@@ -28,7 +28,7 @@ func decodeJPEG(data []byte, o options) (*Image, error) {
 	if m.mode == modeCMYK { // Pillow takes every one to be inverted, as Adobe's are
 		invert(m.pix)
 	}
-	return m.withEXIF(h.EXIF, o), nil
+	return m.withOrientation(orientation, o), nil
 }
 
 // pixelsOfJPEG decodes what follows h. CMYK is as stored.
@@ -40,11 +40,16 @@ func pixelsOfJPEG(h *jpeg.Header, o options) (*Image, error) {
 	if err != nil {
 		return nil, damagedJPEG(err)
 	}
-	if o.scale > 1 && h.Buffered { // an image does not hold all coefficients
-		pix = bytes.Clone(pix)
-	}
 	w, height := h.Size(o.scale)
-	return &Image{mode: map[int]string{1: modeL, 3: modeRGB, 4: modeCMYK}[h.Components], width: w, height: height, pix: pix}, nil
+	mode := map[int]string{1: modeL, 3: modeRGB, 4: modeCMYK}[h.Components]
+	if o.scale > 1 && h.Buffered {
+		// They lie where the coefficients were, which take up to 136 times as much. An
+		// image that outlives its Decoder must not keep that.
+		m := o.newImage(mode, w, height)
+		copy(m.pix, pix)
+		return m, nil
+	}
+	return &Image{mode: mode, width: w, height: height, pix: pix}, nil
 }
 
 func damagedJPEG(err error) error {

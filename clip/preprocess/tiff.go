@@ -115,7 +115,7 @@ func decodeTIFF(data []byte, o options) (*Image, error) {
 		clearTransparent(m.pix)
 		unpremultiply(m.pix, 4)
 	}
-	return m.oriented(f.orientation()), nil
+	return m.oriented(f.orientation(), o.turned), nil
 }
 
 var xmpOrientation = regexp.MustCompile(`tiff:Orientation(?:="|>)([0-9])`)
