@@ -173,7 +173,7 @@ func TestTIFFOfTooManyJPEGScans(t *testing.T) {
 	f := &tiffFile{ifd: &ifd{}, w: 16, h: 16, chunkW: 16, chunkH: 16, across: 1, down: 1, tiffLayout: tiffLayout{stored: 1}}
 	_, err := f.decodeJPEGChunk(progressiveJPEG(16, 1, 10), 0, options{maxPixels: DefaultMaxPixels, scale: 1, memory: &jpeg.Memory{}})
 	require.NoError(t, err)
-	assert.Equal(t, 10*4, f.jpegVisits)
+	assert.EqualValues(t, 10*4, f.jpegVisits)
 	f.jpegVisits = maxJPEGVisits - 39
 	_, err = f.decodeJPEGChunk(progressiveJPEG(16, 1, 10), 0, options{maxPixels: DefaultMaxPixels, scale: 1, memory: &jpeg.Memory{}})
 	assert.ErrorIs(t, err, ErrTooLarge)

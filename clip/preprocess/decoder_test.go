@@ -90,7 +90,7 @@ func TestMemoryOfDecoder(t *testing.T) {
 	progressive := progressiveJPEG(3464, 3, 10)
 	h, err := jpeg.ReadHeader(progressive)
 	require.NoError(t, err)
-	coefs := h.Blocks() * bytesOfBlock
+	coefs := h.Blocks() * jpeg.BlockBytes
 	for name, c := range map[string]struct {
 		data  []byte
 		bound int

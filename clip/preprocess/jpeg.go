@@ -82,22 +82,26 @@ const (
 	// arithmeticBlock is the same with arithmetic coding, where no data bound how long
 	// coefficients are.
 	arithmeticBlock = 40
-	// maxJPEGCoefficients is the bytes of coefficients that are kept between scans,
-	// bytesOfBlock each: a file of a few MB could ask for 4 GiB.
+	// maxJPEGCoefficients is the bytes of coefficients that are kept between scans: a
+	// file of a few MB could ask for 4 GiB.
 	maxJPEGCoefficients = 544 << 20
-	bytesOfBlock        = 136
 )
 
-// jpegVisits returns how often the scans visit a block, at most.
-func jpegVisits(h *jpeg.Header) int {
-	n := h.ScanCount() * h.Blocks()
+// jpegVisits is how often the scans visit a block, at most. A file can make it more
+// than 32 bits hold.
+func jpegVisits(h *jpeg.Header) int64 {
+	return int64(h.ScanCount()) * int64(h.Blocks()) * visitsOfBlock(h)
+}
+
+// visitsOfBlock is how many visits a block counts for in each scan.
+func visitsOfBlock(h *jpeg.Header) int64 {
 	switch {
 	case h.Arithmetic:
-		return n * arithmeticBlock
+		return arithmeticBlock
 	case h.Progressive:
-		return n
+		return 1
 	}
-	return n * sequentialBlock
+	return sequentialBlock
 }
 
 // checkJPEG refuses what would take too much time or memory, before it has any. The
@@ -111,9 +115,9 @@ func checkJPEG(h *jpeg.Header, o options) error {
 		return err
 	}
 	if (h.Buffered || h.Arithmetic) && jpegVisits(h) > maxJPEGVisits {
-		return fmt.Errorf("%w: %d scans of %d blocks of 8x8 samples, the limit is %d blocks in all", ErrTooLarge, h.ScanCount(), h.Blocks(), maxJPEGVisits)
+		return fmt.Errorf("%w: %d scans of %d blocks of 8x8 samples, the limit is %d blocks in all", ErrTooLarge, h.ScanCount(), h.Blocks(), maxJPEGVisits/visitsOfBlock(h))
 	}
-	if n := bytesOfBlock * h.Blocks(); h.Buffered && n > maxJPEGCoefficients {
+	if n := int64(h.Blocks()) * int64(jpeg.BlockBytes); h.Buffered && n > maxJPEGCoefficients {
 		return fmt.Errorf("%w: %d bytes of coefficients of a JPEG of several scans and %dx%d, the limit is %d", ErrTooLarge, n, h.Width, h.Height, maxJPEGCoefficients)
 	}
 	return nil

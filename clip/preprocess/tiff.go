@@ -62,7 +62,7 @@ type tiffFile struct {
 	spread         *bitSpreader
 	inflate        *inflate.Reader
 	lzw            *lzwReader
-	jpegVisits     int // of blocks, by the chunks read so far
+	jpegVisits     int64 // of blocks, by the chunks read so far
 }
 
 // decodeTIFF reads the layouts that Pillow reads, in Pillow's modes. It refuses

@@ -174,7 +174,10 @@ func (r *reader) frame(body []byte) error {
 	}
 	h := r.header
 	h.Height, h.Width = int(body[1])<<8|int(body[2]), int(body[3])<<8|int(body[4])
-	if h.Height == 0 {
+	switch {
+	case h.Width == 0:
+		return fmt.Errorf("a width of 0")
+	case h.Height == 0:
 		return Unsupported("a height that follows the first scan (DNL)")
 	}
 	h.Components = int(body[5])
@@ -197,30 +200,31 @@ func (r *reader) checkFrame() error {
 		}
 		r.hMax, r.vMax = max(r.hMax, c.h), max(r.vMax, c.v)
 	}
-	w, h := r.header.Width, r.header.Height
-	if w == 0 {
-		return nil
-	}
 	for i := range r.comps {
 		r.comps[i].bandRows = r.comps[i].v
 	}
 	if len(r.comps) == 1 { // an MCU of it is a block
 		r.comps[0].h, r.comps[0].v, r.hMax, r.vMax = 1, 1, 1, 1
 	}
+	w, h := r.header.Width, r.header.Height
+	cols, rows := r.mcus()
 	for i := range r.comps {
 		c := &r.comps[i]
 		if r.hMax%c.h != 0 || r.vMax%c.v != 0 {
 			return Unsupported(fmt.Sprintf("a subsampling ratio of %d:%d and %d:%d", r.hMax, c.h, r.vMax, c.v))
 		}
 		c.blocksW, c.blocksH = ceilDiv(w*c.h, 8*r.hMax), ceilDiv(h*c.v, 8*r.vMax)
-		c.padW, c.padH = ceilDiv(w, 8*r.hMax)*c.h, ceilDiv(h, 8*r.vMax)*c.v
+		c.padW, c.padH = cols*c.h, rows*c.v
 		c.inBand = r.bandBlocks
 		r.bandBlocks += c.padW * c.v
-		for k := range smoothed {
-			c.accuracy[0][k], c.accuracy[1][k] = unknown, unknown
-		}
+		c.accuracy = [2][smoothed]int8{allUnknown, allUnknown}
 	}
 	return nil
+}
+
+// mcus is how many MCUs the image has across and down.
+func (r *reader) mcus() (cols, rows int) {
+	return ceilDiv(r.header.Width, 8*r.hMax), ceilDiv(r.header.Height, 8*r.vMax)
 }
 
 // isYCC guesses by libjpeg's rules.

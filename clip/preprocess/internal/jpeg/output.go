@@ -34,7 +34,7 @@ func newOutput(r *reader, m *Memory, size int) *output {
 	rowBytes := o.width * h.Components
 	if h.Buffered {
 		// Bands of pixels and of coefficients alike, the last one with what fills it up.
-		bands := ceilDiv(h.Height, 8*r.vMax)
+		_, bands := r.mcus()
 		r.coefs, o.dst = m.reserve(bands*r.bandBlocks, bands*size*r.vMax*rowBytes)
 	} else {
 		_, o.dst = m.reserve(0, o.height*rowBytes)
