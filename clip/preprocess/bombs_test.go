@@ -165,7 +165,9 @@ func TestJPEGOfTooManyArithmeticBlocks(t *testing.T) {
 	colour[sof+3] = 17
 	h, err = jpeg.ReadHeader(append(colour, file[sof+13:]...))
 	require.NoError(t, err)
-	assert.ErrorIs(t, checkJPEG(h, options{maxPixels: DefaultMaxPixels}), ErrTooLarge)
+	err = checkJPEG(h, options{maxPixels: DefaultMaxPixels})
+	assert.ErrorIs(t, err, ErrTooLarge)
+	assert.ErrorContains(t, err, "1 scans of 7921875 blocks of 8x8 samples, the limit is 6710886 blocks")
 }
 
 // What one strip or tile may do is not done by each of many.

@@ -78,6 +78,7 @@ func TestOddSegments(t *testing.T) {
 		"a DHT of too many codes": with(sof, "\xff\xc4\x00\x14\x00\x03"+string(make([]byte, 15))+"\x00"),
 		"another scan":            with(len(plain)-2, "\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00\x00"),
 		"no frame":                append(bytes.Clone(plain[:sof]), plain[sof+2+17:]...),
+		"no width":                append(append(bytes.Clone(plain[:sof+7]), 0, 0), plain[sof+9:]...),
 		"no DQT":                  append(bytes.Clone(plain[:dqt]), plain[sof:]...),
 		"a scan of a component that is not there": bytes.Replace(plain, []byte("\xff\xda\x00\x0c\x03\x01"), []byte("\xff\xda\x00\x0c\x03\x07"), 1),
 	} {
