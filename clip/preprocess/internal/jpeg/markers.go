@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"slices"
 )
 
 // Markers (ITU T.81, table B.1).
@@ -231,7 +232,7 @@ func (r *reader) mcus() (cols, rows int) {
 func (r *reader) isYCC() bool {
 	switch c := r.comps; {
 	case len(c) == 4:
-		return r.adobe && r.transform != 0
+		return r.transform != 0 // which only an Adobe marker sets
 	case len(c) != 3:
 		return false
 	case r.jfif:
@@ -285,7 +286,7 @@ func (r *reader) startScan(body []byte) error {
 		body = body[1:]
 		c := r.componentOf(int(body[0]), s.comps)
 		if c == nil {
-			return fmt.Errorf("a scan of component %d, which the frame lacks or the scan has twice", body[0])
+			return fmt.Errorf("a scan of component %d, which the frame lacks or has before others of the scan", body[0])
 		}
 		body = body[1:]
 		s.comps = append(s.comps, scanComponent{component: c, dcIndex: int(body[0] >> 4), acIndex: int(body[0] & 15)})
@@ -296,18 +297,16 @@ func (r *reader) startScan(body []byte) error {
 	return nil
 }
 
-// componentOf finds the first component of an id that a scan has not yet.
+// componentOf is the component of an id for the next place of a scan. As in
+// libjpeg-turbo, the frame has at least as many components before it as the scan.
 func (r *reader) componentOf(id int, taken []scanComponent) *component {
-next:
-	for i := range r.comps {
+	for i := len(taken); i < len(r.comps); i++ {
 		c := &r.comps[i]
 		if c.id != id {
 			continue
 		}
-		for _, t := range taken {
-			if t.component == c {
-				continue next
-			}
+		if slices.ContainsFunc(taken, func(t scanComponent) bool { return t.component == c }) {
+			return nil
 		}
 		return c
 	}
