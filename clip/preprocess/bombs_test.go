@@ -165,7 +165,9 @@ func TestJPEGOfTooManyArithmeticBlocks(t *testing.T) {
 	colour[sof+3] = 17
 	h, err = jpeg.ReadHeader(append(colour, file[sof+13:]...))
 	require.NoError(t, err)
-	assert.ErrorIs(t, checkJPEG(h, options{maxPixels: DefaultMaxPixels}), ErrTooLarge)
+	err = checkJPEG(h, options{maxPixels: DefaultMaxPixels})
+	assert.ErrorIs(t, err, ErrTooLarge)
+	assert.ErrorContains(t, err, "1 scans of 7921875 blocks of 8x8 samples, the limit is 6710886 blocks")
 }
 
 // What one strip or tile may do is not done by each of many.
@@ -173,7 +175,7 @@ func TestTIFFOfTooManyJPEGScans(t *testing.T) {
 	f := &tiffFile{ifd: &ifd{}, w: 16, h: 16, chunkW: 16, chunkH: 16, across: 1, down: 1, tiffLayout: tiffLayout{stored: 1}}
 	_, err := f.decodeJPEGChunk(progressiveJPEG(16, 1, 10), 0, options{maxPixels: DefaultMaxPixels, scale: 1, memory: &jpeg.Memory{}})
 	require.NoError(t, err)
-	assert.Equal(t, 10*4, f.jpegVisits)
+	assert.EqualValues(t, 10*4, f.jpegVisits)
 	f.jpegVisits = maxJPEGVisits - 39
 	_, err = f.decodeJPEGChunk(progressiveJPEG(16, 1, 10), 0, options{maxPixels: DefaultMaxPixels, scale: 1, memory: &jpeg.Memory{}})
 	assert.ErrorIs(t, err, ErrTooLarge)

@@ -35,7 +35,8 @@ type options struct {
 	scale     int // of JPEG
 	draft     func(width, height int) (scale int)
 	memory    *jpeg.Memory // of JPEG
-	pixels    *[]uint8     // of an image that is no JPEG
+	pixels    *[]uint8     // of an image that does not lie in memory
+	turned    *[]uint8     // of an image that was turned upright
 }
 
 // WithMaxPixels replaces DefaultMaxPixels.

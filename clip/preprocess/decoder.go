@@ -18,7 +18,8 @@ import (
 type Decoder struct {
 	file   bytes.Buffer
 	jpeg   jpeg.Memory
-	pixels []uint8 // of an image that is no JPEG
+	pixels []uint8 // of an image that does not lie in jpeg
+	turned []uint8 // of an image that was turned upright
 	spent  Reading
 }
 
@@ -29,21 +30,26 @@ const spareFile = 16 << 20
 // less than a half.
 const sparePixels = 64 << 20
 
-// newImage is the function newImage in the memory of the image before.
+// newImage is newImageIn the memory of the image before.
 func (o options) newImage(mode string, width, height int) *Image {
-	m := &Image{mode: mode, width: width, height: height}
-	n := width * height * m.bands()
+	return newImageIn(o.pixels, mode, width, height)
+}
+
+// newImageIn is newImage in memory, but for mode I.
+func newImageIn(memory *[]uint8, mode string, width, height int) *Image {
 	if mode == modeI {
 		return newImage(mode, width, height)
 	}
-	if p := o.pixels; n > cap(*p) || cap(*p) > max(2*n, sparePixels) {
-		*p = nil // so that it is free before the next is taken
-		*p = make([]uint8, n)
+	m := &Image{mode: mode, width: width, height: height}
+	n := width * height * m.bands()
+	if n > cap(*memory) || cap(*memory) > max(2*n, sparePixels) {
+		*memory = nil // so that it is free before the next is taken
+		*memory = make([]uint8, n)
 	} else {
-		*p = (*p)[:n]
-		clear(*p)
+		*memory = (*memory)[:n]
+		clear(*memory)
 	}
-	m.pix = *o.pixels
+	m.pix = *memory
 	return m
 }
 
@@ -61,7 +67,7 @@ func (d *Decoder) Decode(r io.Reader, opts ...Option) (*Image, error) {
 
 // decode decodes what r has, which is about size bytes if it is known.
 func (d *Decoder) decode(r io.Reader, size int, opts []Option) (*Image, error) {
-	o := options{maxPixels: DefaultMaxPixels, scale: 1, memory: &d.jpeg, pixels: &d.pixels}
+	o := options{maxPixels: DefaultMaxPixels, scale: 1, memory: &d.jpeg, pixels: &d.pixels, turned: &d.turned}
 	for _, opt := range opts {
 		opt(&o)
 	}

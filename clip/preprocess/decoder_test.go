@@ -26,11 +26,11 @@ func TestDecoderGivesWhatDecodeGives(t *testing.T) {
 	}
 	require.NotEmpty(t, files)
 	var d Decoder
-	for range 2 {
+	for _, opts := range [][]Option{nil, {WithOrientation()}, nil} {
 		for i, file := range files {
-			scale := 1 << (i % 4)
-			want, wantErr := DecodeFile(file, WithScale(scale))
-			got, err := d.DecodeFile(file, WithScale(scale))
+			opts := append(opts, WithScale(1<<(i%4)))
+			want, wantErr := DecodeFile(file, opts...)
+			got, err := d.DecodeFile(file, opts...)
 			assert.Equal(t, wantErr, err, file)
 			assert.Equal(t, want, got, file)
 		}
@@ -75,8 +75,14 @@ func TestMemoryOfDecoderIsUsedAgain(t *testing.T) {
 	}
 }
 
-// A worker takes 60 MB for JPEGs of 12 megapixels, or 20 MB more than coefficients, and
-// nothing for the next.
+// turnedJPEG is a JPEG with EXIF orientation 6.
+func turnedJPEG(data []byte) []byte {
+	const exif = "\xff\xe1\x00\x22Exif\x00\x00II*\x00\x08\x00\x00\x00\x01\x00\x12\x01\x03\x00\x01\x00\x00\x00\x06\x00\x00\x00\x00\x00\x00\x00"
+	return []byte(string(data[:2]) + exif + string(data[2:]))
+}
+
+// A worker takes 60 MB for JPEGs of 12 megapixels, 36 MB more to turn them, or 20 MB more
+// than coefficients, and nothing for the next.
 func TestMemoryOfDecoder(t *testing.T) {
 	const mb = 1_000_000
 	var baseline bytes.Buffer
@@ -84,16 +90,24 @@ func TestMemoryOfDecoder(t *testing.T) {
 	progressive := progressiveJPEG(3464, 3, 10)
 	h, err := jpeg.ReadHeader(progressive)
 	require.NoError(t, err)
+	coefs := h.Blocks() * jpeg.BlockBytes
 	for name, c := range map[string]struct {
 		data  []byte
 		bound int
-	}{"baseline": {baseline.Bytes(), 60 * mb}, "progressive": {progressive, h.Blocks()*bytesOfBlock + 20*mb}} {
+		opts  []Option
+	}{
+		"baseline":             {baseline.Bytes(), 60 * mb, nil},
+		"turned":               {turnedJPEG(baseline.Bytes()), 96 * mb, []Option{WithOrientation()}},
+		"progressive":          {progressive, coefs + 20*mb, nil},
+		"progressive, at half": {progressive, coefs + 20*mb, []Option{WithScale(2)}},
+	} {
 		path := filepath.Join(t.TempDir(), name)
 		require.NoError(t, os.WriteFile(path, c.data, 0o600))
 		var d Decoder
 		decode := func() {
-			_, err := d.DecodeFile(path)
+			img, err := d.DecodeFile(path, c.opts...)
 			require.NoError(t, err)
+			require.Equal(t, name == "turned", img.height > img.width)
 		}
 		assert.Less(t, allocated(decode), c.bound, name)
 		assert.Less(t, allocated(decode), 2*mb, name)

@@ -113,6 +113,29 @@ func TestFromImageOfSubImage(t *testing.T) {
 	assert.Equal(t, FromImage(copied).RGB(), FromImage(part).RGB())
 }
 
+// A sub-image has the pixels of its parent, wherever among those that share chroma it
+// begins. At its edges it lacks the chroma that its parent leans to.
+func TestFromImageOfOddSubImage(t *testing.T) {
+	for ratio := image.YCbCrSubsampleRatio444; ratio <= image.YCbCrSubsampleRatio410; ratio++ {
+		src := image.NewYCbCr(image.Rect(0, 0, 40, 40), ratio)
+		for i := range src.Y {
+			src.Y[i] = uint8(i)
+		}
+		for i := range src.Cb {
+			src.Cb[i], src.Cr[i] = uint8(37*i), uint8(91*i)
+		}
+		whole := FromImage(src)
+		for at := range 16 {
+			left, top := at%4, at/4
+			part := FromImage(src.SubImage(image.Rect(left, top, 40, 40)))
+			for y := 2; y < part.height; y++ {
+				want := whole.pix[3*((top+y)*40+left+2) : 3*(top+y+1)*40]
+				require.Equal(t, want, part.pix[3*(y*part.width+2):3*(y+1)*part.width], "%v from %d,%d, row %d", ratio, left, top, y)
+			}
+		}
+	}
+}
+
 func TestTurned(t *testing.T) {
 	for name, want := range map[string]bool{
 		"jpeg_exif_6.jpg": true, "jpeg_exif_2.jpg": true, "png_exif_5.png": true, "webp_exif_8.webp": true,

@@ -1,7 +1,6 @@
 package preprocess
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"image"
@@ -14,9 +13,10 @@ func decodeJPEG(data []byte, o options) (*Image, error) {
 	if err != nil {
 		return nil, damagedJPEG(err)
 	}
+	orientation := orientationIn(h.EXIF)
 	if o.draft != nil {
 		width, height := h.Width, h.Height
-		if o.orient && transposes(orientationIn(h.EXIF)) {
+		if o.orient && transposes(orientation) {
 			width, height = height, width
 		}
 		o.scale = o.draft(width, height)
@@ -28,7 +28,7 @@ func decodeJPEG(data []byte, o options) (*Image, error) {
 	if m.mode == modeCMYK { // Pillow takes every one to be inverted, as Adobe's are
 		invert(m.pix)
 	}
-	return m.withEXIF(h.EXIF, o), nil
+	return m.withOrientation(orientation, o), nil
 }
 
 // pixelsOfJPEG decodes what follows h. CMYK is as stored.
@@ -40,11 +40,16 @@ func pixelsOfJPEG(h *jpeg.Header, o options) (*Image, error) {
 	if err != nil {
 		return nil, damagedJPEG(err)
 	}
-	if o.scale > 1 && h.Buffered { // an image does not hold all coefficients
-		pix = bytes.Clone(pix)
-	}
 	w, height := h.Size(o.scale)
-	return &Image{mode: map[int]string{1: modeL, 3: modeRGB, 4: modeCMYK}[h.Components], width: w, height: height, pix: pix}, nil
+	mode := map[int]string{1: modeL, 3: modeRGB, 4: modeCMYK}[h.Components]
+	if o.scale > 1 && h.Buffered {
+		// They lie where the coefficients were, which take up to 136 times as much. An
+		// image that outlives its Decoder must not keep that.
+		m := o.newImage(mode, w, height)
+		copy(m.pix, pix)
+		return m, nil
+	}
+	return &Image{mode: mode, width: w, height: height, pix: pix}, nil
 }
 
 func damagedJPEG(err error) error {
@@ -77,22 +82,26 @@ const (
 	// arithmeticBlock is the same with arithmetic coding, where no data bound how long
 	// coefficients are.
 	arithmeticBlock = 40
-	// maxJPEGCoefficients is the bytes of coefficients that are kept between scans,
-	// bytesOfBlock each: a file of a few MB could ask for 4 GiB.
+	// maxJPEGCoefficients is the bytes of coefficients that are kept between scans: a
+	// file of a few MB could ask for 4 GiB.
 	maxJPEGCoefficients = 544 << 20
-	bytesOfBlock        = 136
 )
 
-// jpegVisits returns how often the scans visit a block, at most.
-func jpegVisits(h *jpeg.Header) int {
-	n := h.ScanCount() * h.Blocks()
+// jpegVisits is how often the scans visit a block, at most. A file can make it more
+// than 32 bits hold.
+func jpegVisits(h *jpeg.Header) int64 {
+	return int64(h.ScanCount()) * int64(h.Blocks()) * visitsOfBlock(h)
+}
+
+// visitsOfBlock is how many visits a block counts for in each scan.
+func visitsOfBlock(h *jpeg.Header) int64 {
 	switch {
 	case h.Arithmetic:
-		return n * arithmeticBlock
+		return arithmeticBlock
 	case h.Progressive:
-		return n
+		return 1
 	}
-	return n * sequentialBlock
+	return sequentialBlock
 }
 
 // checkJPEG refuses what would take too much time or memory, before it has any. The
@@ -106,9 +115,9 @@ func checkJPEG(h *jpeg.Header, o options) error {
 		return err
 	}
 	if (h.Buffered || h.Arithmetic) && jpegVisits(h) > maxJPEGVisits {
-		return fmt.Errorf("%w: %d scans of %d blocks of 8x8 samples, the limit is %d blocks in all", ErrTooLarge, h.ScanCount(), h.Blocks(), maxJPEGVisits)
+		return fmt.Errorf("%w: %d scans of %d blocks of 8x8 samples, the limit is %d blocks in all", ErrTooLarge, h.ScanCount(), h.Blocks(), maxJPEGVisits/visitsOfBlock(h))
 	}
-	if n := bytesOfBlock * h.Blocks(); h.Buffered && n > maxJPEGCoefficients {
+	if n := int64(h.Blocks()) * int64(jpeg.BlockBytes); h.Buffered && n > maxJPEGCoefficients {
 		return fmt.Errorf("%w: %d bytes of coefficients of a JPEG of several scans and %dx%d, the limit is %d", ErrTooLarge, n, h.Width, h.Height, maxJPEGCoefficients)
 	}
 	return nil

@@ -2,12 +2,11 @@ package preprocess
 
 const tagOrientation = 0x0112
 
-// withEXIF turns m upright by the orientation in EXIF data where o asks for it,
-// and otherwise notes the orientation in m, which is not shared yet.
-func (m *Image) withEXIF(data []byte, o options) *Image {
-	orientation := orientationIn(data)
+// withOrientation turns m upright where o asks for it, and otherwise notes the
+// orientation in m, which is not shared yet.
+func (m *Image) withOrientation(orientation int, o options) *Image {
 	if o.orient {
-		return m.oriented(orientation)
+		return m.oriented(orientation, o.turned)
 	}
 	m.orientation = orientation
 	return m
@@ -25,8 +24,8 @@ func orientationIn(data []byte) int {
 // transposes tells whether an image is turned to the side by an orientation.
 func transposes(orientation int) bool { return orientation >= 5 && orientation <= 8 }
 
-// oriented turns an image with the given EXIF orientation upright.
-func (m *Image) oriented(orientation int) *Image {
+// oriented turns an image with the given EXIF orientation upright, in memory.
+func (m *Image) oriented(orientation int, memory *[]uint8) *Image {
 	if orientation < 2 || orientation > 8 {
 		return m
 	}
@@ -46,7 +45,8 @@ func (m *Image) oriented(orientation int) *Image {
 	if flipY {
 		from, dy = from+(h-1)*dy, -dy
 	}
-	out := m.like(w, h)
+	out := newImageIn(memory, m.mode, w, h)
+	out.palette = m.palette
 	turn(out.wide, m.wide, 1, w, from, dx, dy)
 	turn(out.pix, m.pix, m.bands(), w, from, dx, dy)
 	return out

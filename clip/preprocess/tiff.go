@@ -62,7 +62,7 @@ type tiffFile struct {
 	spread         *bitSpreader
 	inflate        *inflate.Reader
 	lzw            *lzwReader
-	jpegVisits     int // of blocks, by the chunks read so far
+	jpegVisits     int64 // of blocks, by the chunks read so far
 }
 
 // decodeTIFF reads the layouts that Pillow reads, in Pillow's modes. It refuses
@@ -115,7 +115,7 @@ func decodeTIFF(data []byte, o options) (*Image, error) {
 		clearTransparent(m.pix)
 		unpremultiply(m.pix, 4)
 	}
-	return m.oriented(f.orientation()), nil
+	return m.oriented(f.orientation(), o.turned), nil
 }
 
 var xmpOrientation = regexp.MustCompile(`tiff:Orientation(?:="|>)([0-9])`)

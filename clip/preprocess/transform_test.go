@@ -221,9 +221,10 @@ func TestDraftOfTurnedPictures(t *testing.T) {
 func BenchmarkOriented(b *testing.B) {
 	for _, mode := range []string{modeL, modeRGB} {
 		b.Run(mode, func(b *testing.B) {
+			var memory []uint8
 			m := randomImage(1, mode, 4000, 3000)
 			for b.Loop() {
-				m.oriented(6)
+				m.oriented(6, &memory)
 			}
 		})
 	}

@@ -29,7 +29,8 @@ func decodeWebP(data []byte, o options) (*Image, error) {
 	if err != nil {
 		return nil, damaged(err)
 	}
-	return m.withEXIF(bytes.TrimPrefix(f.exif, []byte("Exif\x00\x00")), o), nil
+	exif := bytes.TrimPrefix(f.exif, []byte("Exif\x00\x00"))
+	return m.withOrientation(orientationIn(exif), o), nil
 }
 
 // webpFrame is the first frame of a WebP file.

@@ -18,9 +18,7 @@ PAIR(half1, 1024, 0)
 PAIR(half2, 0, 2)
 PAIR(center, 0x8080, 0x8080)
 
-DATA pairUp<>+0(SB)/8, $0x0b0a030209080100
-DATA pairUp<>+8(SB)/8, $0x0f0e07060d0c0504
-GLOBL pairUp<>(SB), RODATA|NOPTR, $16
+PLACES(pairUp, 0x0b0a030209080100, 0x0f0e07060d0c0504)
 
 // PASS is one pass of the IDCT over Y0 to Y3, which hold the values 0|4, 1|5, 2|6 and
 // 3|7 of eight lines, eight words each. It leaves doublewords, shifted right: the values

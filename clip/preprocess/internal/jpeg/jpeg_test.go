@@ -60,13 +60,22 @@ func TestOddSegments(t *testing.T) {
 	with := func(at int, more string) []byte {
 		return append(append(bytes.Clone(plain[:at]), more...), plain[at:]...)
 	}
+	sos := bytes.Index(plain, []byte("\xff\xda"))
+	set := func(pairs ...int) []byte {
+		data := bytes.Clone(plain)
+		for ; len(pairs) > 0; pairs = pairs[2:] {
+			data[pairs[0]] = byte(pairs[1])
+		}
+		return data
+	}
 	frame := string(plain[sof : sof+2+17])
 	for name, data := range map[string][]byte{
 		"fill bytes": with(sof, "\xff\xff\xff"), "stray bytes": with(sof, "\x01\x02\xff\x00\x03"), "RST": with(sof, "\xff\xd3"),
 		"DNL": with(sof, "\xff\xdc\x00\x04\x00\x01"), "empty comment": with(sof, "\xff\xfe\x00\x00"), "DRI of 0": with(sof, "\xff\xdd\x00\x04\x00\x00"),
-		"a thumbnail": with(2, "\xff\xe1"+string(binary.BigEndian.AppendUint16(nil, uint16(8+len(plain))))+"Exif\x00\x00"+string(plain)),
-		"MPO":         with(len(plain), string(plain)),
-		"behind EOI":  with(len(plain), "\xff\xd8\xff\xda more"), "stray bytes before EOI": with(len(plain)-2, "\x01\x02"), "no EOI, but more": append(bytes.Clone(plain[:len(plain)-2]), "\xff\xfe"...),
+		"a thumbnail":    with(2, "\xff\xe1"+string(binary.BigEndian.AppendUint16(nil, uint16(8+len(plain))))+"Exif\x00\x00"+string(plain)),
+		"MPO":            with(len(plain), string(plain)),
+		"TEM before EOI": with(len(plain)-2, "\xff\x01"), "a DNL of one byte": with(sof, "\xff\xdc\x00\x01"), "one id": set(sof+10, 7, sof+13, 7, sof+16, 7, sos+5, 7, sos+7, 7, sos+9, 7),
+		"behind EOI": with(len(plain), "\xff\xd8\xff\xda more"), "stray bytes before EOI": with(len(plain)-2, "\x01\x02"), "no EOI, but more": append(bytes.Clone(plain[:len(plain)-2]), "\xff\xfe"...),
 	} {
 		got, err := decode(data, 1)
 		assert.NoError(t, err, name)
@@ -74,10 +83,13 @@ func TestOddSegments(t *testing.T) {
 	}
 	for name, data := range map[string][]byte{
 		"two SOI": with(sof, "\xff\xd8"), "two frames": with(sof, frame), "unknown marker": with(sof, "\xff\xf0\x00\x02"),
+		"TEM": with(sof, "\xff\x01"), "9 bits a sample": set(sof+4, 9), "an MCU of 18 blocks": set(sof+11, 0x44),
+		"components out of order": set(sos+5, 2, sos+7, 1), "a component twice": set(sos+9, 2),
 		"a long DRI": with(sof, "\xff\xdd\x00\x05\x00\x01\x02"), "a short DQT": with(sof, "\xff\xdb\x00\x10\x00\x01"),
 		"a DHT of too many codes": with(sof, "\xff\xc4\x00\x14\x00\x03"+string(make([]byte, 15))+"\x00"),
 		"another scan":            with(len(plain)-2, "\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00\x00"),
 		"no frame":                append(bytes.Clone(plain[:sof]), plain[sof+2+17:]...),
+		"no width":                append(append(bytes.Clone(plain[:sof+7]), 0, 0), plain[sof+9:]...),
 		"no DQT":                  append(bytes.Clone(plain[:dqt]), plain[sof:]...),
 		"a scan of a component that is not there": bytes.Replace(plain, []byte("\xff\xda\x00\x0c\x03\x01"), []byte("\xff\xda\x00\x0c\x03\x07"), 1),
 	} {
@@ -86,6 +98,32 @@ func TestOddSegments(t *testing.T) {
 	}
 	_, err = decode(plain, 3)
 	assert.ErrorContains(t, err, "1/3")
+}
+
+// The markers say by libjpeg's rules whether components are Y, Cb and Cr.
+func TestColoursByMarkers(t *testing.T) {
+	const adobe = "\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00"
+	const jfif = "\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00"
+	file := readFile(t, "jpeg2/files/055_rgb.jpg")
+	require.Equal(t, adobe+"\x00", string(file[2:18]))
+	for markers, want := range map[string]bool{
+		"": false, adobe + "\x00": false, adobe + "\x01": true,
+		adobe + "\x00" + adobe + "\x01": true, adobe + "\x01" + adobe + "\x00": false, // the last one counts
+		"\xff\xe0\x00\x10JFIF" + jfif: true, "\xff\xe0\x00\x0fJFIF" + jfif[1:]: false, "\xff\xe0\x00\x0fJFIF" + jfif[:9]: false,
+		"\xff\xe0\x00\x10JFIF" + jfif + adobe + "\x00": true,
+	} {
+		h, err := ReadHeader([]byte(string(file[:2]) + markers + string(file[18:])))
+		require.NoError(t, err)
+		assert.Equal(t, want, h.YCC, "%x", markers)
+	}
+}
+
+// Of two EXIF segments the first counts.
+func TestFirstEXIF(t *testing.T) {
+	file := string(readFile(t, "jpeg/files/q5.jpg"))
+	h, err := ReadHeader([]byte(file[:2] + "\xff\xe1\x00\x0bExif\x00\x00one" + "\xff\xe1\x00\x0bExif\x00\x00two" + file[2:]))
+	require.NoError(t, err)
+	assert.Equal(t, "one", string(h.EXIF))
 }
 
 // A table counts as it is when a component is first in a scan.
@@ -114,7 +152,7 @@ func TestDamagedFiles(t *testing.T) {
 			for _, v := range []byte{0, 0xff, data[i] ^ 0x10} {
 				changed := bytes.Clone(data)
 				changed[i] = v
-				if h, err := ReadHeader(changed); err == nil && h.Width > 0 && h.Width*h.Height < 1<<16 {
+				if h, err := ReadHeader(changed); err == nil && h.Width*h.Height < 1<<16 {
 					_, _ = decode(changed, 1+i%2)
 				}
 			}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"slices"
 )
 
 // Markers (ITU T.81, table B.1).
@@ -174,7 +175,10 @@ func (r *reader) frame(body []byte) error {
 	}
 	h := r.header
 	h.Height, h.Width = int(body[1])<<8|int(body[2]), int(body[3])<<8|int(body[4])
-	if h.Height == 0 {
+	switch {
+	case h.Width == 0:
+		return fmt.Errorf("a width of 0")
+	case h.Height == 0:
 		return Unsupported("a height that follows the first scan (DNL)")
 	}
 	h.Components = int(body[5])
@@ -197,37 +201,38 @@ func (r *reader) checkFrame() error {
 		}
 		r.hMax, r.vMax = max(r.hMax, c.h), max(r.vMax, c.v)
 	}
-	w, h := r.header.Width, r.header.Height
-	if w == 0 {
-		return nil
-	}
 	for i := range r.comps {
 		r.comps[i].bandRows = r.comps[i].v
 	}
 	if len(r.comps) == 1 { // an MCU of it is a block
 		r.comps[0].h, r.comps[0].v, r.hMax, r.vMax = 1, 1, 1, 1
 	}
+	w, h := r.header.Width, r.header.Height
+	cols, rows := r.mcus()
 	for i := range r.comps {
 		c := &r.comps[i]
 		if r.hMax%c.h != 0 || r.vMax%c.v != 0 {
 			return Unsupported(fmt.Sprintf("a subsampling ratio of %d:%d and %d:%d", r.hMax, c.h, r.vMax, c.v))
 		}
 		c.blocksW, c.blocksH = ceilDiv(w*c.h, 8*r.hMax), ceilDiv(h*c.v, 8*r.vMax)
-		c.padW, c.padH = ceilDiv(w, 8*r.hMax)*c.h, ceilDiv(h, 8*r.vMax)*c.v
+		c.padW, c.padH = cols*c.h, rows*c.v
 		c.inBand = r.bandBlocks
 		r.bandBlocks += c.padW * c.v
-		for k := range smoothed {
-			c.accuracy[0][k], c.accuracy[1][k] = unknown, unknown
-		}
+		c.accuracy = [2][smoothed]int8{allUnknown, allUnknown}
 	}
 	return nil
+}
+
+// mcus is how many MCUs the image has across and down.
+func (r *reader) mcus() (cols, rows int) {
+	return ceilDiv(r.header.Width, 8*r.hMax), ceilDiv(r.header.Height, 8*r.vMax)
 }
 
 // isYCC guesses by libjpeg's rules.
 func (r *reader) isYCC() bool {
 	switch c := r.comps; {
 	case len(c) == 4:
-		return r.adobe && r.transform != 0
+		return r.transform != 0 // which only an Adobe marker sets
 	case len(c) != 3:
 		return false
 	case r.jfif:
@@ -281,7 +286,7 @@ func (r *reader) startScan(body []byte) error {
 		body = body[1:]
 		c := r.componentOf(int(body[0]), s.comps)
 		if c == nil {
-			return fmt.Errorf("a scan of component %d, which the frame lacks or the scan has twice", body[0])
+			return fmt.Errorf("a scan of component %d, which the frame lacks or has before others of the scan", body[0])
 		}
 		body = body[1:]
 		s.comps = append(s.comps, scanComponent{component: c, dcIndex: int(body[0] >> 4), acIndex: int(body[0] & 15)})
@@ -292,18 +297,16 @@ func (r *reader) startScan(body []byte) error {
 	return nil
 }
 
-// componentOf finds the first component of an id that a scan has not yet.
+// componentOf is the component of an id for the next place of a scan. As in
+// libjpeg-turbo, the frame has at least as many components before it as the scan.
 func (r *reader) componentOf(id int, taken []scanComponent) *component {
-next:
-	for i := range r.comps {
+	for i := len(taken); i < len(r.comps); i++ {
 		c := &r.comps[i]
 		if c.id != id {
 			continue
 		}
-		for _, t := range taken {
-			if t.component == c {
-				continue next
-			}
+		if slices.ContainsFunc(taken, func(t scanComponent) bool { return t.component == c }) {
+			return nil
 		}
 		return c
 	}

@@ -11,12 +11,15 @@ type Memory struct {
 	samples []uint8
 }
 
-// spareBlocks is how many blocks are kept for a file that needs few: 64 MB.
+// BlockBytes is what a block of coefficients takes between scans.
+const BlockBytes = int(unsafe.Sizeof(kept{}))
+
+// spareBlocks is how many blocks are kept for a file that needs few: 68 MiB.
 const spareBlocks = 1 << 19
 
 // reserve makes room for coefs blocks at the end and pixels bytes at the front.
 func (m *Memory) reserve(coefs, pixels int) (blocks []kept, pix []uint8) {
-	n := max(coefs, ceilDiv(pixels, int(unsafe.Sizeof(kept{}))))
+	n := max(coefs, ceilDiv(pixels, BlockBytes))
 	if n > cap(m.blocks) || cap(m.blocks) > max(2*n, spareBlocks) {
 		m.blocks = nil // so that it is free before the next is taken
 		m.blocks = make([]kept, n)

@@ -23,6 +23,7 @@ type plane struct {
 	rows          int     // in pix, which is a ring
 	width, height int     // that belong to the image
 	hs, vs        int     // pixels a sample stands for
+	left, top     int     // pixels of the first sample that a sub-image lacks
 	fancy         bool
 	line          []uint8 // a row at full width
 }
@@ -33,7 +34,7 @@ func newOutput(r *reader, m *Memory, size int) *output {
 	rowBytes := o.width * h.Components
 	if h.Buffered {
 		// Bands of pixels and of coefficients alike, the last one with what fills it up.
-		bands := ceilDiv(h.Height, 8*r.vMax)
+		_, bands := r.mcus()
 		r.coefs, o.dst = m.reserve(bands*r.bandBlocks, bands*size*r.vMax*rowBytes)
 	} else {
 		_, o.dst = m.reserve(0, o.height*rowBytes)
@@ -108,7 +109,8 @@ func (o *output) band(n int) {
 func (o *output) convert(dst []uint8) {
 	var rows [4][]uint8
 	for i := range o.planes {
-		rows[i] = o.planes[i].upsampled(o.next)[:o.width]
+		p := &o.planes[i]
+		rows[i] = p.upsampled(p.top + o.next)[p.left:][:o.width]
 	}
 	switch n := len(o.planes); {
 	case n == 1:

@@ -2,7 +2,8 @@ package jpeg
 
 import "image"
 
-// FromYCbCr makes RGB, [height, width, 3], of planes as Decode does.
+// FromYCbCr makes RGB, [height, width, 3], of planes as Decode does. A sub-image may begin
+// within the pixels that its first samples of chroma stand for.
 func FromYCbCr(s *image.YCbCr) []uint8 {
 	w, h := s.Rect.Dx(), s.Rect.Dy()
 	hs, vs := 1, 1
@@ -24,7 +25,8 @@ func FromYCbCr(s *image.YCbCr) []uint8 {
 		if i == 0 {
 			p.stride, p.hs, p.vs = s.YStride, 1, 1
 		}
-		p.width, p.height = ceilDiv(w, p.hs), ceilDiv(h, p.vs)
+		p.left, p.top = max(0, s.Rect.Min.X%p.hs), max(0, s.Rect.Min.Y%p.vs)
+		p.width, p.height = ceilDiv(p.left+w, p.hs), ceilDiv(p.top+h, p.vs)
 		p.rows = p.height
 		p.line = make([]uint8, p.width*p.hs)
 		o.planes = append(o.planes, p)

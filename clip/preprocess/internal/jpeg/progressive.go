@@ -36,7 +36,8 @@ func (r *reader) decodeBuffered(out *output) error {
 	if smooth {
 		r.keepAverages()
 	}
-	for y := range ceilDiv(r.header.Height, 8*r.vMax) {
+	_, bands := r.mcus()
+	for y := range bands {
 		for i := range out.planes {
 			out.planes[i].bandOf(r, y, smooth)
 		}
@@ -80,7 +81,8 @@ func (r *reader) row(c *component, y int) []kept {
 // decodeScan decodes a scan into the kept coefficients.
 func (r *reader) decodeScan() error {
 	e, s := r.newEntropy(), &r.scan
-	cols, rows, perBand := ceilDiv(r.header.Width, 8*r.hMax), ceilDiv(r.header.Height, 8*r.vMax), 1
+	cols, rows := r.mcus()
+	perBand := 1
 	if len(s.comps) == 1 {
 		cols, rows, perBand = s.comps[0].blocksW, s.comps[0].blocksH, s.comps[0].bandRows
 	}

@@ -15,14 +15,10 @@ PAIR(halfRow, 0, 4)
 PAIR(middle, 0x8080, 0x8080)
 
 // Of two rows in each half, the odd columns of both, then the even ones.
-DATA oddEven<>+0(SB)/8, $0x0f0e0b0a07060302
-DATA oddEven<>+8(SB)/8, $0x0d0c090805040100
-GLOBL oddEven<>(SB), RODATA|NOPTR, $16
+PLACES(oddEven, 0x0f0e0b0a07060302, 0x0d0c090805040100)
 
 // Columns 0, 2, 1 and 3 of four rows become rows.
-DATA byRows<>+0(SB)/8, $0x0d0509010c040800
-DATA byRows<>+8(SB)/8, $0x0f070b030e060a02
-GLOBL byRows<>(SB), RODATA|NOPTR, $16
+PLACES(byRows, 0x0d0509010c040800, 0x0f070b030e060a02)
 
 // WORDS puts pairs of the words of two rows into pairs.
 #define WORDS(low, high, pairs) \

@@ -3,8 +3,8 @@
 #include "textflag.h"
 #include "vectors_amd64.h"
 
-// libjpeg's colour conversion has factors of 16 fractional bits. VPMULHW has factors below
-// 1/2, so that wholes are taken out of them.
+// Factors of libjpeg's colour conversion, with 16 fractional bits. VPMULHW multiplies by less
+// than 1/2, so that a whole number is taken out of each and added afterwards.
 PAIR(redOfCr, 26345, 26345)     // 1.40200 - 1
 PAIR(blueOfCb, -14942, -14942)  // 1.77200 - 2
 PAIR(greenOfBoth, -22554, 18734) // -0.34414 and 1 - 0.71414
@@ -12,19 +12,20 @@ PAIR(half, 0x8000, 0)
 PAIR(middle, 128, 128)
 PAIR(one, 1, 1)
 
-// The places of samples in eight pixels: 16 bytes and the last 8.
-DATA redGreen<>+0(SB)/8, $0x0a02800901800800
-DATA redGreen<>+8(SB)/8, $0x05800c04800b0380
-GLOBL redGreen<>(SB), RODATA|NOPTR, $16
-DATA blue<>+0(SB)/8, $0x8080018080008080
-DATA blue<>+8(SB)/8, $0x8004808003808002
-GLOBL blue<>(SB), RODATA|NOPTR, $16
-DATA lastRedGreen<>+0(SB)/8, $0x800f07800e06800d
-DATA lastRedGreen<>+8(SB)/8, $0x8080808080808080
-GLOBL lastRedGreen<>(SB), RODATA|NOPTR, $16
-DATA lastBlue<>+0(SB)/8, $0x0780800680800580
-DATA lastBlue<>+8(SB)/8, $0x8080808080808080
-GLOBL lastBlue<>(SB), RODATA|NOPTR, $16
+// Where eight pixels take their samples from: the first 16 bytes and the last 8.
+PLACES(redGreen, 0x0a02800901800800, 0x05800c04800b0380)
+PLACES(blue, 0x8080018080008080, 0x8004808003808002)
+PLACES(lastRedGreen, 0x800f07800e06800d, 0x8080808080808080)
+PLACES(lastBlue, 0x0780800680800580, 0x8080808080808080)
+
+// CHANNEL puts Y (in Y0) + chroma * (whole + factor) into sum, of twice chroma and of whole
+// times chroma. (2*chroma*factor>>16 + 1) >> 1 rounds as libjpeg does.
+#define CHANNEL(twice, factor, wholes, sum) \
+	VPMULHW factor, twice, sum \
+	VPADDW Y11, sum, sum \
+	VPSRAW $1, sum, sum \
+	VPADDW wholes, sum, sum \
+	VPADDW Y0, sum, sum
 
 // func rgbVectors(dst, y, cb, cr *uint8, n int)
 TEXT ·rgbVectors(SB), NOSPLIT, $0-40
@@ -51,20 +52,11 @@ pixels:
 	VPSUBW Y10, Y1, Y1
 	VPSUBW Y10, Y2, Y2
 
-	// (2*Cr*factor>>16 + 1) >> 1 rounds as libjpeg does.
 	VPADDW Y2, Y2, Y3
-	VPMULHW Y6, Y3, Y3
-	VPADDW Y11, Y3, Y3
-	VPSRAW $1, Y3, Y3
-	VPADDW Y2, Y3, Y3
-	VPADDW Y0, Y3, Y3
+	CHANNEL(Y3, Y6, Y2, Y3) // red
 	VPADDW Y1, Y1, Y4
-	VPMULHW Y7, Y4, Y5
-	VPADDW Y11, Y5, Y5
-	VPSRAW $1, Y5, Y5
-	VPADDW Y4, Y5, Y5
-	VPADDW Y0, Y5, Y5
-	VPSUBW Y2, Y0, Y0
+	CHANNEL(Y4, Y7, Y4, Y5) // blue
+	VPSUBW Y2, Y0, Y0 // green
 	VPUNPCKLWD Y2, Y1, Y4
 	VPUNPCKHWD Y2, Y1, Y2
 	VPMADDWD Y8, Y4, Y4

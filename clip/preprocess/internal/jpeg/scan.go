@@ -142,7 +142,7 @@ func (r *reader) decodeBands(out *output) error {
 		return err
 	}
 	e := r.newEntropy()
-	rows, cols := r.comps[0].padH/r.comps[0].v, r.comps[0].padW/r.comps[0].h
+	cols, rows := r.mcus()
 	for y := range rows {
 		for i := range out.planes {
 			out.planes[i].start(y)

@@ -1,10 +1,15 @@
 package jpeg
 
+import "slices"
+
 // smoothed is how many coefficients, in zigzag order, block smoothing knows.
 const smoothed = 10
 
 // unknown is the accuracy of coefficients that no scan had.
 const unknown = -1
+
+// allUnknown is the accuracy of a component before its first scan.
+var allUnknown = [smoothed]int8{unknown, unknown, unknown, unknown, unknown, unknown, unknown, unknown, unknown, unknown}
 
 // noteAccuracy notes how many low bits of the coefficients are missing after the scan,
 // and were before.
@@ -35,9 +40,6 @@ func (r *reader) smoothing() bool {
 		for k := range smoothed {
 			if c.quant[natural[k]] == 0 {
 				return false
-			}
-			if k > 0 && r.scansStarted == 1 {
-				c.accuracy[1][k] = unknown
 			}
 			useful = useful || k > 0 && c.accuracy[0][k] != 0
 		}
@@ -77,10 +79,14 @@ func (p *plane) newSmoother(r *reader, y int) smoother {
 	s := smoother{component: p.component, accuracy: &p.accuracy[0], kernels: &acKernels}
 	s.band, s.bands = y/p.bandRows, ceilDiv(p.blocksH, p.bandRows)
 	s.rows = min(p.bandRows, p.blocksH-s.band*p.bandRows)
-	if s.band > r.lastGood {
+	switch {
+	case s.band <= r.lastGood:
+	case r.scansStarted == 1:
+		s.accuracy = &allUnknown
+	default:
 		s.accuracy = &p.accuracy[1]
 	}
-	if [smoothed - 1]int8(s.accuracy[1:]) == [...]int8{-1, -1, -1, -1, -1, -1, -1, -1, -1} {
+	if slices.Equal(s.accuracy[1:], allUnknown[1:]) {
 		s.kernels = &dcKernels // no AC is known
 	}
 	return s

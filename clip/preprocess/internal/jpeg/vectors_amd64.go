@@ -4,8 +4,7 @@ package jpeg
 
 import "golang.org/x/sys/cpu"
 
-// vectors tells that the processor has AVX2.
-var vectors = cpu.X86.HasAVX2
+var hasAVX2 = cpu.X86.HasAVX2
 
 // idct8Vectors is inverse8Plain.
 //
@@ -29,7 +28,7 @@ func rgbVectors(dst, y, cb, cr *uint8, n int)
 func doubleVectors(dst, near, far *uint8, n int, left, right uint16)
 
 func inverse8(blk *block, set columns, out []uint8, stride int) {
-	if vectors {
+	if hasAVX2 {
 		idct8Vectors(blk, &out[0], stride)
 	} else {
 		inverse8Plain(blk, set, out, stride)
@@ -37,7 +36,7 @@ func inverse8(blk *block, set columns, out []uint8, stride int) {
 }
 
 func inverse4(blk *block, out []uint8, stride int) {
-	if vectors {
+	if hasAVX2 {
 		idct4Vectors(blk, &out[0], stride)
 	} else {
 		inverse4Plain(blk, out, stride)
@@ -46,7 +45,7 @@ func inverse4(blk *block, out []uint8, stride int) {
 
 func toRGB(dst, y, cb, cr []uint8) {
 	n := len(y)
-	if !vectors || n < 16 {
+	if !hasAVX2 || n < 16 {
 		toRGBPlain(dst, y, cb, cr)
 		return
 	}
@@ -58,12 +57,14 @@ func toRGB(dst, y, cb, cr []uint8) {
 
 func double(dst, near, far []uint8, left, right uint64) {
 	n := len(near)
-	if !vectors || n < 18 {
+	if !hasAVX2 || n < 18 {
 		doublePlain(dst, near, far, left, right)
 		return
 	}
 	dst, far = dst[:2*n], far[:n]
-	// Of two samples, the outer one is right, and the inner one is replaced.
+	// The first and the last sample have no neighbour on one side, so that they are made
+	// of the two outermost. What that makes of the second and the last but one is wrong, and
+	// overwritten below.
 	doublePlain(dst[:4], near[:2], far[:2], left, right)
 	doublePlain(dst[2*n-4:], near[n-2:], far[n-2:], left, right)
 	doubleVectors(&dst[2], &near[1], &far[1], (n-2)&^15, uint16(left), uint16(right))

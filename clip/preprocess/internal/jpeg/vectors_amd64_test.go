@@ -11,7 +11,7 @@ import (
 
 // needVectors skips where the processor has no AVX2.
 func needVectors(t *testing.T) *rand.Rand {
-	if !vectors {
+	if !hasAVX2 {
 		t.Skip("no AVX2")
 	}
 	return rand.New(rand.NewSource(1))
@@ -70,12 +70,14 @@ func TestDoubleVectors(t *testing.T) {
 		rng.Read(far)
 		if i%8 == 0 {
 			for x := range near {
-				near[x], far[x] = -near[x]&1, -far[x]&1
+				near[x], far[x] = -(near[x] & 1), -(far[x] & 1) // 0 or 255
 			}
 		}
-		got, want := make([]uint8, 2*n+1), make([]uint8, 2*n+1)
-		doublePlain(want, near, far, 8, 7)
-		double(got, near, far, 8, 7)
-		require.Equal(t, want, got, n)
+		for _, bias := range [][2]uint64{{8, 7}, {4, 8}} { // of two columns and rows, and of two columns
+			got, want := make([]uint8, 2*n+1), make([]uint8, 2*n+1)
+			doublePlain(want, near, far, bias[0], bias[1])
+			double(got, near, far, bias[0], bias[1])
+			require.Equal(t, want, got, n)
+		}
 	}
 }
