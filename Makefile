@@ -23,10 +23,9 @@ nocgo:
 build:
 	go build -o clip-wgpu ./cmd/clip-wgpu
 
-# Archives for users in dist/, on Linux with gcc, MinGW-w64 and X11's headers. DXC is an
-# unpacked release of Microsoft's DirectX shader compiler for the one for Windows.
+# Archives for users in dist/, on Debian or Ubuntu with gcc, MinGW-w64 and X11's headers.
 dist:
-	go run ./internal/dist $(if $(DXC),-dxc $(DXC))
+	go run ./internal/dist
 
 demo: build
 	./clip-wgpu classify $(PICTURES)/*.png --labels $(PICTURES)/labels.txt

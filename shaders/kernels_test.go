@@ -88,7 +88,7 @@ func variants(t *testing.T, name string) []Variant {
 	return all
 }
 
-// eachKernel runs f on the variants of every kernel file, in a subtest a file.
+// eachKernel runs f on the variants of every kernel file, in a subtest a file, and on two kernels that are in no file.
 func eachKernel(t *testing.T, f func(t *testing.T, k *Kernel)) {
 	for _, name := range Files() {
 		t.Run(name, func(t *testing.T) {
@@ -99,13 +99,6 @@ func eachKernel(t *testing.T, f func(t *testing.T, k *Kernel)) {
 			}
 		})
 	}
-}
-
-// TestTranslate has naga, the compiler inside wgpu, validate every kernel and write it as HLSL. Glslang, a compiler of
-// its own, reads that.
-func TestTranslate(t *testing.T) {
-	naga, glslang := nagaPath(t), glslangPath(t)
-	eachKernel(t, func(t *testing.T, k *Kernel) { translate(t, naga, glslang, k) })
 	for name, src := range map[string]string{
 		"tiled": tiled,
 		"math":  "//!use math\n@compute @workgroup_size(1)\nfn main() {}\n",
@@ -113,9 +106,16 @@ func TestTranslate(t *testing.T) {
 		t.Run("inline/"+name, func(t *testing.T) {
 			k, err := parse(name, src, nil)
 			require.NoError(t, err)
-			translate(t, naga, glslang, k)
+			f(t, k)
 		})
 	}
+}
+
+// TestTranslate has naga, the compiler inside wgpu, validate every kernel and write it as HLSL. Glslang, a compiler of
+// its own, reads that.
+func TestTranslate(t *testing.T) {
+	naga, glslang := nagaPath(t), glslangPath(t)
+	eachKernel(t, func(t *testing.T, k *Kernel) { translate(t, naga, glslang, k) })
 }
 
 // nagaPath finds naga 0.13, the version inside wgpu-native 0.17. The environment

@@ -102,10 +102,10 @@ func TestLegalTexts(t *testing.T) {
 	dir := t.TempDir()
 	_, err := legalTexts(dir, "x")
 	require.ErrorContains(t, err, dir)
-	for _, name := range []string{"LICENSE-LLVM.txt", "other.txt"} {
+	for _, name := range []string{"LICENSE.txt", "other.txt"} {
 		require.NoError(t, os.WriteFile(dir+"/"+name, []byte(name), 0o600))
 	}
 	texts, err := legalTexts(dir, "x")
 	require.NoError(t, err)
-	assert.Equal(t, []entry{{"licenses/x/LICENSE-LLVM.txt", 0o644, []byte("LICENSE-LLVM.txt")}}, texts)
+	assert.Equal(t, []entry{{"licenses/x/LICENSE.txt", 0o644, []byte("LICENSE.txt")}}, texts)
 }

@@ -21,8 +21,8 @@ var legal = regexp.MustCompile(`(?i)^(licen[cs]e|copying|notice|patents)`)
 //go:embed wgpu-native.txt
 var wgpuNative []byte
 
-// licenses are the licence texts of all that is linked into a program. NOTICE must name every Go module there.
-func licenses(program string, notice []byte) ([]entry, error) {
+// licenses are the license texts of Go, of the modules that a program links, and of the C libraries in these.
+func licenses(program string) ([]entry, error) {
 	info, err := buildinfo.ReadFile(program)
 	if err != nil {
 		return nil, err
@@ -30,9 +30,6 @@ func licenses(program string, notice []byte) ([]entry, error) {
 	paths := make([]string, len(info.Deps))
 	for i, d := range info.Deps {
 		paths[i] = d.Path
-		if !strings.Contains(string(notice), d.Path) {
-			return nil, fmt.Errorf("NOTICE does not name %s", d.Path)
-		}
 	}
 	root, err := output("go", "env", "GOROOT")
 	if err != nil {
@@ -66,7 +63,7 @@ func licenses(program string, notice []byte) ([]entry, error) {
 	return all, nil
 }
 
-// legalTexts are a folder's licences, of which there must be one.
+// legalTexts are a folder's licenses, of which there must be one.
 func legalTexts(folder, name string) (all []entry, err error) {
 	files, err := os.ReadDir(folder)
 	if err != nil {
@@ -83,7 +80,7 @@ func legalTexts(folder, name string) (all []entry, err error) {
 		all = append(all, e)
 	}
 	if len(all) == 0 {
-		return nil, fmt.Errorf("%s has no licence", folder)
+		return nil, fmt.Errorf("%s has no license", folder)
 	}
 	return all, nil
 }

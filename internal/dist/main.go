@@ -1,15 +1,15 @@
-// Command dist builds the archives that users download, on Linux: for Linux, for Linux with a
-// window, for Windows, and a file of their checksums. What git has decides their bytes, with the
-// versions of Go and of the C compilers.
+// Command dist builds the archives that users download, on Debian or Ubuntu: for Linux, for
+// Linux with a window, for Windows, and a file of their checksums. Equal checkouts, versions of
+// Go and C compilers give equal bytes.
 package main
 
 import (
 	"crypto/sha256"
-	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,17 +27,14 @@ var targets = []target{
 }
 
 func main() {
-	out := flag.String("o", "dist", "`folder` of the archives, which is replaced")
-	dxc := flag.String("dxc", "", "`folder` of an unpacked release of the DirectX shader compiler, which the archive for Windows then carries")
-	flag.Parse()
-	if err := dist(*out, *dxc); err != nil {
+	if err := dist("dist"); err != nil {
 		fmt.Fprintln(os.Stderr, "dist:", err)
 		os.Exit(1)
 	}
 }
 
-// dist fills a folder with an archive for each target.
-func dist(out, dxc string) error {
+// dist replaces a folder by one of an archive for each target.
+func dist(out string) error {
 	version, err := output("git", "describe", "--tags", "--always", "--dirty")
 	if err != nil {
 		return err
@@ -74,7 +71,7 @@ func dist(out, dxc string) error {
 				return err
 			}
 		}
-		entries, err := t.contents(program, dxc, shared)
+		entries, err := t.contents(program, shared)
 		if err != nil {
 			return err
 		}
@@ -124,37 +121,21 @@ func common(program, version string, made time.Time) ([]entry, error) {
 	return all, nil
 }
 
-// contents are the target's program, the licences of what it links, the shared files and, on Windows,
-// the shader compiler of a folder.
-func (t target) contents(program, dxc string, shared []entry) ([]entry, error) {
-	notice, err := os.ReadFile("NOTICE")
+// contents are the target's program, the licenses of what it links, and the shared files.
+func (t target) contents(program string, shared []entry) ([]entry, error) {
+	texts, err := licenses(program)
 	if err != nil {
 		return nil, err
 	}
-	texts, err := licenses(program, notice)
-	if err != nil {
-		return nil, err
-	}
-	all := append(texts, shared...)
-	if t.system != "windows" {
-		e, err := read(program, "clip-wgpu", 0o755)
-		return append(all, e), err
-	}
-	e, err := read(program, "clip-wgpu.exe", 0o755)
-	if err != nil || dxc == "" {
-		return append(all, e), err
-	}
-	texts, err = legalTexts(dxc, "dxc")
-	if err != nil {
-		return nil, err
-	}
-	all = append(append(all, e), texts...)
-	for _, name := range []string{"dxcompiler.dll", "dxil.dll"} {
-		e, err := read(filepath.Join(dxc, "bin", "x64", name), name, 0o755)
+	name := "clip-wgpu"
+	if t.system == "windows" {
+		name += ".exe"
+		runtime, err := read("/usr/share/doc/mingw-w64-x86-64-dev/copyright", "licenses/mingw-w64.txt", 0o644)
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, e)
+		texts = append(texts, runtime)
 	}
-	return all, nil
+	e, err := read(program, name, 0o755)
+	return slices.Concat(texts, shared, []entry{e}), err
 }
