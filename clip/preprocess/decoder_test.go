@@ -6,7 +6,6 @@ import (
 	stdjpeg "image/jpeg"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 
@@ -35,15 +34,6 @@ func TestDecoderGivesWhatDecodeGives(t *testing.T) {
 			assert.Equal(t, want, got, file)
 		}
 	}
-}
-
-// allocated is how many bytes f takes, whether they are freed or not.
-func allocated(f func()) int {
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	f()
-	runtime.ReadMemStats(&after)
-	return int(after.TotalAlloc - before.TotalAlloc)
 }
 
 // A worker takes the memory of one picture for many.
