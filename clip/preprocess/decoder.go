@@ -31,11 +31,11 @@ const sparePixels = 64 << 20
 
 // newImage is the function newImage in the memory of the image before.
 func (o options) newImage(mode string, width, height int) *Image {
-	m := &Image{mode: mode, width: width, height: height}
-	n := width * height * m.bands()
 	if mode == modeI {
 		return newImage(mode, width, height)
 	}
+	m := &Image{mode: mode, width: width, height: height}
+	n := width * height * m.bands()
 	if p := o.pixels; n > cap(*p) || cap(*p) > max(2*n, sparePixels) {
 		*p = nil // so that it is free before the next is taken
 		*p = make([]uint8, n)
@@ -54,7 +54,7 @@ func (d *Decoder) Decode(r io.Reader, opts ...Option) (*Image, error) {
 	}
 	size := 0
 	if m, ok := r.(interface{ Len() int }); ok { // of package bytes or strings
-		size = m.Len()
+		size = max(0, m.Len())
 	}
 	return d.decode(r, size, opts)
 }
@@ -80,11 +80,13 @@ func (d *Decoder) decode(r io.Reader, size int, opts []Option) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.file.Grow(min(size, maxFileBytes) + bytes.MinRead)
-	if _, err := d.file.ReadFrom(io.LimitReader(r, maxFileBytes+1-head)); err != nil {
-		return nil, err
+	if size <= maxFileBytes {
+		d.file.Grow(size + bytes.MinRead)
+		if _, err := d.file.ReadFrom(io.LimitReader(r, maxFileBytes+1-head)); err != nil {
+			return nil, err
+		}
 	}
-	if d.file.Len() > maxFileBytes {
+	if max(size, d.file.Len()) > maxFileBytes {
 		return nil, fmt.Errorf("%w: the file has over %d bytes", ErrTooLarge, maxFileBytes)
 	}
 	read := time.Now()

@@ -65,6 +65,32 @@ func TestMemoryOfDecoderIsUsedAgain(t *testing.T) {
 	}
 }
 
+// Of an animation only the first frame takes memory, but for the file's own.
+func TestMemoryOfAnimatedGIF(t *testing.T) {
+	const frames = 8 << 20 // bytes of them
+	file := bytes.TrimSuffix(gifOf(40, 30, 1, 1), []byte(";"))
+	file = append(file, make([]byte, frames)...)
+	var d Decoder
+	decode := func() {
+		_, err := d.Decode(bytes.NewReader(file))
+		require.NoError(t, err)
+	}
+	decode()
+	assert.Less(t, allocated(decode), frames/4)
+}
+
+// A file over the limit is refused by its size, not after it has been read.
+func TestFileOverTheLimitIsNotRead(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "huge.png")
+	require.NoError(t, os.WriteFile(path, readSample(t, "formats/png_rgb16.png"), 0o600))
+	require.NoError(t, os.Truncate(path, maxFileBytes+1))
+	took := allocated(func() {
+		_, err := DecodeFile(path)
+		assert.ErrorIs(t, err, ErrTooLarge)
+	})
+	assert.Less(t, took, 1<<20)
+}
+
 // A worker takes 60 MB for JPEGs of 12 megapixels, or 20 MB more than coefficients, and
 // nothing for the next.
 func TestMemoryOfDecoder(t *testing.T) {
