@@ -70,14 +70,14 @@ func (b *bmp) checkData() error {
 		// The most that four bytes give is a skip of 255 rows and 255 pixels.
 		return checkLength(b.file[min(b.offset, len(b.file)):], b.w*b.h, 64*(b.w+1))
 	}
-	if end := b.offset + (b.h-1)*b.stride() + (b.w*b.bits+7)/8; end > len(b.file) {
+	if end := b.offset + (b.h-1)*b.stride() + ceilDiv(b.w*b.bits, 8); end > len(b.file) {
 		return fmt.Errorf("%w: the file is truncated: %d bytes of %d", ErrCorrupt, len(b.file), end)
 	}
 	return nil
 }
 
 // stride is the length of a stored row.
-func (b *bmp) stride() int { return (b.w*b.bits + 31) / 32 * 4 }
+func (b *bmp) stride() int { return ceilDiv(b.w*b.bits, 32) * 4 }
 
 func parseBMP(data []byte) (*bmp, error) {
 	r := &byteReader{data: data}

@@ -60,7 +60,7 @@ func (d *Decoder) Decode(r io.Reader, opts ...Option) (*Image, error) {
 	}
 	size := 0
 	if m, ok := r.(interface{ Len() int }); ok { // of package bytes or strings
-		size = m.Len()
+		size = max(0, m.Len())
 	}
 	return d.decode(r, size, opts)
 }
@@ -86,11 +86,13 @@ func (d *Decoder) decode(r io.Reader, size int, opts []Option) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.file.Grow(min(size, maxFileBytes) + bytes.MinRead)
-	if _, err := d.file.ReadFrom(io.LimitReader(r, maxFileBytes+1-head)); err != nil {
-		return nil, err
+	if size <= maxFileBytes {
+		d.file.Grow(size + bytes.MinRead)
+		if _, err := d.file.ReadFrom(io.LimitReader(r, maxFileBytes+1-head)); err != nil {
+			return nil, err
+		}
 	}
-	if d.file.Len() > maxFileBytes {
+	if max(size, d.file.Len()) > maxFileBytes {
 		return nil, fmt.Errorf("%w: the file has over %d bytes", ErrTooLarge, maxFileBytes)
 	}
 	read := time.Now()

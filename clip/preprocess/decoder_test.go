@@ -6,7 +6,6 @@ import (
 	stdjpeg "image/jpeg"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 
@@ -35,15 +34,6 @@ func TestDecoderGivesWhatDecodeGives(t *testing.T) {
 			assert.Equal(t, want, got, file)
 		}
 	}
-}
-
-// allocated is how many bytes f takes, whether they are freed or not.
-func allocated(f func()) int {
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	f()
-	runtime.ReadMemStats(&after)
-	return int(after.TotalAlloc - before.TotalAlloc)
 }
 
 // A worker takes the memory of one picture for many.
@@ -79,6 +69,32 @@ func TestMemoryOfDecoderIsUsedAgain(t *testing.T) {
 func turnedJPEG(data []byte) []byte {
 	const exif = "\xff\xe1\x00\x22Exif\x00\x00II*\x00\x08\x00\x00\x00\x01\x00\x12\x01\x03\x00\x01\x00\x00\x00\x06\x00\x00\x00\x00\x00\x00\x00"
 	return []byte(string(data[:2]) + exif + string(data[2:]))
+}
+
+// Of an animation only the first frame takes memory, but for the file's own.
+func TestMemoryOfAnimatedGIF(t *testing.T) {
+	const frames = 8 << 20 // bytes of them
+	file := bytes.TrimSuffix(gifOf(40, 30, 1, 1), []byte(";"))
+	file = append(file, make([]byte, frames)...)
+	var d Decoder
+	decode := func() {
+		_, err := d.Decode(bytes.NewReader(file))
+		require.NoError(t, err)
+	}
+	decode()
+	assert.Less(t, allocated(decode), frames/4)
+}
+
+// A file over the limit is refused by its size, not after it has been read.
+func TestFileOverTheLimitIsNotRead(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "huge.png")
+	require.NoError(t, os.WriteFile(path, readSample(t, "formats/png_rgb16.png"), 0o600))
+	require.NoError(t, os.Truncate(path, maxFileBytes+1))
+	took := allocated(func() {
+		_, err := DecodeFile(path)
+		assert.ErrorIs(t, err, ErrTooLarge)
+	})
+	assert.Less(t, took, 1<<20)
 }
 
 // A worker takes 60 MB for JPEGs of 12 megapixels, 36 MB more to turn them, or 20 MB more

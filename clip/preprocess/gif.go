@@ -65,7 +65,8 @@ func (f gifFrame) decode(r *byteReader, o options, w, h int, background uint8) (
 	if bits < 2 || bits > 8 {
 		return nil, fmt.Errorf("%w: LZW code size %d, want 2 to 8", ErrCorrupt, bits)
 	}
-	packed := make([]byte, 0, len(r.data))
+	// The blocks are joined in the file's memory: an animation has far more than this frame.
+	packed := r.data[:0]
 	for block := gifBlock(r); len(block) > 0; block = gifBlock(r) {
 		packed = append(packed, block...)
 	}

@@ -73,6 +73,8 @@ func (m *Image) bands() int {
 	return 1
 }
 
+func (m *Image) hasAlpha() bool { return m.mode == modeLA || m.mode == modeRGBA }
+
 // FromImage maps a Go image to the mode that Pillow would give the file it was
 // decoded from, as far as the Go type still tells:
 //

@@ -9,9 +9,9 @@ import (
 
 const lzwCodes = 1 << 12
 
-// lzwReader decompresses the LZW of GIF and TIFF. A string has been output before
-// its code is given, so that it is copied from there: what is output between clear
-// codes, until there are no more codes to give, stays in out. That is 8 MiB at most.
+// lzwReader decompresses the LZW of GIF and TIFF. A string has been output before it
+// gets a code, and is copied from there. So out keeps what was output since the last
+// clear code, up to the string that got the last of the 4096 codes: 8 MiB at most.
 type lzwReader struct {
 	src   []byte
 	msb   bool   // the first bit of a code is the highest of a byte
@@ -169,8 +169,8 @@ func (r *lzwReader) decompress(n int) error {
 	return nil
 }
 
-// lengthen makes codes a bit longer. When they cannot be, the string of size bytes that
-// is being output is the last that may be of use.
+// lengthen makes codes a bit longer. Where they cannot be longer, the string of size
+// bytes that is being output is the last that a code may stand for.
 func (r *lzwReader) lengthen(size int) {
 	if r.width++; 1<<r.width > lzwCodes {
 		r.width--
@@ -187,8 +187,9 @@ func (s lzwString) and(head uint64) lzwString {
 	return s
 }
 
-// copyWords copies size bytes and less than eight more. The last one may be the first
-// of dst, which is there already, as are the seven behind it.
+// copyWords copies size bytes of src to dst but for the first eight, which are there
+// already: src may reach to the first byte of dst. It copies by words, so that it writes
+// up to seven bytes more.
 func copyWords(dst, src []byte, size int) {
 	for i := 8; i < size; i += 8 {
 		binary.LittleEndian.PutUint64(dst[i:], binary.LittleEndian.Uint64(src[i:]))

@@ -34,12 +34,11 @@ var scratches = sync.Pool{New: func() any { return new(scratch) }}
 func sized[T any](s []T, n int) []T { return slices.Grow(s[:0], n)[:n] }
 
 // resample returns the wanted part of m's 8-bit pixels, resized horizontally, then
-// vertically, and rounded in between. alpha is multiplied into the colours if
-// premultiply says so.
+// vertically, and rounded in between. Alpha is multiplied into the colours.
 //
 // Only the lines that the next row of the result needs are kept, so that an image
 // much taller or wider than the result costs no intermediate of its size.
-func (m *Image) resample(x, y axis, f filter, premultiply bool) []uint8 {
+func (m *Image) resample(x, y axis, f filter) []uint8 {
 	s := scratches.Get().(*scratch)
 	defer scratches.Put(s)
 	out := x.len() * m.bands()
@@ -59,7 +58,7 @@ func (m *Image) resample(x, y axis, f filter, premultiply bool) []uint8 {
 				copy(s.lines, s.lines[(first-base)*p.stride:(row-base)*p.stride])
 				base = first
 			}
-			src, in := p.source(m, row, premultiply)
+			src, in := p.source(m, row)
 			p.horizontal(s.lines[(row-base)*p.stride:], src, in)
 		}
 		p.vertical(dst[r*out:(r+1)*out], s.lines[(first-base)*p.stride:], k)
@@ -70,15 +69,15 @@ func (m *Image) resample(x, y axis, f filter, premultiply bool) []uint8 {
 // source returns rowsAtOnce rows of m from row on, and their stride. Rows are copied
 // where there are too few, where the pass would read beyond m, and where alpha is to
 // be multiplied into them.
-func (p *passes) source(m *Image, row int, premultiply bool) (src []uint8, stride int) {
+func (p *passes) source(m *Image, row int) (src []uint8, stride int) {
 	in := m.width * p.bands
 	reach := (rowsAtOnce-1)*in + p.packed.reach
-	if !premultiply && len(m.pix)-row*in >= reach {
+	if !m.hasAlpha() && len(m.pix)-row*in >= reach {
 		return m.pix[row*in:], in
 	}
 	p.rows = sized(p.rows, max(rowsAtOnce*in, reach))
 	rows := m.pix[row*in : min(row+rowsAtOnce, m.height)*in]
-	if premultiply {
+	if m.hasAlpha() {
 		premultiplyInto(p.rows, rows, p.bands)
 	} else {
 		copy(p.rows, rows)

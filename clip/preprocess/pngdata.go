@@ -126,7 +126,6 @@ const maxPNGBlock = 1 << 16
 type pngStream struct {
 	pngFile          // the rest of which begins behind the current chunk
 	chunk     []byte // of the current chunk, what follows the current block
-	block     []byte // the current block, until it is read
 	begun     bool   // there is a current chunk, whose checksum is next
 	blocks    int    // how many have been begun
 	whole     int    // how many of them lie before the current chunk
@@ -136,19 +135,9 @@ type pngStream struct {
 	without   int    // and the last of them so many bytes short
 }
 
-// more returns the next block.
+// more returns the next block that is not empty, or sets err and returns it.
 func (s *pngStream) more() ([]byte, error) {
-	if !s.next() {
-		return nil, s.err
-	}
-	block := s.block
-	s.block = nil
-	return block, nil
-}
-
-// next goes to the next block that is not empty, or sets err.
-func (s *pngStream) next() bool {
-	for len(s.block) == 0 && s.err == nil {
+	for s.err == nil {
 		if s.blocks >= s.limit {
 			s.err = io.EOF
 			break
@@ -158,12 +147,16 @@ func (s *pngStream) next() bool {
 			continue
 		}
 		n := min(len(s.chunk), maxPNGBlock)
-		s.block, s.chunk = s.chunk[:n], s.chunk[n:]
+		block := s.chunk[:n]
+		s.chunk = s.chunk[n:]
 		if s.blocks++; s.blocks == s.limit {
-			s.block = s.block[:n-s.without]
+			block = block[:n-s.without]
+		}
+		if len(block) > 0 {
+			return block, nil
 		}
 	}
-	return s.err == nil
+	return nil, s.err
 }
 
 func (s *pngStream) nextChunk() error {

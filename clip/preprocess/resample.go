@@ -116,9 +116,8 @@ func (m *Image) resize(x, y axis, f filter) *Image {
 		out.wide = resampleWide(m.wide, x, y, f.weights(x), f.weights(y))
 		return out
 	}
-	alpha := m.mode == modeLA || m.mode == modeRGBA
-	out.pix = m.resample(x, y, f, alpha)
-	if alpha {
+	out.pix = m.resample(x, y, f)
+	if m.hasAlpha() {
 		unpremultiply(out.pix, m.bands())
 	}
 	return out

@@ -3,7 +3,6 @@ package preprocess
 import (
 	"fmt"
 	"regexp"
-	"slices"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/preprocess/internal/inflate"
 )
@@ -244,8 +243,8 @@ func (f *tiffFile) readChunk(m *Image, i int, o options) error {
 		return err
 	}
 	x, y, cols, rows := f.chunkBounds(i)
-	f.row = slices.Grow(f.row[:0], f.rowBytes(f.chunkW))
-	row := f.row[:f.rowBytes(f.chunkW)]
+	f.row = sized(f.row, f.rowBytes(f.chunkW))
+	row := f.row
 	direct := f.asStored(m.bands()) && f.photometric != tiffWhiteIsZero && cols == f.chunkW
 	for dy := range f.encodedRows(i) {
 		at := (y+dy)*f.w + x

@@ -234,7 +234,8 @@ func (f *tiffFile) decodeJPEGChunk(chunk []byte, i int, o options) ([]byte, erro
 		return nil, fmt.Errorf("%w: JPEG scans of over %d blocks of 8x8 samples in its strips or tiles", ErrTooLarge, maxJPEGVisits)
 	}
 	h.YCC = f.photometric == tiffYCbCr && n >= 3
-	m, err := pixelsOfJPEG(h, options{maxPixels: o.maxPixels, scale: 1, memory: o.memory})
+	o.scale = 1
+	m, err := pixelsOfJPEG(h, o)
 	if err != nil {
 		return nil, err
 	}

@@ -30,9 +30,12 @@ func (f *webpFrame) decodeLossy(mode string, o options) (*Image, error) {
 
 // decodeAlpha sets the alpha of m, 255 where the file has none.
 func (f *webpFrame) decodeAlpha(m *Image) error {
+	if f.alpha == nil && m.mode == modeRGB {
+		return nil
+	}
 	if f.alpha == nil {
 		for y := range f.h {
-			for px := f.row(m, y); m.mode == modeRGBA && len(px) > 0; px = px[4:] {
+			for px := f.row(m, y); len(px) > 0; px = px[4:] {
 				px[3] = 255
 			}
 		}

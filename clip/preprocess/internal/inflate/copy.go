@@ -2,12 +2,12 @@ package inflate
 
 import "encoding/binary"
 
-// repeat copies length bytes that lie distance before w to w. It may write slack
-// bytes more.
+// repeat copies to w the length bytes that lie distance before it. It may write up to
+// slack bytes more.
 func repeat(buf []byte, w, distance, length int) {
 	if distance < 8 {
-		// Words cannot overlap what they are copied from. The bytes repeat, so that
-		// after eight of them a multiple of the distance gives the same.
+		// A word must not overlap the one that it is copied from. The bytes repeat, so
+		// that behind eight of them a multiple of the distance gives the same ones.
 		for range min(length, 8) {
 			buf[w] = buf[w-distance]
 			w++

@@ -1,11 +1,11 @@
 // Package inflate decompresses zlib data (RFC 1950 and 1951). It takes half of
-// compress/zlib's time, and no byte of the input before it is needed.
+// compress/zlib's time, and takes each byte of the input only when it needs it.
 package inflate
 
 import (
 	"compress/zlib"
 	"encoding/binary"
-	"fmt"
+	"errors"
 	"io"
 )
 
@@ -16,9 +16,11 @@ const (
 	slack    = 16      // bytes that copying by words writes behind a match
 )
 
-// Reader reads what zlib data decompress to. Its errors are those of compress/zlib
-// where the header or the checksum is bad, ErrData where the data between are,
-// io.ErrUnexpectedEOF where they are cut, and those of its source.
+// Reader reads what zlib data decompress to. Its errors are:
+//   - zlib.ErrHeader, zlib.ErrDictionary and zlib.ErrChecksum, as compress/zlib has them
+//   - ErrData, if the compressed data are bad
+//   - io.ErrUnexpectedEOF, if the input ends too early
+//   - the error of its source, if that is another than io.EOF
 type Reader struct {
 	more func() ([]byte, error)
 	src  []byte
@@ -40,7 +42,7 @@ type Reader struct {
 }
 
 // ErrData says that the compressed data are bad.
-var ErrData = fmt.Errorf("bad compressed data")
+var ErrData = errors.New("bad compressed data")
 
 // Reset makes r read from the pieces of data that more returns, which are not
 // empty, until its error.
@@ -287,7 +289,7 @@ func (r *Reader) symbol(table []uint32, primary uint) (uint32, error) {
 			r.n -= n
 			return e, nil
 		}
-		if e&15 == 0 && r.n > 0 {
+		if e&15 == 0 && r.n > 0 { // a table with gaps has one code, of one bit: the first bit tells
 			return 0, ErrData
 		}
 		if err := r.fill(r.n + 1); err != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// texts are of all kinds: random, of few values, runs, and repeats of all distances.
+// text is of one of many kinds: random, of few values, runs, and repeats of all distances.
 func text(rng *rand.Rand, n int) []byte {
 	p := make([]byte, n)
 	kinds := 1 + rng.IntN(256)
@@ -80,7 +80,23 @@ func TestInflate(t *testing.T) {
 	}
 }
 
-// Damaged data give what compress/zlib makes of them, and an error where it does.
+// compareWithZlib reads damaged data as compress/zlib does, with an error where that has one.
+func compareWithZlib(t *testing.T, r *Reader, packed []byte) {
+	got, gotErr := io.ReadAll(r)
+	var want []byte
+	z, wantErr := zlib.NewReader(bytes.NewReader(packed))
+	if wantErr == nil {
+		want, wantErr = io.ReadAll(z)
+	}
+	require.Equal(t, wantErr == nil, gotErr == nil, "%x: %v, %v", packed, wantErr, gotErr)
+	// compress/zlib asks for as many bits as the end of the block has.
+	require.True(t, bytes.Equal(want, got) || wantErr == io.ErrUnexpectedEOF && bytes.HasPrefix(got, want), "%x: %v, %v", packed, wantErr, gotErr)
+	switch wantErr {
+	case zlib.ErrHeader, zlib.ErrChecksum, zlib.ErrDictionary, io.ErrUnexpectedEOF:
+		require.Equal(t, wantErr, gotErr, "%x", packed)
+	}
+}
+
 func TestInflateOfDamagedData(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	var r Reader
@@ -91,22 +107,27 @@ func TestInflateOfDamagedData(t *testing.T) {
 		}
 		packed = packed[:rng.IntN(len(packed)+1)]
 		r.ResetBytes(packed)
-		got, gotErr := io.ReadAll(&r)
-		var want []byte
-		z, wantErr := zlib.NewReader(bytes.NewReader(packed))
-		if wantErr == nil {
-			want, wantErr = io.ReadAll(z)
-		}
-		require.Equal(t, wantErr == nil, gotErr == nil, "%x: %v, %v", packed, wantErr, gotErr)
-		// compress/zlib asks for as many bits as the end of the block has.
-		require.True(t, bytes.Equal(want, got) || wantErr == io.ErrUnexpectedEOF && bytes.HasPrefix(got, want), "%x: %v, %v", packed, wantErr, gotErr)
-		if wantErr == zlib.ErrHeader || wantErr == zlib.ErrChecksum || wantErr == zlib.ErrDictionary {
-			require.Equal(t, wantErr, gotErr)
-		}
-		if wantErr == io.ErrUnexpectedEOF {
-			require.Equal(t, wantErr, gotErr, "%x", packed)
-		}
+		compareWithZlib(t, &r, packed)
 	}
+}
+
+// All at once most codes are read by words, and in pieces of one byte none is.
+func FuzzInflate(f *testing.F) {
+	rng := rand.New(rand.NewPCG(9, 10))
+	for i := range 20 {
+		f.Add(pack(f, text(rng, 1+rng.IntN(3000)), []int{-2, 0, 1, 6, 9}[i%5]))
+	}
+	f.Fuzz(func(t *testing.T, packed []byte) {
+		if len(packed) > 1<<16 {
+			return // gives up to 64 MiB in 65 KiB
+		}
+		var r Reader
+		r.ResetBytes(packed)
+		compareWithZlib(t, &r, packed)
+		more, _ := pieces(rng, packed, 1)
+		r.Reset(more)
+		compareWithZlib(t, &r, packed)
+	})
 }
 
 func TestAdler(t *testing.T) {

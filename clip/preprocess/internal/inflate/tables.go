@@ -15,7 +15,7 @@ const (
 	pointer    = 1 << 10 // value is where the other table begins
 	valueShift = 16
 
-	litBits, distBits = 11, 8
+	litBits, distBits, codeBits = 11, 8, 7 // of literals and lengths; distances; the codes' lengths
 
 	maxCode = 15
 	lits    = 288
@@ -86,7 +86,6 @@ func (r *Reader) readTables() error {
 		}
 		codes[i] = uint8(n)
 	}
-	const codeBits = 7
 	var values [19]uint32
 	for i := range values {
 		values[i] = uint32(i) << valueShift
@@ -111,7 +110,7 @@ func (r *Reader) readTables() error {
 
 func (r *Reader) readLengths(lengths []uint8, table []uint32) error {
 	for i := 0; i < len(lengths); {
-		e, err := r.symbol(table, 7)
+		e, err := r.symbol(table, codeBits)
 		if err != nil {
 			return err
 		}

@@ -3,14 +3,14 @@ package vp8l
 import stdbits "math/bits"
 
 const (
-	maxCode  = 15
-	maxRoot  = 8 // bits that a table is looked up by at once
-	codeKind = 5 // codes of a group: green, lengths and cache; red; blue; alpha; distance
+	maxCode    = 15
+	maxRoot    = 8 // bits that a table is looked up by at once
+	groupCodes = 5 // codes of a group: green, lengths and cache; red; blue; alpha; distance
 )
 
-// code is a prefix code. Elements of the table are a symbol in the upper half and the
-// number of bits in the lower one. Where that is over maxCode, it is the number of bits
-// of another table less maxCode, which begins at the symbol.
+// code is a prefix code. An element of the table has a symbol in its upper half and all
+// the bits of the symbol's code in its lower one. More than maxCode there means another
+// table: it is looked up by the bits beyond maxCode, and the upper half is its place.
 type code struct {
 	table []uint32
 	root  uint
@@ -76,7 +76,6 @@ func newCode(lengths []uint8) (code, error) {
 			part[i] = e
 		}
 	}
-	// Bits of the root are not taken before those of another table.
 	return code{table, uint(root)}, nil
 }
 
@@ -98,10 +97,11 @@ func (d *decoder) readCode(symbols int) (code, error) {
 	if two {
 		second = d.read(8)
 	}
-	if first >= symbols || second >= symbols {
-		return code{}, ErrData
+	for _, symbol := range []int{first, second} {
+		if symbol < symbols { // libwebp leaves out others
+			sizes[symbol] = 1
+		}
 	}
-	sizes[first], sizes[second] = 1, 1
 	return newCode(sizes)
 }
 
@@ -147,7 +147,7 @@ func (d *decoder) readSizes(sizes []uint8) error {
 	return d.check()
 }
 
-type group [codeKind]code
+type group [groupCodes]code
 
 // groups are the codes of an image. tiles of 2^bits x 2^bits pixels tell which.
 type groups struct {
@@ -165,15 +165,16 @@ func (g *groups) at(x, y int) *group {
 	return &g.all[g.tile[y>>g.bits*g.w+x>>g.bits]]
 }
 
-// readGroups reads the codes of an image of w x h pixels whose cache has so many.
-func (d *decoder) readGroups(w, h int, top bool, cache int) (*groups, error) {
+// readGroups reads the codes of an image of w x h pixels and a cache of some. Only the
+// file's own image may have several groups.
+func (d *decoder) readGroups(w, h int, own bool, cache int) (*groups, error) {
 	g := &groups{}
 	count := 1
-	if top && d.read(1) == 1 {
+	if own && d.read(1) == 1 {
 		g.bits = uint(2 + d.read(3))
 		g.mask, g.w = 1<<g.bits-1, (w-1)>>g.bits+1
 		var err error
-		if g.tile, err = d.image(g.w, (h-1)>>g.bits+1, false, nil); err != nil {
+		if g.tile, err = d.image(g.w, (h-1)>>g.bits+1, nil); err != nil {
 			return nil, err
 		}
 		for i, v := range g.tile {
@@ -186,7 +187,7 @@ func (d *decoder) readGroups(w, h int, top bool, cache int) (*groups, error) {
 	}
 	g.all = make([]group, count)
 	for i := range g.all {
-		for j, symbols := range [codeKind]int{literals + lengths + cache, 256, 256, 256, 40} {
+		for j, symbols := range [groupCodes]int{literals + lengths + cache, 256, 256, 256, 40} {
 			var err error
 			if g.all[i][j], err = d.readCode(symbols); err != nil {
 				return nil, err

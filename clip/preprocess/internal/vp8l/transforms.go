@@ -25,7 +25,7 @@ func (d *decoder) readTransforms() error {
 		case predicted, crossColour:
 			t.bits = uint(2 + d.read(3))
 			t.tileW = (d.packedW-1)>>t.bits + 1
-			t.tile, err = d.image(t.tileW, (d.h-1)>>t.bits+1, false, nil)
+			t.tile, err = d.image(t.tileW, (d.h-1)>>t.bits+1, nil)
 			if t.kind == predicted {
 				t.above = make([]uint32, d.packedW)
 			}
@@ -46,7 +46,7 @@ func (d *decoder) readTransforms() error {
 
 // readPalette reads colours that are stored as differences.
 func (d *decoder) readPalette() ([]uint32, error) {
-	p, err := d.image(1+d.read(8), 1, false, nil)
+	p, err := d.image(1+d.read(8), 1, nil)
 	for i := 1; i < len(p); i++ {
 		p[i] = add(p[i], p[i-1])
 	}
@@ -61,11 +61,9 @@ func (t *transform) undo(row []uint32, y int) {
 		t.undoPrediction(row, y)
 		copy(t.above, row)
 	case crossColour:
-		tiles := t.tile[y>>t.bits*t.tileW:][:t.tileW]
-		for x := 0; x>>t.bits < len(tiles); x += 1 << t.bits {
-			if x < len(row) {
-				undoCrossColour(row[x:min(len(row), x+1<<t.bits)], tiles[x>>t.bits])
-			}
+		for i, tile := range t.tile[y>>t.bits*t.tileW:][:t.tileW] {
+			x := i << t.bits
+			undoCrossColour(row[x:min(len(row), x+1<<t.bits)], tile)
 		}
 	case subtractedGreen:
 		for x, v := range row {

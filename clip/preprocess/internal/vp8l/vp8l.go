@@ -1,9 +1,11 @@
-// Package vp8l decodes lossless WebP (RFC 9649, section 3) a row after the other. Of
-// an image of any size it keeps the pixels that others may be copied from, which are
-// 2^20, and what is told of its tiles, a byte for each of its pixels at most.
+// Package vp8l decodes lossless WebP (RFC 9649, section 3) a row after the other. It
+// keeps the pixels that others may be copied from, which are the last 2^20, and four
+// bytes for each tile of three kinds. Tiles have 4x4 pixels or more, so that those are
+// less than a byte a pixel.
 package vp8l
 
 import (
+	"encoding/binary"
 	"errors"
 	"io"
 	"slices"
@@ -33,7 +35,7 @@ func Decode(data []byte, w, h int, emit func(y int, row []uint32)) error {
 		return err
 	}
 	row := make([]uint32, w)
-	_, err := d.image(d.packedW, h, true, func(y int, px []uint32) {
+	_, err := d.image(d.packedW, h, func(y int, px []uint32) {
 		copy(row, px)
 		for i := len(d.transforms) - 1; i >= 0; i-- {
 			d.transforms[i].undo(row, y)
@@ -61,9 +63,7 @@ type bits struct {
 // fill makes 56 bits available.
 func (b *bits) fill() {
 	if len(b.data)-b.pos >= 8 {
-		p := b.data[b.pos : b.pos+8 : b.pos+8]
-		v := uint64(p[0]) | uint64(p[1])<<8 | uint64(p[2])<<16 | uint64(p[3])<<24 | uint64(p[4])<<32 | uint64(p[5])<<40 | uint64(p[6])<<48 | uint64(p[7])<<56
-		b.next |= v << (b.n & 63)
+		b.next |= binary.LittleEndian.Uint64(b.data[b.pos:]) << (b.n & 63)
 		b.pos += int(63-b.n) >> 3
 		b.n |= 56
 		return
@@ -112,9 +112,9 @@ type pixels struct {
 // buffers are of images whose rows are handed out. No pixel is read before it is written.
 var buffers = sync.Pool{New: func() any { return new([]uint32) }}
 
-// image decodes an image and returns its pixels, if emit is nil. top says that it is not
-// one that tells of another.
-func (d *decoder) image(w, h int, top bool, emit func(y int, row []uint32)) ([]uint32, error) {
+// image decodes an image. The file's own is handed to emit; one that tells of tiles or
+// has a palette is returned, and emit is nil.
+func (d *decoder) image(w, h int, emit func(y int, row []uint32)) ([]uint32, error) {
 	px := &pixels{w: w, total: w * h, emit: emit}
 	cacheBits := 0
 	if d.read(1) != 0 {
@@ -123,7 +123,7 @@ func (d *decoder) image(w, h int, top bool, emit func(y int, row []uint32)) ([]u
 		}
 		px.cache, px.shift = make([]uint32, 1<<cacheBits), uint(32-cacheBits)
 	}
-	g, err := d.readGroups(w, h, top, len(px.cache))
+	g, err := d.readGroups(w, h, emit != nil, len(px.cache))
 	if err != nil {
 		return nil, err
 	}
