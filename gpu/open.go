@@ -43,6 +43,11 @@ type Options struct {
 	// which a kernel wrote outside its tensors. Slow; for tests.
 	Check bool
 
+	// DX12Compiler is FXC or DXC, which make the kernels on DX12. "" is DXC where
+	// dxcompiler.dll and dxil.dll lie beside the program, and otherwise FXC, which takes
+	// longer. CLIPWGPU goes before it.
+	DX12Compiler string
+
 	depth int // submissions in flight, where a test wants other than maxInFlight
 }
 
@@ -50,20 +55,23 @@ type Options struct {
 type Info struct {
 	Index                         int // for Options.Adapter
 	Name, Driver, Backend, Type   string
-	MaxBufferBytes                int64 // of one buffer
-	MaxBindingBytes               int64 // of one tensor
-	MaxStorageBuffers             int   // that one kernel binds
-	MaxSharedBytes                int   // of workgroup memory
-	MaxInvocations, MaxWorkgroups int   // of a workgroup; of a dispatch in each dimension
-	Timestamps                    bool  // the GPU's own clock is there for Session.Profile
+	Compiler                      string // FXC or DXC, which make the kernels on DX12; "" on other backends
+	MaxBufferBytes                int64  // of one buffer
+	MaxBindingBytes               int64  // of one tensor
+	MaxStorageBuffers             int    // that one kernel binds
+	MaxSharedBytes                int    // of workgroup memory
+	MaxInvocations, MaxWorkgroups int    // of a workgroup; of a dispatch in each dimension
+	Timestamps                    bool   // the GPU's own clock is there for Session.Profile
 }
 
 // Software reports whether the adapter is a driver that computes on the CPU.
 func (i Info) Software() bool { return i.Type == wgpu.AdapterType_CPU.String() }
 
+func (i Info) dx12() bool { return i.Backend == wgpu.BackendType_D3D12.String() }
+
 // Target is what programs for the device are lowered for.
 func (i Info) Target() graph.Target {
-	return graph.Target{Software: i.Software(), MaxBinding: i.MaxBindingBytes}
+	return graph.Target{Software: i.Software(), DX12: i.dx12(), MaxBinding: i.MaxBindingBytes}
 }
 
 const (
@@ -86,15 +94,27 @@ func init() { wgpu.SetLogLevel(wgpu.LogLevel_Off) }
 // backends leaves OpenGL out: without a display it prints to stderr or aborts.
 const backends = wgpu.InstanceBackend_Primary
 
-// adapters lists what there is, on an instance that the caller releases.
-func adapters() (*wgpu.Instance, []*wgpu.Adapter, error) {
-	instance := wgpu.CreateInstance(&wgpu.InstanceDescriptor{Backends: backends})
+// adapters lists what there is, with descriptions, on an instance that the caller
+// releases. dx12 is as Options.DX12Compiler.
+func adapters(dx12 string) (*wgpu.Instance, []*wgpu.Adapter, []Info, error) {
+	compiler, err := chooseCompiler(dx12)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	instance := compiler.instance()
 	list := instance.EnumerateAdapters(&wgpu.InstanceEnumerateAdapterOptons{Backends: backends})
 	if len(list) == 0 {
 		instance.Release()
-		return nil, nil, fmt.Errorf("%w: %s", ErrNoDriver, driverHint())
+		return nil, nil, nil, fmt.Errorf("%w: %s", ErrNoDriver, driverHint())
 	}
-	return instance, list, nil
+	infos := make([]Info, len(list))
+	for i, a := range list {
+		infos[i] = describe(i, a)
+		if infos[i].dx12() {
+			infos[i].Compiler = compiler.name
+		}
+	}
+	return instance, list, infos, nil
 }
 
 func driverHint() string {
@@ -128,14 +148,12 @@ func describe(index int, a *wgpu.Adapter) Info {
 
 // Adapters lists what Open can choose from. It returns ErrNoDriver when there is nothing.
 func Adapters() ([]Info, error) {
-	instance, list, err := adapters()
+	instance, list, infos, err := adapters("")
 	if err != nil {
 		return nil, err
 	}
 	defer instance.Release()
-	infos := make([]Info, len(list))
-	for i, a := range list {
-		infos[i] = describe(i, a)
+	for _, a := range list {
 		a.Release()
 	}
 	return infos, nil
@@ -148,13 +166,9 @@ func Open(o Options) (*Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	instance, list, err := adapters()
+	instance, list, infos, err := adapters(o.DX12Compiler)
 	if err != nil {
 		return nil, err
-	}
-	infos := make([]Info, len(list))
-	for i, a := range list {
-		infos[i] = describe(i, a)
 	}
 	chosen, err := Choose(infos, o.Adapter)
 	for i, a := range list {
@@ -231,15 +245,20 @@ func isNumber(s string) bool {
 	return strings.ContainsAny(s, "0123456789") && !errors.Is(err, strconv.ErrSyntax)
 }
 
-// rank orders adapters, best first.
+// rank orders adapters, best first. Where a card offers Vulkan and DX12, Vulkan is
+// better: its drivers keep compiled kernels.
 func rank(i Info) int {
+	order := 0
+	if i.dx12() {
+		order = 1
+	}
 	switch i.Type {
 	case wgpu.AdapterType_DiscreteGPU.String():
-		return 0
+		return order
 	case wgpu.AdapterType_IntegratedGPU.String():
-		return 1
+		return 2 + order
 	case wgpu.AdapterType_CPU.String():
-		return 3
+		return 6 + order
 	}
-	return 2
+	return 4 + order
 }

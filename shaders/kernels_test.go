@@ -88,8 +88,8 @@ func variants(t *testing.T, name string) []Variant {
 	return all
 }
 
-// TestTranslate has naga, the compiler inside wgpu, validate every kernel and write it as Metal and as HLSL. Glslang,
-// a compiler of its own, reads the HLSL.
+// TestTranslate has naga, the compiler inside wgpu, validate every kernel and write it as Metal and, as it is for DX12,
+// as HLSL. Glslang, a compiler of its own, reads the HLSL. The environment variable HLSL names a folder that keeps it.
 func TestTranslate(t *testing.T) {
 	naga, glslang := nagaPath(t), glslangPath(t)
 	for _, name := range Files() {
@@ -97,7 +97,13 @@ func TestTranslate(t *testing.T) {
 			for _, v := range variants(t, name) {
 				k, err := v.Load()
 				require.NoError(t, err)
-				translate(t, naga, glslang, k)
+				translate(t, naga, k, "kernel.metal")
+				v, err = v.DX12()
+				require.NoError(t, err)
+				k, err = v.Load()
+				require.NoError(t, err)
+				checkLimits(t, k)
+				parseHLSL(t, glslang, k, translate(t, naga, k, "kernel.hlsl"))
 			}
 		})
 	}
@@ -108,7 +114,8 @@ func TestTranslate(t *testing.T) {
 		t.Run("inline/"+name, func(t *testing.T) {
 			k, err := parse(name, src, nil)
 			require.NoError(t, err)
-			translate(t, naga, glslang, k)
+			translate(t, naga, k, "kernel.metal")
+			parseHLSL(t, glslang, k, translate(t, naga, k, "kernel.hlsl"))
 		})
 	}
 }
@@ -146,26 +153,30 @@ func glslangPath(t *testing.T) string {
 	return path
 }
 
-func translate(t *testing.T, naga, glslang string, k *Kernel) {
+// translate has naga write a kernel to a file, whose path it returns.
+func translate(t *testing.T, naga string, k *Kernel, file string) string {
 	dir := t.TempDir()
-	in := filepath.Join(dir, "kernel.wgsl")
+	in, out := filepath.Join(dir, "kernel.wgsl"), filepath.Join(dir, file)
 	require.NoError(t, os.WriteFile(in, []byte(k.Source), 0o600))
-	for _, out := range []string{"kernel.metal", "kernel.hlsl"} {
-		msg, err := exec.Command(naga, in, filepath.Join(dir, out)).CombinedOutput()
-		require.NoError(t, err, "%s to %s: %s", k.Name, out, msg)
-	}
-	if glslang != "" {
-		parseHLSL(t, glslang, k, filepath.Join(dir, "kernel.hlsl"))
-	}
+	msg, err := exec.Command(naga, in, out).CombinedOutput()
+	require.NoError(t, err, "%s to %s: %s", k.Name, file, msg)
+	return out
 }
 
 // zeroArray is how naga writes a zeroed array, which glslang's grammar alone does not take.
 var zeroArray = regexp.MustCompile(` = \(\w+(\[\d+\])+\)0`)
 
-// parseHLSL has glslang read what naga wrote.
+// parseHLSL has glslang, where there is one, read what naga wrote.
 func parseHLSL(t *testing.T, glslang string, k *Kernel, path string) {
 	src, err := os.ReadFile(path)
 	require.NoError(t, err)
+	if dir := os.Getenv("HLSL"); dir != "" {
+		name := strings.NewReplacer(" ", ",", "=", "-").Replace(k.Name) + ".hlsl"
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), src, 0o600))
+	}
+	if glslang == "" {
+		return
+	}
 	require.NoError(t, os.WriteFile(path, zeroArray.ReplaceAll(src, nil), 0o600))
 	msg, err := exec.Command(glslang, "-D", "-V", "-S", "comp", "-e", "main", "-o", os.DevNull, path).CombinedOutput()
 	require.NoError(t, err, "%s as HLSL: %s", k.Name, msg)
