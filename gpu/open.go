@@ -43,11 +43,6 @@ type Options struct {
 	// which a kernel wrote outside its tensors. Slow; for tests.
 	Check bool
 
-	// DX12Compiler is FXC or DXC, which make the kernels on DX12. "" is DXC where
-	// dxcompiler.dll and dxil.dll lie beside the program, and otherwise FXC, which takes
-	// longer. CLIPWGPU goes before it.
-	DX12Compiler string
-
 	depth int // submissions in flight, where a test wants other than maxInFlight
 }
 
@@ -55,13 +50,13 @@ type Options struct {
 type Info struct {
 	Index                         int // for Options.Adapter
 	Name, Driver, Backend, Type   string
-	Compiler                      string // FXC or DXC, which make the kernels on DX12; "" on other backends
-	MaxBufferBytes                int64  // of one buffer
-	MaxBindingBytes               int64  // of one tensor
-	MaxStorageBuffers             int    // that one kernel binds
-	MaxSharedBytes                int    // of workgroup memory
-	MaxInvocations, MaxWorkgroups int    // of a workgroup; of a dispatch in each dimension
-	Timestamps                    bool   // the GPU's own clock is there for Session.Profile
+	Compiler                      string // of kernels, where it is Microsoft's: "FXC", on DX12
+	MaxBufferBytes                int64 // of one buffer
+	MaxBindingBytes               int64 // of one tensor
+	MaxStorageBuffers             int   // that one kernel binds
+	MaxSharedBytes                int   // of workgroup memory
+	MaxInvocations, MaxWorkgroups int   // of a workgroup; of a dispatch in each dimension
+	Timestamps                    bool  // the GPU's own clock is there for Session.Profile
 }
 
 // Software reports whether the adapter is a driver that computes on the CPU.
@@ -94,27 +89,15 @@ func init() { wgpu.SetLogLevel(wgpu.LogLevel_Off) }
 // backends leaves OpenGL out: without a display it prints to stderr or aborts.
 const backends = wgpu.InstanceBackend_Primary
 
-// adapters lists what there is, with descriptions, on an instance that the caller
-// releases. dx12 is as Options.DX12Compiler.
-func adapters(dx12 string) (*wgpu.Instance, []*wgpu.Adapter, []Info, error) {
-	compiler, err := chooseCompiler(dx12)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	instance := compiler.instance()
+// adapters lists what there is, on an instance that the caller releases.
+func adapters() (*wgpu.Instance, []*wgpu.Adapter, error) {
+	instance := wgpu.CreateInstance(&wgpu.InstanceDescriptor{Backends: backends})
 	list := instance.EnumerateAdapters(&wgpu.InstanceEnumerateAdapterOptons{Backends: backends})
 	if len(list) == 0 {
 		instance.Release()
-		return nil, nil, nil, fmt.Errorf("%w: %s", ErrNoDriver, driverHint())
+		return nil, nil, fmt.Errorf("%w: %s", ErrNoDriver, driverHint())
 	}
-	infos := make([]Info, len(list))
-	for i, a := range list {
-		infos[i] = describe(i, a)
-		if infos[i].dx12() {
-			infos[i].Compiler = compiler.name
-		}
-	}
-	return instance, list, infos, nil
+	return instance, list, nil
 }
 
 func driverHint() string {
@@ -136,24 +119,30 @@ func driverHint() string {
 
 func describe(index int, a *wgpu.Adapter) Info {
 	p := a.GetProperties()
-	return Info{
+	info := Info{
 		Index:      index,
 		Name:       p.Name,
 		Driver:     p.DriverDescription,
 		Backend:    p.BackendType.String(),
 		Type:       p.AdapterType.String(),
 		Timestamps: a.HasFeature(wgpu.FeatureName_TimestampQuery),
-	}.withLimits(a.GetLimits().Limits)
+	}
+	if info.dx12() {
+		info.Compiler = "FXC" // the library is built without its way to DXC
+	}
+	return info.withLimits(a.GetLimits().Limits)
 }
 
 // Adapters lists what Open can choose from. It returns ErrNoDriver when there is nothing.
 func Adapters() ([]Info, error) {
-	instance, list, infos, err := adapters("")
+	instance, list, err := adapters()
 	if err != nil {
 		return nil, err
 	}
 	defer instance.Release()
-	for _, a := range list {
+	infos := make([]Info, len(list))
+	for i, a := range list {
+		infos[i] = describe(i, a)
 		a.Release()
 	}
 	return infos, nil
@@ -166,9 +155,13 @@ func Open(o Options) (*Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	instance, list, infos, err := adapters(o.DX12Compiler)
+	instance, list, err := adapters()
 	if err != nil {
 		return nil, err
+	}
+	infos := make([]Info, len(list))
+	for i, a := range list {
+		infos[i] = describe(i, a)
 	}
 	chosen, err := Choose(infos, o.Adapter)
 	for i, a := range list {

@@ -26,7 +26,7 @@ type Tuning struct {
 func (d *Device) NewTuning() *Tuning {
 	i := d.Info()
 	return &Tuning{
-		Key:     fmt.Sprintf("%s, %s, %s%s, kernels %s", i.Name, i.Driver, i.Backend, i.Compiler, shaders.Digest()),
+		Key:     fmt.Sprintf("%s, %s, %s, kernels %s", i.Name, i.Driver, i.Backend, shaders.Digest()),
 		Seconds: map[string]map[string]float64{},
 	}
 }

@@ -53,7 +53,7 @@ type device struct {
 	Name              string `json:"name"`
 	Type              string `json:"type"`
 	Backend           string `json:"backend"`
-	Compiler          string `json:"compiler,omitempty"` // on DX12
+	Compiler          string `json:"compiler,omitempty"`
 	Driver            string `json:"driver"`
 	MaxBufferBytes    int64  `json:"max_buffer_bytes"`
 	MaxBindingBytes   int64  `json:"max_binding_bytes"`

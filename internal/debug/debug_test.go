@@ -14,7 +14,6 @@ func TestGet(t *testing.T) {
 		"trace=1":                           {Trace: true},
 		"check=nan":                         {CheckNaN: true},
 		"check=ops,trace=1":                 {CheckOps: true, Trace: true},
-		"dx12=dxc":                          {DX12: "dxc"},
 		"plan=off,tune=off":                 {NoPlan: true, NoTune: true},
 		"dump=visual.conv1":                 {Dump: "visual.conv1"},
 		"wgsl=" + dir + ",dump=a=b,trace=1": {WGSL: dir, Dump: "a=b", Trace: true},
@@ -29,7 +28,7 @@ func TestGet(t *testing.T) {
 
 func TestGetRefuses(t *testing.T) {
 	for text, parts := range map[string][]string{
-		"tracing=1":           {`unknown "tracing=1"`, "there are trace=1, check=nan, check=ops, dump=SCOPE, plan=off, tune=off, dx12=fxc, dx12=dxc, wgsl=DIR"},
+		"tracing=1":           {`unknown "tracing=1"`, "there are trace=1, check=nan, check=ops, dump=SCOPE, plan=off, tune=off, wgsl=DIR"},
 		"trace":               {`unknown "trace"`, "trace=1"},
 		"trace=1,":            {`unknown ""`},
 		" trace=1":            {`unknown " trace=1"`},
