@@ -51,12 +51,12 @@ type Info struct {
 	Index                         int // for Options.Adapter
 	Name, Driver, Backend, Type   string
 	Compiler                      string // of kernels, where it is Microsoft's: "FXC", on DX12
-	MaxBufferBytes                int64 // of one buffer
-	MaxBindingBytes               int64 // of one tensor
-	MaxStorageBuffers             int   // that one kernel binds
-	MaxSharedBytes                int   // of workgroup memory
-	MaxInvocations, MaxWorkgroups int   // of a workgroup; of a dispatch in each dimension
-	Timestamps                    bool  // the GPU's own clock is there for Session.Profile
+	MaxBufferBytes                int64  // of one buffer
+	MaxBindingBytes               int64  // of one tensor
+	MaxStorageBuffers             int    // that one kernel binds
+	MaxSharedBytes                int    // of workgroup memory
+	MaxInvocations, MaxWorkgroups int    // of a workgroup; of a dispatch in each dimension
+	Timestamps                    bool   // the GPU's own clock is there for Session.Profile
 }
 
 // Software reports whether the adapter is a driver that computes on the CPU.
