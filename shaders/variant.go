@@ -126,7 +126,7 @@ func (v Variant) Tuned() ([]Variant, error) {
 }
 
 // DX12 is v for DX12, with the values that its file has for it. The WebGPU library zeroes workgroup memory there by one
-// store an element, for which Microsoft's compilers take time in the square of an array's length: 0.2 s for 64 vec4 and
+// store an element, for which Microsoft's compilers take time in the square of an array's length: 0.3 s for 64 vec4 and
 // 9 s for 256 in FXC. So these kernels use short arrays.
 func (v Variant) DX12() (Variant, error) {
 	lines, err := tunesOf(v.File, dx12Mark)
