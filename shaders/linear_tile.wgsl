@@ -15,7 +15,7 @@ const TILE = ROWS * LANES;
 const WG = SIDE * LANES;
 const DEPTH = 4u;  // groups of x  //!dx12 1
 const LOADS_X = (TILE * DEPTH + WG - 1u) / WG;  // an invocation
-const ALL_X = TILE * DEPTH % WG == 0u;         // no invocation loads less
+const ALL_X = TILE * DEPTH % WG == 0u;          // no invocation loads less
 const LOADS_W = (SIDE * DEPTH + WG - 1u) / WG;
 const ACT = NONE;  // f, as in lib/function.wgsl
 const AFTER = false;  // f comes after the residual
