@@ -23,6 +23,9 @@ func TestChoose(t *testing.T) {
 		assert.NoError(t, err, want)
 		assert.Equal(t, index, got, "%q", want)
 	}
+	best, err := Choose([]Info{{Name: "AMD", Type: integrated}, {Name: "RTX", Type: discrete, Backend: "D3D12"}, {Name: "RTX", Type: discrete, Backend: "Vulkan"}}, "")
+	assert.NoError(t, err)
+	assert.Equal(t, 2, best, "Vulkan before DX12")
 	const list = "choose from 0: llvmpipe (LLVM 19.1.7, 256 bits), 1: Intel UHD 770, 2: NVIDIA RTX 3060 Ti, 3: NVIDIA RTX 3060"
 	for want, shown := range map[string]string{
 		"4": "4", "7": "7", "770": "770", "3060": "3060", "19.1": "19.1", "-1": "-1", "1e3": "1e3", "1.0": "1.0",

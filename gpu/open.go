@@ -50,20 +50,23 @@ type Options struct {
 type Info struct {
 	Index                         int // for Options.Adapter
 	Name, Driver, Backend, Type   string
-	MaxBufferBytes                int64 // of one buffer
-	MaxBindingBytes               int64 // of one tensor
-	MaxStorageBuffers             int   // that one kernel binds
-	MaxSharedBytes                int   // of workgroup memory
-	MaxInvocations, MaxWorkgroups int   // of a workgroup; of a dispatch in each dimension
-	Timestamps                    bool  // the GPU's own clock is there for Session.Profile
+	Compiler                      string // of kernels, where it is Microsoft's: "FXC", on DX12
+	MaxBufferBytes                int64  // of one buffer
+	MaxBindingBytes               int64  // of one tensor
+	MaxStorageBuffers             int    // that one kernel binds
+	MaxSharedBytes                int    // of workgroup memory
+	MaxInvocations, MaxWorkgroups int    // of a workgroup; of a dispatch in each dimension
+	Timestamps                    bool   // the GPU's own clock is there for Session.Profile
 }
 
 // Software reports whether the adapter is a driver that computes on the CPU.
 func (i Info) Software() bool { return i.Type == wgpu.AdapterType_CPU.String() }
 
+func (i Info) dx12() bool { return i.Backend == wgpu.BackendType_D3D12.String() }
+
 // Target is what programs for the device are lowered for.
 func (i Info) Target() graph.Target {
-	return graph.Target{Software: i.Software(), MaxBinding: i.MaxBindingBytes}
+	return graph.Target{Software: i.Software(), DX12: i.dx12(), MaxBinding: i.MaxBindingBytes}
 }
 
 const (
@@ -116,14 +119,18 @@ func driverHint() string {
 
 func describe(index int, a *wgpu.Adapter) Info {
 	p := a.GetProperties()
-	return Info{
+	info := Info{
 		Index:      index,
 		Name:       p.Name,
 		Driver:     p.DriverDescription,
 		Backend:    p.BackendType.String(),
 		Type:       p.AdapterType.String(),
 		Timestamps: a.HasFeature(wgpu.FeatureName_TimestampQuery),
-	}.withLimits(a.GetLimits().Limits)
+	}
+	if info.dx12() {
+		info.Compiler = "FXC" // the library is built without its way to DXC
+	}
+	return info.withLimits(a.GetLimits().Limits)
 }
 
 // Adapters lists what Open can choose from. It returns ErrNoDriver when there is nothing.
@@ -231,15 +238,20 @@ func isNumber(s string) bool {
 	return strings.ContainsAny(s, "0123456789") && !errors.Is(err, strconv.ErrSyntax)
 }
 
-// rank orders adapters, best first.
+// rank orders adapters, best first. Where a card offers Vulkan and DX12, Vulkan is
+// better: its drivers keep compiled kernels.
 func rank(i Info) int {
+	order := 0
+	if i.dx12() {
+		order = 1
+	}
 	switch i.Type {
 	case wgpu.AdapterType_DiscreteGPU.String():
-		return 0
+		return order
 	case wgpu.AdapterType_IntegratedGPU.String():
-		return 1
+		return 2 + order
 	case wgpu.AdapterType_CPU.String():
-		return 3
+		return 6 + order
 	}
-	return 2
+	return 4 + order
 }

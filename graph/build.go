@@ -171,7 +171,7 @@ const fold = 4096
 
 // launch appends the step that l asks for and notes which activations it touches.
 func (b *builder) launch(n *Node, l Launch) error {
-	k, err := l.Kernel.Load()
+	k, err := b.g.load(l.Kernel)
 	if err != nil {
 		return err
 	}

@@ -105,7 +105,7 @@ func (b *builder) isJoined(t Tensor) bool {
 // Join it may write a neighbour.
 func (b *builder) keepApart(n *Node, launches []Launch) error {
 	for _, l := range launches {
-		k, err := l.Kernel.Load()
+		k, err := b.g.load(l.Kernel)
 		if err != nil {
 			return err
 		}

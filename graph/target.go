@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/clip-wgpu/clip-wgpu/graph/packing"
+	"github.com/clip-wgpu/clip-wgpu/shaders"
 )
 
 // Target is the device that a Program is built for, as far as its steps and the
@@ -14,11 +15,25 @@ type Target struct {
 	// Software says that the device is a driver that computes on the CPU, where
 	// other kernels are fastest than on a GPU.
 	Software bool
+	// DX12 says that Microsoft's compilers make the kernels: they get those of
+	// shaders.Variant.DX12.
+	DX12 bool
 	// MaxBinding is how many bytes of one tensor a kernel binds; 0 is 128 MiB,
 	// WebGPU's default maxStorageBufferBindingSize. Longer tensors lie in chunks.
 	MaxBinding int64
 	// Arrangement is where the blocks of packed States lie.
 	Arrangement packing.Arrangement
+}
+
+// load reads a kernel as the device takes it.
+func (t Target) load(v shaders.Variant) (*shaders.Kernel, error) {
+	if t.DX12 {
+		var err error
+		if v, err = v.DX12(); err != nil {
+			return nil, err
+		}
+	}
+	return v.Load()
 }
 
 const defaultMaxBinding = 128 << 20

@@ -28,7 +28,8 @@ struct Params {
 const WG = 32u;
 const DROPOUT = false;
 const QUADS = 16u;  // vec4s that hold a head: ⌈max(d, dv) / 4⌉
-const KEYS = 256u / QUADS;
+const PART = 256u;  // vec4s of keys, and of values, in workgroup memory  //!dx12 64
+const KEYS = max(PART / QUADS, 1u);
 const_assert QUADS <= 256u;
 const LOWEST = -3.4028234e38;
 

@@ -88,11 +88,14 @@ func variants(t *testing.T, name string) []Variant {
 	return all
 }
 
-// eachKernel runs f on the variants of every kernel file, in a subtest a file, and on two kernels that are in no file.
-func eachKernel(t *testing.T, f func(t *testing.T, k *Kernel)) {
+// eachKernel runs f on the variants of every kernel file, as a device takes them, in a subtest a file, and on two kernels
+// that are in no file.
+func eachKernel(t *testing.T, as func(Variant) (Variant, error), f func(t *testing.T, k *Kernel)) {
 	for _, name := range Files() {
 		t.Run(name, func(t *testing.T) {
 			for _, v := range variants(t, name) {
+				v, err := as(v)
+				require.NoError(t, err)
 				k, err := v.Load()
 				require.NoError(t, err)
 				f(t, k)
@@ -111,11 +114,17 @@ func eachKernel(t *testing.T, f func(t *testing.T, k *Kernel)) {
 	}
 }
 
-// TestTranslate has naga, the compiler inside wgpu, validate every kernel and write it as HLSL. Glslang, a compiler of
-// its own, reads that.
+// unchanged are the kernels of every device but DX12's.
+func unchanged(v Variant) (Variant, error) { return v, nil }
+
+// TestTranslate has naga, the compiler inside wgpu, validate every kernel as it is on DX12 and write it as HLSL. Glslang, a
+// compiler of its own, reads that. The environment variable HLSL names a folder that keeps it.
 func TestTranslate(t *testing.T) {
 	naga, glslang := nagaPath(t), glslangPath(t)
-	eachKernel(t, func(t *testing.T, k *Kernel) { translate(t, naga, glslang, k) })
+	eachKernel(t, Variant.DX12, func(t *testing.T, k *Kernel) {
+		checkLimits(t, k)
+		translate(t, naga, glslang, k)
+	})
 }
 
 // nagaPath finds naga 0.13, the version inside wgpu-native 0.17. The environment
@@ -153,12 +162,18 @@ func glslangPath(t *testing.T) string {
 
 func translate(t *testing.T, naga, glslang string, k *Kernel) {
 	dir := t.TempDir()
-	in := filepath.Join(dir, "kernel.wgsl")
+	in, out := filepath.Join(dir, "kernel.wgsl"), filepath.Join(dir, "kernel.hlsl")
 	require.NoError(t, os.WriteFile(in, []byte(k.WGSL), 0o600))
-	msg, err := exec.Command(naga, in, filepath.Join(dir, "kernel.hlsl")).CombinedOutput()
+	msg, err := exec.Command(naga, in, out).CombinedOutput()
 	require.NoError(t, err, "%s to HLSL: %s", k.Name, msg)
+	src, err := os.ReadFile(out)
+	require.NoError(t, err)
+	if kept := os.Getenv("HLSL"); kept != "" {
+		name := strings.NewReplacer(" ", ",", "=", "-").Replace(k.Name) + ".hlsl"
+		require.NoError(t, os.WriteFile(filepath.Join(kept, name), src, 0o600))
+	}
 	if glslang != "" {
-		parseHLSL(t, glslang, k, filepath.Join(dir, "kernel.hlsl"))
+		parseHLSL(t, glslang, k, src)
 	}
 }
 
@@ -166,9 +181,8 @@ func translate(t *testing.T, naga, glslang string, k *Kernel) {
 var zeroArray = regexp.MustCompile(` = \(\w+(\[\d+\])+\)0`)
 
 // parseHLSL has glslang read what naga wrote.
-func parseHLSL(t *testing.T, glslang string, k *Kernel, path string) {
-	src, err := os.ReadFile(path)
-	require.NoError(t, err)
+func parseHLSL(t *testing.T, glslang string, k *Kernel, src []byte) {
+	path := filepath.Join(t.TempDir(), "kernel.hlsl")
 	require.NoError(t, os.WriteFile(path, zeroArray.ReplaceAll(src, nil), 0o600))
 	msg, err := exec.Command(glslang, "-D", "-V", "-S", "comp", "-e", "main", "-o", os.DevNull, path).CombinedOutput()
 	require.NoError(t, err, "%s as HLSL: %s", k.Name, msg)

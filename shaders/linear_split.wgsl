@@ -12,11 +12,12 @@ const ROWS = 4u;  //!tune 1 4 8
 const GROUPS = 8u;
 const SLICES = 8u;
 const_assert ROWS <= SLICES;
+const ROUND = ROWS;  // whose sums pass through workgroup memory at once  //!dx12 1
 const ACT = NONE;  // f, as in lib/function.wgsl
 const AFTER = false;  // f comes after the residual
 const BACKWARD = false;
 
-var<workgroup> partial: array<vec4<f32>, SLICES * ROWS * GROUPS>;
+var<workgroup> partial: array<vec4<f32>, SLICES * ROUND * GROUPS>;
 
 //!tile ROWS 4*GROUPS
 @compute @workgroup_size(GROUPS * SLICES)
@@ -35,15 +36,22 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
             sum[r] = add_product(sum[r], left(row + r, i), w);
         }
     }
-    for (var r = 0u; r < ROWS; r++) {  //!unroll
-        partial[(slice * ROWS + r) * GROUPS + lane % GROUPS] = sum[r];
-    }
-    workgroupBarrier();
-    if slice < ROWS {
-        var total = vec4<f32>(0.0);
-        for (var s = 0u; s < SLICES; s++) {  //!unroll
-            total += partial[(s * ROWS + slice) * GROUPS + lane % GROUPS];
+    var total = vec4<f32>(0.0);
+    for (var t = 0u; t < ROWS / ROUND; t++) {  //!unroll
+        for (var r = 0u; r < ROUND; r++) {  //!unroll
+            partial[(slice * ROUND + r) * GROUPS + lane % GROUPS] = sum[t * ROUND + r];
         }
+        workgroupBarrier();
+        if slice / ROUND == t {
+            for (var s = 0u; s < SLICES; s++) {  //!unroll
+                total += partial[(s * ROUND + slice % ROUND) * GROUPS + lane % GROUPS];
+            }
+        }
+        if ROUND < ROWS {
+            workgroupBarrier();
+        }
+    }
+    if slice < ROWS {
         finish(row + slice, col, total);
     }
 }

@@ -13,8 +13,9 @@ const ROWS = 8u;
 const LANES = 8u;
 const TILE = ROWS * LANES;
 const WG = SIDE * LANES;
-const DEPTH = 4u;  // groups of x
-const LOADS_X = TILE * DEPTH / WG;    // an invocation
+const DEPTH = 4u;  // groups of x  //!dx12 1
+const LOADS_X = (TILE * DEPTH + WG - 1u) / WG;  // an invocation
+const ALL_X = TILE * DEPTH % WG == 0u;          // no invocation loads less
 const LOADS_W = (SIDE * DEPTH + WG - 1u) / WG;
 const ACT = NONE;  // f, as in lib/function.wgsl
 const AFTER = false;  // f comes after the residual
@@ -41,7 +42,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
         for (var t = 0u; t < LOADS_X; t++) {  //!unroll
             let j = lane + t * WG;
             from_x[t] = vec4<f32>(0.0);  // naga 0.13 does so once only, not for each i
-            if i + j % DEPTH < p.inner {
+            if i + j % DEPTH < p.inner && (ALL_X || j < TILE * DEPTH) {
                 from_x[t] = left(row + j / DEPTH, i + j % DEPTH);
             }
         }
@@ -51,7 +52,9 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
         }
         for (var t = 0u; t < LOADS_X; t++) {  //!unroll
             let j = lane + t * WG;
-            part_x[j / DEPTH / LANES][j / DEPTH % LANES][j % DEPTH] = from_x[t];
+            if ALL_X || j < TILE * DEPTH {
+                part_x[j / DEPTH / LANES][j / DEPTH % LANES][j % DEPTH] = from_x[t];
+            }
         }
         for (var t = 0u; t < LOADS_W; t++) {  //!unroll
             let j = lane + t * WG;

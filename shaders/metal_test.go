@@ -20,7 +20,7 @@ import (
 // spaces. What only Metal's compiler knows, such as its attributes, it does not check.
 func TestMetal(t *testing.T) {
 	naga, clang := nagaPath(t), clangCommand(t)
-	eachKernel(t, func(t *testing.T, k *Kernel) {
+	eachKernel(t, unchanged, func(t *testing.T, k *Kernel) {
 		assert.NoError(t, metalError(t, naga, clang, k.WGSL), k.Name)
 		assert.LessOrEqual(t, strings.Count(k.WGSL, "var<workgroup>"), 31, "%s: Metal has no place for more", k.Name)
 	})

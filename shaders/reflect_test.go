@@ -138,13 +138,26 @@ func TestVariant(t *testing.T) {
 		"const A = 1u;  //!tune 1 x":                  "bad.wgsl:1: want `const NAME",
 		"let a = 1u;  //!tune 1":                      "bad.wgsl:1: want `const NAME",
 		"const A = 1u;  //!tune 99999999999999999999": "bad.wgsl:1: //!tune: ",
+		"const A = 1u;  //!dx12":                      "bad.wgsl:1: want `const NAME",
+		"const A = 1u;  //!dx12 1 2":                  "bad.wgsl:1: //!dx12: want one value",
 	} {
 		_, err := parse("bad", line+"\n", nil)
 		assert.ErrorContains(t, err, want, line)
 	}
 	all, err := tunes([]line{{"x.wgsl", 1, "const A = 1u;  //!tune 8 1 4 1"}})
 	require.NoError(t, err)
-	assert.Equal(t, []tune{{"A", []int{1, 4, 8}}}, all)
+	assert.Equal(t, []tune{{tuneMark, "A", []int{1, 4, 8}}}, all)
+}
+
+func TestDX12(t *testing.T) {
+	v, err := Variant{"linear_split", map[string]any{"ROWS": 8}}.DX12()
+	require.NoError(t, err)
+	assert.Equal(t, "linear_split ROUND=1 ROWS=8", v.String())
+	v, err = Variant{File: "fill"}.DX12()
+	require.NoError(t, err)
+	assert.Equal(t, "fill", v.String())
+	_, err = Variant{File: "missing"}.DX12()
+	assert.ErrorContains(t, err, "missing.wgsl")
 }
 
 func TestTile(t *testing.T) {

@@ -1,13 +1,14 @@
 // Package shaders holds every compute kernel as one readable WGSL file and turns a file into what a device takes:
 // it splices shared functions, replaces and evaluates constants, and reflects bindings, workgroup and memory from the text.
 //
-// A kernel is spec-style WGSL with five additions, comments to any other reader:
+// A kernel is spec-style WGSL with six additions, comments to any other reader:
 //
 //	//!tile ROWS 4*WG gives the rows and columns of the result that one workgroup makes. It stands before main.
 //	//!tile 4*WG      gives its elements, for a result that is a list.
 //	//!use NAME       appends lib/NAME.wgsl, once. `//!use weight` appends lib/weight_FORMAT.wgsl.
 //	//!replace        ends a const line of a library whose value a Variant may replace. A kernel's own need no mark.
 //	//!tune 16 32 64  ends a const line. It lists the values worth trying for the constant.
+//	//!dx12 1         ends a const line. It is the constant's value on DX12, see Variant.DX12.
 //	//!unroll         ends `for (var i = 0u; i < COUNT; i++) {`. The loop is written out, its body COUNT times.
 //
 // Binding 0 is the uniform struct of u32, i32 and f32 fields, the others are storage buffers of runtime-sized arrays,

@@ -73,6 +73,25 @@ func TestPackedLinear(t *testing.T) {
 	runOpCases(t, cases)
 }
 
+// TestDX12 has the kernels that are others on DX12 compute here.
+func TestDX12(t *testing.T) {
+	var cases []opCase
+	for _, l := range packedLayouts {
+		for _, v := range slices.Concat(tunedNames("linear_split"), tunedNames("linear_tile")) {
+			cases = append(cases, packedCase(l, v, 65, 33, 65))
+		}
+	}
+	for _, width := range []int{4, 72, 64, 112, 300} {
+		c := attentionCase{name: fmt.Sprint("attention ", width), batch: 1, heads: 2, lq: 35, lk: 35, d: width, v: width, causal: true}.row()
+		c.variant, c.noGrad = "one pass", []string{"q", "k", "v"}
+		cases = append(cases, c)
+	}
+	for _, c := range cases {
+		c.dx12 = true
+		t.Run(c.name, func(t *testing.T) { newOpRun(t, c).checkParity(t) })
+	}
+}
+
 // TestPackedLinearFunctions has the kernel apply every Function, before it adds the residual.
 func TestPackedLinearFunctions(t *testing.T) {
 	var cases []opCase

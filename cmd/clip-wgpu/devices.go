@@ -29,7 +29,7 @@ func newDevicesCommand(g *globals) *cobra.Command {
 					err = newJSONLines(w).Encode(newDevice(a))
 				} else {
 					_, err = fmt.Fprintf(w, "%d  %s  (%s, %s, %s; buffers up to %d MiB, bindings up to %d MiB)\n",
-						a.Index, a.Name, a.Type, a.Backend, a.Driver, a.MaxBufferBytes>>20, a.MaxBindingBytes>>20)
+						a.Index, a.Name, a.Type, backendOf(a), a.Driver, a.MaxBufferBytes>>20, a.MaxBindingBytes>>20)
 				}
 				if err != nil {
 					return err
@@ -40,12 +40,21 @@ func newDevicesCommand(g *globals) *cobra.Command {
 	}
 }
 
+// backendOf names an adapter's backend and, on DX12, what compiles the kernels.
+func backendOf(a gpu.Info) string {
+	if a.Compiler == "" {
+		return a.Backend
+	}
+	return a.Backend + " by " + a.Compiler
+}
+
 // device is an adapter as --json shows it.
 type device struct {
 	Index             int    `json:"index"`
 	Name              string `json:"name"`
 	Type              string `json:"type"`
 	Backend           string `json:"backend"`
+	Compiler          string `json:"compiler,omitempty"`
 	Driver            string `json:"driver"`
 	MaxBufferBytes    int64  `json:"max_buffer_bytes"`
 	MaxBindingBytes   int64  `json:"max_binding_bytes"`
@@ -57,7 +66,7 @@ type device struct {
 
 func newDevice(i gpu.Info) device {
 	return device{
-		Index: i.Index, Name: i.Name, Type: i.Type, Backend: i.Backend, Driver: i.Driver,
+		Index: i.Index, Name: i.Name, Type: i.Type, Backend: i.Backend, Compiler: i.Compiler, Driver: i.Driver,
 		MaxBufferBytes: i.MaxBufferBytes, MaxBindingBytes: i.MaxBindingBytes, MaxStorageBuffers: i.MaxStorageBuffers,
 		MaxSharedBytes: i.MaxSharedBytes, MaxInvocations: i.MaxInvocations, MaxWorkgroups: i.MaxWorkgroups,
 	}
@@ -65,7 +74,7 @@ func newDevice(i gpu.Info) device {
 
 func (d device) info() gpu.Info {
 	return gpu.Info{
-		Index: d.Index, Name: d.Name, Type: d.Type, Backend: d.Backend, Driver: d.Driver,
+		Index: d.Index, Name: d.Name, Type: d.Type, Backend: d.Backend, Compiler: d.Compiler, Driver: d.Driver,
 		MaxBufferBytes: d.MaxBufferBytes, MaxBindingBytes: d.MaxBindingBytes, MaxStorageBuffers: d.MaxStorageBuffers,
 		MaxSharedBytes: d.MaxSharedBytes, MaxInvocations: d.MaxInvocations, MaxWorkgroups: d.MaxWorkgroups,
 	}
