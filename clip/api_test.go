@@ -21,7 +21,7 @@ func TestForwardReturnsWhatIsGiven(t *testing.T) {
 			images, texts := randomImages(m, 2), randomTexts(m, 3)
 			bias, hasBias := m.LogitBias()
 
-			both, err := m.Forward(t.Context(), &images, texts)
+			both, err := m.Forward(t.Context(), ImageInputs(images), texts)
 			require.NoError(t, err)
 			assert.Equal(t, []int{2, 20}, both.ImageFeatures.Shape)
 			assert.Equal(t, []int{3, 20}, both.TextFeatures.Shape)
@@ -29,7 +29,7 @@ func TestForwardReturnsWhatIsGiven(t *testing.T) {
 			assertUnit(t, *both.ImageFeatures)
 			assertUnit(t, *both.TextFeatures)
 
-			image, err := m.Forward(t.Context(), &images, nil)
+			image, err := m.Forward(t.Context(), ImageInputs(images), nil)
 			require.NoError(t, err)
 			assert.Nil(t, image.TextFeatures)
 			assert.Equal(t, both.ImageFeatures, image.ImageFeatures)
@@ -82,10 +82,10 @@ func TestGetLogitsAreScaledSimilarities(t *testing.T) {
 		t.Run(class.name, func(t *testing.T) {
 			m := newModel(t, class.members)
 			images, texts := randomImages(m, 3), randomTexts(m, 2)
-			out, err := m.Forward(t.Context(), &images, texts)
+			out, err := m.Forward(t.Context(), ImageInputs(images), texts)
 			require.NoError(t, err)
 			bias, _ := m.LogitBias()
-			imageLogits, textLogits, err := m.GetLogits(t.Context(), images, texts)
+			imageLogits, textLogits, err := m.GetLogits(t.Context(), ImageInputs(images), texts)
 			require.NoError(t, err)
 			assert.Equal(t, []int{3, 2}, imageLogits.Shape)
 			assert.Equal(t, []int{2, 3}, textLogits.Shape)
@@ -141,11 +141,11 @@ func TestImagesMustFitTheTower(t *testing.T) {
 	} {
 		calls := map[string]error{}
 		_, calls["EncodeImage"] = m.EncodeImage(t.Context(), c.x, true)
-		_, calls["Forward"] = m.Forward(t.Context(), &c.x, nil)
-		_, _, calls["GetLogits"] = m.GetLogits(t.Context(), c.x, randomTexts(m, 1))
-		_, calls["ForwardIntermediates"] = m.ForwardIntermediates(t.Context(), &c.x, nil, IntermediatesOptions{})
-		_, calls["Trace"] = m.Trace(t.Context(), &c.x, nil, "visual.ln_post")
-		_, _, calls["Feed"] = m.Feed(imageInput(c.x), randomTexts(m, 1))
+		_, calls["Forward"] = m.Forward(t.Context(), ImageInputs(c.x), nil)
+		_, _, calls["GetLogits"] = m.GetLogits(t.Context(), ImageInputs(c.x), randomTexts(m, 1))
+		_, calls["ForwardIntermediates"] = m.ForwardIntermediates(t.Context(), ImageInputs(c.x), nil, IntermediatesOptions{})
+		_, calls["Trace"] = m.Trace(t.Context(), ImageInputs(c.x), nil, "visual.ln_post")
+		_, _, calls["Feed"] = m.Feed(ImageInputs(c.x), randomTexts(m, 1))
 		for name, err := range calls {
 			if assert.ErrorIs(t, err, ErrInput, "%s %v", name, c.x.Shape) {
 				assert.ErrorContains(t, err, c.want)
@@ -187,10 +187,10 @@ func TestTextsMustFitTheTower(t *testing.T) {
 			calls := map[string]error{}
 			_, calls["EncodeText"] = m.EncodeText(t.Context(), c.texts, true)
 			_, calls["Forward"] = m.Forward(t.Context(), nil, c.texts)
-			_, _, calls["GetLogits"] = m.GetLogits(t.Context(), randomImages(m, 1), c.texts)
+			_, _, calls["GetLogits"] = m.GetLogits(t.Context(), ImageInputs(randomImages(m, 1)), c.texts)
 			_, calls["ForwardIntermediates"] = m.ForwardIntermediates(t.Context(), nil, c.texts, IntermediatesOptions{})
 			_, calls["Trace"] = m.Trace(t.Context(), nil, c.texts, "ln_final")
-			_, _, calls["Feed"] = m.Feed(imageInput(randomImages(m, len(c.texts))), c.texts)
+			_, _, calls["Feed"] = m.Feed(ImageInputs(randomImages(m, len(c.texts))), c.texts)
 			for name, err := range calls {
 				if assert.ErrorIs(t, err, ErrInput, "%s %s", class.name, name) {
 					assert.ErrorContains(t, err, c.want)
@@ -232,11 +232,11 @@ func TestEmptyBatches(t *testing.T) {
 		x, err = m.EncodeTexts(t.Context(), nil)
 		require.NoError(t, err)
 		assert.Equal(t, []int{0, 20}, x.Shape)
-		imageLogits, textLogits, err := m.GetLogits(t.Context(), images, randomTexts(m, 2))
+		imageLogits, textLogits, err := m.GetLogits(t.Context(), ImageInputs(images), randomTexts(m, 2))
 		require.NoError(t, err)
 		assert.Equal(t, []int{0, 2}, imageLogits.Shape)
 		assert.Equal(t, []int{2, 0}, textLogits.Shape)
-		out, err := m.Forward(t.Context(), &images, texts)
+		out, err := m.Forward(t.Context(), ImageInputs(images), texts)
 		require.NoError(t, err)
 		assert.Equal(t, []int{0, 20}, out.ImageFeatures.Shape)
 		x, err = ZeroShotClassifier(t.Context(), m, nil, nil)
@@ -245,15 +245,15 @@ func TestEmptyBatches(t *testing.T) {
 
 		full := randomTexts(m, 1)
 		for _, o := range []IntermediatesOptions{{}, {OutputLogits: true}} {
-			_, err = m.ForwardIntermediates(t.Context(), &images, full, o)
+			_, err = m.ForwardIntermediates(t.Context(), ImageInputs(images), full, o)
 			assert.ErrorIs(t, err, ErrInput)
 			assert.ErrorContains(t, err, "no images")
 			some := randomImages(m, 1)
-			_, err = m.ForwardIntermediates(t.Context(), &some, texts, o)
+			_, err = m.ForwardIntermediates(t.Context(), ImageInputs(some), texts, o)
 			assert.ErrorIs(t, err, ErrInput)
 			assert.ErrorContains(t, err, "no texts")
 		}
-		_, err = m.Trace(t.Context(), &images, nil, "visual.ln_post")
+		_, err = m.Trace(t.Context(), ImageInputs(images), nil, "visual.ln_post")
 		assert.ErrorContains(t, err, "no images")
 	}
 }
@@ -284,7 +284,7 @@ func TestUnpooledTowersReturnTokens(t *testing.T) {
 	y, err := m.EncodeText(t.Context(), randomTexts(m, 3), true)
 	require.NoError(t, err)
 	assert.Equal(t, []int{3, 8, 20}, y.Shape)
-	_, _, err = m.GetLogits(t.Context(), randomImages(m, 1), randomTexts(m, 1))
+	_, _, err = m.GetLogits(t.Context(), ImageInputs(randomImages(m, 1)), randomTexts(m, 1))
 	assert.ErrorIs(t, err, ErrInput)
 	pooled := Array{Shape: []int{3, 20}, Data: make([]float32, 60)}
 	for i := range 3 {
@@ -373,10 +373,10 @@ func TestUseAfterClose(t *testing.T) {
 		calls := map[string]error{}
 		_, calls["EncodeImage"] = m.EncodeImage(t.Context(), images, true)
 		_, calls["EncodeText"] = m.EncodeText(t.Context(), texts, true)
-		_, _, calls["GetLogits"] = m.GetLogits(t.Context(), images, texts)
-		_, calls["Forward"] = m.Forward(t.Context(), &images, texts)
-		_, calls["ForwardIntermediates"] = m.ForwardIntermediates(t.Context(), &images, texts, IntermediatesOptions{})
-		_, calls["Trace"] = m.Trace(t.Context(), &images, nil, "visual.ln_post")
+		_, _, calls["GetLogits"] = m.GetLogits(t.Context(), ImageInputs(images), texts)
+		_, calls["Forward"] = m.Forward(t.Context(), ImageInputs(images), texts)
+		_, calls["ForwardIntermediates"] = m.ForwardIntermediates(t.Context(), ImageInputs(images), texts, IntermediatesOptions{})
+		_, calls["Trace"] = m.Trace(t.Context(), ImageInputs(images), nil, "visual.ln_post")
 		_, calls["Similarity"] = m.Similarity(t.Context(), x, x)
 		calls["Refresh"] = m.Refresh(t.Context())
 		for name, err := range calls {

@@ -87,7 +87,10 @@ func TestCancelling(t *testing.T) {
 	for _, call := range []func(ctx context.Context) error{
 		func(ctx context.Context) error { _, err := m.EncodeImage(ctx, images, true); return err },
 		func(ctx context.Context) error { _, err := m.EncodeText(ctx, randomTexts(m, 1), true); return err },
-		func(ctx context.Context) error { _, err := m.Trace(ctx, &images, nil, "visual.ln_post"); return err },
+		func(ctx context.Context) error {
+			_, err := m.Trace(ctx, ImageInputs(images), nil, "visual.ln_post")
+			return err
+		},
 		func(ctx context.Context) error {
 			_, err := Load(ctx, checkpoint.Embedded, WithDevice(device(t)))
 			return err

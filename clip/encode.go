@@ -20,12 +20,18 @@ import (
 // normalize makes them unit vectors. NaN or infinities in features or logits are a
 // *NotFiniteError, here and in all other methods but Trace.
 func (m *Model) EncodeImage(ctx context.Context, images Array, normalize bool) (Array, error) {
-	outs, err := m.EncodeImageOutputs(ctx, imageInput(images), normalize, towers.Features)
+	outs, err := m.EncodeImageOutputs(ctx, ImageInputs(images), normalize, towers.Features)
+	return outs[towers.Features], err
+}
+
+// imageFeatures are the unit features of what images consist of.
+func (m *Model) imageFeatures(ctx context.Context, images map[string]Array) (Array, error) {
+	outs, err := m.EncodeImageOutputs(ctx, images, true, towers.Features)
 	return outs[towers.Features], err
 }
 
 // EncodeImageOutputs maps what images consist of, by name, to the chosen outputs of the
-// image tower, or all. The input "image" is as EncodeImage takes it. The output
+// image tower, or all. ImageInputs makes that of images of one size. The output
 // "features" is what EncodeImage returns. Of open_clip's own vision transformers "tokens"
 // [n, tokens, width] is there where vision_cfg says output_tokens. Names that the tower
 // lacks give ErrInput.
@@ -41,8 +47,9 @@ func (m *Model) EncodeImageOutputs(ctx context.Context, inputs map[string]Array,
 	return outs, m.finiteOutputs("image", outs, m.isImage, slices.Collect(maps.Values(inputs))...)
 }
 
-// imageInput is the input of towers that take images of one size.
-func imageInput(images Array) map[string]Array { return map[string]Array{towers.Image: images} }
+// ImageInputs are the inputs, by name, of towers that take images of one size: "image" is
+// images [n, 3, height, width], preprocessed.
+func ImageInputs(images Array) map[string]Array { return map[string]Array{towers.Image: images} }
 
 // images checks what images consist of.
 func (m *Model) images(inputs map[string]Array) (towers.Batch, error) {

@@ -42,7 +42,7 @@ func ExampleNew() {
 		}
 	}
 
-	out, err := model.Forward(ctx, &images, texts)
+	out, err := model.Forward(ctx, clip.ImageInputs(images), texts)
 	if err != nil {
 		log.Fatal(err)
 	}

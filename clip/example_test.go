@@ -179,7 +179,7 @@ func ExampleModel_trace() {
 		log.Fatal(err)
 	}
 	modules := []string{"visual.conv1", "visual.transformer.resblocks.3.attn", "ln_final"}
-	outputs, err := model.Trace(ctx, &images, texts, modules...)
+	outputs, err := model.Trace(ctx, clip.ImageInputs(images), texts, modules...)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -205,7 +205,7 @@ func ExampleModel_forwardIntermediates() {
 		log.Fatal(err)
 	}
 	images := clip.Array{Shape: []int{1, 3, 64, 64}, Data: x}
-	out, err := model.ForwardIntermediates(ctx, &images, nil, clip.IntermediatesOptions{
+	out, err := model.ForwardIntermediates(ctx, clip.ImageInputs(images), nil, clip.IntermediatesOptions{
 		ImageIndices:           clip.LastN(2),
 		ImageOutputExtraTokens: true,
 	})

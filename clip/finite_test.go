@@ -101,15 +101,15 @@ func TestNotFiniteItems(t *testing.T) {
 			assert.Equal(t, want.rows(0, 1).Data, got.rows(0, 1).Data)
 			assert.Equal(t, want.rows(2, 3).Data, got.rows(2, 3).Data)
 
-			_, err = m.ForwardIntermediates(t.Context(), &images, nil, IntermediatesOptions{})
+			_, err = m.ForwardIntermediates(t.Context(), ImageInputs(images), nil, IntermediatesOptions{})
 			assert.ErrorAs(t, err, &notFinite)
-			_, _, err = m.GetLogits(t.Context(), images, randomTexts(m, 2))
+			_, _, err = m.GetLogits(t.Context(), ImageInputs(images), randomTexts(m, 2))
 			assert.ErrorAs(t, err, &notFinite)
-			_, err = m.Forward(t.Context(), &images, nil)
+			_, err = m.Forward(t.Context(), ImageInputs(images), nil)
 			assert.ErrorAs(t, err, &notFinite)
 			_, err = m.Similarity(t.Context(), want, Array{[]int{1, want.Shape[1]}, slices.Repeat([]float32{nan}, want.Shape[1])})
 			assert.EqualError(t, err, "NaN or Inf in the logits of item 0 and 2 more: the input holds NaN or Inf")
-			_, err = m.Trace(t.Context(), &images, nil, "visual.ln_post")
+			_, err = m.Trace(t.Context(), ImageInputs(images), nil, "visual.ln_post")
 			assert.NoError(t, err, "how NaN spreads can be looked at")
 		})
 	}
@@ -120,7 +120,7 @@ func TestLogitScaleOverflows(t *testing.T) {
 	x := cliptest.Tensors(t, m.Parameters())
 	cliptest.Set(t, x, "logit_scale", nil, 100)
 	got := load(t, cliptest.Folder(t, x, configOf(t, m)))
-	_, _, err := got.GetLogits(t.Context(), randomImages(m, 1), randomTexts(m, 1))
+	_, _, err := got.GetLogits(t.Context(), ImageInputs(randomImages(m, 1)), randomTexts(m, 1))
 	assert.EqualError(t, err, "NaN or Inf in the logits of item 0: the exponential of tensor logit_scale is +Inf")
 }
 

@@ -3,6 +3,7 @@ package clip
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/internal/engine"
@@ -85,10 +86,10 @@ type Intermediates struct {
 	LogitScale, LogitBias    *float32
 }
 
-// ForwardIntermediates returns the features of what is given, images [n, 3, height,
-// width], rows of token ids or both, and the outputs of the towers' blocks. An empty
+// ForwardIntermediates returns the features of what is given, what images consist of (see
+// ImageInputs), rows of token ids or both, and the outputs of the towers' blocks. An empty
 // batch is an error.
-func (m *Model) ForwardIntermediates(ctx context.Context, images *Array, texts [][]int32, o IntermediatesOptions) (*Intermediates, error) {
+func (m *Model) ForwardIntermediates(ctx context.Context, images map[string]Array, texts [][]int32, o IntermediatesOptions) (*Intermediates, error) {
 	if o.IntermediatesOnly {
 		o.NoNormalize, o.OutputLogits = true, false
 	}
@@ -100,7 +101,7 @@ func (m *Model) ForwardIntermediates(ctx context.Context, images *Array, texts [
 	}
 	out := &Intermediates{}
 	if images != nil {
-		if err := m.imageIntermediates(ctx, *images, o, out); err != nil {
+		if err := m.imageIntermediates(ctx, images, o, out); err != nil {
 			return nil, err
 		}
 	}
@@ -128,9 +129,11 @@ func (m *Model) ForwardIntermediates(ctx context.Context, images *Array, texts [
 }
 
 // notEmpty refuses batches of nothing, whose results would have no shape.
-func notEmpty(images *Array, texts [][]int32) error {
-	if images != nil && len(images.Shape) > 0 && images.Shape[0] == 0 {
-		return fmt.Errorf("%w: a batch of no images", ErrInput)
+func notEmpty(images map[string]Array, texts [][]int32) error {
+	for _, x := range images {
+		if len(x.Shape) > 0 && x.Shape[0] == 0 {
+			return fmt.Errorf("%w: a batch of no images", ErrInput)
+		}
 	}
 	if texts != nil && len(texts) == 0 {
 		return fmt.Errorf("%w: a batch of no texts", ErrInput)
@@ -150,7 +153,7 @@ func selection(i Indices, n int, stopEarly bool) (selected []int, depth int, err
 	return selected, selected[len(selected)-1] + 1, nil
 }
 
-func (m *Model) imageIntermediates(ctx context.Context, images Array, o IntermediatesOptions, out *Intermediates) error {
+func (m *Model) imageIntermediates(ctx context.Context, images map[string]Array, o IntermediatesOptions, out *Intermediates) error {
 	format := o.ImageOutputFmt
 	if format == "" {
 		format = "NCHW"
@@ -163,7 +166,7 @@ func (m *Model) imageIntermediates(ctx context.Context, images Array, o Intermed
 	if err != nil {
 		return err
 	}
-	items, err := m.images(imageInput(images))
+	items, err := m.images(images)
 	if err != nil {
 		return err
 	}
@@ -183,7 +186,7 @@ func (m *Model) imageIntermediates(ctx context.Context, images Array, o Intermed
 		}
 	}
 	if out.ImageFeatures = features; features != nil {
-		return m.finiteOutputs("image", map[string]Array{towers.Features: *features}, m.isImage, images)
+		return m.finiteOutputs("image", map[string]Array{towers.Features: *features}, m.isImage, slices.Collect(maps.Values(images))...)
 	}
 	return nil
 }
@@ -296,13 +299,13 @@ func channelsFirst(t Array) Array {
 // "visual.conv1", are [n, channels, height, width]. Names of a tower whose input
 // is absent, and of modules that the model lacks, are errors, and so is an
 // empty batch.
-func (m *Model) Trace(ctx context.Context, images *Array, texts [][]int32, modules ...string) (map[string]Array, error) {
+func (m *Model) Trace(ctx context.Context, images map[string]Array, texts [][]int32, modules ...string) (map[string]Array, error) {
 	if err := notEmpty(images, texts); err != nil {
 		return nil, err
 	}
 	found := map[string]Array{}
 	if images != nil {
-		b, err := m.images(imageInput(*images))
+		b, err := m.images(images)
 		if err == nil {
 			err = m.trace(ctx, "image", b, m.towers.RecordImages, modules, found)
 		}

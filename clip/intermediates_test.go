@@ -47,11 +47,11 @@ const deep = `"vision_cfg": {"image_size": [16, 24], "layers": 3, "width": 24, "
 func TestIntermediatesAreTheTracedBlocks(t *testing.T) {
 	m := newModel(t, `{`+deep+`}}`)
 	images, texts := randomImages(m, 2), randomTexts(m, 3)
-	out, err := m.ForwardIntermediates(t.Context(), &images, texts, IntermediatesOptions{
+	out, err := m.ForwardIntermediates(t.Context(), ImageInputs(images), texts, IntermediatesOptions{
 		ImageIndices: Blocks{-1, 0}, TextIndices: LastN(2), ImageOutputFmt: "NLC", ImageOutputExtraTokens: true,
 	})
 	require.NoError(t, err)
-	trace, err := m.Trace(t.Context(), &images, texts, "visual.transformer.resblocks.0", "visual.transformer.resblocks.2", "transformer.resblocks.1", "transformer.resblocks.2")
+	trace, err := m.Trace(t.Context(), ImageInputs(images), texts, "visual.transformer.resblocks.0", "visual.transformer.resblocks.2", "transformer.resblocks.1", "transformer.resblocks.2")
 	require.NoError(t, err)
 	require.Len(t, out.ImageIntermediates, 2)
 	require.Len(t, out.ImageIntermediatesPrefix, 2)
@@ -68,7 +68,7 @@ func TestIntermediatesAreTheTracedBlocks(t *testing.T) {
 	assert.InDeltaSlice(t, trace["transformer.resblocks.1"].Data, out.TextIntermediates[0].Data, 1e-5)
 	assert.InDeltaSlice(t, trace["transformer.resblocks.2"].Data, out.TextIntermediates[1].Data, 1e-5)
 
-	channels, err := m.ForwardIntermediates(t.Context(), &images, nil, IntermediatesOptions{ImageIndices: LastN(1)})
+	channels, err := m.ForwardIntermediates(t.Context(), ImageInputs(images), nil, IntermediatesOptions{ImageIndices: LastN(1)})
 	require.NoError(t, err)
 	got, want := channels.ImageIntermediates[0], out.ImageIntermediates[1]
 	require.Equal(t, []int{2, 24, 2, 3}, got.Shape)
@@ -77,7 +77,7 @@ func TestIntermediatesAreTheTracedBlocks(t *testing.T) {
 	assert.Nil(t, channels.TextIntermediates)
 	assert.Nil(t, channels.LogitScale)
 
-	forward, err := m.Forward(t.Context(), &images, texts)
+	forward, err := m.Forward(t.Context(), ImageInputs(images), texts)
 	require.NoError(t, err)
 	assert.InDeltaSlice(t, forward.ImageFeatures.Data, out.ImageFeatures.Data, 1e-6)
 	assert.InDeltaSlice(t, forward.TextFeatures.Data, out.TextFeatures.Data, 1e-6)
@@ -96,7 +96,7 @@ func TestIntermediatesOptions(t *testing.T) {
 			images, texts := randomImages(m, 2), randomTexts(m, 2)
 			run := func(o IntermediatesOptions) *Intermediates {
 				t.Helper()
-				out, err := m.ForwardIntermediates(t.Context(), &images, texts, o)
+				out, err := m.ForwardIntermediates(t.Context(), ImageInputs(images), texts, o)
 				require.NoError(t, err)
 				return out
 			}
@@ -121,7 +121,7 @@ func TestIntermediatesOptions(t *testing.T) {
 			assert.Equal(t, class.custom, only.LogitBias != nil)
 
 			logits := run(IntermediatesOptions{OutputLogits: true})
-			image, text, err := m.GetLogits(t.Context(), images, texts)
+			image, text, err := m.GetLogits(t.Context(), ImageInputs(images), texts)
 			require.NoError(t, err)
 			assert.InDeltaSlice(t, image.Data, logits.ImageLogits.Data, 1e-5)
 			assert.InDeltaSlice(t, text.Data, logits.TextLogits.Data, 1e-5)
@@ -161,7 +161,7 @@ func TestIntermediatesRefuse(t *testing.T) {
 		{wide, IntermediatesOptions{NormalizeIntermediates: true}, "ln_post is 20 wide"},
 	} {
 		images, texts := randomImages(c.m, 1), randomTexts(c.m, 1)
-		_, err := c.m.ForwardIntermediates(t.Context(), &images, texts, c.o)
+		_, err := c.m.ForwardIntermediates(t.Context(), ImageInputs(images), texts, c.o)
 		assert.ErrorIs(t, err, ErrInput)
 		assert.ErrorContains(t, err, c.want)
 	}
@@ -172,7 +172,7 @@ func TestIntermediatesRefuse(t *testing.T) {
 func TestTraceNamesWhatIsMissing(t *testing.T) {
 	m := newModel(t, `{}`)
 	images, texts := randomImages(m, 3), randomTexts(m, 2)
-	got, err := m.Trace(t.Context(), &images, texts, "visual.conv1", "visual.transformer.input", "visual.ln_post", "ln_final", "transformer.resblocks.0.attn")
+	got, err := m.Trace(t.Context(), ImageInputs(images), texts, "visual.conv1", "visual.transformer.input", "visual.ln_post", "ln_final", "transformer.resblocks.0.attn")
 	require.NoError(t, err)
 	for name, shape := range map[string][]int{
 		"visual.conv1":                 {3, 24, 2, 2},
@@ -184,11 +184,11 @@ func TestTraceNamesWhatIsMissing(t *testing.T) {
 		assert.Equal(t, shape, got[name].Shape, name)
 	}
 	for _, name := range []string{"visual.transformer.resblocks.1", "ln_final", ""} {
-		_, err = m.Trace(t.Context(), &images, nil, name)
+		_, err = m.Trace(t.Context(), ImageInputs(images), nil, name)
 		assert.ErrorIs(t, err, ErrInput)
 		assert.ErrorContains(t, err, `"`+name+`"`)
 	}
-	none, err := m.Trace(t.Context(), &images, texts)
+	none, err := m.Trace(t.Context(), ImageInputs(images), texts)
 	require.NoError(t, err)
 	assert.Empty(t, none)
 }

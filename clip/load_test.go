@@ -45,9 +45,9 @@ func configOf(t *testing.T, m *Model) string {
 func assertSameModel(t *testing.T, want, got *Model) {
 	t.Helper()
 	images, texts := randomImages(want, 2), randomTexts(want, 2)
-	a, err := want.Forward(t.Context(), &images, texts)
+	a, err := want.Forward(t.Context(), ImageInputs(images), texts)
 	require.NoError(t, err)
-	b, err := got.Forward(t.Context(), &images, texts)
+	b, err := got.Forward(t.Context(), ImageInputs(images), texts)
 	require.NoError(t, err)
 	assert.Equal(t, a, b)
 }
@@ -285,7 +285,7 @@ func TestLoadResizesPositions(t *testing.T) {
 		got := load(t, dir, WithImageSize(40, 24), WithContextLength(5))
 		assert.Equal(t, [2]int{40, 24}, got.Preprocess().Config().Size)
 		images, texts := randomImages(got, 2), randomTexts(got, 2)
-		out, err := got.Forward(t.Context(), &images, texts)
+		out, err := got.Forward(t.Context(), ImageInputs(images), texts)
 		require.NoError(t, err)
 		assertUnit(t, *out.ImageFeatures)
 		for name, p := range got.Parameters() {
@@ -347,7 +347,7 @@ func TestSaveWritesTheDevicesValues(t *testing.T) {
 	for _, c := range []CastDType{F32, Q8} {
 		m := newModel(t, `{"custom_text": true, "init_logit_bias": -10}`, WithCastDType(c))
 		images, texts := randomImages(m, 2), randomTexts(m, 2)
-		_, err := m.Forward(t.Context(), &images, texts) // parameters reach the device
+		_, err := m.Forward(t.Context(), ImageInputs(images), texts) // parameters reach the device
 		require.NoError(t, err)
 		for name, p := range m.Parameters() {
 			if strings.HasSuffix(name, "ln_final.weight") {
@@ -358,14 +358,14 @@ func TestSaveWritesTheDevicesValues(t *testing.T) {
 				require.NoError(t, m.Store().Write(t.Context(), &p.State, changed))
 			}
 		}
-		want, err := m.Forward(t.Context(), &images, texts)
+		want, err := m.Forward(t.Context(), ImageInputs(images), texts)
 		require.NoError(t, err)
 		dir := filepath.Join(t.TempDir(), "saved")
 		warnings, err := m.Save(t.Context(), dir, SaveOptions{DType: weights.F32})
 		require.NoError(t, err)
 		assert.Empty(t, warnings)
 		got := load(t, dir)
-		out, err := got.Forward(t.Context(), &images, texts)
+		out, err := got.Forward(t.Context(), ImageInputs(images), texts)
 		require.NoError(t, err)
 		assert.Equal(t, m.Config(), got.Config())
 		assert.InDeltaSlice(t, want.ImageFeatures.Data, out.ImageFeatures.Data, 1e-6, string(c))

@@ -104,11 +104,12 @@ func (m *Model) logits(g *graph.Graph, image, text graph.Tensor) graph.Tensor {
 	return y
 }
 
-// GetLogits returns scaled similarities [images, texts], or [images, tokens, texts]
+// GetLogits returns scaled similarities of what images consist of (see ImageInputs) and rows
+// of token ids: [images, texts], or [images, tokens, texts]
 // where the image tower does not pool, and the same with its axes reversed. For a
 // text tower that does not pool the error is ErrInput.
-func (m *Model) GetLogits(ctx context.Context, images Array, texts [][]int32) (imageLogits, textLogits Array, err error) {
-	x, err := m.EncodeImage(ctx, images, true)
+func (m *Model) GetLogits(ctx context.Context, images map[string]Array, texts [][]int32) (imageLogits, textLogits Array, err error) {
+	x, err := m.imageFeatures(ctx, images)
 	if err != nil {
 		return Array{}, Array{}, err
 	}

@@ -29,14 +29,15 @@ func (o *Output) Dict() map[string]any {
 	return d
 }
 
-// Forward encodes what is given; Output says what it returns.
-func (m *Model) Forward(ctx context.Context, images *Array, texts [][]int32) (*Output, error) {
+// Forward encodes what is given, what images consist of (see ImageInputs), rows of token ids
+// or both; Output says what it returns.
+func (m *Model) Forward(ctx context.Context, images map[string]Array, texts [][]int32) (*Output, error) {
 	o := &Output{LogitScale: m.LogitScale()}
 	if b, ok := m.LogitBias(); ok {
 		o.LogitBias = &b
 	}
 	if images != nil {
-		x, err := m.EncodeImage(ctx, *images, true)
+		x, err := m.imageFeatures(ctx, images)
 		if err != nil {
 			return nil, err
 		}

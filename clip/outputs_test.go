@@ -102,7 +102,7 @@ func (patches) Record(g *graph.Graph, batch, length, _ int) towers.Recorded {
 	tokens := ops.Gather(g, g.Reshape(x, batch*length, patchWidth), places)
 	return towers.Recorded{Outputs: func() towers.Outputs {
 		return towers.Outputs{
-			towers.Features: ops.SumAxis(g, tokens, 1),
+			towers.Features: g.Module("pool", func() graph.Tensor { return ops.SumAxis(g, tokens, 1) }),
 			"tokens":        tokens,
 			"counts":        ops.SumAxis(g, valid, 1),
 		}
@@ -139,7 +139,8 @@ func TestATowerOfThreeInputsAndThreeOutputs(t *testing.T) {
 	for i := range places.Data {
 		places.Data[i], valid.Data[i] = float32((i+i/patchesEach)%patchesEach), float32(i%3%2)
 	}
-	outs, err := m.EncodeImageOutputs(t.Context(), map[string]Array{"patches": x, "places": places, "valid": valid}, false)
+	images := map[string]Array{"patches": x, "places": places, "valid": valid}
+	outs, err := m.EncodeImageOutputs(t.Context(), images, false)
 	require.NoError(t, err)
 	require.Len(t, outs, 3)
 	assert.Equal(t, []int{items, patchWidth}, outs["features"].Shape)
@@ -156,4 +157,12 @@ func TestATowerOfThreeInputsAndThreeOutputs(t *testing.T) {
 		assert.Equal(t, sum, outs["features"].Data[i*patchWidth])
 		assert.Equal(t, count, outs["counts"].Data[i])
 	}
+	units, err := m.EncodeImageOutputs(t.Context(), images, true, "features")
+	require.NoError(t, err)
+	out, err := m.Forward(t.Context(), images, nil)
+	require.NoError(t, err)
+	assert.Equal(t, units["features"], *out.ImageFeatures)
+	traced, err := m.Trace(t.Context(), images, nil, "visual.pool")
+	require.NoError(t, err)
+	assert.Equal(t, outs["features"], traced["visual.pool"])
 }

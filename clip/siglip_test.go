@@ -63,14 +63,14 @@ func TestSigLIPFromEveryContainer(t *testing.T) {
 		if strings.HasSuffix(source, ".npz") {
 			o.Config = &cfg
 		}
-		out, err := load(t, source, With(o)).Forward(t.Context(), &images, texts)
+		out, err := load(t, source, With(o)).Forward(t.Context(), ImageInputs(images), texts)
 		require.NoError(t, err)
 		assert.InDeltaSlice(t, read("image_features").Data, out.ImageFeatures.Data, 1e-5, source)
 		assert.InDeltaSlice(t, read("text_features").Data, out.TextFeatures.Data, 1e-5, source)
 		converted := filepath.Join(t.TempDir(), "converted")
 		_, err = checkpoint.Convert(t.Context(), source, converted, checkpoint.SaveOptions{DType: weights.F16}, o)
 		require.NoError(t, err)
-		same, err := load(t, converted).Forward(t.Context(), &images, texts)
+		same, err := load(t, converted).Forward(t.Context(), ImageInputs(images), texts)
 		require.NoError(t, err)
 		assert.Equal(t, out, same, source)
 	}
@@ -89,7 +89,7 @@ func TestTimmResizesPositions(t *testing.T) {
 		require.NoError(t, m.Close())
 		got := load(t, dir, WithImageSize(24, 48))
 		images, texts := randomImages(got, 2), randomTexts(got, 2)
-		out, err := got.Forward(t.Context(), &images, texts)
+		out, err := got.Forward(t.Context(), ImageInputs(images), texts)
 		require.NoError(t, err)
 		assertUnit(t, *out.ImageFeatures)
 		old := make([]float32, x["visual.trunk.pos_embed"].Len())

@@ -180,15 +180,15 @@ func pairCalls(m *clip.Model) map[string]deadlineCall {
 	pair := someImages(1)
 	return map[string]deadlineCall{
 		"GetLogits": func(ctx context.Context, i int) error {
-			_, _, err := m.GetLogits(ctx, pair, someTexts(i, 7))
+			_, _, err := m.GetLogits(ctx, clip.ImageInputs(pair), someTexts(i, 7))
 			return err
 		},
 		"Forward": func(ctx context.Context, i int) error {
-			_, err := m.Forward(ctx, &pair, someTexts(i, 8))
+			_, err := m.Forward(ctx, clip.ImageInputs(pair), someTexts(i, 8))
 			return err
 		},
 		"ForwardIntermediates": func(ctx context.Context, i int) error {
-			_, err := m.ForwardIntermediates(ctx, &pair, nil, clip.IntermediatesOptions{ImageIndices: clip.LastN(1 + i%3)})
+			_, err := m.ForwardIntermediates(ctx, clip.ImageInputs(pair), nil, clip.IntermediatesOptions{ImageIndices: clip.LastN(1 + i%3)})
 			return err
 		},
 		"Similarity": func(ctx context.Context, i int) error {

@@ -48,10 +48,10 @@ func TestHFTextRefusals(t *testing.T) {
 	require.NoError(t, err)
 	defer m.Close()
 	images, texts := clip.Array{Shape: []int{1, 3, 16, 16}, Data: make([]float32, 3*16*16)}, [][]int32{{0, 5, 2, 1}}
-	out, err := m.ForwardIntermediates(t.Context(), &images, nil, clip.IntermediatesOptions{})
+	out, err := m.ForwardIntermediates(t.Context(), clip.ImageInputs(images), nil, clip.IntermediatesOptions{})
 	require.NoError(t, err)
 	assert.Len(t, out.ImageIntermediates, 1)
-	_, err = m.ForwardIntermediates(t.Context(), &images, texts, clip.IntermediatesOptions{})
+	_, err = m.ForwardIntermediates(t.Context(), clip.ImageInputs(images), texts, clip.IntermediatesOptions{})
 	require.ErrorIs(t, err, clip.ErrInput)
 	require.ErrorContains(t, err, "Hugging Face text towers have no intermediates")
 }

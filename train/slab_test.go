@@ -29,7 +29,7 @@ func steps(t *testing.T, trainer *Trainer, n int) {
 func TestMemoryOfTraining(t *testing.T) {
 	m := open(t)
 	images, texts := pairs(4)
-	_, err := m.Forward(t.Context(), &images, texts)
+	_, err := m.Forward(t.Context(), clip.ImageInputs(images), texts)
 	require.NoError(t, err)
 	d := m.Device()
 	before := d.MemoryInUse()

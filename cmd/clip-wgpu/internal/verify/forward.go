@@ -45,6 +45,14 @@ type inputs struct {
 	texts  [][]int32
 }
 
+// byName are the images as the model takes them; nil where they are absent.
+func (in inputs) byName() map[string]clip.Array {
+	if in.images == nil {
+		return nil
+	}
+	return clip.ImageInputs(*in.images)
+}
+
 func (c *testCase) inputs(file string) (in inputs, err error) {
 	f, err := c.open(file)
 	if err != nil {
@@ -174,7 +182,7 @@ func (f *forward) logitTensor(ctx context.Context, name string) (clip.Array, err
 		return clip.Array{}, errUnknown
 	}
 	if f.logits == nil {
-		x, y, err := f.m.GetLogits(ctx, *f.images, f.texts)
+		x, y, err := f.m.GetLogits(ctx, f.byName(), f.texts)
 		if err != nil {
 			return clip.Array{}, err
 		}
@@ -223,7 +231,7 @@ func (f *forward) trace(ctx context.Context, names []string) (err error) {
 	if f.modules, err = traceModules(ctx, f.m, f.inputs, modules); err != nil || !blocks {
 		return err
 	}
-	o, err := f.m.ForwardIntermediates(ctx, f.images, f.texts, clip.IntermediatesOptions{
+	o, err := f.m.ForwardIntermediates(ctx, f.byName(), f.texts, clip.IntermediatesOptions{
 		NoNormalize: ofTower, ImageOutputExtraTokens: extra, TextOutputExtraTokens: extra,
 	})
 	if err != nil {
@@ -238,7 +246,7 @@ func traceModules(ctx context.Context, m *clip.Model, in inputs, modules []strin
 	if len(modules) == 0 {
 		return nil, nil
 	}
-	found, err := m.Trace(ctx, in.images, in.texts, modules...)
+	found, err := m.Trace(ctx, in.byName(), in.texts, modules...)
 	if len(modules) == 1 && errors.Is(err, clip.ErrInput) {
 		return nil, nil
 	}

@@ -87,7 +87,7 @@ func (c *testCase) compareCombo(ctx context.Context, m *clip.Model, in inputs, n
 		in.images = nil
 	}
 	prefix := fmt.Sprintf("%02d.", number)
-	out, err := m.ForwardIntermediates(ctx, in.images, in.texts, o)
+	out, err := m.ForwardIntermediates(ctx, in.byName(), in.texts, o)
 	if call.Error != "" {
 		c.check(prefix+"error", err != nil, "an error is right here")
 		return ctx.Err()
