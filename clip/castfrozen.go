@@ -51,6 +51,8 @@ func (m *Model) CastFrozen(ctx context.Context, c CastDType) error {
 		}
 	}
 	if unfit != nil {
+		m.inspecting.Lock()
+		defer m.inspecting.Unlock()
 		m.source.Warnings = append(m.source.Warnings, fmt.Sprintf("stored in f32, as %s cannot hold it: tensor %s", c, finite.FirstFew(unfit)))
 	}
 	return nil

@@ -1,6 +1,7 @@
 package clip
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -65,10 +66,13 @@ func (m *Model) finite(of string, t Array, part func(name string) bool, inputs .
 	if items == nil {
 		return nil
 	}
+	unread := m.inspect(context.Background())
 	used := slices.DeleteFunc(slices.Clone(m.source.NotFinite), func(t finite.Exception) bool { return !part(t.Tensor) })
 	cause := strings.Join(used.Warnings(), "; ")
 	switch {
 	case cause != "":
+	case unread != nil:
+		cause = unread.Error()
 	case slices.ContainsFunc(inputs, func(t Array) bool { return !finite.All(t.Data) }):
 		cause = "the input holds NaN or Inf"
 	default:

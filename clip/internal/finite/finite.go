@@ -20,6 +20,27 @@ func All(values []float32) bool {
 	return true
 }
 
+// FirstNot returns the index of the first value that is not, or -1.
+func FirstNot(values []float32) int {
+	const exponent, one = 0x7f800000, 1 << 23 // NaN and infinities have all ones, and one more is the top bit
+	at := 0
+	for ; at+8 <= len(values); at += 8 {
+		sum := uint32(0)
+		for _, v := range (*[8]float32)(values[at:]) {
+			sum |= math.Float32bits(v)&exponent + one
+		}
+		if sum > math.MaxInt32 {
+			break
+		}
+	}
+	for i, v := range values[at:] {
+		if !Is(v) {
+			return at + i
+		}
+	}
+	return -1
+}
+
 // Exceptions are the tensors that hold, in float32, NaN or infinities.
 type Exceptions []Exception
 
