@@ -38,6 +38,7 @@ type step struct {
 	pipeline *pipeline
 	group    *wgpu.BindGroup
 	x, y     uint32
+	params   []uint32
 	cost     time.Duration // estimated from what runs took, 0 before the first
 }
 
@@ -187,7 +188,7 @@ func (s *Session) prepare(i int) error {
 	if err != nil {
 		return err
 	}
-	s.steps = append(s.steps, step{pipeline: p, group: group, x: st.Groups[0], y: st.Groups[1]})
+	s.steps = append(s.steps, step{pipeline: p, group: group, x: st.Groups[0], y: st.Groups[1], params: st.Params})
 	return nil
 }
 

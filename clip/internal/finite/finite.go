@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"unsafe"
 )
 
 // Is reports whether v is neither NaN nor infinite.
@@ -22,16 +23,8 @@ func All(values []float32) bool {
 
 // FirstNot returns the index of the first value that is not, or -1.
 func FirstNot(values []float32) int {
-	const exponent, one = 0x7f800000, 1 << 23 // NaN and infinities have all ones, and one more is the top bit
 	at := 0
-	for ; at+8 <= len(values); at += 8 {
-		sum := uint32(0)
-		for _, v := range (*[8]float32)(values[at:]) {
-			sum |= math.Float32bits(v)&exponent + one
-		}
-		if sum > math.MaxInt32 {
-			break
-		}
+	for ; at+len(eight{}) <= len(values) && (*eight)(values[at:]).finite(); at += len(eight{}) {
 	}
 	for i, v := range values[at:] {
 		if !Is(v) {
@@ -39,6 +32,17 @@ func FirstNot(values []float32) int {
 		}
 	}
 	return -1
+}
+
+type eight [8]float32
+
+// finite is All. It adds to two exponents at a time what only that of NaN and infinities,
+// all ones, lacks to the top bit.
+func (e *eight) finite() bool {
+	const exponents, ones, tops = 0x7f800000_7f800000, 1<<55 | 1<<23, 1<<63 | 1<<31
+	p := (*[4]uint64)(unsafe.Pointer(e))
+	sums := (p[0]&exponents + ones) | (p[1]&exponents + ones) | (p[2]&exponents + ones) | (p[3]&exponents + ones)
+	return sums&tops == 0
 }
 
 // Exceptions are the tensors that hold, in float32, NaN or infinities.
