@@ -45,8 +45,9 @@ func withModel(cmd *cobra.Command, g *globals, work func(ctx context.Context, s 
 	known := s.model.LoadWarnings()
 	s.warn(known)
 	err = work(ctx, s)
-	if ctx.Err() == nil { // else the GPU may be busy for longer than an interrupt should take
-		s.warn(s.model.Warnings()[len(known):])
+	all, left := interruptible(ctx, func() ([]string, error) { return s.model.Warnings(), ctx.Err() })
+	if left == nil { // else the GPU may be busy for longer than an interrupt should take
+		s.warn(all[len(known):])
 		s.model.Close()
 	}
 	return err
