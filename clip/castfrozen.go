@@ -21,6 +21,9 @@ func (m *Model) CastFrozen(ctx context.Context, c CastDType) error {
 	if err != nil {
 		return err
 	}
+	if err := m.inspect(ctx); err != nil { // by the formats that there are
+		return err
+	}
 	var chosen []*graph.Param
 	var states []*graph.State
 	for _, p := range m.towers.LinearWeights() {

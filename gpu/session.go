@@ -39,7 +39,7 @@ type step struct {
 	group    *wgpu.BindGroup
 	x, y     uint32
 	params   []uint32
-	cost     time.Duration // estimated from what runs took, 0 before the first
+	cost     time.Duration // estimated from what it or the same work took, 0 before the first run
 }
 
 // paramsBytes is a step's part of the uniform buffer: WebGPU's default offset
