@@ -21,6 +21,9 @@ func (m *Model) CastFrozen(ctx context.Context, c CastDType) error {
 	if err != nil {
 		return err
 	}
+	if err := m.inspect(ctx); err != nil { // by the formats that there are
+		return err
+	}
 	var chosen []*graph.Param
 	var states []*graph.State
 	for _, p := range m.towers.LinearWeights() {
@@ -51,6 +54,8 @@ func (m *Model) CastFrozen(ctx context.Context, c CastDType) error {
 		}
 	}
 	if unfit != nil {
+		m.inspecting.Lock()
+		defer m.inspecting.Unlock()
 		m.source.Warnings = append(m.source.Warnings, fmt.Sprintf("stored in f32, as %s cannot hold it: tensor %s", c, finite.FirstFew(unfit)))
 	}
 	return nil

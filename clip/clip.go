@@ -14,6 +14,8 @@ import (
 	"errors"
 	"iter"
 	"math"
+	"slices"
+	"sync"
 	"sync/atomic"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/checkpoint"
@@ -45,19 +47,23 @@ type Model struct {
 	engine *engine.Engine
 	logit  atomic.Pointer[logitConstants]
 
+	inspecting sync.Mutex // around source.Inspect, Warnings and NotFinite
+	inspected  bool
+
 	castDType CastDType
 	changed   atomic.Bool // the parameters have other values on the device than in source
 }
 
 // Load opens a model at a source that checkpoint.Open takes and puts it on a device.
-// NaN and infinities among its weights are a warning.
+// NaN and infinities among its weights are a warning: they are found when the weights
+// are read for the device.
 func Load(ctx context.Context, source string, opts ...Option) (*Model, error) {
 	o := newOptions(opts)
 	c, err := checkpoint.Open(ctx, source, o.checkpoint)
 	if err != nil {
 		return nil, err
 	}
-	return open(c, o, func() error { return c.Inspect(ctx) })
+	return open(ctx, c, o)
 }
 
 // New returns a model with open_clip's random initialisation from seed.
@@ -67,16 +73,15 @@ func New(cfg config.Config, seed uint64, opts ...Option) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	return open(c, o, func() error { return nil })
+	return open(context.Background(), c, o)
 }
 
-// open puts a model on a device. inspect reads its weights when it is known how they
-// are stored. An error closes c.
-func open(c *checkpoint.Checkpoint, o *options, inspect func() error) (*Model, error) {
+// open puts a model on a device. An error closes c.
+func open(ctx context.Context, c *checkpoint.Checkpoint, o *options) (*Model, error) {
 	m := &Model{towers: c.Model, source: c, castDType: o.castDType}
 	err := c.Model.Cast(string(o.castDType))
-	if err == nil {
-		err = inspect()
+	if err == nil && c.Narrow() { // else nothing depends on it
+		err = m.inspect(ctx)
 	}
 	if err == nil {
 		err = m.readLogitConstants(func(p *graph.Param, v []float32) error { return p.Source.ReadF32(v, 0) })
@@ -246,7 +251,35 @@ func (m *Model) Name() string { return m.source.Name }
 
 // Warnings lists what is odd about the weights, such as NaN, and what was
 // assumed because nothing beside them says it, such as the preprocessing.
-func (m *Model) Warnings() []string { return m.source.Warnings }
+// It reads the weights that the device does not have yet.
+func (m *Model) Warnings() []string {
+	err := m.inspect(context.Background())
+	warnings := m.LoadWarnings()
+	if err != nil && !errors.Is(err, weights.ErrClosed) {
+		warnings = append(warnings, err.Error())
+	}
+	return warnings
+}
+
+// LoadWarnings are the first of Warnings, without reading weights: NaN and infinities may
+// be missing.
+func (m *Model) LoadWarnings() []string {
+	m.inspecting.Lock()
+	defer m.inspecting.Unlock()
+	return slices.Clone(m.source.Warnings)
+}
+
+// inspect finds NaN and infinities in weights, once.
+func (m *Model) inspect(ctx context.Context) error {
+	m.inspecting.Lock()
+	defer m.inspecting.Unlock()
+	if m.inspected {
+		return nil
+	}
+	err := m.source.Inspect(ctx)
+	m.inspected = err == nil
+	return err
+}
 
 // Device is the device that the model runs on, open until the model's Close.
 func (m *Model) Device() *gpu.Device { return m.engine.Device() }

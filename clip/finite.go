@@ -1,6 +1,7 @@
 package clip
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -65,16 +66,27 @@ func (m *Model) finite(of string, t Array, part func(name string) bool, inputs .
 	if items == nil {
 		return nil
 	}
-	used := slices.DeleteFunc(slices.Clone(m.source.NotFinite), func(t finite.Exception) bool { return !part(t.Tensor) })
+	used, unread := m.notFinite()
+	used = slices.DeleteFunc(used, func(t finite.Exception) bool { return !part(t.Tensor) })
 	cause := strings.Join(used.Warnings(), "; ")
 	switch {
 	case cause != "":
+	case unread != nil:
+		cause = unread.Error()
 	case slices.ContainsFunc(inputs, func(t Array) bool { return !finite.All(t.Data) }):
 		cause = "the input holds NaN or Inf"
 	default:
 		cause = overflow
 	}
 	return &NotFiniteError{Of: of, Items: items, Cause: cause}
+}
+
+// notFinite lists the tensors that hold NaN or infinities in the source.
+func (m *Model) notFinite() (finite.Exceptions, error) {
+	err := m.inspect(context.Background())
+	m.inspecting.Lock()
+	defer m.inspecting.Unlock()
+	return slices.Clone(m.source.NotFinite), err
 }
 
 // isImage, isLogit and isText tell the parts of the state dict apart: the image tower's,

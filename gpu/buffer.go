@@ -19,8 +19,9 @@ const (
 	maxAbsent = 32
 	// stagingBytes is the most that is on its way back at a time.
 	stagingBytes = 4 << 20
-	// uploadBytes is the most that one caller uploads before the GPU has taken it: the library copies all of it first.
-	uploadBytes = 64 << 20
+	// uploadBytes is the most that one caller uploads before the GPU has taken it: the
+	// library copies all of it first, to memory that it uses again afterwards.
+	uploadBytes = 16 << 20
 )
 
 // buffer is GPU memory.

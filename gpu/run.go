@@ -240,11 +240,20 @@ func costOf(steps []step) (sum time.Duration) {
 	return sum
 }
 
-// learn corrects the estimates of steps that ran together by what they took together.
+// learn corrects the estimates of steps that ran together by what they took together. A
+// step that ran for the first time is one for all that do the same, as in the other
+// blocks of a transformer: these then need not go alone.
 func (s *Session) learn(steps []step, elapsed time.Duration) {
 	s.costs.Lock()
 	defer s.costs.Unlock()
 	sum := costOf(steps)
+	if sum == 0 {
+		for i := range s.steps {
+			if st := &s.steps[i]; st.cost == 0 && st.same(&steps[0]) {
+				st.cost = max(elapsed, time.Microsecond)
+			}
+		}
+	}
 	for i := range steps {
 		if st := &steps[i]; sum == 0 {
 			st.cost = elapsed
@@ -253,6 +262,11 @@ func (s *Session) learn(steps []step, elapsed time.Duration) {
 		}
 		steps[i].cost = max(steps[i].cost, time.Microsecond)
 	}
+}
+
+// same reports whether both are the same work on other data.
+func (st *step) same(o *step) bool {
+	return st.pipeline == o.pipeline && st.x == o.x && st.y == o.y && slices.Equal(st.params, o.params)
 }
 
 // appendReads appends the transfers that fill outputs.

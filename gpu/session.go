@@ -1,6 +1,7 @@
 package gpu
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,7 +38,8 @@ type step struct {
 	pipeline *pipeline
 	group    *wgpu.BindGroup
 	x, y     uint32
-	cost     time.Duration // estimated from what runs took, 0 before the first
+	params   []uint32
+	cost     time.Duration // estimated from what it or the same work took, 0 before the first run
 }
 
 // paramsBytes is a step's part of the uniform buffer: WebGPU's default offset
@@ -105,19 +107,44 @@ func (s *Session) fill(ctx context.Context) error {
 	if err := s.core.call(ctx, s.allocate); err != nil {
 		return err
 	}
-	if err := s.upload(ctx); err != nil {
+	background, stop := context.WithCancel(ctx)
+	defer stop()
+	compiled := make(chan error)
+	go func() { compiled <- s.compile(background) }()
+	err := s.upload(ctx)
+	if err != nil {
+		stop()
+	}
+	if err = cmp.Or(err, <-compiled); err != nil {
 		return err
 	}
-	for i := range s.program.Steps {
-		err := s.core.call(ctx, func() error { return s.prepare(i) })
-		if err != nil {
-			return fmt.Errorf("%s: %w", stepName(s.program, i), err)
-		}
+	if err := s.eachStep(ctx, s.prepare); err != nil {
+		return err
 	}
 	return s.core.call(ctx, func() error {
 		s.store.sessions = append(s.store.sessions, s)
 		return nil
 	})
+}
+
+// compile makes the pipelines of all steps while upload reads and packs weights. The
+// library makes one at a time, whatever the number of threads: wgpu-core 0.17 locks all
+// pipeline layouts meanwhile (device/resource.rs, create_compute_pipeline).
+func (s *Session) compile(ctx context.Context) error {
+	return s.eachStep(ctx, func(i int) error {
+		_, err := s.core.pipeline(s.program.Steps[i].Kernel)
+		return err
+	})
+}
+
+// eachStep calls f, inside a call of its own, for every step. Errors name the step.
+func (s *Session) eachStep(ctx context.Context, f func(i int) error) error {
+	for i := range s.program.Steps {
+		if err := s.core.call(ctx, func() error { return f(i) }); err != nil {
+			return fmt.Errorf("%s: %w", stepName(s.program, i), err)
+		}
+	}
+	return nil
 }
 
 // allocate takes all memory but that of new States, after a check that these fit
@@ -161,7 +188,7 @@ func (s *Session) prepare(i int) error {
 	if err != nil {
 		return err
 	}
-	s.steps = append(s.steps, step{pipeline: p, group: group, x: st.Groups[0], y: st.Groups[1]})
+	s.steps = append(s.steps, step{pipeline: p, group: group, x: st.Groups[0], y: st.Groups[1], params: st.Params})
 	return nil
 }
 

@@ -182,10 +182,12 @@ func (c *files) checkpoint(from origin) (*Checkpoint, error) {
 	if c.assumed != "" {
 		warnings = append(warnings, c.assumed)
 	}
-	return &Checkpoint{
+	open := &Checkpoint{
 		Name: c.name, Model: m, Transform: c.transform, Tokenizer: tokens, Warnings: warnings,
 		file: c.file, src: src, dir: c.dir, folder: c.folder(),
-	}, nil
+	}
+	open.watch()
+	return open, nil
 }
 
 func openFiles(source string, o *Options) (*files, error) {

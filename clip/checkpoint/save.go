@@ -171,7 +171,7 @@ func (r *reading) read(dst []float32, off int) error {
 			continue
 		}
 		exact := float64(v)
-		if t, ok := r.from.(weights.Stored); ok && t.DType == weights.F64 && math.IsInf(exact, 0) {
+		if t, ok := r.from.(interface{ Exact(int) (float64, error) }); ok && math.IsInf(exact, 0) {
 			var err error
 			if exact, err = t.Exact(off + i); err != nil {
 				return r.failed(err)

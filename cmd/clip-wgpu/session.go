@@ -42,14 +42,22 @@ func withModel(cmd *cobra.Command, g *globals, work func(ctx context.Context, s 
 	if err != nil {
 		return loadHint(g.model, err)
 	}
-	for _, w := range s.model.Warnings() {
-		s.note("warning: %s: %s", s.model.Name(), w)
-	}
+	known := s.model.LoadWarnings()
+	s.warn(known)
 	err = work(ctx, s)
-	if ctx.Err() == nil { // else the GPU may be busy for longer than an interrupt should take
+	all, left := interruptible(ctx, func() ([]string, error) { return s.model.Warnings(), ctx.Err() })
+	if left == nil { // else the GPU may be busy for longer than an interrupt should take
+		s.warn(all[len(known):])
 		s.model.Close()
 	}
 	return err
+}
+
+// warn notes what is odd about the model.
+func (s *session) warn(warnings []string) {
+	for _, w := range warnings {
+		s.note("warning: %s: %s", s.model.Name(), w)
+	}
 }
 
 // loadHint says in plain words that the model's folder or file is not there.

@@ -35,7 +35,11 @@ func (w Weight) encode(p panel) {
 				}
 			}
 		}
-		for k := 0; k < w.K; k += 4 {
+		k := 0
+		if w.Format == F32 && rows == 4 && p.byK == 1 {
+			k = transpose(p.words[row/4*size:], width*size, p.values[row*p.byRow:], p.byRow)
+		}
+		for ; k < w.K; k += 4 {
 			var b block
 			for i := range min(4, w.K-k) {
 				at := p.values[row*p.byRow+(k+i)*p.byK:]
@@ -46,6 +50,26 @@ func (w Weight) encode(p panel) {
 			w.Format.put(p.words[(k/4*width+row/4)*size:][:size], &b, &toInt)
 		}
 	}
+}
+
+// transpose packs, in F32, what nearly all of a model is: four rows of values that lie
+// one after the other, whose blocks are step words apart. It leaves what is less than a
+// block, and returns the index of its first column.
+func transpose(words []uint32, step int, values []float32, cols int) (k int) {
+	r0, r1, r2, r3 := values[:cols], values[cols:2*cols], values[2*cols:3*cols], values[3*cols:4*cols]
+	for ; k+4 <= cols; k += 4 {
+		b := (*[16]uint32)(words[k/4*step:])
+		putColumn(b, 0, (*[4]float32)(r0[k:]))
+		putColumn(b, 1, (*[4]float32)(r1[k:]))
+		putColumn(b, 2, (*[4]float32)(r2[k:]))
+		putColumn(b, 3, (*[4]float32)(r3[k:]))
+	}
+	return k
+}
+
+func putColumn(b *[16]uint32, j int, row *[4]float32) {
+	b[j], b[4+j] = math.Float32bits(row[0]), math.Float32bits(row[1])
+	b[8+j], b[12+j] = math.Float32bits(row[2]), math.Float32bits(row[3])
 }
 
 // put stores b as words. toInt holds, for Q8, the factors that make integers of the

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"unsafe"
 )
 
 // Is reports whether v is neither NaN nor infinite.
@@ -18,6 +19,30 @@ func All(values []float32) bool {
 		}
 	}
 	return true
+}
+
+// FirstNot returns the index of the first value that is not, or -1.
+func FirstNot(values []float32) int {
+	at := 0
+	for ; at+len(eight{}) <= len(values) && (*eight)(values[at:]).finite(); at += len(eight{}) {
+	}
+	for i, v := range values[at:] {
+		if !Is(v) {
+			return at + i
+		}
+	}
+	return -1
+}
+
+type eight [8]float32
+
+// finite is All. It adds to two exponents at a time what only that of NaN and infinities,
+// all ones, lacks to the top bit.
+func (e *eight) finite() bool {
+	const exponents, ones, tops = 0x7f800000_7f800000, 1<<55 | 1<<23, 1<<63 | 1<<31
+	p := (*[4]uint64)(unsafe.Pointer(e))
+	sums := (p[0]&exponents + ones) | (p[1]&exponents + ones) | (p[2]&exponents + ones) | (p[3]&exponents + ones)
+	return sums&tops == 0
 }
 
 // Exceptions are the tensors that hold, in float32, NaN or infinities.
