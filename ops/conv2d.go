@@ -44,9 +44,10 @@ var unfoldOp = &graph.Op{
 	},
 }
 
-// fuseUnfold has the kernels of a packed weight read the windows from the image. On
-// GPUs that saves the windows' memory, 9 times the image's for 3 × 3. Software drivers
-// keep them: there each window is loaded far more often than made.
+// fuseUnfold has a GPU's kernels of a packed weight read windows from the image, which
+// saves their memory: 8 images in RN50 take 82 MB of activations, not 180. Software
+// drivers unfold: their linear_step would look for every number whether it lies in the
+// image.
 func fuseUnfold(n, user *graph.Node) *graph.Node {
 	if n.Software() || user.Op != linearOp || user.In[0] != n.Output(0) {
 		return nil
