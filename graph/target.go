@@ -81,8 +81,9 @@ func (n *Node) Choose(class string, ways ...string) int {
 	return max(0, slices.Index(ways, n.g.Variants(class, ways)))
 }
 
-// Software reports Target.Software: ops put other candidates first.
-func (n *Node) Software() bool { return n.g != nil && n.g.Software }
+// Software reports Target.Software, unless CLIPWGPU asks for a GPU's kernels: ops put
+// other candidates first, and fuse less.
+func (n *Node) Software() bool { return n.g != nil && n.g.Software && !n.g.debug.GPU }
 
 // Arrangement is where the blocks of all packed States lie, while lowering.
 func (n *Node) Arrangement() packing.Arrangement { return n.g.Target.Arrangement }

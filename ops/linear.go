@@ -15,6 +15,7 @@ type linearAttr struct {
 	act         Function // or none
 	after       bool     // act is applied after the residual is added, not before
 	eps         float64  // of the batch normalization, where it has its inputs
+	window      window   // whose view of x, an image, is multiplied; the zero window: x itself
 }
 
 // none is no Function.
@@ -31,9 +32,8 @@ var linearOp = &graph.Op{
 	Infer:  inferLinear,
 	Lower: func(n *graph.Node) []graph.Launch {
 		attr := n.Attr.(linearAttr)
-		rows, in := rowsOf(n.In[0].Shape())
 		if w := n.In[1].State(); w != nil && w.Packed() {
-			p := packedLinear{w: n.Packing(w), m: rows, n: attr.rows, k: in, first: attr.first, act: attr.act, after: attr.after}
+			p := attr.packed(n, w)
 			if len(n.In) > 4 {
 				bias := graph.Out(len(n.Out) - 1)
 				fold := batchNormFold(attr.rows, attr.eps, graph.In(4), graph.In(5), graph.In(6), graph.In(7), bias)
@@ -41,6 +41,7 @@ var linearOp = &graph.Op{
 			}
 			return p.launches(n, graph.In(2), int(flag(n.In[2].Valid())), attr.residualRows(n.In[3]))
 		}
+		rows, in := rowsOf(n.In[0].Shape())
 		b := matrices(attr.rows, in).t()
 		if attr.project {
 			b = matrices(in, attr.rows)
@@ -64,12 +65,15 @@ var linearOp = &graph.Op{
 	},
 	Ref: func(n *graph.Node, in, out [][]float64) {
 		attr := n.Attr.(linearAttr)
-		rows, width := rowsOf(n.In[0].Shape())
-		for i := range rows * attr.rows {
+		x, width := in[0], n.In[1].Shape().Elems()/n.In[1].Dim(attr.outAxis())
+		if attr.window != (window{}) {
+			x = attr.window.unfolded(n.In[0].Shape(), x)
+		}
+		for i := range len(x) / width * attr.rows {
 			r, o := i/attr.rows, i%attr.rows
 			sum := 0.0
 			for k := range width {
-				sum += in[0][r*width+k] * in[1][attr.at(width, o, k)]
+				sum += x[r*width+k] * in[1][attr.at(width, o, k)]
 			}
 			if in[2] != nil {
 				sum += in[2][attr.first+o]
@@ -89,6 +93,17 @@ var linearOp = &graph.Op{
 			out[0][i] = sum
 		}
 	},
+}
+
+// packed is the product that n asks for.
+func (a linearAttr) packed(n *graph.Node, w *graph.State) packedLinear {
+	weight := n.Packing(w)
+	p := packedLinear{w: weight, n: a.rows, k: weight.K, first: a.first, act: a.act, after: a.after, window: a.window}
+	p.m, _ = rowsOf(n.Out[0].Shape)
+	if a.window != (window{}) {
+		p.image = n.In[0].Shape()
+	}
+	return p
 }
 
 // at is where w, of width inputs, holds the factor from input k to output o.

@@ -19,6 +19,9 @@ type packedLinear struct {
 	act      Function
 	after    bool // act comes after the residual
 	backward bool
+
+	image  graph.Shape // whose windows are the rows of x; nil where x is no image
+	window window
 }
 
 // candidates are the kernels that make y, all with the same parameters. The first is
@@ -42,14 +45,20 @@ func (p packedLinear) candidates(software bool) []shaders.Variant {
 	default:
 		first = large[0]
 	}
+	if p.image != nil {
+		step = nil // which is for software drivers: there windows are unfolded
+	}
 	return startWith(slices.Concat(split, step, large), first)
 }
 
 // class names problems that one kernel suits: m counts to the next power of two.
 func (p packedLinear) class() string {
 	way := "linear"
-	if p.backward {
+	switch {
+	case p.backward:
 		way = "linear_grad"
+	case p.image != nil:
+		way = "conv"
 	}
 	return fmt.Sprintf("%s %v %d×%d×%d", way, p.w.Format, powerOfTwo(p.m), p.n, p.k)
 }
@@ -67,13 +76,18 @@ func powerOfTwo(n int) int {
 // bias. Where the length of input 0's rows is no multiple of 4, they first pad it to
 // the next multiple, in output 1.
 func (p packedLinear) launches(node *graph.Node, bias graph.Arg, biasRows, residualRows int) []graph.Launch {
-	x, inner := graph.In(0), graph.Ceil(p.k, 4)
+	x := graph.In(0)
+	outer, length := p.m, p.k
+	if p.image != nil {
+		outer, length = rowsOf(p.image)
+	}
+	groups := graph.Ceil(length, 4)
 	var launches []graph.Launch
-	if p.k%4 != 0 {
+	if length%4 != 0 {
 		x = graph.Out(1)
-		rows := slice{outer: p.m, length: p.k, inner: 1, x: runs{0, p.k}, xStep: 1, y: runs{0, 4 * inner}}
+		rows := slice{outer: outer, length: length, inner: 1, x: runs{0, length}, xStep: 1, y: runs{0, 4 * groups}}
 		launches = append(launches,
-			elementwise(kernel("fill"), p.m*inner*4, []graph.Arg{x}, bits(0)),
+			elementwise(kernel("fill"), outer*groups*4, []graph.Arg{x}, bits(0)),
 			rows.launch(graph.In(0), x))
 	}
 	residual := graph.None()
@@ -81,16 +95,18 @@ func (p packedLinear) launches(node *graph.Node, bias graph.Arg, biasRows, resid
 		residual = graph.In(3)
 	}
 	consts := map[string]any{"weight": p.w.Format, "ACT": int(p.act), "BACKWARD": p.backward}
-	if p.after {
-		consts["AFTER"] = true
+	inner, windows := groups, make([]uint32, 7)
+	if p.image != nil {
+		consts["x"], consts["SIDE_H"], consts["SIDE_W"] = "windows", p.window.h, p.window.w
+		inner, windows = groups*p.window.h*p.window.w, p.window.params(p.image)
 	}
 	return append(launches, graph.Launch{
 		Kernel: chooseKernel(node, p.class(), p.candidates(node.Software())).With(consts).With(p.w.Arrangement.Consts()),
-		Params: []uint32{
+		Params: append([]uint32{
 			uint32(p.m), uint32(p.n), uint32(inner),
 			uint32(p.w.Blocks()), uint32(p.w.Depth()), uint32(p.first / 4),
-			uint32(biasRows), uint32(residualRows),
-		},
+			uint32(biasRows), uint32(residualRows), flag(p.after),
+		}, windows...),
 		Args:  []graph.Arg{x, graph.In(1), bias, residual, graph.Out(0)},
 		Rows:  p.m,
 		Cols:  p.n,
@@ -113,9 +129,14 @@ func withPadded(y graph.Spec, x graph.Shape, w graph.Tensor, attr linearAttr) ([
 	if attr.first%4 != 0 {
 		return nil, fmt.Errorf("rows from %d on of the packed weight %s: want a multiple of 4", attr.first, s.Name)
 	}
+	return append([]graph.Spec{y}, padded(x)...), nil
+}
+
+// padded is what launches pad x to: nothing where its rows are whole groups of four.
+func padded(x graph.Shape) []graph.Spec {
 	rows, k := rowsOf(x)
 	if k%4 == 0 {
-		return []graph.Spec{y}, nil
+		return nil
 	}
-	return []graph.Spec{y, {Shape: graph.Shape{rows, 4 * graph.Ceil(k, 4)}}}, nil
+	return []graph.Spec{{Shape: graph.Shape{rows, 4 * graph.Ceil(k, 4)}}}
 }

@@ -52,7 +52,8 @@ func checkLimits(t *testing.T, k *Kernel) {
 
 var switches = regexp.MustCompile(`^const (\w+)[ :bool]* = (true|false);`)
 
-// variants are a kernel with every tuning value, each way of its switches, in every weight format.
+// variants are a kernel with every tuning value, each way of its switches, in every weight format, of rows and of windows,
+// which are read forward only.
 func variants(t *testing.T, name string) []Variant {
 	all, err := Variant{File: name}.Tuned()
 	require.NoError(t, err)
@@ -67,14 +68,15 @@ func variants(t *testing.T, name string) []Variant {
 	}
 	src, err := files.ReadFile(name + ".wgsl")
 	require.NoError(t, err)
-	lines, err := splice(files, name, string(src), "")
+	lines, err := splice(files, name, string(src), nil)
 	require.NoError(t, err)
-	weighs := false
+	weighs, reads := false, false
 	for _, l := range lines {
 		if m := switches.FindStringSubmatch(l.text); m != nil {
 			cross(m[1], false, true)
 		}
 		weighs = weighs || l.file == "lib/weight_f32.wgsl"
+		reads = reads || l.file == "lib/x_rows.wgsl"
 	}
 	if weighs {
 		formats, err := fs.Glob(files, "lib/weight_*.wgsl")
@@ -84,6 +86,13 @@ func variants(t *testing.T, name string) []Variant {
 			values[i] = strings.TrimSuffix(strings.TrimPrefix(f, "lib/weight_"), ".wgsl")
 		}
 		cross("weight", values...)
+	}
+	if reads {
+		for _, v := range all {
+			if v.Consts["BACKWARD"] == false {
+				all = append(all, v.With(map[string]any{"x": "windows"}))
+			}
+		}
 	}
 	return all
 }

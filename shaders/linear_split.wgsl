@@ -14,7 +14,6 @@ const SLICES = 8u;
 const_assert ROWS <= SLICES;
 const ROUND = ROWS;  // whose sums pass through workgroup memory at once  //!dx12 1
 const ACT = NONE;  // f, as in lib/function.wgsl
-const AFTER = false;  // f comes after the residual
 const BACKWARD = false;
 
 var<workgroup> partial: array<vec4<f32>, SLICES * ROUND * GROUPS>;
@@ -29,11 +28,16 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
     let col = group / tiles_m * GROUPS + lane % GROUPS;
     let slice = lane / GROUPS;
 
+    var rows: array<Row, ROWS>;
+    for (var r = 0u; r < ROWS; r++) {  //!unroll
+        rows[r] = row_at(row + r);
+    }
     var sum: array<vec4<f32>, ROWS>;
     for (var i = slice; i < p.inner; i += SLICES) {
         let w = factors(min(col, groups_n - 1u), i);
+        let part = group_at(i);
         for (var r = 0u; r < ROWS; r++) {  //!unroll
-            sum[r] = add_product(sum[r], left(row + r, i), w);
+            sum[r] = add_product(sum[r], left(rows[r], part), w);
         }
     }
     var total = vec4<f32>(0.0);

@@ -15,7 +15,6 @@ const WG = 8u;  // as wide as a CPU's vectors: more would idle where y is narrow
 const ROWS = 10u;
 const GROUPS = 2u;  //!tune 2 4
 const ACT = NONE;  // f, as in lib/function.wgsl
-const AFTER = false;  // f comes after the residual
 const PARTS = 4u / STEP;  // of a block
 const BACKWARD = false;
 

@@ -14,11 +14,11 @@ const LANES = 8u;
 const TILE = ROWS * LANES;
 const WG = SIDE * LANES;
 const DEPTH = 4u;  // groups of x  //!dx12 1
+const_assert WG % DEPTH == 0u;
 const LOADS_X = (TILE * DEPTH + WG - 1u) / WG;  // an invocation
 const ALL_X = TILE * DEPTH % WG == 0u;          // no invocation loads less
 const LOADS_W = (SIDE * DEPTH + WG - 1u) / WG;
 const ACT = NONE;  // f, as in lib/function.wgsl
-const AFTER = false;  // f comes after the residual
 const BACKWARD = false;
 
 var<workgroup> part_x: array<array<array<vec4<f32>, DEPTH>, LANES>, ROWS>;  // [row / LANES][row % LANES][group]
@@ -35,15 +35,20 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
     let up = lane / SIDE;
     let across = lane % SIDE;
 
+    var rows: array<Row, LOADS_X>;
+    for (var t = 0u; t < LOADS_X; t++) {  //!unroll
+        rows[t] = row_at(row + (lane + t * WG) / DEPTH);
+    }
     var sum: array<vec4<f32>, ROWS>;
     for (var i = 0u; i < p.inner; i += DEPTH) {
         var from_x: array<vec4<f32>, LOADS_X>;
         var from_w: array<mat4x4<f32>, LOADS_W>;
+        let part = group_at(i + lane % DEPTH);
         for (var t = 0u; t < LOADS_X; t++) {  //!unroll
             let j = lane + t * WG;
             from_x[t] = vec4<f32>(0.0);  // naga 0.13 does so once only, not for each i
-            if i + j % DEPTH < p.inner && (ALL_X || j < TILE * DEPTH) {
-                from_x[t] = left(row + j / DEPTH, i + j % DEPTH);
+            if i + lane % DEPTH < p.inner && (ALL_X || j < TILE * DEPTH) {
+                from_x[t] = left(rows[t], part);
             }
         }
         for (var t = 0u; t < LOADS_W; t++) {  //!unroll

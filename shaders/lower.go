@@ -105,7 +105,7 @@ func (l *lowering) override(file string, values map[string]any) error {
 		return c != nil && (l.lines[c.at].file == file || strings.HasSuffix(l.lines[c.at].text, replaceMark))
 	}
 	for _, name := range slices.Sorted(maps.Keys(values)) {
-		if name == "weight" {
+		if choices[name] != "" {
 			continue
 		}
 		if !own(name) {

@@ -209,7 +209,7 @@ func TestSplice(t *testing.T) {
 		"lib/pack.wgsl":       {Data: []byte("// pack\n")},
 	}
 	text := func(weight string) (out []string) {
-		lines, err := splice(lib, "k", "//!use weight\n//!use pack\n//!use pack\n// end\n", weight)
+		lines, err := splice(lib, "k", "//!use weight\n//!use pack\n//!use pack\n// end\n", map[string]string{"weight": weight})
 		require.NoError(t, err)
 		for _, l := range lines[4:] {
 			out = append(out, l.text)
@@ -218,7 +218,7 @@ func TestSplice(t *testing.T) {
 	}
 	assert.Equal(t, []string{"//!use pack", "// plain", "// pack"}, text(""))
 	assert.Equal(t, []string{"// half", "// pack"}, text("f16"))
-	_, err := splice(lib, "k", "//!use weight\n", "q3")
+	_, err := splice(lib, "k", "//!use weight\n", map[string]string{"weight": "q3"})
 	assert.ErrorContains(t, err, "k.wgsl:1: no file lib/weight_q3.wgsl to use")
 }
 

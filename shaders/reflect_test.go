@@ -19,7 +19,7 @@ func TestReflect(t *testing.T) {
 	k, err = Variant{"linear_split", map[string]any{"ROWS": 8}}.Load()
 	require.NoError(t, err)
 	assert.Equal(t, []int{8, 8}, []int{k.Consts["ROWS"], k.Consts["PANEL"]}, "replaced, and a library's")
-	assert.NotContains(t, k.Consts, "AFTER")
+	assert.NotContains(t, k.Consts, "BACKWARD")
 }
 
 func TestReflectErrors(t *testing.T) {
@@ -108,6 +108,8 @@ func TestLoad(t *testing.T) {
 		{"binary", map[string]any{"ADD": 9}, "binary.wgsl: no scalar const ADD to replace, it has [OP WG]"},
 		{"binary", map[string]any{"weight": "f16"}, "does not say //!use weight"},
 		{"linear_tile", map[string]any{"weight": 3}, "no file lib/weight_3.wgsl"},
+		{"linear_step", map[string]any{"x": "windows"}, "does not say //!use x"},
+		{"linear_tile", map[string]any{"x": "windows", "BACKWARD": true}, "lib/x_windows.wgsl:10: const_assert fails"},
 	} {
 		_, err := Variant{c.file, c.consts}.Load()
 		assert.ErrorContains(t, err, c.want, "%s %v", c.file, c.consts)
@@ -116,9 +118,9 @@ func TestLoad(t *testing.T) {
 
 func TestVariant(t *testing.T) {
 	v := Variant{"linear_split", map[string]any{"ROWS": 8}}
-	w := v.With(map[string]any{"weight": "f16", "ACT": 3, "AFTER": true})
+	w := v.With(map[string]any{"weight": "f16", "ACT": 3, "BACKWARD": true})
 	assert.Equal(t, "linear_split ROWS=8", v.String(), "With copies")
-	assert.Equal(t, "linear_split ACT=3 AFTER=true ROWS=8 weight=f16", w.String())
+	assert.Equal(t, "linear_split ACT=3 BACKWARD=true ROWS=8 weight=f16", w.String())
 
 	var names []string
 	for _, file := range []string{"linear_split", "linear_step", "linear_tile"} {

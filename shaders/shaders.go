@@ -5,7 +5,7 @@
 //
 //	//!tile ROWS 4*WG gives the rows and columns of the result that one workgroup makes. It stands before main.
 //	//!tile 4*WG      gives its elements, for a result that is a list.
-//	//!use NAME       appends lib/NAME.wgsl, once. `//!use weight` appends lib/weight_FORMAT.wgsl.
+//	//!use NAME       appends lib/NAME.wgsl, once. `//!use weight` and `//!use x` append one of several, see Variant.
 //	//!replace        ends a const line of a library whose value a Variant may replace. A kernel's own need no mark.
 //	//!tune 16 32 64  ends a const line. It lists the values worth trying for the constant.
 //	//!dx12 1         ends a const line. It is the constant's value on DX12, see Variant.DX12.
@@ -111,17 +111,19 @@ func Files() []string {
 	return names
 }
 
-// parse makes a kernel of src, the text of name.wgsl. consts are a Variant's: new values of constants and, as "weight",
-// a format.
+// parse makes a kernel of src, the text of name.wgsl. consts are a Variant's: new values of constants and libraries to
+// use.
 func parse(name, src string, consts map[string]any) (*Kernel, error) {
-	weight := ""
-	if format, ok := consts["weight"]; ok {
-		weight = fmt.Sprint(format)
+	chosen := map[string]string{}
+	for use := range choices {
+		if value, ok := consts[use]; ok {
+			chosen[use] = fmt.Sprint(value)
+		}
 	}
 	if _, err := tunes(split(name+".wgsl", src)); err != nil {
 		return nil, err
 	}
-	lines, err := splice(kernelFolder(), name, src, weight)
+	lines, err := splice(kernelFolder(), name, src, chosen)
 	if err != nil {
 		return nil, err
 	}

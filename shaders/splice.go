@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"io/fs"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -32,9 +34,14 @@ func split(file, src string) []line {
 	return lines
 }
 
+// choices are the names in `//!use NAME` that stand for one of several libraries, lib/NAME_VALUE.wgsl, and the value to
+// take where a Variant gives none.
+var choices = map[string]string{"weight": "f32", "x": "rows"}
+
 // splice appends the library files that a kernel and those files themselves ask for, each once.
 // They go to the end, where WGSL allows them, so that a compiler's line numbers stay those of the kernel's file.
-func splice(lib fs.FS, name, src, weight string) ([]line, error) {
+// chosen are the values of choices.
+func splice(lib fs.FS, name, src string, chosen map[string]string) ([]line, error) {
 	lines := split(name+".wgsl", src)
 	used := map[string]bool{}
 	for i := 0; i < len(lines); i++ {
@@ -44,8 +51,8 @@ func splice(lib fs.FS, name, src, weight string) ([]line, error) {
 		}
 		used[use] = true
 		file := "lib/" + use + ".wgsl"
-		if use == "weight" {
-			file = "lib/weight_" + cmp.Or(weight, "f32") + ".wgsl"
+		if value, ok := choices[use]; ok {
+			file = "lib/" + use + "_" + cmp.Or(chosen[use], value) + ".wgsl"
 		}
 		text, err := fs.ReadFile(lib, file)
 		if err != nil {
@@ -53,8 +60,10 @@ func splice(lib fs.FS, name, src, weight string) ([]line, error) {
 		}
 		lines = append(lines, split(file, string(text))...)
 	}
-	if weight != "" && !used["weight"] {
-		return nil, fmt.Errorf("%s.wgsl: weight=%s is given, but the kernel does not say //!use weight", name, weight)
+	for _, use := range slices.Sorted(maps.Keys(chosen)) {
+		if !used[use] {
+			return nil, fmt.Errorf("%s.wgsl: %s=%s is given, but the kernel does not say //!use %s", name, use, chosen[use], use)
+		}
 	}
 	return lines, nil
 }

@@ -4,7 +4,7 @@
 //!use fold
 struct Params {
     n: u32, height: u32, width: u32, channels: u32,
-    rows: u32, cols: u32, side_h: u32, side_w: u32, stride: u32, pad: u32
+    rows: u32, cols: u32, stride: u32, pad: u32, side_h: u32, side_w: u32
 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;        // [batch, height, width, channels]

@@ -11,7 +11,8 @@ import (
 )
 
 // Variant is a kernel file and the values that replace those of its constants, by their names: int, bool or float64,
-// which keep the types of the const lines. What "weight" prints is the format of `//!use weight`, f32 where it is absent.
+// which keep the types of the const lines. What "weight" prints is the format of `//!use weight`, f32 where it is absent:
+// lib/weight_FORMAT.wgsl is used. So is what "x" prints the form of `//!use x`, rows or windows.
 type Variant struct {
 	File   string
 	Consts map[string]any

@@ -28,8 +28,8 @@ func TestFusedTowersEqualUnfusedOnes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m := openRecorded(t, name, clip.WithDevice(dev))
 			m.Eval()
-			fused, steps := runTowers(t, m, name, false)
-			unfused, more := runTowers(t, m, name, true)
+			fused, steps := runTowers(t, m, name, func(*graph.Graph) {})
+			unfused, more := runTowers(t, m, name, func(g *graph.Graph) { g.Unfused = true })
 			assert.Less(t, len(steps), len(more), "nothing was fused")
 			assert.Equal(t, count(more, "batchnorm"), count(steps, "batchnorm_fold")+count(steps, "batchnorm"), "batch norms")
 			assert.Zero(t, count(more, "batchnorm_fold"))
@@ -39,6 +39,14 @@ func TestFusedTowersEqualUnfusedOnes(t *testing.T) {
 			}
 			for i := range fused {
 				assert.InDeltaSlice(t, unfused[i], fused[i], 1e-5, "output %d", i)
+			}
+			if count(more, "unfold") == 0 {
+				return
+			}
+			ofGPU, steps := runTowers(t, m, name, func(g *graph.Graph) { g.Software = false })
+			assert.Zero(t, count(steps, "unfold"), "a GPU reads windows from the image")
+			for i := range ofGPU {
+				assert.InDeltaSlice(t, unfused[i], ofGPU[i], 1e-5, "output %d", i)
 			}
 		})
 	}
@@ -55,8 +63,8 @@ func count(steps []graph.Step, file string) (n int) {
 }
 
 // runTowers returns the unit features of the first two images and texts of a recording,
-// and the steps that make them.
-func runTowers(t *testing.T, m *clip.Model, name string, unfused bool) (features [][]float32, steps []graph.Step) {
+// and the steps that make them. change is called before the graph is built.
+func runTowers(t *testing.T, m *clip.Model, name string, change func(*graph.Graph)) (features [][]float32, steps []graph.Step) {
 	t.Helper()
 	images, texts := recordedInputs(t, name)
 	images.Data, texts = images.Data[:2*len(images.Data)/images.Shape[0]], texts[:2]
@@ -66,7 +74,7 @@ func runTowers(t *testing.T, m *clip.Model, name string, unfused bool) (features
 	g := graph.New()
 	outs := m.Record(g, 2, lengths)
 	image, text := outs[towers.ImageFeatures], outs[towers.TextFeatures]
-	g.Unfused = unfused
+	change(g)
 	prog, err := g.Build(image, text)
 	require.NoError(t, err)
 	session, err := m.Device().Load(prog, m.Store())

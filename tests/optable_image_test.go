@@ -2,7 +2,10 @@ package tests
 
 import (
 	"fmt"
+	"slices"
 	"testing"
+
+	"github.com/stretchr/testify/require"
 
 	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/clip-wgpu/clip-wgpu/graph/packing"
@@ -54,16 +57,48 @@ func TestConv2D(t *testing.T) {
 		{graph.Shape{1, 7, 8, 3}, graph.Shape{65, 3, 2, 3}, 3, 0}, // pixels that no window sees
 	} {
 		for _, l := range []packing.Format{packing.RowMajor, packing.F32, packing.F16} {
-			cases = append(cases, opCase{
-				name: fmt.Sprintf("%v %v by %v, stride %d, padding %d", l, c.x, c.w, c.stride, c.pad), tol: tolScaled,
-				inputs: []opInput{{name: "x", shape: c.x}, {name: "w", shape: c.w, format: l}, param("bias", c.w[0])},
-				build: one(func(g *graph.Graph, in tensors) graph.Tensor {
-					return ops.Conv2D(g, in["x"], in["w"], in["bias"], c.stride, c.pad)
-				}),
-			})
+			cases = append(cases, convCase(l, "", c.x, c.w, c.stride, c.pad))
 		}
 	}
 	runOpCases(t, cases)
+}
+
+// convCase is a convolution of x [batch, height, width, in] by w [out, in, height, width].
+func convCase(l packing.Format, variant string, x, w graph.Shape, stride, pad int) opCase {
+	return opCase{
+		name: fmt.Sprintf("%v %s %v by %v, stride %d, padding %d", l, variant, x, w, stride, pad), tol: tolScaled, variant: variant,
+		inputs: []opInput{{name: "x", shape: x}, {name: "w", shape: w, format: l}, param("bias", w[0])},
+		build: one(func(g *graph.Graph, in tensors) graph.Tensor {
+			return ops.Conv2D(g, in["x"], in["w"], in["bias"], stride, pad)
+		}),
+	}
+}
+
+// convVariants are the kernels that read windows from the image, on GPUs.
+var convVariants = slices.Concat(tunedNames("linear_split"), tunedNames("linear_tile"))
+
+// TestConv2DFromTheImage has every kernel read windows from the image, weights in every format, and no kernel unfold it.
+func TestConv2DFromTheImage(t *testing.T) {
+	var cases []opCase
+	for _, v := range convVariants {
+		for _, l := range packedLayouts {
+			cases = append(cases, convCase(l, v, graph.Shape{3, 5, 7, 12}, graph.Shape{37, 12, 3, 3}, 1, 1)) // two panels
+		}
+		odd := convCase(packing.F32, v, graph.Shape{2, 6, 5, 7}, graph.Shape{5, 7, 3, 3}, 2, 1) // no whole groups of channels
+		cases = append(cases, odd)
+		odd.name, odd.dx12 = odd.name+", DX12", true
+		cases = append(cases, odd)
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			r := newOpRun(t, c)
+			want, got := r.eval(t, r.outs...), r.onDevice(t, r.outs...)
+			closeRows(t, "output", r.outs[0].Shape(), want[0], got[0], c.tol)
+			prog, err := r.g.Build(r.outs...)
+			require.NoError(t, err)
+			require.Zero(t, count(prog.Steps, "unfold"))
+		})
+	}
 }
 
 func TestBatchNorm(t *testing.T) {
@@ -102,6 +137,7 @@ func TestConv2DWithBatchNorm(t *testing.T) {
 			c := w[:1]
 			cases = append(cases, opCase{
 				name: fmt.Sprintf("%s, after the residual: %t", v, after), tol: tolScaled + tolNorm, variant: v,
+				software: !slices.Contains(convVariants, v),
 				inputs: []opInput{
 					{name: "x", shape: graph.Shape{2, 5, 7, 3}}, {name: "w", shape: w, format: packing.F32},
 					param("gamma", c...), param("beta", c...), param("mean", c...),

@@ -20,7 +20,7 @@ func TestDebugSwitchIsReadFirst(t *testing.T) {
 	for value, name := range map[string]string{"tracing=1": `unknown "tracing=1"`, "check=all": `check has no value "all"`} {
 		t.Setenv(debug.Variable, value)
 		for _, args := range [][]string{{"version"}, {"classify", "nothing"}, {}} {
-			program(t, args...).requireFailure(t, exitUsage, "CLIPWGPU: "+name, "trace=1, check=nan, check=ops, dump=SCOPE, plan=off, tune=off, wgsl=DIR")
+			program(t, args...).requireFailure(t, exitUsage, "CLIPWGPU: "+name, "trace=1, check=nan, check=ops, dump=SCOPE, plan=off, tune=off, kernels=gpu, wgsl=DIR")
 		}
 	}
 }

@@ -21,6 +21,7 @@ type Switch struct {
 	Dump     string // dump=SCOPE: what steps write that do the work of such layers is kept in files; "" without
 	NoPlan   bool   // plan=off: no op is fused, no activation shares memory
 	NoTune   bool   // tune=off: saved tuning is ignored
+	GPU      bool   // kernels=gpu: software drivers run what a GPU runs
 	WGSL     string // wgsl=DIR: kernels are read from there where a file of their name is; "" without
 }
 
@@ -28,7 +29,7 @@ type Switch struct {
 const DumpFolder = "clip-wgpu-dump"
 
 // pairs lists what there is, for errors.
-const pairs = "trace=1, check=nan, check=ops, dump=SCOPE, plan=off, tune=off, wgsl=DIR"
+const pairs = "trace=1, check=nan, check=ops, dump=SCOPE, plan=off, tune=off, kernels=gpu, wgsl=DIR"
 
 // Get reads the environment variable. Callers read it when they open, record or load
 // something, because a run has no time for it. The error is one line that lists all
@@ -57,6 +58,8 @@ func parse(text string) (s Switch, err error) {
 			s.NoPlan = true
 		case pair == "tune=off":
 			s.NoTune = true
+		case pair == "kernels=gpu":
+			s.GPU = true
 		case name == "dump" && value != "":
 			s.Dump = value
 		case name == "wgsl" && value != "":
@@ -64,7 +67,7 @@ func parse(text string) (s Switch, err error) {
 				return Switch{}, fmt.Errorf("%s: wgsl=%s: no such folder", Variable, value)
 			}
 			s.WGSL = value
-		case ok && slices.Contains([]string{"trace", "check", "dump", "plan", "tune", "wgsl"}, name):
+		case ok && slices.Contains([]string{"trace", "check", "dump", "plan", "tune", "kernels", "wgsl"}, name):
 			return Switch{}, fmt.Errorf("%s: %s has no value %q; there are %s", Variable, name, value, pairs)
 		default:
 			return Switch{}, fmt.Errorf("%s: unknown %q; there are %s", Variable, pair, pairs)

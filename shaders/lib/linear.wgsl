@@ -11,7 +11,10 @@ struct Params {
     inner: u32,  // groups of four in a row of x
     blocks: u32, depth: u32, first: u32,  // of W: blocks along N, rows of blocks in a panel, the first block along N
     bias_rows: u32,      // 2 where a row of scales follows the bias, 0 without either
-    residual_rows: u32  // which repeat, 0 without a residual; BACKWARD, what f was applied to
+    residual_rows: u32,  // which repeat, 0 without a residual; BACKWARD, what f was applied to
+    after: u32,          // 1 where f comes after the residual
+    // Of the image whose windows [rows, cols] are the rows of x; 0 where x is no image.
+    height: u32, width: u32, channels: u32, rows: u32, cols: u32, stride: u32, pad: u32
 }
 
 // finish stores y's group col of a row, which may lie past the end.
@@ -33,19 +36,16 @@ fn finish(row: u32, col: u32, sum: vec4<f32>) {
             if p.bias_rows != 0u {
                 result += bias[4u * p.first + n];
             }
-            if !AFTER && !BACKWARD {
-                result = apply(ACT, result);
-            }
+            var other = 0.0;
             if p.residual_rows != 0u {
-                let other = residual[row % p.residual_rows * p.n + n];
-                if BACKWARD {
-                    result *= slope(ACT, other);
-                } else {
-                    result += other;
-                }
+                other = residual[row % p.residual_rows * p.n + n];
             }
-            if AFTER {
-                result = apply(ACT, result);
+            if BACKWARD {
+                if p.residual_rows != 0u {
+                    result *= slope(ACT, other);
+                }
+            } else {
+                result = apply(ACT, result + select(0.0, other, p.after != 0u)) + select(other, 0.0, p.after != 0u);
             }
             y[row * p.n + n] = result;
         }

@@ -34,6 +34,12 @@ fn load_w(block: u32) -> mat4x4<f32> {
     return mat4x4<f32>(widen(a.xy), widen(a.zw), widen(b.xy), widen(b.zw));
 }
 
+// row_w(block, k)[n] is an element of a block, before its scale, as load_w(block)[k][n].
+fn row_w(block: u32, k: u32) -> vec4<f32> {
+    let q = w[2u * block + k / 2u];
+    return widen(select(q.xy, q.zw, k % 2u == 1u));
+}
+
 fn widen(pairs: vec2<u32>) -> vec4<f32> {
     return bitcast<vec4<f32>>(vec4<u32>(pairs.x << 16u, pairs.x & 0xffff0000u, pairs.y << 16u, pairs.y & 0xffff0000u));
 }

@@ -41,5 +41,12 @@ fn load_w(block: u32) -> mat4x4<f32> {
         vec4<f32>(unpack2x16float(b.z), unpack2x16float(b.w)));
 }
 
+// row_w(block, k)[n] is an element of a block, before its scale, as load_w(block)[k][n].
+fn row_w(block: u32, k: u32) -> vec4<f32> {
+    let q = w[2u * block + k / 2u];
+    let pairs = select(q.xy, q.zw, k % 2u == 1u);
+    return vec4<f32>(unpack2x16float(pairs.x), unpack2x16float(pairs.y));
+}
+
 // scale_w(block) are the scales of four n.
 fn scale_w(block: u32) -> vec4<f32> { return vec4<f32>(1.0); }

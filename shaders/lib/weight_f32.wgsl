@@ -26,5 +26,8 @@ fn load_w(block: u32) -> mat4x4<f32> {
     return mat4x4<f32>(w[at], w[at + 1u], w[at + 2u], w[at + 3u]);
 }
 
+// row_w(block, k)[n] is an element of a block, before its scale, as load_w(block)[k][n].
+fn row_w(block: u32, k: u32) -> vec4<f32> { return w[4u * block + k]; }
+
 // scale_w(block) are the scales of four n.
 fn scale_w(block: u32) -> vec4<f32> { return vec4<f32>(1.0); }

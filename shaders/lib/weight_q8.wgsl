@@ -36,6 +36,12 @@ fn load_w(block: u32) -> mat4x4<f32> {
     return mat4x4<f32>(widen(a.x), widen(a.y), widen(b.x), widen(b.y));
 }
 
+// row_w(block, k)[n] is an element of a block, before its scale, as load_w(block)[k][n].
+fn row_w(block: u32, k: u32) -> vec4<f32> {
+    let q = w[2u * block + k / 2u];
+    return widen(select(q.x, q.y, k % 2u == 1u));
+}
+
 // widen(q)[n] is byte n of q and, as its fraction, the bytes below it, times 2^24.
 fn widen(q: u32) -> vec4<f32> {
     return vec4<f32>(bitcast<vec4<i32>>(vec4<u32>(q << 24u, q << 16u, q << 8u, q)));
