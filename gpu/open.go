@@ -63,7 +63,14 @@ func (i Info) Software() bool { return i.Type == wgpu.AdapterType_CPU.String() }
 
 // Target is what programs for the device are lowered for.
 func (i Info) Target() graph.Target {
-	return graph.Target{Software: i.Software(), MaxBinding: i.MaxBindingBytes}
+	t := graph.Target{MaxBinding: i.MaxBindingBytes}
+	switch i.Type {
+	case wgpu.AdapterType_CPU.String():
+		t.Adapter = graph.CPU
+	case wgpu.AdapterType_IntegratedGPU.String():
+		t.Adapter = graph.Integrated
+	}
+	return t
 }
 
 const (

@@ -11,15 +11,24 @@ import (
 // default limits. All Programs that share States must be built for one Target,
 // that of their device, because the States lie as it says.
 type Target struct {
-	// Software says that the device is a driver that computes on the CPU, where
-	// other kernels are fastest than on a GPU.
-	Software bool
+	// Adapter is the device's type. Other kernels are fastest on others.
+	Adapter Adapter
 	// MaxBinding is how many bytes of one tensor a kernel binds; 0 is 128 MiB,
 	// WebGPU's default maxStorageBufferBindingSize. Longer tensors lie in chunks.
 	MaxBinding int64
 	// Arrangement is where the blocks of packed States lie.
 	Arrangement packing.Arrangement
 }
+
+// Adapter is a type of device: WebGPU's adapter types, of which those that it cannot tell
+// count as Discrete.
+type Adapter uint8
+
+const (
+	Discrete Adapter = iota
+	Integrated
+	CPU // a driver that computes on the CPU
+)
 
 const defaultMaxBinding = 128 << 20
 
@@ -57,7 +66,10 @@ func (t Target) Buffers(s *State) []int64 {
 }
 
 // Choose picks one of several ways to compute the same, for a class of problems:
-// what Graph.Variants says, or else the first. It returns the index.
+// what Graph.Variants says, or else the first. It returns the index. The first number in
+// the class's name that stands after a space is the size: how much a problem has of what
+// grows with the batch, to the next power of two. Classes that differ in it alone are
+// neighbours.
 func (n *Node) Choose(class string, ways ...string) int {
 	n.class = class
 	if n.g == nil || n.g.Variants == nil {
@@ -66,8 +78,8 @@ func (n *Node) Choose(class string, ways ...string) int {
 	return max(0, slices.Index(ways, n.g.Variants(class, ways)))
 }
 
-// Software reports Target.Software: ops put other candidates first.
-func (n *Node) Software() bool { return n.g != nil && n.g.Software }
+// Adapter is, while lowering, the type of the device that is built for.
+func (n *Node) Adapter() Adapter { return n.g.Target.Adapter }
 
 // Arrangement is where the blocks of all packed States lie, while lowering.
 func (n *Node) Arrangement() packing.Arrangement { return n.g.Target.Arrangement }

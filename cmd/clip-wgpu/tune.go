@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/clip-wgpu/clip-wgpu/gpu"
 	"github.com/spf13/cobra"
@@ -41,7 +42,9 @@ architecture by its name.`,
 			}
 			defer m.Close()
 			console := newConsole(cmd.ErrOrStderr(), g.quiet)
-			tuning, err := m.Tune(cmd.Context(), batches, func(done, total int) { console.update("run %d of %d", done, total) })
+			tuning, err := m.Tune(cmd.Context(), batches, func(done, total int, left time.Duration) {
+				console.update("run %d of at most %d%s", done, total, timeLeft(left))
+			})
 			console.clear()
 			if err != nil {
 				return err
@@ -60,6 +63,14 @@ architecture by its name.`,
 	cmd.Flags().Var(&batches, "batch", "batch sizes, powers of two, with commas between")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print the times and keep nothing")
 	return cmd
+}
+
+// timeLeft says how long something will take, where that is known.
+func timeLeft(d time.Duration) string {
+	if d <= 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %v left", d.Round(time.Second))
 }
 
 // writeTuning lists each class with its candidates, the fastest first and how
