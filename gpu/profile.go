@@ -13,6 +13,7 @@ import (
 type Timing struct {
 	Scope, Op, Kernel string // as the Program's Step has them
 	Duration          time.Duration
+	Dispatches        int // that Duration is the mean of
 }
 
 // Profile measures a run on the inputs: it returns a Timing for every step, in
@@ -181,7 +182,7 @@ func (p *profiler) share(lo, hi int, elapsed time.Duration, ticks []byte) {
 func (p *profiler) timings() []Timing {
 	timings := make([]Timing, len(p.steps))
 	for i, st := range p.program.Steps {
-		timings[i] = Timing{Scope: st.Scope, Op: st.Op, Kernel: st.Kernel.Name, Duration: p.steps[i].cost}
+		timings[i] = Timing{Scope: st.Scope, Op: st.Op, Kernel: st.Kernel.Name, Duration: p.steps[i].cost, Dispatches: p.repeats[i]}
 		p.steps[i].cost = max(p.steps[i].cost, time.Microsecond)
 	}
 	return timings

@@ -59,6 +59,7 @@ func TestProfile(t *testing.T) {
 					st := p.Steps[i]
 					assert.Equal(t, []string{st.Scope, st.Op, st.Kernel.Name}, []string{timing.Scope, timing.Op, timing.Kernel})
 					assert.GreaterOrEqual(t, timing.Duration, time.Duration(0))
+					assert.True(t, timing.Dispatches >= 1 && timing.Dispatches <= maxRepeats, timing)
 					sum += timing.Duration
 					if st.FLOPs > 0 {
 						slowest += timing.Duration

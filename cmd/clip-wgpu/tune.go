@@ -22,8 +22,13 @@ func newTuneCommand(g *globals) *cobra.Command {
 		Short: "Measure which kernels are fastest on this device",
 		Long: `tune times every kernel that could do each part of a model's towers, for each
 --batch, prints the times and keeps them in the user's cache folder, for this
-adapter, driver and version of the kernels. Later runs take the fastest; without
+adapter, driver and version of the kernels. Later runs take the fastest, also for
+batches of up to four times or down to a quarter of one that was measured; without
 tune they take what is usually good. A run never times anything by itself.
+
+Equal layers take equally long, so one of each kind is measured, in two passes. The
+second leaves out kernels that took three times as long as the best. Times are of
+one layer.
 --json writes {"class":..., "kernel":..., "ms":...} for each kernel, the fastest
 of a class first.
 

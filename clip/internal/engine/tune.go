@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"maps"
 	"slices"
 	"time"
 
@@ -40,7 +39,7 @@ type Progress func(done, total int, left time.Duration)
 const (
 	tunePasses = 2
 	tooSlow    = 3
-	longEnough = 20 * time.Millisecond // of a step, to trust what it took once
+	longEnough = 250 * time.Millisecond // of a step, to trust what it took once
 )
 
 // tuner measures the candidates of all classes.
@@ -180,8 +179,8 @@ func (t *tuner) left(pass, round, at int) (runs int, d time.Duration) {
 	return runs, d
 }
 
-// timer returns a tuner's run on e's device. It remembers which kernels have run: where
-// others are, the first run does not count, because the driver compiles in it.
+// timer returns a tuner's run on e's device. It remembers which kernels have run: others
+// run once more, because the driver compiles in the first run.
 func (e *Engine) timer() func(context.Context, *tuneTask, map[string]string) (map[string]time.Duration, error) {
 	ran := map[string]bool{} // by WGSL
 	return func(ctx context.Context, t *tuneTask, chosen map[string]string) (map[string]time.Duration, error) {
@@ -215,13 +214,14 @@ func firstOfEach(p *graph.Program, chosen map[string]string) (steps []int) {
 	return steps
 }
 
-// timeSteps returns what some of p's steps take in the last of runs, by class. Those that
-// take less than longEnough are run twice more, by themselves: in the last run they
-// are repeated, for which the one before tells how long they take.
+// timeSteps returns the least that some of p's steps take in so many runs, by class. Those
+// that take less than longEnough are run again, by themselves, so that they are repeated.
 func (e *Engine) timeSteps(ctx context.Context, p *graph.Program, steps []int, feed map[string]any, runs int) (map[string]time.Duration, error) {
-	took, err := e.profile(ctx, p, steps, feed, runs)
-	if err != nil {
-		return nil, err
+	took := map[int]time.Duration{} // the least, by step: all that disturbs a run makes it longer
+	for range runs {
+		if err := e.profile(ctx, p, steps, feed, took, once); err != nil {
+			return nil, err
+		}
 	}
 	var short []int
 	for _, i := range steps {
@@ -229,11 +229,9 @@ func (e *Engine) timeSteps(ctx context.Context, p *graph.Program, steps []int, f
 			short = append(short, i)
 		}
 	}
-	again, err := e.profile(ctx, p, short, feed, 2)
-	if err != nil {
+	if err := e.profile(ctx, p, short, feed, took, repeated); err != nil {
 		return nil, err
 	}
-	maps.Copy(took, again)
 	sums := map[string]time.Duration{}
 	for i, d := range took {
 		sums[p.Steps[i].Class] += max(d, time.Microsecond) // some clocks are too coarse for the shortest
@@ -241,27 +239,47 @@ func (e *Engine) timeSteps(ctx context.Context, p *graph.Program, steps []int, f
 	return sums, nil
 }
 
-// profile returns what some of p's steps take in the last of runs.
-func (e *Engine) profile(ctx context.Context, p *graph.Program, steps []int, feed map[string]any, runs int) (map[int]time.Duration, error) {
-	took := map[int]time.Duration{}
+func once(int, []gpu.Timing) bool { return true }
+
+// repeated tells whether a session has run often enough: once to learn how long steps
+// take, and then until they are repeated so often that all times are sure.
+func repeated(run int, timings []gpu.Timing) bool {
+	return run == 4 || run > 1 && !slices.ContainsFunc(timings, func(t gpu.Timing) bool { return !sure(t) })
+}
+
+// sure tells whether a step was dispatched for long enough for a clock that ticks once a
+// millisecond, or as often as it ever is.
+func sure(t gpu.Timing) bool {
+	return t.Dispatches >= 50 || time.Duration(t.Dispatches)*t.Duration >= 10*time.Millisecond
+}
+
+// profile runs some of p's steps until it is enough, and notes in took, by step, what took
+// less than before. A session's first run submits each step alone and needs no clock of the
+// device.
+func (e *Engine) profile(ctx context.Context, p *graph.Program, steps []int, feed map[string]any, took map[int]time.Duration, enough func(run int, timings []gpu.Timing) bool) error {
 	if len(steps) == 0 {
-		return took, nil
+		return nil
 	}
 	part := p.Only(steps...)
 	session, err := e.device.LoadContext(ctx, part, e.store)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer session.Close()
 	inputs := (&program{inputs: part.Inputs}).feed(feed)
-	for range runs {
+	for run := 1; ; run++ {
 		timings, err := session.Profile(ctx, inputs)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for j, i := range steps {
-			took[i] = timings[j].Duration
+			d := timings[j].Duration
+			if old, ok := took[i]; (run == 1 || sure(timings[j])) && (!ok || d < old) {
+				took[i] = d
+			}
+		}
+		if enough(run, timings) {
+			return nil
 		}
 	}
-	return took, nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/clip-wgpu/clip-wgpu/gpu"
 	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/ops"
 )
 
 // made is a tuner of two tasks whose candidates take as long as times say, and counts
@@ -85,4 +86,48 @@ func TestFirstOfEachClass(t *testing.T) {
 	}}
 	assert.Equal(t, []int{1, 2, 3, 4}, firstOfEach(p, map[string]string{"three": "x", "one": "y"}))
 	assert.Equal(t, []int{7}, firstOfEach(p, map[string]string{"done": "x"}))
+}
+
+// A batch that the device takes in parts is measured as its largest part, and a class once.
+func TestTuneOfABatchThatIsTooLarge(t *testing.T) {
+	const width = 512
+	d, err := gpu.Open(gpu.Options{MaxBinding: 4 * 4 * width})
+	require.NoError(t, err)
+	defer d.Close()
+	e, err := Open(d, 16)
+	require.NoError(t, err)
+	defer e.Close()
+	task := Task{
+		Key: "norm",
+		Record: func(g *graph.Graph, batch int) map[string]graph.Tensor {
+			x := g.Input("x", graph.Shape{batch, width}, graph.F32)
+			for range 2 { // equal layers
+				x = ops.LayerNorm(g, x, graph.Tensor{}, graph.Tensor{}, 1e-5)
+			}
+			return map[string]graph.Tensor{"y": x}
+		},
+		Feed: func(lo, hi int) map[string]any { return map[string]any{"x": make([]float32, (hi-lo)*width)} },
+	}
+	runs := 0
+	times, err := e.Tune(t.Context(), []int{16, 4, 2}, []Task{task}, func(done, total int, _ time.Duration) {
+		runs = done
+		assert.LessOrEqual(t, done, total)
+	})
+	require.NoError(t, err)
+	assert.Equal(t, []string{"layernorm 2×512", "layernorm 4×512"}, times.Classes())
+	for _, class := range times.Classes() {
+		assert.Len(t, times.Seconds[class], 2)
+	}
+	assert.GreaterOrEqual(t, runs, 4)
+	assert.LessOrEqual(t, runs, 8)
+}
+
+// A step is sure to have taken what a coarse clock says once all its dispatches are long.
+func TestSureTimes(t *testing.T) {
+	short, long, often := gpu.Timing{Duration: time.Millisecond, Dispatches: 9}, gpu.Timing{Duration: time.Millisecond, Dispatches: 10}, gpu.Timing{Dispatches: 100}
+	assert.Equal(t, []bool{false, true, true}, []bool{sure(short), sure(long), sure(often)})
+	assert.False(t, repeated(1, []gpu.Timing{long}), "nothing is repeated in a session's first run")
+	assert.True(t, repeated(2, []gpu.Timing{long, often}))
+	assert.False(t, repeated(3, []gpu.Timing{long, short}))
+	assert.True(t, repeated(4, []gpu.Timing{short}), "it ends at last")
 }
