@@ -143,6 +143,15 @@ func TestBenchOfTraining(t *testing.T) {
 	}
 }
 
+func TestBenchRefuses(t *testing.T) {
+	program(t, "bench", "--train", "--weights", "f32,q8").requireFailure(t, exitUsage, "--weights f32,q8", "--train", "f32")
+	program(t, "bench", "--train", "--tower", "text").requireFailure(t, exitUsage, "--tower", "--train")
+	program(t, "bench", "--train", "--pictures", ".").requireFailure(t, exitUsage, "--pictures", "--train")
+	program(t, "bench", "--train", "--compare", "x").requireFailure(t, exitUsage, "--compare", "--train")
+	program(t, "bench", "--micro-batch", "2").requireFailure(t, exitUsage, "--micro-batch", "--train")
+	program(t, "bench", "--model", "ViT-B-32,").requireFailure(t, exitUsage, "--model", `""`)
+}
+
 // Several models share the rounds, and the table.
 func TestBenchOfSeveralModels(t *testing.T) {
 	other := editModel(t, func(map[string]any) {})

@@ -173,12 +173,6 @@ func TestUsageErrors(t *testing.T) {
 		"devices with argument":  {[]string{"devices", "x"}, []string{`"x"`}},
 		"bench without time":     {[]string{"bench", "--seconds", "0"}, []string{"--seconds"}},
 		"bench of odd weights":   {[]string{"bench", "--weights", "f32,f8"}, []string{"--weights", "f32,f8", "bf16"}},
-		"bench of q8 training":   {[]string{"bench", "--train", "--weights", "f32,q8"}, []string{"--weights f32,q8", "--train", "f32"}},
-		"training of a tower":    {[]string{"bench", "--train", "--tower", "text"}, []string{"--tower", "--train"}},
-		"training on pictures":   {[]string{"bench", "--train", "--pictures", "."}, []string{"--pictures", "--train"}},
-		"training and peers":     {[]string{"bench", "--train", "--compare", "x"}, []string{"--compare", "--train"}},
-		"micro-batch of nothing": {[]string{"bench", "--micro-batch", "2"}, []string{"--micro-batch", "--train"}},
-		"bench of no model":      {[]string{"bench", "--model", "ViT-B-32,"}, []string{"--model", `""`}},
 		"weights":                {[]string{"classify", image, "--weights", "int4"}, []string{"--weights", `"int4"`, "q8"}},
 		"tune of two models":     {[]string{"tune", "a", "b"}, []string{"one model"}},
 		"profile of two models":  {[]string{"profile", "a", "b"}, []string{"one model"}},
@@ -284,7 +278,7 @@ func TestProgramJSON(t *testing.T) {
 	}
 }
 
-// tune lists the kernels of each class, the fastest first, and keeps nothing on a dry run.
+// tune lists the kernels of each class, the fastest first.
 func TestTuneDryRun(t *testing.T) {
 	o := program(t, "tune", "--batch", "1", "--dry-run", "--json")
 	o.requireDone(t)
