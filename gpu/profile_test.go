@@ -15,7 +15,7 @@ import (
 // openFor opens a device with the adapter's own features, or without any.
 func openFor(t *testing.T, timestamps bool) *Device {
 	t.Helper()
-	d, err := Open(Options{DefaultLimits: !timestamps, depth: *depth})
+	d, err := Open(Options{DefaultLimits: !timestamps, depth: *depth, clock: timestamps})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, d.Close()) })
 	if d.Info().Timestamps != timestamps {
@@ -59,7 +59,6 @@ func TestProfile(t *testing.T) {
 					st := p.Steps[i]
 					assert.Equal(t, []string{st.Scope, st.Op, st.Kernel.Name}, []string{timing.Scope, timing.Op, timing.Kernel})
 					assert.GreaterOrEqual(t, timing.Duration, time.Duration(0))
-					assert.True(t, timing.Dispatches >= 1 && timing.Dispatches <= maxRepeats, timing)
 					sum += timing.Duration
 					if st.FLOPs > 0 {
 						slowest += timing.Duration

@@ -215,13 +215,12 @@ func firstOfEach(p *graph.Program, chosen map[string]string) (steps []int) {
 }
 
 // timeSteps returns the least that some of p's steps take in so many runs, by class. Those
-// that take less than longEnough are run again, by themselves, so that they are repeated.
+// that take less than longEnough are run twice more, by themselves: in the last run they
+// are repeated, for which the one before tells how long they take.
 func (e *Engine) timeSteps(ctx context.Context, p *graph.Program, steps []int, feed map[string]any, runs int) (map[string]time.Duration, error) {
 	took := map[int]time.Duration{} // the least, by step: all that disturbs a run makes it longer
-	for range runs {
-		if err := e.profile(ctx, p, steps, feed, took, once); err != nil {
-			return nil, err
-		}
+	if err := e.profile(ctx, p, steps, feed, runs, took); err != nil {
+		return nil, err
 	}
 	var short []int
 	for _, i := range steps {
@@ -229,7 +228,7 @@ func (e *Engine) timeSteps(ctx context.Context, p *graph.Program, steps []int, f
 			short = append(short, i)
 		}
 	}
-	if err := e.profile(ctx, p, short, feed, took, repeated); err != nil {
+	if err := e.profile(ctx, p, short, feed, 2, took); err != nil {
 		return nil, err
 	}
 	sums := map[string]time.Duration{}
@@ -239,24 +238,8 @@ func (e *Engine) timeSteps(ctx context.Context, p *graph.Program, steps []int, f
 	return sums, nil
 }
 
-func once(int, []gpu.Timing) bool { return true }
-
-// repeated tells whether a session has run often enough: once to learn how long steps
-// take, and then until they are repeated so often that all times are sure.
-func repeated(run int, timings []gpu.Timing) bool {
-	return run == 4 || run > 1 && !slices.ContainsFunc(timings, func(t gpu.Timing) bool { return !sure(t) })
-}
-
-// sure tells whether a step was dispatched for long enough for a clock that ticks once a
-// millisecond, or as often as it ever is.
-func sure(t gpu.Timing) bool {
-	return t.Dispatches >= 50 || time.Duration(t.Dispatches)*t.Duration >= 10*time.Millisecond
-}
-
-// profile runs some of p's steps until it is enough, and notes in took, by step, what took
-// less than before. A session's first run submits each step alone and needs no clock of the
-// device.
-func (e *Engine) profile(ctx context.Context, p *graph.Program, steps []int, feed map[string]any, took map[int]time.Duration, enough func(run int, timings []gpu.Timing) bool) error {
+// profile runs some of p's steps and notes in took, by step, what took less than before.
+func (e *Engine) profile(ctx context.Context, p *graph.Program, steps []int, feed map[string]any, runs int, took map[int]time.Duration) error {
 	if len(steps) == 0 {
 		return nil
 	}
@@ -267,19 +250,16 @@ func (e *Engine) profile(ctx context.Context, p *graph.Program, steps []int, fee
 	}
 	defer session.Close()
 	inputs := (&program{inputs: part.Inputs}).feed(feed)
-	for run := 1; ; run++ {
+	for range runs {
 		timings, err := session.Profile(ctx, inputs)
 		if err != nil {
 			return err
 		}
 		for j, i := range steps {
-			d := timings[j].Duration
-			if old, ok := took[i]; (run == 1 || sure(timings[j])) && (!ok || d < old) {
-				took[i] = d
+			if d, ok := took[i]; !ok || timings[j].Duration < d {
+				took[i] = timings[j].Duration
 			}
 		}
-		if enough(run, timings) {
-			return nil
-		}
 	}
+	return nil
 }

@@ -121,13 +121,3 @@ func TestTuneOfABatchThatIsTooLarge(t *testing.T) {
 	assert.GreaterOrEqual(t, runs, 4)
 	assert.LessOrEqual(t, runs, 8)
 }
-
-// A step is sure to have taken what a coarse clock says once all its dispatches are long.
-func TestSureTimes(t *testing.T) {
-	short, long, often := gpu.Timing{Duration: time.Millisecond, Dispatches: 9}, gpu.Timing{Duration: time.Millisecond, Dispatches: 10}, gpu.Timing{Dispatches: 100}
-	assert.Equal(t, []bool{false, true, true}, []bool{sure(short), sure(long), sure(often)})
-	assert.False(t, repeated(1, []gpu.Timing{long}), "nothing is repeated in a session's first run")
-	assert.True(t, repeated(2, []gpu.Timing{long, often}))
-	assert.False(t, repeated(3, []gpu.Timing{long, short}))
-	assert.True(t, repeated(4, []gpu.Timing{short}), "it ends at last")
-}
