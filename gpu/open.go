@@ -43,8 +43,7 @@ type Options struct {
 	// which a kernel wrote outside its tensors. Slow; for tests.
 	Check bool
 
-	depth int  // submissions in flight, where a test wants other than maxInFlight
-	clock bool // timestamps count even where Info.clock says otherwise
+	depth int // submissions in flight, where a test wants other than maxInFlight
 }
 
 // Info describes an adapter, or the device opened on it, and what it allows.
@@ -56,15 +55,11 @@ type Info struct {
 	MaxStorageBuffers             int   // that one kernel binds
 	MaxSharedBytes                int   // of workgroup memory
 	MaxInvocations, MaxWorkgroups int   // of a workgroup; of a dispatch in each dimension
-	Timestamps                    bool  // the adapter has a clock; Session.Profile goes by a GPU's
+	Timestamps                    bool  // the GPU's own clock is there for Session.Profile
 }
 
 // Software reports whether the adapter is a driver that computes on the CPU.
 func (i Info) Software() bool { return i.Type == wgpu.AdapterType_CPU.String() }
-
-// clock reports whether the adapter's timestamps tell the time between dispatches. Mesa's
-// software driver writes them when it likes: 50 dispatches of 0.3 ms took 0.06 ms.
-func (i Info) clock() bool { return i.Timestamps && !i.Software() }
 
 // Target is what programs for the device are lowered for.
 func (i Info) Target() graph.Target {

@@ -18,10 +18,10 @@ type Timing struct {
 // Profile measures a run on the inputs: it returns a Timing for every step, in
 // the Program's order. What they add up to is the wall time of the submissions,
 // which is more than Run's, as every step has a pass of its own. The GPU's clock
-// shares it out among the steps; on a software driver, and where Info.Timestamps says that
-// there is none, every step is submitted alone. Some clocks tick once a millisecond, and
-// the way to the GPU and back is as long as many steps: unless the Program writes a State,
-// short steps, and those of short runs, are each dispatched several times over. Nothing is
+// shares it out among the steps; where Info.Timestamps says that there is none,
+// every step is submitted alone. Some clocks tick once a millisecond, and the way
+// to the GPU and back is as long as many steps: unless the Program writes a
+// State, short steps, and those of short runs, are each dispatched several times over. Nothing is
 // read back. A kernel's first dispatch includes the driver's compiling, so let a
 // Run go before.
 func (s *Session) Profile(ctx context.Context, inputs map[string]any) ([]Timing, error) {
@@ -56,7 +56,7 @@ type profiler struct {
 // in flight.
 func (s *Session) newProfiler() (*profiler, error) {
 	p := &profiler{Session: s, repeats: s.repeats()}
-	if !s.core.info.clock() && !s.core.options.clock {
+	if !s.core.info.Timestamps {
 		for i := range s.steps {
 			s.steps[i].cost = 0 // a step of unknown cost goes alone
 		}

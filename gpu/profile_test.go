@@ -15,7 +15,7 @@ import (
 // openFor opens a device with the adapter's own features, or without any.
 func openFor(t *testing.T, timestamps bool) *Device {
 	t.Helper()
-	d, err := Open(Options{DefaultLimits: !timestamps, depth: *depth, clock: timestamps})
+	d, err := Open(Options{DefaultLimits: !timestamps, depth: *depth})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, d.Close()) })
 	if d.Info().Timestamps != timestamps {

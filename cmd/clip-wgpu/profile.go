@@ -25,9 +25,9 @@ viewers of Google's pprof. Of --runs runs each dispatch's median counts. A batch
 encoding splits, because it is no power of two or more than the device takes at once,
 is profiled so, and its parts' dispatches follow each other.
 
-The times are the GPU's own where it has timestamps; those of a software driver tell
-nothing. Every dispatch is measured by itself, many times over where it is short, so
-that all together take somewhat longer than in a normal run.
+The times are the GPU's own where it has timestamps. Every dispatch is measured
+by itself, many times over where it is short, so that all together take somewhat
+longer than in a normal run.
 
 go tool pprof -http=: FILE shows the file as a flame graph, with equal blocks
 together; -tagroot=block takes them apart.
@@ -87,8 +87,8 @@ func (p *profile) command(cmd *cobra.Command, g *globals, source string) error {
 	}
 	console.cancelStartNote()
 	info := m.Device().Info()
-	if !info.Timestamps || info.Software() {
-		console.note("%s has no clock to go by: each time is that of a submission, which is 0.1 ms or more for the shortest", info.Name)
+	if !info.Timestamps {
+		console.note("%s has no timestamps: each time is that of a submission, which is 0.1 ms or more for the shortest", info.Name)
 	}
 	split := ""
 	if len(run) > 1 || run[0].times > 1 {
