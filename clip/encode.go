@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/internal/engine"
 	"github.com/clip-wgpu/clip-wgpu/clip/tokenizer"
@@ -182,8 +183,9 @@ func (m *Model) Programs(batch int) (image, text *graph.Program, err error) {
 
 // Tune measures the kernels that the towers can choose among for batches, so that
 // Save on the result makes later runs take the fastest. progress, where given, is
-// told after each run.
-func (m *Model) Tune(ctx context.Context, batches []int, progress func(done, total int)) (*gpu.Tuning, error) {
+// told after each run how many are done, how many there are at most and, once it is known,
+// how long the others take. Runs are of single layers.
+func (m *Model) Tune(ctx context.Context, batches []int, progress func(done, total int, left time.Duration)) (*gpu.Tuning, error) {
 	c, most := m.Config(), slices.Max(append([]int{1}, batches...))
 	images := m.towers.Visual.Example(most)
 	texts, err := m.towers.Texts(slices.Repeat([][]int32{make([]int32, c.TextCfg.ContextLength)}, most))

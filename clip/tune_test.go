@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/stretchr/testify/assert"
@@ -21,7 +22,7 @@ func TestTune(t *testing.T) {
 	_, _, err := m.towers.Programs(1, choosing(m, offer))
 	require.NoError(t, err)
 	var runs []int
-	tuning, err := m.Tune(t.Context(), []int{1}, func(done, total int) { runs = append(runs, total-done) })
+	tuning, err := m.Tune(t.Context(), []int{1}, func(done, total int, _ time.Duration) { runs = append(runs, total-done) })
 	require.NoError(t, err)
 	got := map[string][]string{}
 	for class, times := range tuning.Seconds {
@@ -56,5 +57,30 @@ func choosing(m *Model, choose func(class string, candidates []string) string) f
 	return func(g *graph.Graph) {
 		m.engine.Prepare(g)
 		g.Variants = choose
+	}
+}
+
+// What was measured for one batch serves those of two and four times its size, and of a
+// half and a quarter.
+func TestTuningServesNeighbours(t *testing.T) {
+	m := newModel(t, `{}`)
+	times, want := m.engine.Device().NewTuning(), map[string]bool{}
+	_, _, err := m.towers.Programs(4, choosing(m, func(class string, candidates []string) string {
+		last := candidates[len(candidates)-1]
+		times.Add(class, last, 1)
+		want[last] = true
+		return ""
+	}))
+	require.NoError(t, err)
+	for batch, serves := range map[int]bool{1: true, 2: true, 8: true, 16: true, 32: false} {
+		all := true
+		_, _, err := m.towers.Programs(batch, choosing(m, func(class string, candidates []string) string {
+			best := times.Choose(class, candidates)
+			assert.True(t, best == "" || want[best], "%s for %s", best, class)
+			all = all && best != ""
+			return best
+		}))
+		require.NoError(t, err)
+		assert.Equal(t, serves, all, "batch %d", batch)
 	}
 }

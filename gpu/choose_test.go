@@ -5,6 +5,8 @@ import (
 
 	"github.com/rajveermalviya/go-webgpu/wgpu"
 	"github.com/stretchr/testify/assert"
+
+	"github.com/clip-wgpu/clip-wgpu/graph"
 )
 
 func TestChoose(t *testing.T) {
@@ -34,5 +36,17 @@ func TestChoose(t *testing.T) {
 	} {
 		_, err := Choose(infos, want)
 		assert.EqualError(t, err, "no adapter "+shown+", "+list, want)
+	}
+}
+
+// Kernels are chosen by the adapter's type. What WebGPU cannot tell counts as a discrete GPU.
+func TestTargetHasTheAdapter(t *testing.T) {
+	for kind, want := range map[wgpu.AdapterType]graph.Adapter{
+		wgpu.AdapterType_DiscreteGPU: graph.Discrete, wgpu.AdapterType_IntegratedGPU: graph.Integrated,
+		wgpu.AdapterType_CPU: graph.CPU, wgpu.AdapterType_Unknown: graph.Discrete,
+	} {
+		i := Info{Type: kind.String(), MaxBindingBytes: 1 << 20}
+		assert.Equal(t, graph.Target{Adapter: want, MaxBinding: 1 << 20}, i.Target())
+		assert.Equal(t, want == graph.CPU, i.Software())
 	}
 }

@@ -66,7 +66,14 @@ func (i Info) dx12() bool { return i.Backend == wgpu.BackendType_D3D12.String() 
 
 // Target is what programs for the device are lowered for.
 func (i Info) Target() graph.Target {
-	return graph.Target{Software: i.Software(), DX12: i.dx12(), MaxBinding: i.MaxBindingBytes}
+	t := graph.Target{DX12: i.dx12(), MaxBinding: i.MaxBindingBytes}
+	switch i.Type {
+	case wgpu.AdapterType_CPU.String():
+		t.Adapter = graph.CPU
+	case wgpu.AdapterType_IntegratedGPU.String():
+		t.Adapter = graph.Integrated
+	}
+	return t
 }
 
 const (

@@ -21,7 +21,7 @@ type Timing struct {
 // shares it out among the steps; where Info.Timestamps says that there is none,
 // every step is submitted alone. Some clocks tick once a millisecond, and the way
 // to the GPU and back is as long as many steps: unless the Program writes a
-// State, a short run's steps are each dispatched several times over. Nothing is
+// State, short steps, and those of short runs, are each dispatched several times over. Nothing is
 // read back. A kernel's first dispatch includes the driver's compiling, so let a
 // Run go before.
 func (s *Session) Profile(ctx context.Context, inputs map[string]any) ([]Timing, error) {
@@ -47,7 +47,7 @@ func (s *Session) Profile(ctx context.Context, inputs map[string]any) ([]Timing,
 // profiler measures one replay of a session. It learns the steps' costs.
 type profiler struct {
 	*Session
-	repeats int            // of each step
+	repeats []int          // of each step
 	queries *wgpu.QuerySet // nil without timestamps
 	ticks   *buffer        // what the queries of a submission found, 8 bytes each
 }
@@ -78,26 +78,24 @@ func (s *Session) newProfiler() (*profiler, error) {
 	return p, nil
 }
 
-// A measured run takes about profiledTime where no more than maxRepeats of each
-// step make it so.
+// Steps are repeated until a measured run takes about profiledTime, and each step its
+// share of that, where no more than maxRepeats make it so.
 const (
 	profiledTime = 250 * time.Millisecond
 	maxRepeats   = 100
 )
 
 // repeats is how often a profiler dispatches each step.
-func (s *Session) repeats() int {
-	var sum time.Duration
-	for _, st := range s.steps {
-		if st.cost == 0 {
-			return 1 // it never ran
-		}
-		sum += st.cost
+func (s *Session) repeats() []int {
+	all := slices.Repeat([]int{1}, len(s.steps))
+	if s.commits < len(s.steps) || slices.ContainsFunc(s.steps, func(st step) bool { return st.cost == 0 }) { // it never ran
+		return all
 	}
-	if sum == 0 || s.commits < len(s.steps) {
-		return 1
+	sum, share := costOf(s.steps), profiledTime/time.Duration(max(1, len(s.steps)))
+	for i, st := range s.steps {
+		all[i] = max(1, min(int(max(profiledTime/sum, share/st.cost)), maxRepeats))
 	}
-	return max(1, min(int(profiledTime/sum), maxRepeats))
+	return all
 }
 
 // release frees the profiler's buffers. Nothing that submit has submitted may be in
@@ -137,16 +135,18 @@ func (p *profiler) submit(ctx context.Context, _ *job, lo, hi int, reads []trans
 
 // record encodes steps lo to hi with a timestamp before each and after the last.
 func (p *profiler) record(e *wgpu.CommandEncoder, lo, hi int) error {
-	if p.queries == nil {
-		return dispatch(e, slices.Repeat(p.steps[lo:hi], p.repeats))
-	}
 	for i := lo; i < hi; i++ {
-		if err := e.WriteTimestamp(p.queries, uint32(i-lo)); err != nil {
+		if p.queries != nil {
+			if err := e.WriteTimestamp(p.queries, uint32(i-lo)); err != nil {
+				return err
+			}
+		}
+		if err := dispatch(e, slices.Repeat(p.steps[i:i+1], p.repeats[i])); err != nil {
 			return err
 		}
-		if err := dispatch(e, slices.Repeat(p.steps[i:i+1], p.repeats)); err != nil {
-			return err
-		}
+	}
+	if p.queries == nil {
+		return nil
 	}
 	n := uint32(hi - lo)
 	if err := e.WriteTimestamp(p.queries, n); err != nil {
@@ -173,7 +173,7 @@ func (p *profiler) share(lo, hi int, elapsed time.Duration, ticks []byte) {
 		if sum > 0 {
 			part = n / sum
 		}
-		p.steps[lo+i].cost = time.Duration(part * float64(elapsed) / float64(p.repeats))
+		p.steps[lo+i].cost = time.Duration(part * float64(elapsed) / float64(p.repeats[lo+i]))
 	}
 }
 

@@ -295,6 +295,7 @@ func (c *core) send(ctx context.Context, s submission) error {
 			return err
 		}
 		defer commands.Release()
+		start := time.Now() // a software driver may be done before Submit returns
 		c.queue.Submit(commands)
 		if size > 0 {
 			c.staging = c.staging[:len(c.staging)-1]
@@ -303,7 +304,7 @@ func (c *core) send(ctx context.Context, s submission) error {
 			s.fence = queueFence(c.queue)
 		}
 		if s.behind = len(c.flight) > 0; !s.behind {
-			c.began = time.Now()
+			c.began = start
 		}
 		c.flight = append(c.flight, s)
 		s.job.pending++

@@ -7,7 +7,9 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 
 	"github.com/clip-wgpu/clip-wgpu/internal/atomicfile"
 	"github.com/clip-wgpu/clip-wgpu/internal/smallfile"
@@ -19,7 +21,7 @@ import (
 // kernels. A nil Tuning knows nothing.
 type Tuning struct {
 	Key     string                        `json:"key"`     // the adapter, driver and kernels
-	Seconds map[string]map[string]float64 `json:"seconds"` // of a run's steps of a class, by class and candidate
+	Seconds map[string]map[string]float64 `json:"seconds"` // of the steps of one op of a class, by class and candidate
 }
 
 // NewTuning returns an empty Tuning for the device.
@@ -56,6 +58,9 @@ func (t *Tuning) kept() *Tuning {
 	if err := json.Unmarshal(data, &kept); err != nil || kept.Key != t.Key {
 		return nil
 	}
+	if kept.Seconds == nil {
+		kept.Seconds = map[string]map[string]float64{}
+	}
 	return &kept
 }
 
@@ -69,15 +74,41 @@ func (t *Tuning) Add(class, candidate string, seconds float64) {
 	}
 }
 
-// Choose returns the fastest of the candidates that were measured for the
-// class, or "" when none was: it is a graph.Graph's Variants.
+// Choose returns the fastest of the candidates that were measured for the class, or "" when
+// none was: it is a graph.Graph's Variants. What was measured for one batch serves its
+// neighbours: where nothing is known of a class, that of twice its size answers, then that
+// of half, of four times and of a quarter.
 func (t *Tuning) Choose(class string, candidates []string) string {
 	if t == nil {
 		return ""
 	}
-	best := ""
+	if best := t.fastest(class, candidates); best != "" {
+		return best
+	}
+	at := sizeOf.FindStringSubmatchIndex(class)
+	if at == nil {
+		return ""
+	}
+	size, err := strconv.Atoi(class[at[2]:at[3]])
+	if err != nil {
+		return ""
+	}
+	for _, near := range []int{size * 2, size / 2, size * 4, size / 4} {
+		if best := t.fastest(class[:at[2]]+strconv.Itoa(near)+class[at[3]:], candidates); best != "" {
+			return best
+		}
+	}
+	return ""
+}
+
+// sizeOf finds the size in the name of a class, as graph.Node's Choose wants it.
+var sizeOf = regexp.MustCompile(` (\d+)`)
+
+// fastest is the fastest of the candidates that were measured for just this class.
+func (t *Tuning) fastest(class string, candidates []string) string {
+	times, best := t.Seconds[class], ""
 	for _, c := range candidates {
-		if s, ok := t.Seconds[class][c]; ok && (best == "" || s < t.Seconds[class][best]) {
+		if s := times[c]; s > 0 && (best == "" || s < times[best]) {
 			best = c
 		}
 	}

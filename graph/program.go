@@ -2,6 +2,7 @@ package graph
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/clip-wgpu/clip-wgpu/shaders"
@@ -72,6 +73,53 @@ func (s Slot) String() string {
 		return fmt.Sprintf("%c%d+%d", " ais"[s.Space], s.Index, s.Offset)
 	}
 	return fmt.Sprintf("%c%d", " ais"[s.Space], s.Index)
+}
+
+// Only returns a Program of some of p's steps, which are ascending, to time them alone: it
+// has no outputs, and of the inputs and States those that these steps touch. Activations
+// that other steps would have made are what the memory happens to hold.
+func (p *Program) Only(steps ...int) *Program {
+	q := *p
+	q.Steps, q.Inputs, q.States, q.Outputs = nil, nil, nil, nil
+	inputs, states := map[int]int{}, map[*State]int{}
+	for _, i := range steps {
+		s := p.Steps[i]
+		s.Node, s.In, s.Out = nil, nil, nil
+		s.Slots = slices.Clone(s.Slots)
+		for j := range s.Slots {
+			slot := &s.Slots[j]
+			switch slot.Space {
+			case SpaceInput:
+				at, ok := inputs[slot.Index]
+				if !ok {
+					at = len(q.Inputs)
+					inputs[slot.Index] = at
+					in := p.Inputs[slot.Index]
+					in.Slots = []Slot{{Space: SpaceInput, Index: at, Bytes: in.Bytes()}}
+					q.Inputs = append(q.Inputs, in)
+				}
+				slot.Index = at
+			case SpaceState:
+				slot.Index = q.addState(states, p.States[slot.Index])
+			}
+		}
+		q.Steps = append(q.Steps, s)
+	}
+	return &q
+}
+
+// addState gives the place of s, and of its parts, among p's States.
+func (p *Program) addState(places map[*State]int, s *State) int {
+	at, ok := places[s]
+	if !ok {
+		at = len(p.States)
+		places[s] = at
+		p.States = append(p.States, s)
+		for _, part := range s.Parts {
+			p.addState(places, part)
+		}
+	}
+	return at
 }
 
 // ArenaBytes is the memory of all activation buffers.

@@ -12,9 +12,8 @@ import (
 // default limits. All Programs that share States must be built for one Target,
 // that of their device, because the States lie as it says.
 type Target struct {
-	// Software says that the device is a driver that computes on the CPU, where
-	// other kernels are fastest than on a GPU.
-	Software bool
+	// Adapter is the device's type. Other kernels are fastest on others.
+	Adapter Adapter
 	// DX12 says that Microsoft's compilers make the kernels: they get those of
 	// shaders.Variant.DX12.
 	DX12 bool
@@ -24,6 +23,16 @@ type Target struct {
 	// Arrangement is where the blocks of packed States lie.
 	Arrangement packing.Arrangement
 }
+
+// Adapter is a type of device: WebGPU's adapter types, of which those that it cannot tell
+// count as Discrete.
+type Adapter uint8
+
+const (
+	Discrete Adapter = iota
+	Integrated
+	CPU // a driver that computes on the CPU
+)
 
 // load reads a kernel as the device takes it.
 func (t Target) load(v shaders.Variant) (*shaders.Kernel, error) {
@@ -72,7 +81,10 @@ func (t Target) Buffers(s *State) []int64 {
 }
 
 // Choose picks one of several ways to compute the same, for a class of problems:
-// what Graph.Variants says, or else the first. It returns the index.
+// what Graph.Variants says, or else the first. It returns the index. The first number in
+// the class's name that stands after a space is the size: how much a problem has of what
+// grows with the batch, to the next power of two. Classes that differ in it alone are
+// neighbours.
 func (n *Node) Choose(class string, ways ...string) int {
 	n.class = class
 	if n.g == nil || n.g.Variants == nil {
@@ -81,9 +93,14 @@ func (n *Node) Choose(class string, ways ...string) int {
 	return max(0, slices.Index(ways, n.g.Variants(class, ways)))
 }
 
-// Software reports Target.Software, unless CLIPWGPU asks for a GPU's kernels: ops put
-// other candidates first, and fuse less.
-func (n *Node) Software() bool { return n.g != nil && n.g.Software && !n.g.debug.GPU }
+// Adapter is the type of the device that is built for, or Discrete where CLIPWGPU asks for
+// a GPU's kernels.
+func (n *Node) Adapter() Adapter {
+	if n.g == nil || n.g.debug.GPU {
+		return Discrete
+	}
+	return n.g.Target.Adapter
+}
 
 // Arrangement is where the blocks of all packed States lie, while lowering.
 func (n *Node) Arrangement() packing.Arrangement { return n.g.Target.Arrangement }

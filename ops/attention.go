@@ -78,7 +78,7 @@ var attentionOp = &graph.Op{
 		class := fmt.Sprintf("attention %d of %d×%d head %d", powerOfTwo(s.b*s.h), s.lq, s.lk, s.d)
 		tooLong := s.b == 1 && !n.Binds(n.Out[1])
 		candidates := []string{"one pass", "three passes"}
-		if n.Software() {
+		if attentionDefault(n.Adapter()) != candidates[0] {
 			slices.Reverse(candidates)
 		}
 		if !n.Used(1) && (tooLong || candidates[n.Choose(class, candidates...)] == "one pass") {

@@ -49,7 +49,7 @@ var unfoldOp = &graph.Op{
 // drivers unfold: their linear_step would look for every number whether it lies in the
 // image.
 func fuseUnfold(n, user *graph.Node) *graph.Node {
-	if n.Software() || user.Op != linearOp || user.In[0] != n.Output(0) {
+	if n.Adapter() == graph.CPU || user.Op != linearOp || user.In[0] != n.Output(0) {
 		return nil
 	}
 	if w := user.In[1].State(); w == nil || !w.Packed() {

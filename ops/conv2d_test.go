@@ -38,7 +38,7 @@ func TestUnfoldFuses(t *testing.T) {
 			return []graph.Tensor{y, Map(g, windows, Exp)}
 		}, []string{"unfold", "linear ACT=9", "map"}},
 		"on software drivers": {func(g *graph.Graph) []graph.Tensor {
-			g.Software = true
+			g.Adapter = graph.CPU
 			y, _ := convOf(g, 8, packing.F32)
 			return []graph.Tensor{y}
 		}, []string{"unfold", "linear ACT=9"}},
@@ -47,9 +47,9 @@ func TestUnfoldFuses(t *testing.T) {
 
 // TestUnfoldFusesMemory: an image is bound, and not its windows, which would take more than a kernel binds.
 func TestUnfoldFusesMemory(t *testing.T) {
-	for software, want := range map[bool]error{false: nil, true: &graph.SizeError{}} {
+	for adapter, want := range map[graph.Adapter]error{graph.Discrete: nil, graph.CPU: &graph.SizeError{}} {
 		g := graph.New()
-		g.Software, g.MaxBinding = software, 2*6*5*8*4
+		g.Adapter, g.MaxBinding = adapter, 2*6*5*8*4
 		y, _ := convOf(g, 8, packing.F32)
 		p, err := g.Build(y)
 		if want != nil {

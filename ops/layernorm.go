@@ -67,15 +67,10 @@ var layerNormOp = &graph.Op{
 	},
 }
 
-// rowKernel chooses how many invocations compute one row: few on a software driver or
-// for short rows, more elsewhere, so that a GPU waits less for memory.
+// rowKernel chooses how many invocations compute one row.
 func rowKernel(n *graph.Node, file string, rows, cols int) shaders.Variant {
-	candidates := tuned(file)
-	first := slices.MinFunc(candidates, by("WG"))
-	if !n.Software() && cols >= 256 {
-		first = slices.MaxFunc(candidates, by("WG"))
-	}
-	return chooseKernel(n, fmt.Sprintf("%s %d×%d", file, powerOfTwo(rows), cols), startWith(candidates, first))
+	candidates := startWith(tuned(file), rowDefault(file, cols, n.Adapter()))
+	return chooseKernel(n, fmt.Sprintf("%s %d×%d", file, powerOfTwo(rows), cols), candidates)
 }
 
 // layerNormGradOp takes x, weight, the rows' statistics, dy and what is added to dx,

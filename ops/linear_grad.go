@@ -1,12 +1,10 @@
 package ops
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 
 	"github.com/clip-wgpu/clip-wgpu/graph"
-	"github.com/clip-wgpu/clip-wgpu/shaders"
 )
 
 // linearGradOp takes dy [..., out] and a packed w to dx [..., in]. What Build fuses has
@@ -98,15 +96,10 @@ var linearWeightGradOp = &graph.Op{
 // weightGrad makes outputs 0 and 1, this one where it is used. Both lengths are
 // multiples of four.
 func weightGrad(n *graph.Node, rows, out, in int) graph.Launch {
-	candidates := tuned("linear_weight_grad")
-	fewerGroups := func(a, b shaders.Variant) int { return cmp.Or(by("GROUPS")(a, b), by("WG")(b, a)) }
-	first := slices.MinFunc(candidates, fewerGroups) // many invocations with little each
-	if n.Software() {
-		first = slices.MaxFunc(candidates, fewerGroups)
-	}
+	candidates := startWith(tuned("linear_weight_grad"), weightGradDefault(n.Adapter()))
 	class := fmt.Sprintf("linear_weight_grad %d×%d×%d", powerOfTwo(rows), out, in)
 	return graph.Launch{
-		Kernel: chooseKernel(n, class, startWith(candidates, first)),
+		Kernel: chooseKernel(n, class, candidates),
 		Params: []uint32{uint32(rows), uint32(out / 4), uint32(in / 4), flag(n.Used(1))},
 		Args:   []graph.Arg{graph.In(0), graph.In(1), graph.Out(0), used(n, 1)},
 		Rows:   out,

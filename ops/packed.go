@@ -25,30 +25,13 @@ type packedLinear struct {
 }
 
 // candidates are the kernels that make y, all with the same parameters. The first is
-// the one to take where nothing was measured: the fastest on Mesa's software driver or,
-// for GPUs, on an NVIDIA H200. Tiles of fewer than 192 workgroups leave most of that idle.
-func (p packedLinear) candidates(software bool) []shaders.Variant {
-	split, step, large := tuned("linear_split"), tuned("linear_step"), tuned("linear_tile")
-	slices.SortStableFunc(split, by("ROWS"))
-	slices.SortStableFunc(step, by("GROUPS"))
-	first, size := step[0], tile(large[0])
-	switch {
-	case software && p.m > 4 && p.backward && p.n >= 256:
-		first = step[len(step)-1]
-	case software && p.m > 4:
-	case p.m <= 2, !software && p.m <= 8:
-		first = split[0]
-	case p.m <= 64:
-		first = split[len(split)/2]
-	case graph.Ceil(p.m, size[0])*graph.Ceil(p.n, size[1]) < 192:
-		first = split[len(split)-1]
-	default:
-		first = large[0]
+// the one to take where nothing was measured.
+func (p packedLinear) candidates(a graph.Adapter) []shaders.Variant {
+	all := slices.Concat(tuned("linear_split"), tuned("linear_step"), tuned("linear_tile"))
+	if p.image != nil { // as on GPUs alone, for which linear_step is not made
+		all = slices.DeleteFunc(all, func(v shaders.Variant) bool { return v.File == "linear_step" })
 	}
-	if p.image != nil {
-		step = nil // which is for software drivers: there windows are unfolded
-	}
-	return startWith(slices.Concat(split, step, large), first)
+	return startWith(all, p.unmeasured(a))
 }
 
 // class names problems that one kernel suits: m counts to the next power of two.
@@ -101,7 +84,7 @@ func (p packedLinear) launches(node *graph.Node, bias graph.Arg, biasRows, resid
 		inner, windows = groups*p.window.h*p.window.w, p.window.params(p.image)
 	}
 	return append(launches, graph.Launch{
-		Kernel: chooseKernel(node, p.class(), p.candidates(node.Software())).With(consts).With(p.w.Arrangement.Consts()),
+		Kernel: chooseKernel(node, p.class(), p.candidates(node.Adapter())).With(consts).With(p.w.Arrangement.Consts()),
 		Params: append([]uint32{
 			uint32(p.m), uint32(p.n), uint32(inner),
 			uint32(p.w.Blocks()), uint32(p.w.Depth()), uint32(p.first / 4),

@@ -4,7 +4,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -32,9 +31,9 @@ func edited(t *testing.T, mark, to string, files ...string) {
 
 // kernelsOf builds a packed linear map of some rows, a layer norm and the gradients of
 // both, and lists the kernels with tuned constants.
-func kernelsOf(rows int, software bool) (kernels []*shaders.Kernel, err error) {
+func kernelsOf(rows int, adapter graph.Adapter) (kernels []*shaders.Kernel, err error) {
 	g := graph.New()
-	g.Software = software
+	g.Adapter = adapter
 	w := &graph.State{Name: "w", Spec: graph.Spec{Shape: graph.Shape{512, 256}}, Format: packing.F32}
 	x := g.Input("x", graph.Shape{rows, 256}, graph.F32)
 	weight := g.State(w)
@@ -59,8 +58,8 @@ func TestVariantsOfEditedKernels(t *testing.T) {
 		t.Run(tune, func(t *testing.T) {
 			edited(t, "//!tune", tune, files...)
 			for _, rows := range []int{1, 5, 50, 300, 5000} {
-				for _, software := range []bool{false, true} {
-					kernels, err := kernelsOf(rows, software)
+				for _, adapter := range adapters {
+					kernels, err := kernelsOf(rows, adapter)
 					require.NoError(t, err)
 					require.Len(t, kernels, 5)
 					for _, k := range kernels {
@@ -75,29 +74,65 @@ func TestVariantsOfEditedKernels(t *testing.T) {
 	}
 }
 
-// TestVariantsByRows: kernels with few rows each are for few rows.
-func TestVariantsByRows(t *testing.T) {
-	variants := tuned("linear_split")
-	require.Greater(t, len(variants), 2)
-	slices.SortFunc(variants, by("ROWS"))
-	p := packedLinear{n: 512, k: 256}
-	for rows, want := range map[int]shaders.Variant{1: variants[0], 50: variants[len(variants)/2], 100: variants[len(variants)-1]} {
-		p.m = rows
-		assert.Equal(t, want, p.candidates(false)[0], "%d rows", rows)
+var adapters = []graph.Adapter{graph.Discrete, graph.Integrated, graph.CPU}
+
+// TestDefaultKernels: what is taken where nothing was measured.
+func TestDefaultKernels(t *testing.T) {
+	const split1, split4, split8, tiles = "linear_split ROWS=1", "linear_split ROWS=4", "linear_split ROWS=8", "linear_tile"
+	const step, wide = "linear_step GROUPS=2", "linear_step GROUPS=4"
+	for _, c := range []struct {
+		rows, cols int
+		backward   bool
+		gpu, cpu   string
+	}{
+		{1, 512, false, split1, split1},
+		{2, 512, true, split1, split1},
+		{3, 512, false, split1, split4},
+		{4, 512, true, split1, split4},
+		{5, 512, false, split1, step},
+		{8, 512, true, split1, wide},
+		{8, 255, true, split1, step},
+		{9, 512, false, split4, step},
+		{64, 256, true, split4, wide},
+		{65, 512, false, split8, step},
+		{100, 768, true, split8, wide},
+		{5000, 16, false, split8, step},
+		{5000, 512, false, tiles, step},
+		{5000, 512, true, tiles, wide},
+	} {
+		p := packedLinear{m: c.rows, n: c.cols, k: 256, backward: c.backward}
+		for _, a := range adapters {
+			want := c.gpu
+			if a == graph.CPU {
+				want = c.cpu
+			}
+			candidates := p.candidates(a)
+			assert.Equal(t, want, candidates[0].String(), "%+v on adapter %d", c, a)
+			assert.Len(t, candidates, len(tuned("linear_split"))+len(tuned("linear_step"))+len(tuned("linear_tile")))
+		}
 	}
-	assert.Equal(t, tuned("linear_tile")[0], packedLinear{m: 5000, n: 512, k: 256}.candidates(false)[0])
+	for _, a := range adapters {
+		row, grad, attention := "layernorm WG=128", "linear_weight_grad GROUPS=1 WG=32", "one pass"
+		if a == graph.CPU {
+			row, grad, attention = "layernorm WG=32", "linear_weight_grad GROUPS=4 WG=8", "three passes"
+		}
+		assert.Equal(t, row, rowDefault("layernorm", 256, a).String())
+		assert.Equal(t, "layernorm WG=32", rowDefault("layernorm", 255, a).String())
+		assert.Equal(t, grad, weightGradDefault(a).String())
+		assert.Equal(t, attention, attentionDefault(a))
+	}
 }
 
 func TestBuildRefusesEditedKernels(t *testing.T) {
 	for _, tune := range []string{"//!tune", "//!tune x", "//!tune -1"} {
 		edited(t, "//!tune", tune, "linear_split")
-		_, err := kernelsOf(1, false)
+		_, err := kernelsOf(1, graph.Discrete)
 		require.ErrorContains(t, err, "linear_split.wgsl:11: want `const NAME = VALUE;  //!tune N N …`", tune)
 	}
 	edited(t, "//!tune", "//!tune 16", "linear_split")
-	_, err := kernelsOf(1, false)
+	_, err := kernelsOf(1, graph.Discrete)
 	require.ErrorContains(t, err, "linear_split.wgsl:14: const_assert fails: ROWS <= SLICES")
 	edited(t, "//!tile", "", "linear_tile")
-	_, err = kernelsOf(5000, false)
+	_, err = kernelsOf(5000, graph.Discrete)
 	require.ErrorContains(t, err, "linear_tile.wgsl: want //!tile and what a workgroup makes")
 }

@@ -107,7 +107,7 @@ func TestAttentionWithLongScores(t *testing.T) {
 	build := func(batch int, maxBinding int64) (*graph.Program, error) {
 		g := graph.New()
 		g.MaxBinding = maxBinding
-		g.Software = true // which prefers to store them
+		g.Adapter = graph.CPU // which prefers to store them
 		x := g.Input("x", graph.Shape{batch, 50, 3 * 8}, graph.F32)
 		return g.Build(ops.SelfAttention(g, x, graph.Tensor{}, ops.AttentionConfig{Heads: 2, Scale: 0.5}))
 	}

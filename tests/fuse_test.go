@@ -43,7 +43,7 @@ func TestFusedTowersEqualUnfusedOnes(t *testing.T) {
 			if count(more, "unfold") == 0 {
 				return
 			}
-			ofGPU, steps := runTowers(t, m, name, func(g *graph.Graph) { g.Software = false })
+			ofGPU, steps := runTowers(t, m, name, func(g *graph.Graph) { g.Adapter = graph.Discrete })
 			assert.Zero(t, count(steps, "unfold"), "a GPU reads windows from the image")
 			for i := range ofGPU {
 				assert.InDeltaSlice(t, unfused[i], ofGPU[i], 1e-5, "output %d", i)

@@ -42,7 +42,7 @@ func (c opCase) bench(b *testing.B, device *gpu.Device) {
 		return outs
 	}
 	r := newOpRun(b, c)
-	r.g.Software = device.Info().Software()
+	r.g.Adapter = device.Info().Target().Adapter
 	program, err := r.g.Build(r.outs...)
 	require.NoError(b, err)
 	store := device.NewStore()

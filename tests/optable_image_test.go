@@ -137,7 +137,7 @@ func TestConv2DWithBatchNorm(t *testing.T) {
 			c := w[:1]
 			cases = append(cases, opCase{
 				name: fmt.Sprintf("%s, after the residual: %t", v, after), tol: tolScaled + tolNorm, variant: v,
-				software: !slices.Contains(convVariants, v),
+				adapter: map[bool]graph.Adapter{true: graph.Discrete, false: graph.CPU}[slices.Contains(convVariants, v)],
 				inputs: []opInput{
 					{name: "x", shape: graph.Shape{2, 5, 7, 3}}, {name: "w", shape: w, format: packing.F32},
 					param("gamma", c...), param("beta", c...), param("mean", c...),

@@ -39,9 +39,9 @@ type opCase struct {
 	noGrad []string // inputs without gradient
 	kink   bool     // the function has a kink at these inputs: no finite differences
 
-	variant  string // the kernel to take wherever it is a candidate
-	software bool   // its kernels are those of software drivers
-	dx12     bool   // its kernels are those of DX12
+	variant string        // the kernel to take wherever it is a candidate
+	adapter graph.Adapter // its kernels are those of this type
+	dx12    bool          // its kernels are those of DX12
 }
 
 // runOpCases asks every case the table's questions.
@@ -85,7 +85,7 @@ func newOpRun(t testing.TB, c opCase) *opRun {
 		state:  map[*graph.State][]float64{},
 		rng:    rand.New(rand.NewPCG(1, 2)),
 	}
-	r.g.Software, r.g.DX12 = c.software, c.dx12
+	r.g.Adapter, r.g.DX12 = c.adapter, c.dx12
 	r.g.Variants = func(_ string, candidates []string) string {
 		r.offered = r.offered || slices.Contains(candidates, c.variant)
 		return c.variant

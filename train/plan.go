@@ -42,6 +42,22 @@ func NewPlan(s Structure, target graph.Target, c Config, n int, l towers.Lengths
 	})
 }
 
+// Plan is how the trainer makes steps of n pairs of lengths l, nil where it has made none
+// yet. It waits for a step in progress.
+func (t *Trainer) Plan(n int, l towers.Lengths) *Plan {
+	t.turn.Lock()
+	defer t.turn.Unlock()
+	p := t.programs[size{n, l}]
+	if p == nil {
+		return nil
+	}
+	<-p.loaded
+	if p.err != nil {
+		return nil
+	}
+	return p.step.plan
+}
+
 // largest returns the plan with the largest micro-batch that can be built and that
 // accept does not find too large.
 func (r *recipe) largest(n int, l towers.Lengths, accept func(*Plan) error) (*Plan, error) {

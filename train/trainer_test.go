@@ -31,6 +31,23 @@ func TestStepAfterClose(t *testing.T) {
 	assert.NoError(t, err)
 }
 
+// A trainer has the plan of a step once it has made one.
+func TestPlanOfATrainer(t *testing.T) {
+	m, c := open(t), DefaultConfig()
+	c.MicroBatch = 2
+	trainer := newTrainerOf(t, m, c)
+	assert.Nil(t, trainer.Plan(3, m.Lengths()))
+	images, texts := pairs(3)
+	_, err := trainer.Step(t.Context(), Batch{Images: images, Texts: texts})
+	require.NoError(t, err)
+	want, err := NewPlan(m, m.Device().Target(), c, 3, m.Lengths(), 0)
+	require.NoError(t, err)
+	assert.Equal(t, want.String(), trainer.Plan(3, m.Lengths()).String())
+	assert.Nil(t, trainer.Plan(4, m.Lengths()))
+	require.NoError(t, trainer.Close())
+	assert.Nil(t, trainer.Plan(3, m.Lengths()))
+}
+
 func openResNet(t *testing.T) *clip.Model {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join(recordings, "train_resnet/config.json"))

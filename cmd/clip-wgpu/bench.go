@@ -5,12 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strconv"
 	"time"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
-	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/clip/checkpoint"
 	"github.com/clip-wgpu/clip-wgpu/internal/usage"
 	"github.com/spf13/cobra"
 )
@@ -44,15 +45,26 @@ it, all of them in each turn: items are pictures, the tower is called pictures, 
 "shares" are those of the time that went into reading files, decoding, resizing, upload,
 computation and readback. Pictures are made ready on all cores while batches are computed.
 
+--train measures, for each --batch, a training step of so many pairs (ClipLoss, AdamW
+with a learning rate of 0, so that all steps are of one model) beside the forward pass of
+the same pairs: EncodeImage and EncodeText, both towers without gradients, in turns.
+"ratio" is step_ms ÷ forward_ms, "cpu_ratio" that of the process's CPU times.
+"dispatches" are a step's, "arena_bytes" the activations of its largest program, and
+"state_bytes" the parameters, gradients and moments.
+
 --compare prints, instead, a table beside other programs' measurements: JSON
 lines with system, model (b32, b16, l14, rn50 or our names), tower, batch, items_per_s
 and, where known, ep (execution provider) and cpu_ms_per_run of a whole batch.
 Of several for the same thing the median counts, and the file is read at the end,
 so that a program may run at the same time and share the machine's ups and downs.
 
---model takes ` + modelHelp + `.`
+--model takes ` + modelHelp + `. All of
+several, with commas between or a --model each, are measured in turns.`
 
 type bench struct {
+	models  []string
+	step    stepOptions
+	trained []*trainedBatch
 	tower   string
 	folder  string // of pictures
 	search  imageSearch
@@ -75,12 +87,14 @@ func newBenchCommand(g *globals) *cobra.Command {
 			if b.seconds <= 0 || b.seconds > 3600 {
 				return usageErrorf(cmd, "--seconds %v: want more than 0 and at most 3600", b.seconds)
 			}
-			return cmp.Or(noArgs(cmd, args), checkTower(cmd, b.tower), b.checkPictures(cmd))
+			return cmp.Or(noArgs(cmd, args), b.checkModels(cmd), checkTower(cmd, b.tower), b.step.check(cmd), b.checkTraining(cmd), b.checkPictures(cmd))
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return b.command(cmd, g) },
 	}
 	addTowerFlag(cmd, &b.tower)
 	f := cmd.Flags()
+	f.StringSliceVar(&b.models, "model", nil, "`models` to measure, with commas between (default: the embedded "+checkpoint.Embedded+")")
+	b.step.addFlags(cmd, "measure a training step")
 	f.Var(&b.batches, "batch", "batch sizes, powers of two, with commas between")
 	f.Var(&b.weights, "weights", "how the device stores weights: f32, f16, bf16, q8, with commas between")
 	f.Float64Var(&b.seconds, "seconds", 3, "least `time` to measure each batch size for, in all rounds together")
@@ -124,6 +138,31 @@ func (b *bench) command(cmd *cobra.Command, g *globals) (err error) {
 		}
 	}
 	console.clear()
+	return b.write(cmd.OutOrStdout(), subjects)
+}
+
+// checkModels refuses a list with a model that has no name.
+func (b *bench) checkModels(cmd *cobra.Command) error {
+	if len(b.models) > 1 && slices.Contains(b.models, "") {
+		return usageErrorf(cmd, "--model %q: want a model at each place", b.models)
+	}
+	if len(b.models) == 0 {
+		b.models = []string{checkpoint.Embedded}
+	}
+	return nil
+}
+
+// write writes what was measured.
+func (b *bench) write(w io.Writer, subjects []*subject) error {
+	out := newJSONLines(w)
+	if b.step.train {
+		for _, t := range b.trained {
+			if err := out.Encode(t.result()); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	var lines []measurement
 	for _, s := range subjects {
 		lines = append(lines, s.result())
@@ -133,10 +172,9 @@ func (b *bench) command(cmd *cobra.Command, g *globals) (err error) {
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprint(cmd.OutOrStdout(), compareTable(lines, peers))
+		_, err = fmt.Fprint(w, compareTable(lines, peers))
 		return err
 	}
-	out := newJSONLines(cmd.OutOrStdout())
 	for _, line := range lines {
 		if err := out.Encode(line); err != nil {
 			return err
@@ -149,54 +187,73 @@ func (b *bench) command(cmd *cobra.Command, g *globals) (err error) {
 type subject struct {
 	line       measurement
 	flops      float64 // an item
-	items      int     // of one call of encode
-	encode     func() error
+	items      int     // of one call of run
+	run        func() error
 	times      *clip.PictureTimes // of the last call; nil of made-up inputs
 	shares     []pictureShares    // by round
 	speed, cpu []float64          // items a second and CPU milliseconds an item, by round
 }
 
-// open loads a model for each storage of weights, and runs every batch once.
+// open loads every model for each storage of weights, and runs every batch once.
 func (b *bench) open(ctx context.Context, g *globals) (subjects []*subject, closeAll func() error, err error) {
-	var models []*clip.Model
+	var opened []io.Closer
 	closeAll = func() error {
 		var errs []error
-		for _, m := range models {
-			errs = append(errs, m.Close())
+		for _, c := range slices.Backward(opened) {
+			errs = append(errs, c.Close())
 		}
 		return errors.Join(errs...)
 	}
-	for _, weights := range b.weights {
-		var m *clip.Model
-		var load time.Duration
-		before := usage.Anonymous()
-		for _, batch := range b.batches {
-			var s *subject
-			peak, err := usage.PeakAnonymous(func() (err error) {
-				if m == nil {
-					start := time.Now()
-					m, err = openAny(ctx, g.model, append(g.options(b.batches.largest()), clip.WithCastDType(weights)))
-					if err != nil {
-						return err
-					}
-					models = append(models, m)
-					if err := b.upload(ctx, m); err != nil {
-						return err
-					}
-					load = time.Since(start)
-				}
-				s, err = b.subject(ctx, m, batch)
-				return err
-			})
+	keep := func(c io.Closer) { opened = append(opened, c) }
+	for _, model := range b.models {
+		for _, weights := range b.weights {
+			var more []*subject
+			if b.step.train {
+				more, err = b.openTraining(ctx, g, model, keep)
+			} else {
+				more, err = b.openModel(ctx, g, model, weights, keep)
+			}
 			if err != nil {
 				return nil, closeAll, err
 			}
-			s.line.Model, s.line.Weights = modelName(g.model), weights
-			s.line.LoadMs, s.line.AnonPeakMB = milliseconds(load), significant(float64(max(0, peak-before))/1e6)
-			subjects = append(subjects, s)
+			subjects = append(subjects, more...)
 		}
 	}
 	return subjects, closeAll, nil
+}
+
+// openModel loads a model and encodes every batch once.
+func (b *bench) openModel(ctx context.Context, g *globals, model string, weights clip.CastDType, keep func(io.Closer)) ([]*subject, error) {
+	var subjects []*subject
+	var m *clip.Model
+	var load time.Duration
+	before := usage.Anonymous()
+	for _, batch := range b.batches {
+		var s *subject
+		peak, err := usage.PeakAnonymous(func() (err error) {
+			if m == nil {
+				start := time.Now()
+				m, err = openAny(ctx, model, append(g.options(b.batches.largest()), clip.WithCastDType(weights)))
+				if err != nil {
+					return err
+				}
+				keep(m)
+				if err := b.upload(ctx, m); err != nil {
+					return err
+				}
+				load = time.Since(start)
+			}
+			s, err = b.subject(ctx, m, batch)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		s.line.Model, s.line.Weights = modelName(model), weights
+		s.line.LoadMs, s.line.AnonPeakMB = milliseconds(load), significant(float64(max(0, peak-before))/1e6)
+		subjects = append(subjects, s)
+	}
+	return subjects, nil
 }
 
 // upload brings the weights of b's tower to the device.
@@ -215,27 +272,22 @@ func (b *bench) upload(ctx context.Context, m *clip.Model) error {
 // subject prepares the measurement of a batch: it encodes the batch once and times
 // that first run.
 func (b *bench) subject(ctx context.Context, m *clip.Model, batch int) (*subject, error) {
-	p, err := towerProgram(m, b.encoder(), batch)
-	parts := 1
-	for size := (*graph.SizeError)(nil); errors.As(err, &size) && parts < batch; { // as encoding splits it
-		parts *= 2
-		p, err = towerProgram(m, b.encoder(), batch/parts)
-	}
+	run, err := partsOf(m, b.encoder(), batch, nil)
 	if err != nil {
 		return nil, err
 	}
-	s := &subject{flops: float64(p.FLOPs()*int64(parts)) / float64(batch), items: batch}
+	s := &subject{flops: float64(run.flops()) / float64(batch), items: batch}
 	if b.folder != "" {
 		b.readPictures(ctx, m, batch, s)
 	} else {
-		s.encode = b.madeUp(ctx, m, batch)
+		s.run = b.madeUp(ctx, m, batch)
 	}
 	start := time.Now()
-	if err := s.encode(); err != nil {
+	if err := s.run(); err != nil {
 		return nil, err
 	}
 	s.line = measurement{
-		Tower: b.tower, Batch: batch, Dispatches: len(p.Steps) * parts, ArenaBytes: p.ArenaBytes(),
+		Tower: b.tower, Batch: batch, Dispatches: run.dispatches(), ArenaBytes: run[0].program.ArenaBytes(),
 		FirstRunMs: milliseconds(time.Since(start)), Device: m.Device().Info().Name,
 	}
 	return s, nil
@@ -262,7 +314,7 @@ func (s *subject) round(seconds float64) error {
 	items := 0.0
 	start, cpu := time.Now(), usage.CPU()
 	for items == 0 || time.Since(start).Seconds() < seconds {
-		if err := s.encode(); err != nil {
+		if err := s.run(); err != nil {
 			return err
 		}
 		items += float64(s.items)

@@ -106,7 +106,7 @@ func (b *bench) encoder() string {
 func (b *bench) readPictures(ctx context.Context, m *clip.Model, batch int, s *subject) {
 	s.items, s.times = len(b.paths), new(clip.PictureTimes)
 	pictures := preprocess.Files(b.paths, b.search.options(m.Preprocess())...)
-	s.encode = func() error {
+	s.run = func() error {
 		for e, err := range m.EncodePictures(ctx, pictures, batch, s.times) {
 			if err != nil {
 				return err

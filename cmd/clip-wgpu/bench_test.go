@@ -1,9 +1,11 @@
 package main
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -110,4 +112,63 @@ func TestBenchOfPictures(t *testing.T) {
 	program(t, "bench", "--pictures", bad).requireFailure(t, exitFailure, "a.png", "unsupported image format")
 	program(t, "bench", "--pictures", folder, "--tower", "text").requireFailure(t, exitUsage, "--tower", "--pictures")
 	program(t, "bench", "--orient").requireFailure(t, exitUsage, "--orient goes with --pictures")
+}
+
+// Steps are measured beside the forward pass of the same pairs, whole and in micro-batches.
+func TestBenchOfTraining(t *testing.T) {
+	for _, more := range [][]string{nil, {"--micro-batch", "2", "--grad-checkpointing"}} {
+		o := program(t, append([]string{"bench", "--train", "--batch", "2,4", "--seconds", "0.01", "--rounds", "2"}, more...)...)
+		o.requireDone(t)
+		lines := decodeLines[stepMeasurement](t, o.stdout)
+		require.Len(t, lines, 2)
+		for i, m := range lines {
+			assert.Equal(t, []any{"emoji-clip", 2 + 2*i, clip.F32}, []any{m.Model, m.Batch, m.Weights})
+			assert.InEpsilon(t, m.StepMs/m.ForwardMs, m.Ratio, 2e-3)
+			assert.InEpsilon(t, float64(m.Batch)*1e3/m.StepMs, m.PairsPerS, 2e-3)
+			assert.InEpsilon(t, m.CPUMsPerPair/m.ForwardCPUMsPerPair, m.CPURatio, 2e-3)
+			assert.Greater(t, m.CPURatio, 1.0)
+			assert.Positive(t, m.FirstStepMs)
+			assert.NotEmpty(t, m.Device)
+
+			var plan planLine
+			o := program(t, append([]string{"program", "--train", "--json", "--batch", strconv.Itoa(m.Batch)}, more...)...)
+			o.requireDone(t)
+			require.NoError(t, json.Unmarshal([]byte(o.stdout), &plan))
+			dispatches, arena := 0, int64(0)
+			for _, p := range plan.Programs {
+				dispatches, arena = dispatches+p.Runs*p.Dispatches, max(arena, p.ArenaBytes)
+			}
+			assert.Equal(t, []any{plan.MicroBatch, dispatches, arena, plan.StateBytes}, []any{m.MicroBatch, m.Dispatches, m.ArenaBytes, m.StateBytes})
+		}
+	}
+}
+
+func TestBenchRefuses(t *testing.T) {
+	program(t, "bench", "--train", "--weights", "f32,q8").requireFailure(t, exitUsage, "--weights f32,q8", "--train", "f32")
+	program(t, "bench", "--train", "--tower", "text").requireFailure(t, exitUsage, "--tower", "--train")
+	program(t, "bench", "--train", "--pictures", ".").requireFailure(t, exitUsage, "--pictures", "--train")
+	program(t, "bench", "--train", "--compare", "x").requireFailure(t, exitUsage, "--compare", "--train")
+	program(t, "bench", "--micro-batch", "2").requireFailure(t, exitUsage, "--micro-batch", "--train")
+	program(t, "bench", "--model", "ViT-B-32,").requireFailure(t, exitUsage, "--model", `""`)
+}
+
+// Several models share the rounds, and the table.
+func TestBenchOfSeveralModels(t *testing.T) {
+	other := editModel(t, func(map[string]any) {})
+	arguments := []string{"bench", "--tower", "text", "--batch", "1", "--seconds", "0.01", "--rounds", "1", "--model"}
+	for _, models := range [][]string{{"emoji-clip," + other}, {"emoji-clip", "--model", other}} {
+		o := program(t, append(arguments, models...)...)
+		o.requireDone(t)
+		lines := decodeLines[measurement](t, o.stdout)
+		require.Len(t, lines, 2)
+		assert.Equal(t, []string{"emoji-clip", other}, []string{lines[0].Model, lines[1].Model})
+		assert.Equal(t, lines[0].Dispatches, lines[1].Dispatches)
+	}
+	peers := filepath.Join(t.TempDir(), "peers.jsonl")
+	require.NoError(t, os.WriteFile(peers, []byte(`{"system":"torch","model":"emoji-clip","tower":"text","batch":1,"items_per_s":3}`), 0o666))
+	o := program(t, append(arguments, "emoji-clip,"+other, "--compare", peers)...)
+	o.requireDone(t)
+	assert.Contains(t, o.stdout, "| emoji-clip | text | 1 | torch |")
+	assert.Contains(t, o.stdout, "| "+other+" | text | 1 | **clip-wgpu**")
+	program(t, append(arguments, "emoji-clip,ViT-B-33")...).requireFailure(t, exitFailure, "ViT-B-33")
 }

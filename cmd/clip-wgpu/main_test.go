@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/clip-wgpu/clip-wgpu/gpu"
 	"github.com/stretchr/testify/assert"
@@ -275,6 +276,29 @@ func TestProgramJSON(t *testing.T) {
 		assert.Contains(t, listing, strings.Join(r.Buffers, " "))
 		assert.Contains(t, listing, fmt.Sprintf("%d×%d", r.Groups[0], r.Groups[1]))
 	}
+}
+
+// tune lists the kernels of each class, the fastest first.
+func TestTuneDryRun(t *testing.T) {
+	o := program(t, "tune", "--batch", "1", "--dry-run", "--json")
+	o.requireDone(t)
+	type row struct {
+		Class, Kernel string
+		Ms            float64
+	}
+	rows := decodeLines[row](t, o.stdout)
+	require.NotEmpty(t, rows)
+	for i, r := range rows {
+		assert.Positive(t, r.Ms)
+		if i > 0 && rows[i-1].Class == r.Class {
+			assert.LessOrEqual(t, rows[i-1].Ms, r.Ms)
+		}
+	}
+}
+
+func TestTimeLeft(t *testing.T) {
+	assert.Equal(t, "", timeLeft(0))
+	assert.Equal(t, ", 1m5s left", timeLeft(65*time.Second+40*time.Millisecond))
 }
 
 func TestTuningJSON(t *testing.T) {

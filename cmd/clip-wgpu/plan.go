@@ -18,14 +18,15 @@ type stepOptions struct {
 	microBatch    count
 }
 
-func (o *stepOptions) addFlags(cmd *cobra.Command) {
+// addFlags adds the flags to a command, which does what train says with a step.
+func (o *stepOptions) addFlags(cmd *cobra.Command, train string) {
 	f := cmd.Flags()
-	f.BoolVar(&o.train, "train", false, "plan a training step")
+	f.BoolVar(&o.train, "train", false, train)
 	f.BoolVar(&o.checkpointing, "grad-checkpointing", false, "with --train: compute blocks twice rather than keep what they compute")
 	f.Var(&o.microBatch, "micro-batch", "with --train: most pairs that the towers see at once")
 }
 
-// check refuses the flags of a step where none is planned, and those of a tower where one
+// check refuses the flags of a step where there is none, and those of a tower where one
 // is.
 func (o *stepOptions) check(cmd *cobra.Command) error {
 	if o.train && cmd.Flags().Changed("tower") {
@@ -60,6 +61,22 @@ func (a atRest) trainee(checkpointing bool) (train.Structure, graph.Target, towe
 	return a.Model, a.info.Target(), a.Model.Lengths()
 }
 
+// planLine is the plan of a training step in JSON.
+type planLine struct {
+	Pairs      int           `json:"pairs"`
+	MicroBatch int           `json:"micro_batch"`
+	StateBytes int64         `json:"state_bytes"`
+	WorkBytes  int64         `json:"work_bytes"`
+	Programs   []planProgram `json:"programs"`
+}
+
+type planProgram struct {
+	Name       string `json:"name"`
+	Runs       int    `json:"runs"`
+	Dispatches int    `json:"dispatches"`
+	ArenaBytes int64  `json:"arena_bytes"`
+}
+
 // writePlan writes the plan of a training step.
 func (g *globals) writePlan(w io.Writer, m plannable, o stepOptions) error {
 	c := train.DefaultConfig()
@@ -73,21 +90,9 @@ func (g *globals) writePlan(w io.Writer, m plannable, o stepOptions) error {
 		_, err := fmt.Fprint(w, p)
 		return err
 	}
-	type program struct {
-		Name       string `json:"name"`
-		Runs       int    `json:"runs"`
-		Dispatches int    `json:"dispatches"`
-		ArenaBytes int64  `json:"arena_bytes"`
-	}
-	line := struct {
-		Pairs      int       `json:"pairs"`
-		MicroBatch int       `json:"micro_batch"`
-		StateBytes int64     `json:"state_bytes"`
-		WorkBytes  int64     `json:"work_bytes"`
-		Programs   []program `json:"programs"`
-	}{Pairs: p.Pairs, MicroBatch: p.MicroBatch, StateBytes: p.StateBytes, WorkBytes: p.WorkBytes}
+	line := planLine{Pairs: p.Pairs, MicroBatch: p.MicroBatch, StateBytes: p.StateBytes, WorkBytes: p.WorkBytes}
 	for _, part := range p.Parts() {
-		line.Programs = append(line.Programs, program{part.Name, part.Runs, len(part.Program.Steps), part.Program.ArenaBytes()})
+		line.Programs = append(line.Programs, planProgram{part.Name, part.Runs, len(part.Program.Steps), part.Program.ArenaBytes()})
 	}
 	return newJSONLines(w).Encode(line)
 }

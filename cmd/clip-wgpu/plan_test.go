@@ -16,17 +16,7 @@ func TestPlanOfABigBatch(t *testing.T) {
 	assert.Contains(t, r.stdout, "a step of 4096 pairs, 128 at a time: ")
 	assert.Contains(t, r.stdout, "32 × gradients of 128 pairs: ")
 
-	var plan struct {
-		Pairs      int   `json:"pairs"`
-		MicroBatch int   `json:"micro_batch"`
-		StateBytes int64 `json:"state_bytes"`
-		WorkBytes  int64 `json:"work_bytes"`
-		Programs   []struct {
-			Name       string `json:"name"`
-			Runs       int    `json:"runs"`
-			Dispatches int    `json:"dispatches"`
-		} `json:"programs"`
-	}
+	var plan planLine
 	before := int64(0)
 	for _, more := range [][]string{nil, {"--grad-checkpointing"}, {"--grad-checkpointing", "--micro-batch", "32"}} {
 		r := program(t, append(append(big, "--json"), more...)...)

@@ -21,7 +21,9 @@ import (
 const profileHelp = `profile tells where the GPU's time goes when a tower encodes a batch (--batch,
 default 1): a table by kernel and one by layer, the same layers of all blocks
 together; with --json a line for every dispatch, and with --pprof a file for
-viewers of Google's pprof. Of --runs runs each dispatch's median counts.
+viewers of Google's pprof. Of --runs runs each dispatch's median counts. A batch that
+encoding splits, because it is no power of two or more than the device takes at once,
+is profiled so, and its parts' dispatches follow each other.
 
 The times are the GPU's own where it has timestamps. Every dispatch is measured
 by itself, many times over where it is short, so that all together take somewhat
@@ -79,7 +81,7 @@ func (p *profile) command(cmd *cobra.Command, g *globals, source string) error {
 			m.Close()
 		}
 	}()
-	steps, err := interruptible(cmd.Context(), func() (steps, error) { return p.measure(cmd.Context(), m, batch) })
+	steps, run, err := p.measure(cmd.Context(), m, batch)
 	if err != nil {
 		return err
 	}
@@ -88,7 +90,11 @@ func (p *profile) command(cmd *cobra.Command, g *globals, source string) error {
 	if !info.Timestamps {
 		console.note("%s has no timestamps: each time is that of a submission, which is 0.1 ms or more for the shortest", info.Name)
 	}
-	title := fmt.Sprintf("%s, %s tower, batch %d, %s weights on %s", modelName(source), p.tower, batch, g.weights.String(), info.Name)
+	split := ""
+	if len(run) > 1 || run[0].times > 1 {
+		split = fmt.Sprintf(" (%s)", run)
+	}
+	title := fmt.Sprintf("%s, %s tower, batch %d%s, %s weights on %s", modelName(source), p.tower, batch, split, g.weights.String(), info.Name)
 	if file != nil {
 		if err := writePprof(file, title, steps); err != nil {
 			return err
@@ -103,12 +109,24 @@ func (p *profile) command(cmd *cobra.Command, g *globals, source string) error {
 	return steps.write(cmd.OutOrStdout(), title, int(p.top))
 }
 
-// measure runs the tower and returns the median of each step.
-func (p *profile) measure(ctx context.Context, m *clip.Model, batch int) (steps, error) {
-	program, err := towerProgram(m, p.tower, batch)
-	if err != nil {
-		return nil, err
+// measure runs the tower on n items, split as encoding splits them, and returns the median
+// of each step of all parts.
+func (p *profile) measure(ctx context.Context, m *clip.Model, n int) (all steps, run parts, err error) {
+	measured := map[int]steps{} // by batch
+	run, err = partsOf(m, p.tower, n, func(program *graph.Program, batch int) (err error) {
+		measured[batch], err = interruptible(ctx, func() (steps, error) { return p.measurePart(ctx, m, program, batch) })
+		return err
+	})
+	for _, part := range run {
+		for range part.times {
+			all = append(all, measured[part.batch]...)
+		}
 	}
+	return all, run, err
+}
+
+// measurePart runs the program of a batch.
+func (p *profile) measurePart(ctx context.Context, m *clip.Model, program *graph.Program, batch int) (steps, error) {
 	all, _, err := m.Feed(map[string]clip.Array{towers.Image: noise(m, batch)}, captions(m, batch))
 	if err != nil {
 		return nil, err
@@ -137,22 +155,23 @@ func (p *profile) measure(ctx context.Context, m *clip.Model, batch int) (steps,
 			durations[i] = append(durations[i], t.Duration)
 		}
 	}
-	return newSteps(program, durations), nil
+	return newSteps(program, batch, durations), nil
 }
 
 // timedStep is a dispatch and the GPU's time for it.
 type timedStep struct {
 	scope, op, kernel string
+	batch             int // of the part of the run
 	flops             int64
 	duration          time.Duration
 }
 
 type steps []timedStep
 
-func newSteps(p *graph.Program, durations [][]time.Duration) steps {
+func newSteps(p *graph.Program, batch int, durations [][]time.Duration) steps {
 	all := make(steps, len(p.Steps))
 	for i, s := range p.Steps {
-		all[i] = timedStep{s.Scope, s.Op, s.Kernel.Name, s.FLOPs, median(durations[i])}
+		all[i] = timedStep{s.Scope, s.Op, s.Kernel.Name, batch, s.FLOPs, median(durations[i])}
 	}
 	return all
 }
@@ -252,9 +271,10 @@ func (s steps) writeJSON(w io.Writer) error {
 			Scope  string  `json:"scope"`
 			Op     string  `json:"op"`
 			Kernel string  `json:"kernel"`
+			Batch  int     `json:"batch"`
 			FLOPs  int64   `json:"flops"`
 			Ms     float64 `json:"ms"`
-		}{i, step.scope, step.op, step.kernel, step.flops, milliseconds(step.duration)}); err != nil {
+		}{i, step.scope, step.op, step.kernel, step.batch, step.flops, milliseconds(step.duration)}); err != nil {
 			return err
 		}
 	}

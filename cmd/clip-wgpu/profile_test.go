@@ -59,14 +59,33 @@ func TestProfileJSON(t *testing.T) {
 	assert.Positive(t, flops)
 }
 
+// A run that encoding splits is profiled as it is split.
+func TestProfileOfASplitBatch(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "profile.pb.gz")
+	o := program(t, "profile", "--batch", "6", "--runs", "1", "--json", "--pprof", path, "--quiet")
+	o.requireDone(t)
+	rows := decodeLines[struct{ Step, Batch int }](t, o.stdout)
+	dispatches, _ := strconv.Atoi(strings.Fields(program(t, "program").stdout)[0])
+	require.Len(t, rows, 2*dispatches)
+	for i, r := range rows {
+		assert.Equal(t, []int{i, 4 - i/dispatches*2}, []int{r.Step, r.Batch})
+	}
+	data, err := os.ReadFile(path)
+	require.NoError(t, err)
+	p, err := pprof.ParseData(data)
+	require.NoError(t, err)
+	assert.Len(t, p.Sample, len(rows))
+	assert.Contains(t, p.Comments[0], "batch 6 (4 + 2), f32")
+}
+
 // made are two blocks of two layers and an unnamed step.
 func made() steps {
 	return steps{
-		{"tower.0.a", "linear", "linear <1>", 2e6, 2 * time.Millisecond},
-		{"tower.0.b", "norm", "norm", 0, time.Millisecond},
-		{"tower.1.a", "linear", "linear <1>", 2e6, 4 * time.Millisecond},
-		{"tower.1.b", "norm", "norm", 0, 2 * time.Millisecond},
-		{"", "unit & last", "norm", 0, time.Millisecond},
+		{"tower.0.a", "linear", "linear <1>", 2, 2e6, 2 * time.Millisecond},
+		{"tower.0.b", "norm", "norm", 2, 0, time.Millisecond},
+		{"tower.1.a", "linear", "linear <1>", 2, 2e6, 4 * time.Millisecond},
+		{"tower.1.b", "norm", "norm", 2, 0, 2 * time.Millisecond},
+		{"", "unit & last", "norm", 2, 0, time.Millisecond},
 	}
 }
 

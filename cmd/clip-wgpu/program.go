@@ -60,7 +60,7 @@ MODEL is ` + modelHelp + `.`,
 	}
 	addTowerFlag(cmd, &tower)
 	cmd.Flags().StringVar(&limits, "limits", "", `"default", or a `+"`file`"+` that devices --json wrote (default: those of the device)`)
-	step.addFlags(cmd)
+	step.addFlags(cmd, "plan a training step")
 	return cmd
 }
 

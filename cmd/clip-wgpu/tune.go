@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/clip-wgpu/clip-wgpu/gpu"
 	"github.com/spf13/cobra"
@@ -21,8 +22,13 @@ func newTuneCommand(g *globals) *cobra.Command {
 		Short: "Measure which kernels are fastest on this device",
 		Long: `tune times every kernel that could do each part of a model's towers, for each
 --batch, prints the times and keeps them in the user's cache folder, for this
-adapter, driver and version of the kernels. Later runs take the fastest; without
+adapter, driver and version of the kernels. Later runs take the fastest, also for
+batches of up to four times or down to a quarter of one that was measured; without
 tune they take what is usually good. A run never times anything by itself.
+
+Equal layers take equally long, so one of each kind is measured, in two passes. The
+second leaves out kernels that took three times as long as the best. Times are of
+one layer.
 --json writes {"class":..., "kernel":..., "ms":...} for each kernel, the fastest
 of a class first.
 
@@ -41,7 +47,9 @@ architecture by its name.`,
 			}
 			defer m.Close()
 			console := newConsole(cmd.ErrOrStderr(), g.quiet)
-			tuning, err := m.Tune(cmd.Context(), batches, func(done, total int) { console.update("run %d of %d", done, total) })
+			tuning, err := m.Tune(cmd.Context(), batches, func(done, total int, left time.Duration) {
+				console.update("run %d of at most %d%s", done, total, timeLeft(left))
+			})
 			console.clear()
 			if err != nil {
 				return err
@@ -60,6 +68,14 @@ architecture by its name.`,
 	cmd.Flags().Var(&batches, "batch", "batch sizes, powers of two, with commas between")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print the times and keep nothing")
 	return cmd
+}
+
+// timeLeft says how long something will take, where that is known.
+func timeLeft(d time.Duration) string {
+	if d <= 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %v left", d.Round(time.Second))
 }
 
 // writeTuning lists each class with its candidates, the fastest first and how
