@@ -23,7 +23,7 @@ type packedLinear struct {
 
 // candidates are the kernels that make y, all with the same parameters. The first is
 // the one to take where nothing was measured: the fastest on Mesa's software driver or,
-// for GPUs, on an NVIDIA H200. Tiles of fewer than 192 workgroups leave most of that idle.
+// for GPUs, on an NVIDIA H200. Fewer tiles than leastTiles leave most of that idle.
 func (p packedLinear) candidates(software bool) []shaders.Variant {
 	split, step, large := tuned("linear_split"), tuned("linear_step"), tuned("linear_tile")
 	slices.SortStableFunc(split, by("ROWS"))
@@ -37,7 +37,7 @@ func (p packedLinear) candidates(software bool) []shaders.Variant {
 		first = split[0]
 	case p.m <= 64:
 		first = split[len(split)/2]
-	case graph.Ceil(p.m, size[0])*graph.Ceil(p.n, size[1]) < 192:
+	case graph.Ceil(p.m, size[0])*graph.Ceil(p.n, size[1]) < leastTiles:
 		first = split[len(split)-1]
 	default:
 		first = large[0]

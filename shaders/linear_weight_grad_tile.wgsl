@@ -1,0 +1,102 @@
+// dw[s,o,i] = Σ_r dy[r,o] · x[r,i], db[s,o] = Σ_r dy[r,o], over the rows r of slice s
+// As linear_weight_grad, for products that fill a GPU: one workgroup makes TILE rows × TILE columns of a slice's dw, one
+// invocation eight of each. Parts of dy and x, DEPTH rows of a slice, pass through workgroup memory. The workgroups
+// of the first columns make db, too. They add up a part's terms and then these sums, since the rounding error of a sum
+// grows with its terms. Groups past the end read the last one.
+//!use fold
+struct Params {
+    rows: u32,
+    out: u32, in: u32,  // groups of four
+    slices: u32, slice_rows: u32,
+    has_db: u32
+}
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> dy: array<vec4<f32>>;        // [rows, out]
+@group(0) @binding(2) var<storage, read> x: array<vec4<f32>>;         // [rows, in]
+@group(0) @binding(3) var<storage, read_write> dw: array<vec4<f32>>;  // [slices, 4·out, in]
+@group(0) @binding(4) var<storage, read_write> db: array<vec4<f32>>;  // [slices, out], absent unless has_db
+
+const SIDE = 16u;   // groups of a tile's rows, and of its columns
+const HALF = SIDE / 2u;
+const TILE = 4u * SIDE;
+const WG = HALF * HALF;
+const DEPTH = 16u;  //!dx12 4
+const LOADS = DEPTH * SIDE / WG;  // of each operand, an invocation
+
+var<workgroup> part_dy: array<array<vec4<f32>, SIDE>, DEPTH>;  // [row][group]
+var<workgroup> part_x: array<array<vec4<f32>, SIDE>, DEPTH>;
+
+//!tile TILE TILE
+@compute @workgroup_size(WG)
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    // Neighbouring workgroups share their columns of x.
+    let tiles_out = (p.out + SIDE - 1u) / SIDE;
+    let tiles_in = (p.in + SIDE - 1u) / SIDE;
+    let group = group_index(wg);
+    let out = group % tiles_out * SIDE;
+    let col = group / tiles_out % tiles_in * SIDE;
+    let slice = group / (tiles_out * tiles_in);
+    if slice >= p.slices {
+        return;
+    }
+    let up = lane / HALF;
+    let across = lane % HALF;
+
+    let first = slice * p.slice_rows + lane / SIDE;
+    let end = min(p.rows, (slice + 1u) * p.slice_rows);
+    let from_out = min(out + lane % SIDE, p.out - 1u);
+    let from_col = min(col + lane % SIDE, p.in - 1u);
+    let sums_dy = p.has_db != 0u && col == 0u && lane < SIDE;
+    var sum: array<array<vec4<f32>, 2>, 8>;
+    var total = vec4<f32>(0.0);
+    for (var i = 0u; i < p.slice_rows; i += DEPTH) {
+        var from_dy: array<vec4<f32>, LOADS>;
+        var from_x: array<vec4<f32>, LOADS>;
+        for (var t = 0u; t < LOADS; t++) {  //!unroll
+            let row = first + i + t * (WG / SIDE);
+            from_dy[t] = vec4<f32>(0.0);  // naga 0.13 does so once only, not for each i
+            from_x[t] = vec4<f32>(0.0);
+            if row < end {
+                from_dy[t] = dy[row * p.out + from_out];
+                from_x[t] = x[row * p.in + from_col];
+            }
+        }
+        for (var t = 0u; t < LOADS; t++) {  //!unroll
+            part_dy[lane / SIDE + t * (WG / SIDE)][lane % SIDE] = from_dy[t];
+            part_x[lane / SIDE + t * (WG / SIDE)][lane % SIDE] = from_x[t];
+        }
+        workgroupBarrier();
+        for (var d = 0u; d < DEPTH; d++) {  //!unroll
+            let right0 = part_x[d][across];
+            let right1 = part_x[d][HALF + across];
+            for (var h = 0u; h < 2u; h++) {  //!unroll
+                let left = part_dy[d][h * HALF + up];
+                for (var c = 0u; c < 4u; c++) {  //!unroll
+                    sum[4u * h + c][0] = fma(vec4<f32>(left[c]), right0, sum[4u * h + c][0]);
+                    sum[4u * h + c][1] = fma(vec4<f32>(left[c]), right1, sum[4u * h + c][1]);
+                }
+            }
+        }
+        if sums_dy {
+            var terms = vec4<f32>(0.0);
+            for (var d = 0u; d < DEPTH; d++) {
+                terms += part_dy[d][lane];
+            }
+            total += terms;
+        }
+        workgroupBarrier();
+    }
+
+    for (var r = 0u; r < 8u; r++) {  //!unroll
+        let to_out = out + up + r / 4u * HALF;
+        for (var g = 0u; g < 2u; g++) {  //!unroll
+            let to_col = col + across + g * HALF;
+            if to_out < p.out && to_col < p.in {
+                dw[(4u * (slice * p.out + to_out) + r % 4u) * p.in + to_col] = sum[r][g];
+            }
+        }
+    }
+    if sums_dy && out + lane < p.out {
+        db[slice * p.out + out + lane] = total;
+    }
+}

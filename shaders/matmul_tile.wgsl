@@ -1,0 +1,112 @@
+// c[i,h,m,n] = alpha · Σ_k a[i,h,m,k] · b[i,h,k,n] + bias[n]
+// As matmul, for products that fill a GPU: one workgroup makes TILE rows × TILE columns, one invocation eight of each.
+// Parts of a and b, DEPTH deep, pass through workgroup memory. What lies there in one vec4 are four rows of a, or
+// columns of b, that are SIDE apart: so neighbouring invocations load neighbouring elements, whichever way an operand
+// lies, and store neighbouring results. Rows and columns past the end read the last one.
+//!use fold
+//!use product
+
+const SIDE = 16u;   // vec4s of rows, and of columns, in a tile
+const HALF = SIDE / 2u;
+const TILE = 4u * SIDE;
+const WG = HALF * HALF;
+const DEPTH = 16u;  //!dx12 4
+const LOADS = DEPTH * SIDE / WG;  // of each operand, an invocation
+
+// [k][vec4]. The last vec4 is not used: without it invocations that store neighbours along k would meet in one bank.
+var<workgroup> part_a: array<array<vec4<f32>, SIDE + 1u>, DEPTH>;
+var<workgroup> part_b: array<array<vec4<f32>, SIDE + 1u>, DEPTH>;
+
+// place is what an invocation loads of a part: k and the number of the vec4, and how far it goes on in each.
+fn place(lane: u32, along_k: bool) -> vec4<u32> {
+    if along_k {
+        return vec4<u32>(lane % DEPTH, lane / DEPTH, 0u, WG / DEPTH);
+    }
+    return vec4<u32>(lane / SIDE, lane % SIDE, WG / SIDE, 0u);
+}
+
+// four are the offsets of the rows, or columns, of one vec4.
+fn four(first: u32, count: u32, stride: u32) -> vec4<u32> {
+    return min(vec4<u32>(first) + vec4<u32>(0u, SIDE, 2u * SIDE, 3u * SIDE), vec4<u32>(count - 1u)) * stride;
+}
+
+//!tile TILE TILE
+@compute @workgroup_size(WG)
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    // Neighbouring workgroups share their columns of b.
+    let tiles_m = (p.m + TILE - 1u) / TILE;
+    let tiles_n = (p.n + TILE - 1u) / TILE;
+    let group = group_index(wg);
+    let row = group % tiles_m * TILE;
+    let col = group / tiles_m % tiles_n * TILE;
+    let batch = group / (tiles_m * tiles_n) / p.heads;
+    let head = group / (tiles_m * tiles_n) % p.heads;
+    if batch * p.heads + head >= p.groups {
+        return;
+    }
+    let up = lane / HALF;
+    let across = lane % HALF;
+
+    let in_a = place(lane, p.a_col <= p.a_row);
+    let in_b = place(lane, p.b_row <= p.b_col);
+    var a_at: array<vec4<u32>, LOADS>;
+    var b_at: array<vec4<u32>, LOADS>;
+    for (var t = 0u; t < LOADS; t++) {  //!unroll
+        a_at[t] = four(row + in_a.y + t * in_a.w, p.m, p.a_row)
+            + (p.a_base + batch * p.a_batch + head * p.a_head + (in_a.x + t * in_a.z) * p.a_col);
+        b_at[t] = four(col + in_b.y + t * in_b.w, p.n, p.b_col)
+            + (p.b_base + batch * p.b_batch + head * p.b_head + (in_b.x + t * in_b.z) * p.b_row);
+    }
+    var sum: array<array<vec4<f32>, 2>, 8>;
+    for (var i = 0u; i < p.k; i += DEPTH) {
+        var from_a: array<vec4<f32>, LOADS>;
+        var from_b: array<vec4<f32>, LOADS>;
+        for (var t = 0u; t < LOADS; t++) {  //!unroll
+            from_a[t] = vec4<f32>(0.0);  // naga 0.13 does so once only, not for each i
+            from_b[t] = vec4<f32>(0.0);
+            if i + in_a.x + t * in_a.z < p.k {
+                let at = a_at[t] + i * p.a_col;
+                from_a[t] = vec4<f32>(a[at.x], a[at.y], a[at.z], a[at.w]);
+            }
+            if i + in_b.x + t * in_b.z < p.k {
+                let at = b_at[t] + i * p.b_row;
+                from_b[t] = vec4<f32>(b[at.x], b[at.y], b[at.z], b[at.w]);
+            }
+        }
+        for (var t = 0u; t < LOADS; t++) {  //!unroll
+            part_a[in_a.x + t * in_a.z][in_a.y + t * in_a.w] = from_a[t];
+            part_b[in_b.x + t * in_b.z][in_b.y + t * in_b.w] = from_b[t];
+        }
+        workgroupBarrier();
+        for (var d = 0u; d < DEPTH; d++) {  //!unroll
+            let right0 = part_b[d][across];
+            let right1 = part_b[d][HALF + across];
+            for (var h = 0u; h < 2u; h++) {  //!unroll
+                let left = part_a[d][h * HALF + up];
+                for (var c = 0u; c < 4u; c++) {  //!unroll
+                    sum[4u * h + c][0] = fma(vec4<f32>(left[c]), right0, sum[4u * h + c][0]);
+                    sum[4u * h + c][1] = fma(vec4<f32>(left[c]), right1, sum[4u * h + c][1]);
+                }
+            }
+        }
+        workgroupBarrier();
+    }
+
+    let c_at = p.c_base + batch * p.c_batch + head * p.c_head;
+    for (var r = 0u; r < 8u; r++) {  //!unroll
+        for (var g = 0u; g < 2u; g++) {  //!unroll
+            let y = sum[r][g];
+            let to_row = row + up + r / 4u * HALF + r % 4u * SIDE;
+            for (var s = 0u; s < 4u; s++) {
+                let to_col = col + across + g * HALF + s * SIDE;
+                if to_row < p.m && to_col < p.n {
+                    var offset = 0.0;
+                    if p.has_bias != 0u {
+                        offset = bias[to_col];
+                    }
+                    c[c_at + to_row * p.c_row + to_col * p.c_col] = fma(p.alpha, y[s], offset);
+                }
+            }
+        }
+    }
+}
