@@ -63,26 +63,28 @@ func productKernels(software bool, products ...gemm) []shaders.Variant {
 	return []shaders.Variant{one, tiles}
 }
 
+// allFill reports whether the kernel of tiles has enough to do for each product.
 func allFill(products []gemm) bool {
 	return !slices.ContainsFunc(products, func(p gemm) bool {
-		return p.k < leastDepth || !fills(kernel("matmul_tile"), p.batches*p.heads, p.m, p.n)
+		count, wanted := tiles(kernel("matmul_tile"), p.m, p.n)
+		return p.batches*p.heads*count < leastTiles || !wanted || p.k < leastDepth
 	})
 }
 
-// leastDepth is what a part of an operand holds in workgroup memory: of shorter sums,
-// most of it would be zeros.
-const leastDepth = 16
-
-// leastTiles are as many workgroups as a large GPU wants: the tiles of linear were the
-// faster kernel on an NVIDIA H200 from here on.
+// leastTiles are as many workgroups as a large GPU wants: from here on the tiles of linear
+// were faster than its other kernels on an NVIDIA H200.
 const leastTiles = 192
 
-// fills reports whether a kernel that makes tiles of results has enough to do on a GPU:
-// so many tiles, of which the results [groups, rows, cols] are a quarter or more.
-func fills(v shaders.Variant, groups, rows, cols int) bool {
+// leastDepth is what workgroup memory holds of an operand at a time: of shorter sums, most
+// of that would be zeros.
+const leastDepth = 16
+
+// tiles counts the workgroups of a kernel that make results [rows, cols], and reports
+// whether a quarter or more of what they make is wanted.
+func tiles(v shaders.Variant, rows, cols int) (count int, wanted bool) {
 	size := tile(v)
-	tiles := graph.Ceil(rows, size[0]) * graph.Ceil(cols, size[1])
-	return groups*tiles >= leastTiles && 4*rows*cols >= tiles*size[0]*size[1]
+	count = graph.Ceil(rows, size[0]) * graph.Ceil(cols, size[1])
+	return count, 4*rows*cols >= count*size[0]*size[1]
 }
 
 // class names problems that one kernel suits: all sizes count to the next power of two.

@@ -121,30 +121,32 @@ func weightGrad(n *graph.Node, rows, out, in int) []graph.Launch {
 var weightGradTile = kernel("linear_weight_grad_tile")
 
 // weightGradKernels are the kernels of weightGrad, the one to take where nothing was
-// measured first: on a GPU tiles, where they fill it.
+// measured first: on a GPU tiles, where they fill it or are cut into slices, which gives
+// as many invocations as the other kernel has.
 func weightGradKernels(software bool, rows, out, in int) []shaders.Variant {
 	candidates := tuned("linear_weight_grad")
 	fewerGroups := func(a, b shaders.Variant) int { return cmp.Or(by("GROUPS")(a, b), by("WG")(b, a)) }
 	first := slices.MinFunc(candidates, fewerGroups) // many invocations with little each
-	count, _ := rowSlices(rows, out, in)
+	parts, _ := rowSlices(rows, out, in)
+	count, wanted := tiles(weightGradTile, out, in)
 	switch {
 	case software:
 		first = slices.MaxFunc(candidates, fewerGroups)
-	case fills(weightGradTile, count, out, in):
+	case wanted && (count >= leastTiles || parts > 1):
 		first = weightGradTile
 	}
 	return startWith(append(candidates, weightGradTile), first)
 }
 
-// rowSlices says how the tiles' kernel parts the rows of a sum: a gradient [out, in] of
-// few tiles is made as several, each of count slices, which are added after that. In the
-// laboratory 336 tiles of a product gave 0.6 of what 2,400 gave, 600 gave 0.86. A slice
-// has sliceRows or more, so that adding costs little, which is one pass.
+// rowSlices says how the kernel of tiles parts the rows that are summed: where a gradient
+// [out, in] has few tiles, it makes several, one of each slice of the rows, which are added
+// after that. In the H100's laboratory 336 tiles gave 0.6 of the rate of 2,400, and 600
+// gave 0.86. A slice has sliceRows or more, so that adding costs little, and adding is one
+// pass.
 func rowSlices(rows, out, in int) (count, size int) {
-	const tiles, sliceRows = 576, 256
-	side := tile(weightGradTile)
-	count = graph.Ceil(tiles, graph.Ceil(out, side[0])*graph.Ceil(in, side[1]))
-	count = max(1, min(count, rows/sliceRows, sumTerms))
+	const wantTiles, sliceRows = 576, 256
+	have, _ := tiles(weightGradTile, out, in)
+	count = max(1, min(graph.Ceil(wantTiles, have), rows/sliceRows, sumTerms))
 	size = graph.Ceil(graph.Ceil(rows, count), leastDepth) * leastDepth
 	return graph.Ceil(rows, size), size
 }

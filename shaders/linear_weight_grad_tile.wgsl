@@ -1,9 +1,9 @@
 // dw[s,o,i] = Σ_r dy[r,o] · x[r,i], db[s,o] = Σ_r dy[r,o], over the rows r of slice s
-// As linear_weight_grad, for products that fill a GPU: one workgroup makes TILE rows × TILE columns of a slice's dw, one
-// invocation eight of each. Parts of dy and x, DEPTH rows of a slice, pass through workgroup memory. The workgroups
-// of the first columns make db, too. They add up a part's terms and then these sums, since the rounding error of a sum
-// grows with its terms. Groups past the end read the last one.
+// As linear_weight_grad, for products that fill a GPU. What one vec4 in workgroup memory holds is a group. The workgroups of
+// a slice's first columns make db, too. They add up a part's terms and then these sums, since the rounding error of a
+// sum grows with its terms. Groups past the end read the last one.
 //!use fold
+//!use tile
 struct Params {
     rows: u32,
     out: u32, in: u32,  // groups of four
@@ -16,15 +16,7 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> dw: array<vec4<f32>>;  // [slices, 4·out, in]
 @group(0) @binding(4) var<storage, read_write> db: array<vec4<f32>>;  // [slices, out], absent unless has_db
 
-const SIDE = 16u;   // groups of a tile's rows, and of its columns
-const HALF = SIDE / 2u;
-const TILE = 4u * SIDE;
-const WG = HALF * HALF;
 const DEPTH = 16u;  //!dx12 4
-const LOADS = DEPTH * SIDE / WG;  // of each operand, an invocation
-
-var<workgroup> part_dy: array<array<vec4<f32>, SIDE>, DEPTH>;  // [row][group]
-var<workgroup> part_x: array<array<vec4<f32>, SIDE>, DEPTH>;
 
 //!tile TILE TILE
 @compute @workgroup_size(WG)
@@ -62,25 +54,15 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
             }
         }
         for (var t = 0u; t < LOADS; t++) {  //!unroll
-            part_dy[lane / SIDE + t * (WG / SIDE)][lane % SIDE] = from_dy[t];
-            part_x[lane / SIDE + t * (WG / SIDE)][lane % SIDE] = from_x[t];
+            part_left[lane / SIDE + t * (WG / SIDE)][lane % SIDE] = from_dy[t];
+            part_right[lane / SIDE + t * (WG / SIDE)][lane % SIDE] = from_x[t];
         }
         workgroupBarrier();
-        for (var d = 0u; d < DEPTH; d++) {  //!unroll
-            let right0 = part_x[d][across];
-            let right1 = part_x[d][HALF + across];
-            for (var h = 0u; h < 2u; h++) {  //!unroll
-                let left = part_dy[d][h * HALF + up];
-                for (var c = 0u; c < 4u; c++) {  //!unroll
-                    sum[4u * h + c][0] = fma(vec4<f32>(left[c]), right0, sum[4u * h + c][0]);
-                    sum[4u * h + c][1] = fma(vec4<f32>(left[c]), right1, sum[4u * h + c][1]);
-                }
-            }
-        }
+        add_part(&sum, up, across);
         if sums_dy {
             var terms = vec4<f32>(0.0);
             for (var d = 0u; d < DEPTH; d++) {
-                terms += part_dy[d][lane];
+                terms += part_left[d][lane];
             }
             total += terms;
         }

@@ -1,21 +1,12 @@
 // c[i,h,m,n] = alpha · Σ_k a[i,h,m,k] · b[i,h,k,n] + bias[n]
-// As matmul, for products that fill a GPU: one workgroup makes TILE rows × TILE columns, one invocation eight of each.
-// Parts of a and b, DEPTH deep, pass through workgroup memory. What lies there in one vec4 are four rows of a, or
-// columns of b, that are SIDE apart: so neighbouring invocations load neighbouring elements, whichever way an operand
-// lies, and store neighbouring results. Rows and columns past the end read the last one.
+// As matmul, for products that fill a GPU. What one vec4 in workgroup memory holds are four rows of a, or columns of b,
+// that are SIDE apart: so neighbouring invocations load neighbouring elements, whichever way an operand lies, and
+// store neighbouring results. Rows and columns past the end read the last one.
 //!use fold
+//!use tile
 //!use product
 
-const SIDE = 16u;   // vec4s of rows, and of columns, in a tile
-const HALF = SIDE / 2u;
-const TILE = 4u * SIDE;
-const WG = HALF * HALF;
 const DEPTH = 16u;  //!dx12 4
-const LOADS = DEPTH * SIDE / WG;  // of each operand, an invocation
-
-// [k][vec4]. The last vec4 is not used: without it invocations that store neighbours along k would meet in one bank.
-var<workgroup> part_a: array<array<vec4<f32>, SIDE + 1u>, DEPTH>;
-var<workgroup> part_b: array<array<vec4<f32>, SIDE + 1u>, DEPTH>;
 
 // place is what an invocation loads of a part: k and the number of the vec4, and how far it goes on in each.
 fn place(lane: u32, along_k: bool) -> vec4<u32> {
@@ -74,21 +65,11 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
             }
         }
         for (var t = 0u; t < LOADS; t++) {  //!unroll
-            part_a[in_a.x + t * in_a.z][in_a.y + t * in_a.w] = from_a[t];
-            part_b[in_b.x + t * in_b.z][in_b.y + t * in_b.w] = from_b[t];
+            part_left[in_a.x + t * in_a.z][in_a.y + t * in_a.w] = from_a[t];
+            part_right[in_b.x + t * in_b.z][in_b.y + t * in_b.w] = from_b[t];
         }
         workgroupBarrier();
-        for (var d = 0u; d < DEPTH; d++) {  //!unroll
-            let right0 = part_b[d][across];
-            let right1 = part_b[d][HALF + across];
-            for (var h = 0u; h < 2u; h++) {  //!unroll
-                let left = part_a[d][h * HALF + up];
-                for (var c = 0u; c < 4u; c++) {  //!unroll
-                    sum[4u * h + c][0] = fma(vec4<f32>(left[c]), right0, sum[4u * h + c][0]);
-                    sum[4u * h + c][1] = fma(vec4<f32>(left[c]), right1, sum[4u * h + c][1]);
-                }
-            }
-        }
+        add_part(&sum, up, across);
         workgroupBarrier();
     }
 

@@ -5,9 +5,6 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
-
 	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/clip-wgpu/clip-wgpu/graph/packing"
 	"github.com/clip-wgpu/clip-wgpu/ops"
@@ -115,35 +112,4 @@ func tilesOnDX12() (cases []opCase) {
 		cases = append(cases, linearGradCase(packing.F32, weightGradTile, rows, 68, 132))
 	}
 	return cases
-}
-
-// TestTileChoice: where nothing was measured, tiles are for GPUs that they fill.
-func TestTileChoice(t *testing.T) {
-	inTiles := func(c opCase, software bool) (steps int) {
-		c.variant = ""
-		r := newOpRun(t, c)
-		r.g.Software = software
-		p, err := r.g.Build(slices.Concat(r.outs, r.grads)...)
-		require.NoError(t, err)
-		for _, s := range p.Steps {
-			if s.Kernel.Name == productTile || s.Kernel.Name == weightGradTile {
-				steps++
-			}
-		}
-		return steps
-	}
-	for _, c := range []struct {
-		row         opCase
-		steps, what any
-	}{
-		{linearGradCase(packing.F32, "", 1600, 768, 768, "x"), 1, "576 tiles in four slices"},
-		{linearGradCase(packing.F32, "", 50, 768, 768, "x"), 0, "144 tiles"},
-		{attentionCase{batch: 24, heads: 12, lq: 50, lk: 50, d: 64, v: 64}.row(), 5, "288 tiles of each product"},
-		{attentionCase{batch: 24, heads: 12, lq: 7, lk: 7, d: 64, v: 64}.row(), 0, "tiles that are mostly empty"},
-		{productCase(0, 1000, 8, 1000, false, false), 0, "sums that are shorter than a part"},
-		{productCase(0, 1000, 16, 1000, false, true), 1, "256 tiles, but of the gradients few"},
-	} {
-		assert.Equal(t, c.steps, inTiles(c.row, false), c.what)
-		assert.Zero(t, inTiles(c.row, true), c.what)
-	}
 }
