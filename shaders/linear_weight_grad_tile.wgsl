@@ -1,7 +1,7 @@
 // dw[s,o,i] = Σ_r dy[r,o] · x[r,i], db[s,o] = Σ_r dy[r,o], over the rows r of slice s
 // As linear_weight_grad, for products that fill a GPU. What one vec4 in workgroup memory holds is a group. The workgroups of
-// a slice's first columns make db, too. They add up a part's terms and then these sums, since the rounding error of a
-// sum grows with its terms. Groups past the end read the last one.
+// a slice's first columns make db, too. They add up TERMS terms at a time and then these sums, since the rounding error of
+// a sum grows with its terms. Groups past the end read the last one.
 //!use fold
 //!use tile
 struct Params {
@@ -17,6 +17,8 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> db: array<vec4<f32>>;  // [slices, out], absent unless has_db
 
 const DEPTH = 16u;  //!dx12 4
+const SHARES = WG / SIDE;  // of a part, an invocation loads every SHARES-th row, and adds it to db
+const TERMS = 64u;
 
 //!tile TILE TILE
 @compute @workgroup_size(WG)
@@ -38,14 +40,15 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
     let end = min(p.rows, (slice + 1u) * p.slice_rows);
     let from_out = min(out + lane % SIDE, p.out - 1u);
     let from_col = min(col + lane % SIDE, p.in - 1u);
-    let sums_dy = p.has_db != 0u && col == 0u && lane < SIDE;
+    let sums_dy = p.has_db != 0u && col == 0u;
     var sum: array<array<vec4<f32>, 2>, 8>;
+    var terms = vec4<f32>(0.0);
     var total = vec4<f32>(0.0);
     for (var i = 0u; i < p.slice_rows; i += DEPTH) {
         var from_dy: array<vec4<f32>, LOADS>;
         var from_x: array<vec4<f32>, LOADS>;
         for (var t = 0u; t < LOADS; t++) {  //!unroll
-            let row = first + i + t * (WG / SIDE);
+            let row = first + i + t * SHARES;
             from_dy[t] = vec4<f32>(0.0);  // naga 0.13 does so once only, not for each i
             from_x[t] = vec4<f32>(0.0);
             if row < end {
@@ -54,17 +57,19 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
             }
         }
         for (var t = 0u; t < LOADS; t++) {  //!unroll
-            part_left[lane / SIDE + t * (WG / SIDE)][lane % SIDE] = from_dy[t];
-            part_right[lane / SIDE + t * (WG / SIDE)][lane % SIDE] = from_x[t];
+            part_left[lane / SIDE + t * SHARES][lane % SIDE] = from_dy[t];
+            part_right[lane / SIDE + t * SHARES][lane % SIDE] = from_x[t];
         }
         workgroupBarrier();
         add_part(&sum, up, across);
         if sums_dy {
-            var terms = vec4<f32>(0.0);
-            for (var d = 0u; d < DEPTH; d++) {
-                terms += part_left[d][lane];
+            for (var d = lane / SIDE; d < DEPTH; d += SHARES) {
+                terms += part_left[d][lane % SIDE];
             }
-            total += terms;
+            if (i + DEPTH) % (SHARES * TERMS) == 0u {
+                total += terms;
+                terms = vec4<f32>(0.0);
+            }
         }
         workgroupBarrier();
     }
@@ -78,7 +83,16 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
             }
         }
     }
-    if sums_dy && out + lane < p.out {
+    if !sums_dy {
+        return;
+    }
+    part_left[lane / SIDE][lane % SIDE] = total + terms;
+    workgroupBarrier();
+    if lane < SIDE && out + lane < p.out {
+        total = part_left[0][lane];
+        for (var s = 1u; s < SHARES; s++) {
+            total += part_left[s][lane];
+        }
         db[slice * p.out + out + lane] = total;
     }
 }
