@@ -16,9 +16,9 @@ fn place(lane: u32, along_k: bool) -> vec4<u32> {
     return vec4<u32>(lane / SIDE, lane % SIDE, WG / SIDE, 0u);
 }
 
-// four are the offsets of the rows, or columns, of one vec4.
-fn four(first: u32, count: u32, stride: u32) -> vec4<u32> {
-    return min(vec4<u32>(first) + vec4<u32>(0u, SIDE, 2u * SIDE, 3u * SIDE), vec4<u32>(count - 1u)) * stride;
+// four are the rows, or columns, of a vec4, of which the first is i.
+fn four(i: u32) -> vec4<u32> {
+    return vec4<u32>(i) + vec4<u32>(0u, SIDE, 2u * SIDE, 3u * SIDE);
 }
 
 //!tile TILE TILE
@@ -43,9 +43,9 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
     var a_at: array<vec4<u32>, LOADS>;
     var b_at: array<vec4<u32>, LOADS>;
     for (var t = 0u; t < LOADS; t++) {  //!unroll
-        a_at[t] = four(row + in_a.y + t * in_a.w, p.m, p.a_row)
+        a_at[t] = min(four(row + in_a.y + t * in_a.w), vec4<u32>(p.m - 1u)) * p.a_row
             + (p.a_base + batch * p.a_batch + head * p.a_head + (in_a.x + t * in_a.z) * p.a_col);
-        b_at[t] = four(col + in_b.y + t * in_b.w, p.n, p.b_col)
+        b_at[t] = min(four(col + in_b.y + t * in_b.w), vec4<u32>(p.n - 1u)) * p.b_col
             + (p.b_base + batch * p.b_batch + head * p.b_head + (in_b.x + t * in_b.z) * p.b_row);
     }
     var sum: array<array<vec4<f32>, 2>, 8>;
@@ -73,19 +73,20 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
         workgroupBarrier();
     }
 
-    let c_at = p.c_base + batch * p.c_batch + head * p.c_head;
-    for (var r = 0u; r < 8u; r++) {  //!unroll
-        for (var g = 0u; g < 2u; g++) {  //!unroll
-            let y = sum[r][g];
+    for (var g = 0u; g < 2u; g++) {  //!unroll
+        let cols = four(col + across + g * HALF);
+        var offset = vec4<f32>(0.0);
+        if p.has_bias != 0u {
+            let at = min(cols, vec4<u32>(p.n - 1u));
+            offset = vec4<f32>(bias[at.x], bias[at.y], bias[at.z], bias[at.w]);
+        }
+        let to = cols * p.c_col + (p.c_base + batch * p.c_batch + head * p.c_head);
+        for (var r = 0u; r < 8u; r++) {  //!unroll
             let to_row = row + up + r / 4u * HALF + r % 4u * SIDE;
+            let y = fma(vec4<f32>(p.alpha), sum[r][g], offset);
             for (var s = 0u; s < 4u; s++) {
-                let to_col = col + across + g * HALF + s * SIDE;
-                if to_row < p.m && to_col < p.n {
-                    var offset = 0.0;
-                    if p.has_bias != 0u {
-                        offset = bias[to_col];
-                    }
-                    c[c_at + to_row * p.c_row + to_col * p.c_col] = fma(p.alpha, y[s], offset);
+                if to_row < p.m && cols[s] < p.n {
+                    c[to[s] + to_row * p.c_row] = y[s];
                 }
             }
         }

@@ -111,7 +111,7 @@ func TestAttentionInOnePass(t *testing.T) {
 }
 
 // TestAttentionLengths is attention in one pass at the lengths and head widths of CLIP's
-// towers: of all, of what went before, and of what a mask leaves.
+// towers: to all keys, causal and masked.
 func TestAttentionLengths(t *testing.T) {
 	var cases []opCase
 	for _, length := range []int{1, 50, 77, 197, 257, 577} {
