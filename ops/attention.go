@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/shaders"
 )
 
 // AttentionConfig holds what the shapes of Attention's inputs do not say.
@@ -66,6 +67,46 @@ func (s attentionDims) v() strides     { return s.part(2, s.lk, s.dv) }
 func (s attentionDims) y() strides     { return heads(s.lq, s.h, s.dv) }
 func (s attentionDims) probs() strides { return headMaps(s.h, s.lq, s.lk) }
 
+// scores are the product that gives the scores.
+func (s attentionDims) scores(scale float64) gemm {
+	p := s.product(s.lq, s.lk, s.d)
+	p.a, p.b, p.c, p.alpha = s.q(), s.k().t(), s.probs(), scale
+	return p
+}
+
+// values are the product of the probabilities and v.
+func (s attentionDims) values() gemm {
+	p := s.product(s.lq, s.dv, s.lk)
+	p.a, p.b, p.c = s.probs(), s.v(), s.y()
+	return p
+}
+
+// The ways to work: in one kernel or in three, of which two are products.
+const (
+	onePass     = "one pass"
+	threePasses = "three passes"
+	inTiles     = "three passes in tiles" // by the products' kernel of tiles
+)
+
+// attentionWays are the ways that serve a node, the one to take where nothing was
+// measured first.
+func attentionWays(n *graph.Node, s attentionDims) []string {
+	tooLong := s.b == 1 && !n.Binds(n.Out[1])
+	passes := []string{threePasses, inTiles}
+	if productDefault(n.Adapter(), s.scores(1), s.values()).File == "matmul_tile" {
+		slices.Reverse(passes)
+	}
+	switch {
+	case n.Used(1):
+		return passes
+	case tooLong:
+		return []string{onePass}
+	case attentionDefault(n.Adapter()) == onePass:
+		return append([]string{onePass}, passes...)
+	}
+	return append(passes, onePass)
+}
+
 // attentionOp works in three passes or in one. Output 1 is the probabilities
 // [B, Heads, Lq, Lk], which only three passes make; where some are dropped, output 2 is
 // what remains of them. Where those of one item are too long to bind, one pass it is;
@@ -76,15 +117,14 @@ var attentionOp = &graph.Op{
 	Lower: func(n *graph.Node) []graph.Launch {
 		s := dimsOf(n)
 		class := fmt.Sprintf("attention %d of %d×%d head %d", powerOfTwo(s.b*s.h), s.lq, s.lk, s.d)
-		tooLong := s.b == 1 && !n.Binds(n.Out[1])
-		candidates := []string{"one pass", "three passes"}
-		if attentionDefault(n.Adapter()) != candidates[0] {
-			slices.Reverse(candidates)
+		ways := attentionWays(n, s)
+		switch ways[n.Choose(class, ways...)] {
+		case onePass:
+			return []graph.Launch{inOnePass(n, s)}
+		case inTiles:
+			return inThreePasses(n, s, kernel("matmul_tile"))
 		}
-		if !n.Used(1) && (tooLong || candidates[n.Choose(class, candidates...)] == "one pass") {
-			return []graph.Launch{onePass(n, s)}
-		}
-		return threePasses(n, s)
+		return inThreePasses(n, s, kernel("matmul"))
 	},
 	VJP: func(g *graph.Graph, n *graph.Node, dy []graph.Tensor) []graph.Tensor {
 		in := append([]graph.Tensor{n.In[0], n.In[1], n.In[2], n.Output(1), dy[0]}, n.In[4:]...)
@@ -107,19 +147,15 @@ func maskRows(n *graph.Node) (all, item uint32) {
 	return uint32(mask.Dim(0) * mask.Dim(1)), uint32(mask.Dim(1))
 }
 
-// threePasses makes the scores in output 1, turns them there into probabilities
+// inThreePasses makes the scores in output 1, turns them there into probabilities
 // (softmax), and makes output 0 of these, or of what remains of them, and v.
-func threePasses(n *graph.Node, s attentionDims) []graph.Launch {
+func inThreePasses(n *graph.Node, s attentionDims, product shaders.Variant) []graph.Launch {
 	c := n.Attr.(attentionAttr)
-	scores := s.product(s.lq, s.lk, s.d)
-	scores.a, scores.b, scores.c, scores.alpha = s.q(), s.k().t(), s.probs(), c.Scale
-	values := s.product(s.lq, s.dv, s.lk)
-	values.a, values.b, values.c = s.probs(), s.v(), s.y()
 	rows := s.b * s.h * s.lq
 	q, k, v := s.parts(graph.In)
 	maskRows, maskItem := maskRows(n)
 	launches := []graph.Launch{
-		scores.launch(q, k, graph.None(), graph.Out(1)),
+		s.scores(c.Scale).launch(product, q, k, graph.None(), graph.Out(1)),
 		{
 			Kernel: kernel("softmax"),
 			Params: []uint32{uint32(rows), uint32(s.lk), flag(true), flag(c.Causal), uint32(s.lq), uint32(s.h), maskRows, maskItem},
@@ -132,11 +168,11 @@ func threePasses(n *graph.Node, s attentionDims) []graph.Launch {
 		launches = append(launches, c.launch(n.Out[1], 1, probs, graph.In(4), graph.Out(2)))
 		probs = graph.Out(2)
 	}
-	return append(launches, values.launch(probs, v, graph.None(), graph.Out(0)))
+	return append(launches, s.values().launch(product, probs, v, graph.None(), graph.Out(0)))
 }
 
-// onePass makes output 0 in one kernel, which stores no probabilities.
-func onePass(n *graph.Node, s attentionDims) graph.Launch {
+// inOnePass makes output 0 in one kernel, which stores no probabilities.
+func inOnePass(n *graph.Node, s attentionDims) graph.Launch {
 	c := n.Attr.(attentionAttr)
 	params := []uint32{uint32(s.b * s.h), uint32(s.h), uint32(s.lq), uint32(s.lk), uint32(s.d), uint32(s.dv)}
 	for _, x := range []strides{s.q(), s.k(), s.v(), s.y()} {

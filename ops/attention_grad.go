@@ -1,6 +1,10 @@
 package ops
 
-import "github.com/clip-wgpu/clip-wgpu/graph"
+import (
+	"fmt"
+
+	"github.com/clip-wgpu/clip-wgpu/graph"
+)
 
 // attentionGradOp takes q, k, v, the probabilities, dy and, where probabilities are
 // dropped, the seed to dq, dk, dv and the gradient of the scores; of qkv, q, k and v in
@@ -24,6 +28,8 @@ var attentionGradOp = &graph.Op{
 		dk.a, dk.b, dk.c, dk.alpha = s.probs().t(), s.q(), s.k(), c.Scale
 		dv := s.product(s.lk, s.dv, s.lq)
 		dv.a, dv.b, dv.c = s.probs().t(), s.y(), s.v()
+		class := fmt.Sprintf("attention_grad %d of %d×%d head %d", powerOfTwo(s.b*s.h), s.lq, s.lk, s.d)
+		product := chooseKernel(n, class, productKernels(n.Adapter(), dq, dk, dv))
 		var launches []graph.Launch
 		weights := probs
 		if c.rate > 0 { // what remains of the probabilities lies where the scores' gradient comes
@@ -31,10 +37,10 @@ var attentionGradOp = &graph.Op{
 			weights = dscores
 		}
 		return append(launches,
-			dv.launch(weights, dy, graph.None(), vOut),
+			dv.launch(product, weights, dy, graph.None(), vOut),
 			c.scoresGrad(s, v, dy, probs, seed, dscores),
-			dq.launch(dscores, k, graph.None(), qOut),
-			dk.launch(dscores, q, graph.None(), kOut),
+			dq.launch(product, dscores, k, graph.None(), qOut),
+			dk.launch(product, dscores, q, graph.None(), kOut),
 		)
 	},
 	Ref: refAttentionGrad,

@@ -19,6 +19,11 @@ func TestConstantsAreThoseOfTheKernels(t *testing.T) {
 		for name, check := range map[string]func(value int){
 			"NONE":  func(value int) { assert.Equal(t, int(none), value, "functions") },
 			"PANEL": func(value int) { assert.Equal(t, packing.Arrangement{}, packing.Panels(value), "blocks of a panel") },
+			"TILE": func(int) {
+				if file != "linear_tile" { // whose DEPTH counts groups
+					assert.Equal(t, leastDepth, k.Consts["DEPTH"], "terms in workgroup memory")
+				}
+			},
 			"RECORD": func(value int) {
 				assert.Equal(t, recordWords, value, "words of a record")
 				if file != "grad_norm" { // which looks for the parameters that a workgroup has elements of
@@ -32,5 +37,5 @@ func TestConstantsAreThoseOfTheKernels(t *testing.T) {
 			}
 		}
 	}
-	assert.Len(t, seen, 3)
+	assert.Len(t, seen, 4)
 }

@@ -62,6 +62,14 @@ var (
 	largeTile     = pick{"linear_tile", nil, smallest}
 )
 
+// leastTiles are as many workgroups as a large GPU wants: from here on the tiles of linear
+// were faster than its other kernels on an NVIDIA H200.
+const leastTiles = 192
+
+// leastDepth is what workgroup memory holds of an operand at a time: of shorter sums, most
+// of that would be zeros.
+const leastDepth = 16
+
 // linearDefaults are for products with packed weights: the first row that fits counts.
 var linearDefaults = []linearDefault{
 	{rows: 2, byAdapter: byAdapter{cpu: splitFewRows, integrated: splitFewRows, discrete: splitFewRows}},
@@ -69,14 +77,14 @@ var linearDefaults = []linearDefault{
 	{rows: 8, byAdapter: onGPUs(splitFewRows)},
 	{rows: 64, byAdapter: onGPUs(splitRows)},
 	{backward: true, byAdapter: byAdapter{cpu: wideStep}},
-	{tiles: 192, byAdapter: onGPUs(splitManyRows)},
+	{tiles: leastTiles, byAdapter: onGPUs(splitManyRows)},
 	{byAdapter: byAdapter{cpu: step, integrated: largeTile, discrete: largeTile}},
 }
 
 type linearDefault struct {
 	rows     int  // of the result, at most; 0 is any number
 	backward bool // only gradients of at least 256 columns
-	tiles    int  // only where largeTile has fewer workgroups, which leave most of a large GPU idle; 0 is any number
+	tiles    int  // only where largeTile has fewer workgroups; 0 is any number
 	byAdapter
 }
 
@@ -104,15 +112,39 @@ func rowDefault(file string, cols int, a graph.Adapter) shaders.Variant {
 	return byAdapter{cpu: few, integrated: many, discrete: many}.of(a).variant()
 }
 
-// weightGradDefault is for gradients of weights: a GPU wants many invocations with little
-// to do each.
-func weightGradDefault(a graph.Adapter) shaders.Variant {
+// productDefault is for products of strided matrices by one kernel: a GPU takes tiles where
+// all of them fill it.
+func productDefault(a graph.Adapter, products ...gemm) shaders.Variant {
+	plain, inTiles := pick{"matmul", nil, smallest}, pick{"matmul_tile", nil, smallest}
+	if !allFill(products) {
+		return plain.variant()
+	}
+	return byAdapter{cpu: plain, integrated: inTiles, discrete: inTiles}.of(a).variant()
+}
+
+// allFill reports whether the kernel of tiles has enough to do for each product.
+func allFill(products []gemm) bool {
+	return !slices.ContainsFunc(products, func(p gemm) bool {
+		count, wanted := tiles(kernel("matmul_tile"), p.m, p.n)
+		return p.batches*p.heads*count < leastTiles || !wanted || p.k < leastDepth
+	})
+}
+
+// weightGradDefault is for gradients of weights [out, in] from so many rows: a GPU takes
+// tiles where they fill it or are cut into slices, which gives as many invocations as the
+// other kernel has. Of that it takes the variant with many invocations that do little each.
+func weightGradDefault(a graph.Adapter, rows, out, in int) shaders.Variant {
 	order := func(a, b shaders.Variant) int { return cmp.Or(by("GROUPS")(a, b), by("WG")(b, a)) }
 	little, much := pick{"linear_weight_grad", order, smallest}, pick{"linear_weight_grad", order, largest}
-	return byAdapter{cpu: much, integrated: little, discrete: little}.of(a).variant()
+	onGPU := little
+	parts, _ := rowSlices(rows, out, in)
+	if count, wanted := tiles(weightGradTile, out, in); wanted && (count >= leastTiles || parts > 1) {
+		onGPU = pick{weightGradTile.File, nil, smallest}
+	}
+	return byAdapter{cpu: much, integrated: onGPU, discrete: onGPU}.of(a).variant()
 }
 
 // attentionDefault is how attention works.
 func attentionDefault(a graph.Adapter) string {
-	return map[graph.Adapter]string{graph.CPU: "three passes", graph.Integrated: "one pass", graph.Discrete: "one pass"}[a]
+	return map[graph.Adapter]string{graph.CPU: threePasses, graph.Integrated: onePass, graph.Discrete: onePass}[a]
 }

@@ -1,8 +1,13 @@
 package ops
 
-import "github.com/clip-wgpu/clip-wgpu/graph"
+import (
+	"fmt"
 
-// gemm is one launch of the matmul kernel: for every batch and head,
+	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/shaders"
+)
+
+// gemm is one launch of a kernel of products: for every batch and head,
 // c [m, n] = alpha · a [m, k] · b [k, n] + bias [n].
 type gemm struct {
 	m, n, k        int
@@ -47,14 +52,42 @@ func headMaps(heads, rows, cols int) strides {
 	return strides{batch: heads * rows * cols, head: rows * cols, row: cols, col: 1}
 }
 
-func (p gemm) launch(a, b, bias, c graph.Arg) graph.Launch {
+// productKernels are the kernels of products, the one to take where nothing was
+// measured first.
+func productKernels(a graph.Adapter, products ...gemm) []shaders.Variant {
+	return startWith([]shaders.Variant{kernel("matmul"), kernel("matmul_tile")}, productDefault(a, products...))
+}
+
+// tiles counts the workgroups of a kernel that make results [rows, cols], and reports
+// whether a quarter or more of what they make is wanted.
+func tiles(v shaders.Variant, rows, cols int) (count int, wanted bool) {
+	size := tile(v)
+	count = graph.Ceil(rows, size[0]) * graph.Ceil(cols, size[1])
+	return count, 4*rows*cols >= count*size[0]*size[1]
+}
+
+// class names problems that one kernel suits: all sizes count to the next power of two.
+func (p gemm) class() string {
+	orders := ""
+	for _, s := range []strides{p.a, p.b} {
+		orders += map[bool]string{false: "r", true: "t"}[s.row < s.col]
+	}
+	return fmt.Sprintf("matmul %s %d of %d×%d×%d", orders, powerOfTwo(p.batches*p.heads), powerOfTwo(p.m), powerOfTwo(p.n), powerOfTwo(p.k))
+}
+
+// choose is launch by the kernel that suits the product alone.
+func (p gemm) choose(n *graph.Node, a, b, bias, c graph.Arg) graph.Launch {
+	return p.launch(chooseKernel(n, p.class(), productKernels(n.Adapter(), p)), a, b, bias, c)
+}
+
+func (p gemm) launch(v shaders.Variant, a, b, bias, c graph.Arg) graph.Launch {
 	groups := p.batches * p.heads
 	params := []uint32{uint32(p.m), uint32(p.n), uint32(p.k), uint32(groups), uint32(p.heads)}
 	for _, s := range []strides{p.a, p.b, p.c} {
 		params = append(params, uint32(s.base), uint32(s.batch), uint32(s.head), uint32(s.row), uint32(s.col))
 	}
 	return graph.Launch{
-		Kernel: kernel("matmul"),
+		Kernel: v,
 		Params: append(params, bits(p.alpha), flag(p.hasBias)),
 		Args:   []graph.Arg{a, b, bias, c},
 		Batch:  groups,

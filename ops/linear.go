@@ -50,7 +50,7 @@ var linearOp = &graph.Op{
 			m: rows, n: attr.rows, k: in, batches: 1, heads: 1,
 			a: matrices(rows, in), b: b, c: matrices(rows, attr.rows),
 			alpha: 1, hasBias: n.In[2].Valid(),
-		}.launch(graph.In(0), graph.In(1), graph.In(2), graph.Out(0))}
+		}.choose(n, graph.In(0), graph.In(1), graph.In(2), graph.Out(0))}
 	},
 	Fuse: fuseLinear,
 	VJP: func(g *graph.Graph, n *graph.Node, dy []graph.Tensor) []graph.Tensor {

@@ -60,7 +60,7 @@ var matmulOp = &graph.Op{
 		if attr.transB {
 			p.b = p.b.t()
 		}
-		return []graph.Launch{p.launch(graph.In(0), graph.In(1), graph.None(), graph.Out(0))}
+		return []graph.Launch{p.choose(n, graph.In(0), graph.In(1), graph.None(), graph.Out(0))}
 	},
 	VJP: func(g *graph.Graph, n *graph.Node, dy []graph.Tensor) []graph.Tensor {
 		attr := n.Attr.(matmulAttr)

@@ -43,7 +43,7 @@ func kernelsOf(rows int, adapter graph.Adapter) (kernels []*shaders.Kernel, err 
 		return nil, err
 	}
 	for _, s := range p.Steps {
-		if s.Class != "" {
+		if s.Class != "" && s.Kernel.Name != "sum_axis" { // of slices
 			kernels = append(kernels, s.Kernel)
 		}
 	}
@@ -118,8 +118,47 @@ func TestDefaultKernels(t *testing.T) {
 		}
 		assert.Equal(t, row, rowDefault("layernorm", 256, a).String())
 		assert.Equal(t, "layernorm WG=32", rowDefault("layernorm", 255, a).String())
-		assert.Equal(t, grad, weightGradDefault(a).String())
+		assert.Equal(t, grad, weightGradDefault(a, 1, 512, 512).String())
 		assert.Equal(t, attention, attentionDefault(a))
+	}
+}
+
+// TestTilesByWork: where nothing was measured, tiles are for GPUs that they fill.
+func TestTilesByWork(t *testing.T) {
+	for _, c := range []struct {
+		groups, m, n, k int
+		want, why       string
+	}{
+		{1, 1000, 1000, 16, "matmul_tile", "256 tiles"},
+		{1, 1000, 1000, 15, "matmul", "sums that are shorter than a part"},
+		{1, 768, 768, 6400, "matmul", "144 tiles"},
+		{192, 50, 50, 64, "matmul_tile", "192 tiles, of which 0.61 is wanted"},
+		{4000, 31, 32, 64, "matmul", "tiles of which less than a quarter is wanted"},
+	} {
+		p := gemm{batches: c.groups, heads: 1, m: c.m, n: c.n, k: c.k}
+		assert.Equal(t, c.want, productKernels(graph.Discrete, p)[0].File, c.why)
+		assert.Equal(t, "matmul", productKernels(graph.CPU, p)[0].File, c.why)
+		assert.Equal(t, "matmul", productKernels(graph.Discrete, p, gemm{batches: 1, heads: 1, m: 1, n: 1, k: 64})[0].File, "one of two")
+	}
+	for _, c := range []struct {
+		rows, out, in, slices int
+		want                  string
+	}{
+		{6400, 3072, 768, 1, "linear_weight_grad_tile"},
+		{6400, 2304, 768, 2, "linear_weight_grad_tile"},
+		{6400, 768, 768, 4, "linear_weight_grad_tile"},
+		{400, 768, 768, 1, "linear_weight_grad"},
+		{400, 1024, 768, 1, "linear_weight_grad_tile"},
+		{1 << 20, 64, 64, 64, "linear_weight_grad_tile"},
+		{6400, 20, 30720, 2, "linear_weight_grad_tile"},
+		{6400, 12, 30720, 2, "linear_weight_grad"},
+	} {
+		count, size := rowSlices(c.rows, c.out, c.in)
+		assert.Equal(t, c.slices, count, c)
+		assert.Less(t, (count-1)*size, c.rows, c)
+		assert.GreaterOrEqual(t, count*size, c.rows, c)
+		assert.Equal(t, c.want, weightGradKernels(graph.Discrete, c.rows, c.out, c.in)[0].File, c)
+		assert.Equal(t, "linear_weight_grad", weightGradKernels(graph.CPU, c.rows, c.out, c.in)[0].File, c)
 	}
 }
 

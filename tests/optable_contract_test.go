@@ -110,6 +110,31 @@ func TestAttentionInOnePass(t *testing.T) {
 	runOpCases(t, cases)
 }
 
+// TestAttentionLengths is attention in one pass at the lengths and head widths of CLIP's
+// towers: to all keys, causal and masked.
+func TestAttentionLengths(t *testing.T) {
+	var cases []opCase
+	for _, length := range []int{1, 50, 77, 197, 257, 577} {
+		for _, width := range []int{32, 64, 80, 96, 128} {
+			c := attentionCase{batch: 1, heads: 1, lq: length, lk: length, d: width, v: width}
+			causal, masked := c, c
+			causal.causal, masked.maskRows, masked.mask = true, 1, func(i int) float64 {
+				if i%length%3 == 1 {
+					return math.Inf(-1)
+				}
+				return math.Sin(float64(i))
+			}
+			for kind, c := range map[string]attentionCase{"all": c, "causal": causal, "masked": masked} {
+				c.name = fmt.Sprintf("%d tokens, head width %d, %s", length, width, kind)
+				row := c.row()
+				row.variant, row.noGrad = "one pass", []string{"q", "k", "v", "mask"}
+				cases = append(cases, row)
+			}
+		}
+	}
+	runOpCases(t, cases)
+}
+
 func attentionCases() (cases []opCase) {
 	for _, width := range []int{64, 72, 80, 88, 104, 112} {
 		cases = append(cases, attentionCase{batch: 1, heads: 2, lq: 7, lk: 7, d: width, v: width}.row())
@@ -143,8 +168,9 @@ func attentionCases() (cases []opCase) {
 }
 
 // Packed queries, keys and values are the same attention.
-func TestSelfAttention(t *testing.T) {
-	var cases []opCase
+func TestSelfAttention(t *testing.T) { runOpCases(t, selfAttentionCases()) }
+
+func selfAttentionCases() (cases []opCase) {
 	for _, c := range []attentionCase{
 		{name: "7 tokens", batch: 2, heads: 3, lq: 7, d: 5},
 		{name: "65 tokens, causal", batch: 2, heads: 2, lq: 65, d: 8, causal: true},
@@ -165,7 +191,7 @@ func TestSelfAttention(t *testing.T) {
 		})
 		cases = append(cases, row)
 	}
-	runOpCases(t, cases)
+	return cases
 }
 
 func (c attentionCase) row() opCase {

@@ -86,7 +86,7 @@ func TestDX12(t *testing.T) {
 		c.variant, c.noGrad = "one pass", []string{"q", "k", "v"}
 		cases = append(cases, c)
 	}
-	for _, c := range cases {
+	for _, c := range append(cases, tilesOnDX12()...) {
 		c.dx12 = true
 		t.Run(c.name, func(t *testing.T) { newOpRun(t, c).checkParity(t) })
 	}
