@@ -10,7 +10,8 @@ import (
 // The planner gives every activation a place in a few arenas. A dispatch must
 // not read and write one buffer, so activations are coloured: those that a step
 // reads and those that it writes differ in colour, and a colour is an arena.
-// Within a colour, activations whose lives do not overlap share memory.
+// Within a colour, activations whose lives do not overlap share memory. What a run
+// leaves to the next has colours of its own, the last ones.
 
 const (
 	// alignment is WebGPU's default minStorageBufferOffsetAlignment.
@@ -25,6 +26,7 @@ type activation struct {
 	first, last int   // the steps that touch it
 	color       int
 	joined      bool // the output of a Join
+	kept        bool // from one run to the next: steps that run once make it
 	arena       int  // the buffer, when allocated
 	offset      int64
 }
@@ -40,7 +42,9 @@ type planner struct {
 	activations []activation
 	steps       [][]touch
 	load        [][]int64 // by color and step: bytes alive
+	kept        []bool    // by color
 	arenas      []int64
+	shared      int // how many arenas there are before those of kept activations
 }
 
 // plan colours and places all activations, and returns the bytes that the
@@ -51,7 +55,9 @@ type planner struct {
 // number of first ones and keeps the smallest plan.
 func (p *planner) plan() (bound int64, err error) {
 	joins := 0
-	for _, a := range p.activations {
+	for i := range p.activations {
+		a := &p.activations[i]
+		a.joined = a.joined && !a.kept
 		if a.joined {
 			joins++
 		}
@@ -63,8 +69,10 @@ func (p *planner) plan() (bound int64, err error) {
 		}
 	}
 	*p = *best
-	for _, load := range p.load {
-		bound += slices.Max(load)
+	for c, load := range p.load {
+		if !p.kept[c] {
+			bound += slices.Max(load)
+		}
 	}
 	return bound, p.check()
 }
@@ -88,13 +96,8 @@ func (p *planner) attempt(first int) *planner {
 	}
 	slices.SortStableFunc(order, func(i, j int) int {
 		a, b := q.activations[i], q.activations[j]
-		if a.joined == b.joined {
-			return cmp.Compare(a.first, b.first)
-		}
-		if a.joined { // they live long: what does not finds room beside them
-			return -1
-		}
-		return 1
+		// Joins live long: what does not finds room beside them.
+		return cmp.Or(compare(a.kept, b.kept), compare(b.joined, a.joined), cmp.Compare(a.first, b.first))
 	})
 	for n, i := range order {
 		switch {
@@ -108,8 +111,22 @@ func (p *planner) attempt(first int) *planner {
 	}
 	for c := range q.load {
 		q.assignOffsets(c)
+		if !q.kept[c] {
+			q.shared = len(q.arenas)
+		}
 	}
 	return q
+}
+
+// compare orders false before true.
+func compare(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
 }
 
 // paint gives activation i the wanted colour. Where a step forbids it, or wanted is
@@ -123,6 +140,7 @@ func (p *planner) paint(i, wanted int) {
 	}
 	if a.color == len(p.load) {
 		p.load = append(p.load, make([]int64, len(p.steps)+1))
+		p.kept = append(p.kept, a.kept)
 	}
 	for s := a.first; s <= a.last; s++ {
 		p.load[a.color][s] += a.size
@@ -133,7 +151,7 @@ func (p *planner) paint(i, wanted int) {
 func (p *planner) least(a activation, forbidden map[int]bool) int {
 	best, growth := len(p.load), int64(0)
 	for c, load := range p.load {
-		if forbidden[c] {
+		if forbidden[c] || p.kept[c] != a.kept {
 			continue
 		}
 		g := max(0, slices.Max(load[a.first:a.last+1])+a.size-slices.Max(load))

@@ -12,7 +12,9 @@ import (
 type Program struct {
 	Target  Target // that it is built for
 	Steps   []Step
+	Once    int     // the first of Steps, which depend on States alone: they run when one of these has been written
 	Arena   []int64 // bytes of each activation buffer; no step reads and writes the same one
+	Kept    []int64 // bytes of each buffer for what the first Once steps make and later runs read
 	Inputs  []Binding
 	Outputs []Binding
 	States  []*State
@@ -54,6 +56,7 @@ const (
 	SpaceArena              // Program.Arena[Index]
 	SpaceInput              // Program.Inputs[Index]
 	SpaceState              // Program.States[Index]
+	SpaceKept               // Program.Kept[Index]
 )
 
 // Slot is a place in the Program's memory: Bytes from Offset on in one buffer.
@@ -69,15 +72,24 @@ func (s Slot) String() string {
 	case s.Space == SpaceNone:
 		return "-"
 	case s.Offset > 0:
-		return fmt.Sprintf("%c%d+%d", " ais"[s.Space], s.Index, s.Offset)
+		return fmt.Sprintf("%c%d+%d", " aisk"[s.Space], s.Index, s.Offset)
 	}
-	return fmt.Sprintf("%c%d", " ais"[s.Space], s.Index)
+	return fmt.Sprintf("%c%d", " aisk"[s.Space], s.Index)
 }
 
 // ArenaBytes is the memory of all activation buffers.
 func (p *Program) ArenaBytes() int64 {
 	var sum int64
 	for _, b := range p.Arena {
+		sum += b
+	}
+	return sum
+}
+
+// KeptBytes is the memory of what steps that run once make.
+func (p *Program) KeptBytes() int64 {
+	var sum int64
+	for _, b := range p.Kept {
 		sum += b
 	}
 	return sum
@@ -94,10 +106,14 @@ func (p *Program) FLOPs() int64 {
 }
 
 // String lists the program, one line a step: what it binds (a: activation,
-// i: input, s: state), the kernel, its workgroups and the layer it came from.
+// i: input, s: state, k: kept from run to run), the kernel, its workgroups and the layer
+// it came from.
 func (p *Program) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d steps, %d activation buffers of %d bytes, %d states\n", len(p.Steps), len(p.Arena), p.ArenaBytes(), len(p.States))
+	if p.Once > 0 {
+		fmt.Fprintf(&b, "%d steps run once, %d buffers of %d bytes keep what they make\n", p.Once, len(p.Kept), p.KeptBytes())
+	}
 	for i, in := range p.Inputs {
 		fmt.Fprintf(&b, "i%d = %s %v\n", i, in.Name, in.Spec)
 	}
@@ -112,6 +128,11 @@ func (p *Program) String() string {
 		b.WriteString("\n")
 	}
 	for i, s := range p.Steps {
+		if p.Once > 0 && i == 0 {
+			b.WriteString("once:\n")
+		} else if p.Once > 0 && i == p.Once {
+			b.WriteString("every run:\n")
+		}
 		slots := make([]string, len(s.Slots))
 		for j, slot := range s.Slots {
 			slots[j] = slot.String()

@@ -235,7 +235,7 @@ func (b *bench) subject(ctx context.Context, m *clip.Model, batch int) (*subject
 		return nil, err
 	}
 	s.line = measurement{
-		Tower: b.tower, Batch: batch, Dispatches: len(p.Steps) * parts, ArenaBytes: p.ArenaBytes(),
+		Tower: b.tower, Batch: batch, Dispatches: (len(p.Steps) - p.Once) * parts, ArenaBytes: p.ArenaBytes(),
 		FirstRunMs: milliseconds(time.Since(start)), Device: m.Device().Info().Name,
 	}
 	return s, nil

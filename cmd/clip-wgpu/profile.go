@@ -150,9 +150,9 @@ type timedStep struct {
 type steps []timedStep
 
 func newSteps(p *graph.Program, durations [][]time.Duration) steps {
-	all := make(steps, len(p.Steps))
-	for i, s := range p.Steps {
-		all[i] = timedStep{s.Scope, s.Op, s.Kernel.Name, s.FLOPs, median(durations[i])}
+	var all steps
+	for i, s := range p.Steps[p.Once:] { // those before do not run again
+		all = append(all, timedStep{s.Scope, s.Op, s.Kernel.Name, s.FLOPs, median(durations[p.Once+i])})
 	}
 	return all
 }

@@ -115,7 +115,8 @@ func writeDispatches(w io.Writer, p *graph.Program) error {
 			Kernel  string    `json:"kernel"`
 			Buffers []string  `json:"buffers"`
 			Groups  [2]uint32 `json:"groups"`
-		}{i, s.Scope, s.Op, s.Kernel.Name, buffers, s.Groups})
+			Once    bool      `json:"once,omitempty"`
+		}{i, s.Scope, s.Op, s.Kernel.Name, buffers, s.Groups, i < p.Once})
 		if err != nil {
 			return err
 		}

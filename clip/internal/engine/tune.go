@@ -94,7 +94,7 @@ func (e *Engine) measure(ctx context.Context, prog *graph.Program, feed map[stri
 func sumByClass(p *graph.Program, timings []gpu.Timing) map[string]time.Duration {
 	sums := map[string]time.Duration{}
 	for i, s := range p.Steps {
-		if s.Class != "" {
+		if s.Class != "" && i >= p.Once { // those before did not run
 			sums[s.Class] += timings[i].Duration
 		}
 	}
