@@ -2,7 +2,6 @@ package gpu
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/clip-wgpu/clip-wgpu/shaders"
@@ -27,9 +26,11 @@ func (c *core) checkProgram(p *graph.Program) error {
 	if p.Once < 0 || p.Once > len(p.Steps) {
 		return fmt.Errorf("%d of %d steps run once", p.Once, len(p.Steps))
 	}
-	for i, n := range slices.Concat(p.Arena, p.Kept) {
-		if err := c.checkSize(fmt.Sprintf("activation buffer %d", i), n, c.info.MaxBufferBytes-c.guard()); err != nil {
-			return err
+	for what, sizes := range map[string][]int64{"activation": p.Arena, "kept": p.Kept} {
+		for i, n := range sizes {
+			if err := c.checkSize(fmt.Sprintf("%s buffer %d", what, i), n, c.info.MaxBufferBytes-c.guard()); err != nil {
+				return err
+			}
 		}
 	}
 	for _, in := range p.Inputs {
