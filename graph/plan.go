@@ -52,7 +52,8 @@ type planner struct {
 // outputs of Joins live long and forbid their colour to what their makers read. Where
 // the first few of them have one colour and the others a second, the activations of
 // one tower may find room where the gradients of another will be: plan tries every
-// number of first ones and keeps the smallest plan.
+// number of first ones, then also the largest activations first, and keeps the smallest
+// plan.
 func (p *planner) plan() (bound int64, err error) {
 	joins := 0
 	for i := range p.activations {
@@ -62,12 +63,16 @@ func (p *planner) plan() (bound int64, err error) {
 			joins++
 		}
 	}
-	best := p.attempt(joins)
-	for first := 1; first < joins; first++ {
-		if q := p.attempt(first); q.bytes() < best.bytes() {
+	best := p.attempt(joins, byFirst)
+	try := func(q *planner) {
+		if q.bytes() < best.bytes() {
 			best = q
 		}
 	}
+	for first := 1; first < joins; first++ {
+		try(p.attempt(first, byFirst))
+	}
+	try(p.attempt(joins, bySize))
 	*p = *best
 	for c, load := range p.load {
 		if !p.kept[c] {
@@ -86,20 +91,20 @@ func (p *planner) bytes() (sum int64) {
 }
 
 // attempt makes a plan in which the first outputs of Joins get colour 0 and the other
-// outputs of Joins colour 1, both unless a step forbids it.
-func (p *planner) attempt(first int) *planner {
+// outputs of Joins colour 1, both unless a step forbids it. All others follow in order.
+func (p *planner) attempt(first int, order func(a, b activation) int) *planner {
 	q := &planner{activations: slices.Clone(p.activations), steps: p.steps}
-	order := make([]int, len(q.activations))
-	for i := range order {
-		order[i] = i
+	turns := make([]int, len(q.activations))
+	for i := range turns {
+		turns[i] = i
 		q.activations[i].color = -1
 	}
-	slices.SortStableFunc(order, func(i, j int) int {
+	slices.SortStableFunc(turns, func(i, j int) int {
 		a, b := q.activations[i], q.activations[j]
 		// Joins live long: what does not finds room beside them.
-		return cmp.Or(compare(a.kept, b.kept), compare(b.joined, a.joined), cmp.Compare(a.first, b.first))
+		return cmp.Or(compare(a.kept, b.kept), compare(b.joined, a.joined), order(a, b))
 	})
-	for n, i := range order {
+	for n, i := range turns {
 		switch {
 		case !q.activations[i].joined:
 			q.paint(i, -1)
@@ -117,6 +122,12 @@ func (p *planner) attempt(first int) *planner {
 	}
 	return q
 }
+
+// byFirst orders activations as they are made.
+func byFirst(a, b activation) int { return cmp.Compare(a.first, b.first) }
+
+// bySize orders the largest first: what is small finds room beside them.
+func bySize(a, b activation) int { return cmp.Or(cmp.Compare(b.size, a.size), byFirst(a, b)) }
 
 // compare orders false before true.
 func compare(a, b bool) int {
