@@ -25,7 +25,7 @@ viewers of Google's pprof. Of --runs runs each dispatch's median counts.
 
 The times are the GPU's own where it has timestamps. Every dispatch is measured
 by itself, many times over where it is short, so that all together take somewhat
-longer than in a normal run.
+longer than in a normal run. What runs once, not for every batch, takes 0.
 
 go tool pprof -http=: FILE shows the file as a flame graph, with equal blocks
 together; -tagroot=block takes them apart.
@@ -150,9 +150,9 @@ type timedStep struct {
 type steps []timedStep
 
 func newSteps(p *graph.Program, durations [][]time.Duration) steps {
-	var all steps
-	for i, s := range p.Steps[p.Once:] { // those before do not run again
-		all = append(all, timedStep{s.Scope, s.Op, s.Kernel.Name, s.FLOPs, median(durations[p.Once+i])})
+	all := make(steps, len(p.Steps))
+	for i, s := range p.Steps {
+		all[i] = timedStep{s.Scope, s.Op, s.Kernel.Name, s.FLOPs, median(durations[i])}
 	}
 	return all
 }
