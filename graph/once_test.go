@@ -10,15 +10,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What States alone decide is computed once.
-func TestOnce(t *testing.T) {
+// onceCases record an output and say how many steps run once, and how many there are.
+func onceCases() map[string]onceCase {
 	s, other := four("s"), four("other")
 	slab := slabOf(s, four("neighbour"))
-	for name, c := range map[string]struct {
-		record func(g *Graph) Tensor
-		once   int
-		steps  int
-	}{
+	return map[string]onceCase{
 		"of a state": {func(g *Graph) Tensor {
 			x := g.State(s)
 			return g.Add(g.Input("x", Shape{4}, F32), g.Add(x, x))
@@ -62,7 +58,18 @@ func TestOnce(t *testing.T) {
 		"nothing that takes more room": {func(g *Graph) Tensor {
 			return g.Add(g.Input("x", Shape{1000}, F32), g.Fill(2, 1000))
 		}, 0, 2},
-	} {
+	}
+}
+
+type onceCase struct {
+	record func(g *Graph) Tensor
+	once   int
+	steps  int
+}
+
+// What States alone decide is computed once.
+func TestOnce(t *testing.T) {
+	for name, c := range onceCases() {
 		t.Run(name, func(t *testing.T) {
 			g := New()
 			p, err := g.Build(c.record(g))
