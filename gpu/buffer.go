@@ -104,6 +104,12 @@ func workSizes(p *graph.Program, guard int64) (sizes []int64) {
 	return sizes
 }
 
+// ownBytes is what a session of p takes for itself: params, and what steps that run once
+// make, each buffer with a guard.
+func ownBytes(p *graph.Program, guard int64) int64 {
+	return int64(len(p.Steps))*paramsBytes + p.KeptBytes() + int64(len(p.Kept))*guard
+}
+
 // WorkBytes is the memory that sessions of programs take beside their States where they
 // are loaded in this order and stay open: what programs share of activations and inputs
 // counts once.
@@ -117,7 +123,7 @@ func WorkBytes(programs ...*graph.Program) (bytes int64) {
 				pool = append(pool, &buffer{size: sizes[i]})
 			}
 		}
-		bytes += missing + int64(len(p.Steps))*paramsBytes
+		bytes += missing + ownBytes(p, 0)
 	}
 	return bytes
 }

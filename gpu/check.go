@@ -23,9 +23,14 @@ func (c *core) checkProgram(p *graph.Program) error {
 	if p == nil {
 		return fmt.Errorf("nil program")
 	}
-	for i, n := range p.Arena {
-		if err := c.checkSize(fmt.Sprintf("activation buffer %d", i), n, c.info.MaxBufferBytes-c.guard()); err != nil {
-			return err
+	if p.Once < 0 || p.Once > len(p.Steps) {
+		return fmt.Errorf("%d of %d steps run once", p.Once, len(p.Steps))
+	}
+	for what, sizes := range map[string][]int64{"activation": p.Arena, "kept": p.Kept} {
+		for i, n := range sizes {
+			if err := c.checkSize(fmt.Sprintf("%s buffer %d", what, i), n, c.info.MaxBufferBytes-c.guard()); err != nil {
+				return err
+			}
 		}
 	}
 	for _, in := range p.Inputs {
@@ -44,7 +49,11 @@ func (c *core) checkProgram(p *graph.Program) error {
 		}
 	}
 	for i := range p.Steps {
-		if err := c.checkStep(p, &p.Steps[i]); err != nil {
+		err := c.checkStep(p, &p.Steps[i])
+		if err == nil {
+			err = checkOnce(p, i)
+		}
+		if err != nil {
 			return fmt.Errorf("%s: %w", stepName(p, i), err)
 		}
 	}
@@ -113,6 +122,29 @@ func (c *core) checkStep(p *graph.Program, st *graph.Step) error {
 	return nil
 }
 
+// checkOnce refuses a step that runs once but depends on more than States, or writes them,
+// and one that runs more often but writes what the others keep.
+func checkOnce(p *graph.Program, i int) error {
+	st, once := &p.Steps[i], i < p.Once
+	first := len(st.Kernel.Bindings) - len(st.Slots)
+	for j, slot := range st.Slots {
+		b, wrong := st.Kernel.Bindings[first+j], false
+		write := b.Access == shaders.ReadWrite
+		switch slot.Space {
+		case graph.SpaceInput, graph.SpaceArena:
+			wrong = once
+		case graph.SpaceState:
+			wrong = once && write
+		case graph.SpaceKept:
+			wrong = !once && write
+		}
+		if wrong {
+			return fmt.Errorf("%s is %v, and %d steps run once", b.Name, slot, p.Once)
+		}
+	}
+	return nil
+}
+
 // clash reports whether two bindings of a dispatch may not be together: one
 // buffer read and written, or ranges that overlap and are written.
 func clash(x, y graph.Slot, ax, ay shaders.Access) bool {
@@ -149,6 +181,7 @@ func (c *core) capacity(p *graph.Program, slot graph.Slot) (int64, error) {
 		graph.SpaceArena: len(p.Arena),
 		graph.SpaceInput: len(p.Inputs),
 		graph.SpaceState: len(p.States),
+		graph.SpaceKept:  len(p.Kept),
 	}
 	if slot.Index < 0 || slot.Index >= sizes[slot.Space] {
 		return 0, fmt.Errorf("the program has no %v", slot)
@@ -164,6 +197,8 @@ func (c *core) capacity(p *graph.Program, slot graph.Slot) (int64, error) {
 			}
 		}
 		return end, nil
+	case graph.SpaceKept:
+		return p.Kept[slot.Index], nil
 	}
 	return p.Arena[slot.Index], nil
 }

@@ -35,10 +35,11 @@ func poison(bytes int64) []byte {
 	return b
 }
 
-// poison fills the arena and the buffer that stands for absent outputs.
-func (s *Session) poison(ctx context.Context, u *uploader) error {
-	for i, size := range s.program.Arena {
-		if err := u.write(ctx, s.memory[i], 0, poison((size+guardBytes)&^3)); err != nil {
+// poison fills buffers for activations of these sizes, and the buffer that stands for
+// absent outputs.
+func (s *Session) poison(ctx context.Context, u *uploader, buffers []*buffer, sizes []int64) error {
+	for i, size := range sizes {
+		if err := u.write(ctx, buffers[i], 0, poison((size+guardBytes)&^3)); err != nil {
 			return err
 		}
 	}
@@ -70,6 +71,8 @@ func (s *Session) guarded(slot graph.Slot) int64 {
 		free = offset+slot.Bytes+s.core.guard() == m.size
 	case graph.SpaceArena:
 		free = s.program.Guard >= guardBytes || slot.Offset+slot.Bytes == s.program.Arena[slot.Index]
+	case graph.SpaceKept:
+		free = s.program.Guard >= guardBytes || slot.Offset+slot.Bytes == s.program.Kept[slot.Index]
 	}
 	if !free {
 		return 0

@@ -16,7 +16,7 @@ type Timing struct {
 }
 
 // Profile measures a run on the inputs: it returns a Timing for every step, in
-// the Program's order. What they add up to is the wall time of the submissions,
+// the Program's order, of 0 for those that run once. What they add up to is the wall time of the submissions,
 // which is more than Run's, as every step has a pass of its own. The GPU's clock
 // shares it out among the steps; where Info.Timestamps says that there is none,
 // every step is submitted alone. Some clocks tick once a millisecond, and the way
@@ -57,7 +57,7 @@ type profiler struct {
 func (s *Session) newProfiler() (*profiler, error) {
 	p := &profiler{Session: s, repeats: s.repeats()}
 	if !s.core.info.Timestamps {
-		for i := range s.steps {
+		for i := s.program.Once; i < len(s.steps); i++ {
 			s.steps[i].cost = 0 // a step of unknown cost goes alone
 		}
 		return p, nil
@@ -88,12 +88,13 @@ const (
 // repeats is how often a profiler dispatches each step.
 func (s *Session) repeats() []int {
 	all := slices.Repeat([]int{1}, len(s.steps))
-	if s.commits < len(s.steps) || slices.ContainsFunc(s.steps, func(st step) bool { return st.cost == 0 }) { // it never ran
+	every := s.steps[s.program.Once:]
+	if s.commits < len(s.steps) || slices.ContainsFunc(every, func(st step) bool { return st.cost == 0 }) { // it never ran
 		return all
 	}
-	sum, share := costOf(s.steps), profiledTime/time.Duration(max(1, len(s.steps)))
-	for i, st := range s.steps {
-		all[i] = max(1, min(int(max(profiledTime/sum, share/st.cost)), maxRepeats))
+	sum, share := costOf(every), profiledTime/time.Duration(max(1, len(every)))
+	for i, st := range every {
+		all[s.program.Once+i] = max(1, min(int(max(profiledTime/sum, share/st.cost)), maxRepeats))
 	}
 	return all
 }
@@ -181,7 +182,10 @@ func (p *profiler) share(lo, hi int, elapsed time.Duration, ticks []byte) {
 func (p *profiler) timings() []Timing {
 	timings := make([]Timing, len(p.steps))
 	for i, st := range p.program.Steps {
-		timings[i] = Timing{Scope: st.Scope, Op: st.Op, Kernel: st.Kernel.Name, Duration: p.steps[i].cost}
+		timings[i] = Timing{Scope: st.Scope, Op: st.Op, Kernel: st.Kernel.Name}
+		if i >= p.program.Once {
+			timings[i].Duration = p.steps[i].cost
+		}
 		p.steps[i].cost = max(p.steps[i].cost, time.Microsecond)
 	}
 	return timings

@@ -140,7 +140,7 @@ func (s *Session) checkIO(io IO) error {
 func (s *Session) write(ctx context.Context, inputs map[string]any) error {
 	u := uploader{core: s.core}
 	if s.core.options.Check {
-		if err := s.poison(ctx, &u); err != nil {
+		if err := s.poison(ctx, &u, s.memory, s.program.Arena); err != nil {
 			return err
 		}
 	}
@@ -165,18 +165,21 @@ type submitter func(ctx context.Context, j *job, lo, hi int, reads []transfer) e
 // replay submits all steps, the first reads together with the last of them. No
 // end of ctx counts any more once a State is being written.
 func (s *Session) replay(ctx context.Context, j *job, submit submitter) error {
+	if err := s.computeOnce(ctx, j, submit); err != nil {
+		return err
+	}
 	reads := j.reads
-	for lo, hi := 0, 0; lo < len(s.steps); lo = hi {
+	for lo, hi := s.program.Once, 0; lo < len(s.steps); lo = hi {
 		hi = s.submissionEnd(lo)
 		var first []transfer
 		if hi == len(s.steps) {
 			first, reads = s.core.batch(reads)
 		}
-		if err := submit(ctx, j, lo, hi, first); err != nil {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			return fmt.Errorf("%s: %w", stepNames(s.program, lo, hi), err)
+		if hi > s.commits && !j.committed {
+			s.store.outdate(s.writes)
+		}
+		if err := s.submitSteps(ctx, j, lo, hi, first, submit); err != nil {
+			return err
 		}
 		if hi > s.commits {
 			j.committed = true
@@ -186,16 +189,32 @@ func (s *Session) replay(ctx context.Context, j *job, submit submitter) error {
 	return s.core.sendReads(ctx, j, reads)
 }
 
+// submitSteps submits steps lo to hi. Its error names them, or is ctx's.
+func (s *Session) submitSteps(ctx context.Context, j *job, lo, hi int, reads []transfer, submit submitter) error {
+	err := submit(ctx, j, lo, hi, reads)
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	}
+	return fmt.Errorf("%s: %w", stepNames(s.program, lo, hi), err)
+}
+
 // submissionEnd ends the submission that starts with step lo. A step that never ran goes
-// alone: nothing is known of it, and a kernel's first dispatch also compiles it.
+// alone: nothing is known of it, and a kernel's first dispatch also compiles it. Steps
+// that run once have submissions of their own.
 func (s *Session) submissionEnd(lo int) int {
 	s.costs.Lock()
 	defer s.costs.Unlock()
-	hi, cost := lo+1, s.steps[lo].cost
+	hi, cost, end := lo+1, s.steps[lo].cost, len(s.steps)
+	if lo < s.program.Once {
+		end = s.program.Once
+	}
 	if cost == 0 || s.core.options.Check || s.core.debug.Watches() {
 		return hi
 	}
-	for hi < min(len(s.steps), lo+maxSteps) && s.steps[hi].cost > 0 && cost+s.steps[hi].cost <= maxSubmission {
+	for hi < min(end, lo+maxSteps) && s.steps[hi].cost > 0 && cost+s.steps[hi].cost <= maxSubmission {
 		cost += s.steps[hi].cost
 		hi++
 	}

@@ -24,11 +24,16 @@ type Session struct {
 	store   *Store
 	program *graph.Program
 	memory  []*buffer // from the pool: the arena, then the inputs
+	kept    []*buffer // the Program's Kept
 	states  []extents // of the store, where the Program's States lie
 	params  *buffer   // one paramsBytes slot a step
 	steps   []step
-	commits int  // the first step that writes a State
+	commits int // the first step that writes a State
+	writes  []*graph.State
 	closed  bool // whoever sets it holds run and core.calls, whoever reads it one of them
+
+	constants map[*graph.State]bool // that the steps read which run once
+	computed  bool                  // these steps have run, and since then nobody has written constants; under run
 
 	costs sync.Mutex // around the steps' costs while steps are in flight, whose ends correct them
 }
@@ -101,6 +106,7 @@ func (s *Session) load(ctx context.Context) error {
 
 // fill gives the session its memory, values and steps. The caller holds the store's load.
 func (s *Session) fill(ctx context.Context) error {
+	s.noteStates()
 	if err := s.store.gather(ctx, s.program); err != nil {
 		return err
 	}
@@ -169,6 +175,13 @@ func (s *Session) allocate() error {
 		b.users++
 		s.memory = append(s.memory, b)
 	}
+	for _, n := range p.Kept {
+		b, err := c.newBuffer("kept values", n+c.guard(), storageUsage)
+		if err != nil {
+			return err
+		}
+		s.kept = append(s.kept, b)
+	}
 	if len(p.Steps) == 0 {
 		return nil
 	}
@@ -215,9 +228,6 @@ func (s *Session) bind(i int, p *pipeline) (*wgpu.BindGroup, error) {
 			*e = wgpu.BindGroupEntry{Buffer: s.core.unread.Buffer, Size: absentBytes}
 		}
 		e.Binding = uint32(first + j)
-		if write && slot.Space == graph.SpaceState {
-			s.commits = min(s.commits, i)
-		}
 	}
 	if err := apart(st.Kernel, entries); err != nil {
 		return nil, err
@@ -233,9 +243,14 @@ func (s *Session) locate(slot graph.Slot) (b *buffer, offset int64) {
 	case graph.SpaceState:
 		e, offset := s.states[slot.Index].at(slot.Offset)
 		return e.buffer, offset
+	case graph.SpaceKept:
+		return s.kept[slot.Index], slot.Offset
 	}
 	return s.memory[slot.Index], slot.Offset
 }
+
+// ownBuffers are those that no other session shares, some of them nil.
+func (s *Session) ownBuffers() []*buffer { return append(slices.Clone(s.kept), s.params) }
 
 // Close frees what the session alone uses, after a run in progress. A second
 // Close, or Close of nil, does nothing.
@@ -256,7 +271,9 @@ func (s *Session) Close() error {
 			st.group.Release()
 		}
 	}
-	s.core.freeBuffer(s.params)
+	for _, b := range s.ownBuffers() {
+		s.core.freeBuffer(b)
+	}
 	s.core.giveBack(s.memory)
 	if s.store != nil {
 		s.store.sessions = slices.DeleteFunc(s.store.sessions, func(o *Session) bool { return o == s })

@@ -136,6 +136,7 @@ func (s *Store) Write(ctx context.Context, st *graph.State, data []float32) erro
 	if err != nil {
 		return err
 	}
+	s.outdate(ownMemory(st))
 	u := uploader{core: s.core}
 	ctx = context.WithoutCancel(ctx)
 	if st.Packed() {
@@ -213,7 +214,7 @@ func (s *Store) demand(p *graph.Program, pool []*buffer) (sizes []int64, picked 
 			missing += s.core.stateBytes(st)
 		}
 	}
-	return sizes, picked, missing + int64(len(p.Steps))*paramsBytes
+	return sizes, picked, missing + ownBytes(p, s.core.guard())
 }
 
 // Fits says whether p would fit into Options.MaxMemory if others, sessions of the
@@ -232,8 +233,10 @@ func (s *Store) Fits(p *graph.Program, others ...*Session) error {
 		if o == nil || o.closed {
 			continue
 		}
-		if o.params != nil {
-			freed += o.params.size
+		for _, b := range o.ownBuffers() {
+			if b != nil {
+				freed += b.size
+			}
 		}
 		for _, b := range o.memory {
 			leaving[b]++

@@ -110,6 +110,7 @@ type builder struct {
 	prog     *Program
 	fixed    map[Tensor]Slot // inputs and states
 	states   map[*State]int
+	written  []*State      // by steps
 	arena    map[piece]int // activations, by their place in the planner
 	joined   map[Tensor]joinOffset
 	planner  planner
@@ -131,6 +132,7 @@ func (b *builder) node(n *Node) error {
 	}
 	for i, s := range n.into {
 		b.fixed[Tensor{n, i}] = b.state(s)
+		b.written = append(b.written, s)
 	}
 	if n.Op.Lower == nil {
 		return nil
@@ -233,7 +235,6 @@ func (n *Node) operand(a Arg) Tensor {
 
 // touch notes that the next step binds activation t.
 func (b *builder) touch(t piece, write bool) (int, error) {
-	step := len(b.prog.Steps)
 	if p, ok := b.joined[t.Tensor]; ok {
 		t = piece{p.in, b.chunks(p.in)[0]}
 	}
@@ -243,31 +244,26 @@ func (b *builder) touch(t piece, write bool) (int, error) {
 			return 0, fmt.Errorf("reads output %d of %s before anything has written it", t.out, t.node.Op.Name)
 		}
 		i = len(b.planner.activations)
-		size := (b.bytes(t) + b.g.Guard + alignment - 1) / alignment * alignment
-		b.planner.activations = append(b.planner.activations, activation{size: size, first: step, joined: t.node.Op == joinOp})
+		b.planner.activations = append(b.planner.activations, activation{size: b.room(t), joined: t.node.Op == joinOp})
 		b.arena[t] = i
 	}
-	b.planner.activations[i].last = step
 	return i, nil
+}
+
+// room is what p takes in an arena: its bytes and the guard, rounded up to the alignment.
+func (b *builder) room(p piece) int64 {
+	return (b.bytes(p) + b.g.Guard + alignment - 1) / alignment * alignment
 }
 
 // finish plans the memory and fills in where everything lies.
 func (b *builder) finish(outs []Tensor) (*Program, error) {
-	for _, t := range outs {
-		for _, c := range b.chunks(root(t)) {
-			if i, ok := b.arena[piece{root(t), c}]; ok {
-				b.planner.activations[i].last = len(b.prog.Steps)
-			}
-		}
-	}
-	if b.g.debug.NoPlan {
-		b.keepAll()
-	}
+	b.hoist()
+	b.measureLives(outs)
 	var err error
 	if b.prog.ArenaBound, err = b.planner.plan(); err != nil {
 		return nil, err
 	}
-	b.prog.Arena = b.planner.arenas
+	b.prog.Arena, b.prog.Kept = b.planner.arenas[:b.planner.shared], b.planner.arenas[b.planner.shared:]
 	for s, operands := range b.operands {
 		for _, t := range operands {
 			b.prog.Steps[s].Slots = append(b.prog.Steps[s].Slots, b.slot(t))
@@ -286,6 +282,34 @@ func (b *builder) finish(outs []Tensor) (*Program, error) {
 	return b.prog, nil
 }
 
+// measureLives notes from which step to which each activation lives: with plan=off all
+// the time. What steps that run once leave to others lives to the end.
+func (b *builder) measureLives(outs []Tensor) {
+	all := b.planner.activations
+	for i := range all {
+		all[i].first, all[i].last = len(b.prog.Steps), 0
+		if b.g.debug.NoPlan {
+			all[i].first, all[i].last = 0, len(b.prog.Steps)
+		}
+	}
+	for s, touches := range b.planner.steps {
+		for _, t := range touches {
+			a := &all[t.activation]
+			a.first, a.last = min(a.first, s), max(a.last, s)
+			if a.kept && s >= b.prog.Once {
+				a.last = len(b.prog.Steps)
+			}
+		}
+	}
+	for _, t := range outs {
+		for _, c := range b.chunks(root(t)) {
+			if i, ok := b.arena[piece{root(t), c}]; ok {
+				all[i].last = len(b.prog.Steps)
+			}
+		}
+	}
+}
+
 func (b *builder) slot(p piece) Slot {
 	if !p.Valid() {
 		return Slot{}
@@ -298,5 +322,9 @@ func (b *builder) slot(p piece) Slot {
 		p, offset = piece{to.in, b.chunks(to.in)[0]}, to.offset
 	}
 	a := b.planner.activations[b.arena[p]]
-	return Slot{Space: SpaceArena, Index: a.arena, Offset: a.offset + offset, Bytes: bytes}
+	at := Slot{Space: SpaceArena, Index: a.arena, Offset: a.offset + offset, Bytes: bytes}
+	if a.kept {
+		at.Space, at.Index = SpaceKept, a.arena-b.planner.shared
+	}
+	return at
 }

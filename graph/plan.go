@@ -10,7 +10,8 @@ import (
 // The planner gives every activation a place in a few arenas. A dispatch must
 // not read and write one buffer, so activations are coloured: those that a step
 // reads and those that it writes differ in colour, and a colour is an arena.
-// Within a colour, activations whose lives do not overlap share memory.
+// Within a colour, activations whose lives do not overlap share memory. What a run
+// leaves to the next has colours of its own, the last ones.
 
 const (
 	// alignment is WebGPU's default minStorageBufferOffsetAlignment.
@@ -25,6 +26,7 @@ type activation struct {
 	first, last int   // the steps that touch it
 	color       int
 	joined      bool // the output of a Join
+	kept        bool // from one run to the next: steps that run once make it
 	arena       int  // the buffer, when allocated
 	offset      int64
 }
@@ -40,7 +42,9 @@ type planner struct {
 	activations []activation
 	steps       [][]touch
 	load        [][]int64 // by color and step: bytes alive
+	kept        []bool    // by color
 	arenas      []int64
+	shared      int // how many arenas there are before those of kept activations
 }
 
 // plan colours and places all activations, and returns the bytes that the
@@ -48,23 +52,32 @@ type planner struct {
 // outputs of Joins live long and forbid their colour to what their makers read. Where
 // the first few of them have one colour and the others a second, the activations of
 // one tower may find room where the gradients of another will be: plan tries every
-// number of first ones and keeps the smallest plan.
+// number of first ones, then also the largest activations first, and keeps the smallest
+// plan.
 func (p *planner) plan() (bound int64, err error) {
 	joins := 0
-	for _, a := range p.activations {
+	for i := range p.activations {
+		a := &p.activations[i]
+		a.joined = a.joined && !a.kept
 		if a.joined {
 			joins++
 		}
 	}
-	best := p.attempt(joins)
-	for first := 1; first < joins; first++ {
-		if q := p.attempt(first); q.bytes() < best.bytes() {
+	best := p.attempt(joins, byFirst)
+	try := func(q *planner) {
+		if q.bytes() < best.bytes() {
 			best = q
 		}
 	}
+	for first := 1; first < joins; first++ {
+		try(p.attempt(first, byFirst))
+	}
+	try(p.attempt(joins, bySize))
 	*p = *best
-	for _, load := range p.load {
-		bound += slices.Max(load)
+	for c, load := range p.load {
+		if !p.kept[c] {
+			bound += slices.Max(load)
+		}
 	}
 	return bound, p.check()
 }
@@ -78,25 +91,20 @@ func (p *planner) bytes() (sum int64) {
 }
 
 // attempt makes a plan in which the first outputs of Joins get colour 0 and the other
-// outputs of Joins colour 1, both unless a step forbids it.
-func (p *planner) attempt(first int) *planner {
+// outputs of Joins colour 1, both unless a step forbids it. All others follow in order.
+func (p *planner) attempt(first int, order func(a, b activation) int) *planner {
 	q := &planner{activations: slices.Clone(p.activations), steps: p.steps}
-	order := make([]int, len(q.activations))
-	for i := range order {
-		order[i] = i
+	turns := make([]int, len(q.activations))
+	for i := range turns {
+		turns[i] = i
 		q.activations[i].color = -1
 	}
-	slices.SortStableFunc(order, func(i, j int) int {
+	slices.SortStableFunc(turns, func(i, j int) int {
 		a, b := q.activations[i], q.activations[j]
-		if a.joined == b.joined {
-			return cmp.Compare(a.first, b.first)
-		}
-		if a.joined { // they live long: what does not finds room beside them
-			return -1
-		}
-		return 1
+		// Joins live long: what does not finds room beside them.
+		return cmp.Or(compare(a.kept, b.kept), compare(b.joined, a.joined), order(a, b))
 	})
-	for n, i := range order {
+	for n, i := range turns {
 		switch {
 		case !q.activations[i].joined:
 			q.paint(i, -1)
@@ -108,8 +116,28 @@ func (p *planner) attempt(first int) *planner {
 	}
 	for c := range q.load {
 		q.assignOffsets(c)
+		if !q.kept[c] {
+			q.shared = len(q.arenas)
+		}
 	}
 	return q
+}
+
+// byFirst orders activations as they are made.
+func byFirst(a, b activation) int { return cmp.Compare(a.first, b.first) }
+
+// bySize orders the largest first: what is small finds room beside them.
+func bySize(a, b activation) int { return cmp.Or(cmp.Compare(b.size, a.size), byFirst(a, b)) }
+
+// compare orders false before true.
+func compare(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
 }
 
 // paint gives activation i the wanted colour. Where a step forbids it, or wanted is
@@ -123,6 +151,7 @@ func (p *planner) paint(i, wanted int) {
 	}
 	if a.color == len(p.load) {
 		p.load = append(p.load, make([]int64, len(p.steps)+1))
+		p.kept = append(p.kept, a.kept)
 	}
 	for s := a.first; s <= a.last; s++ {
 		p.load[a.color][s] += a.size
@@ -133,7 +162,7 @@ func (p *planner) paint(i, wanted int) {
 func (p *planner) least(a activation, forbidden map[int]bool) int {
 	best, growth := len(p.load), int64(0)
 	for c, load := range p.load {
-		if forbidden[c] {
+		if forbidden[c] || p.kept[c] != a.kept {
 			continue
 		}
 		g := max(0, slices.Max(load[a.first:a.last+1])+a.size-slices.Max(load))

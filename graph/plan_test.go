@@ -32,7 +32,7 @@ func towers() *planner {
 
 // The activations of the one tower lie where the gradients of the other will be.
 func TestGradientsOfTwoTowersHaveTwoColours(t *testing.T) {
-	one := towers().attempt(2)
+	one := towers().attempt(2, byFirst)
 	require.NoError(t, one.check())
 	assert.Equal(t, int64(16<<10), one.bytes())
 	p := towers()

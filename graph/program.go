@@ -13,7 +13,9 @@ import (
 type Program struct {
 	Target  Target // that it is built for
 	Steps   []Step
+	Once    int     // the first of Steps, which depend on States alone: they run when one of these has been written
 	Arena   []int64 // bytes of each activation buffer; no step reads and writes the same one
+	Kept    []int64 // bytes of each buffer for what the first Once steps make and later runs read
 	Inputs  []Binding
 	Outputs []Binding
 	States  []*State
@@ -55,6 +57,7 @@ const (
 	SpaceArena              // Program.Arena[Index]
 	SpaceInput              // Program.Inputs[Index]
 	SpaceState              // Program.States[Index]
+	SpaceKept               // Program.Kept[Index]
 )
 
 // Slot is a place in the Program's memory: Bytes from Offset on in one buffer.
@@ -70,17 +73,17 @@ func (s Slot) String() string {
 	case s.Space == SpaceNone:
 		return "-"
 	case s.Offset > 0:
-		return fmt.Sprintf("%c%d+%d", " ais"[s.Space], s.Index, s.Offset)
+		return fmt.Sprintf("%c%d+%d", " aisk"[s.Space], s.Index, s.Offset)
 	}
-	return fmt.Sprintf("%c%d", " ais"[s.Space], s.Index)
+	return fmt.Sprintf("%c%d", " aisk"[s.Space], s.Index)
 }
 
-// Only returns a Program of some of p's steps, which are ascending, to time them alone: it
-// has no outputs, and of the inputs and States those that these steps touch. Activations
-// that other steps would have made are what the memory happens to hold.
+// Only returns a Program of some of p's steps, ascending and none that runs once, to time
+// them alone: it has no outputs, and of the inputs and States those that these steps touch.
+// What other steps would have made is what the memory happens to hold.
 func (p *Program) Only(steps ...int) *Program {
 	q := *p
-	q.Steps, q.Inputs, q.States, q.Outputs = nil, nil, nil, nil
+	q.Steps, q.Once, q.Inputs, q.States, q.Outputs = nil, 0, nil, nil, nil
 	inputs, states := map[int]int{}, map[*State]int{}
 	for _, i := range steps {
 		s := p.Steps[i]
@@ -131,6 +134,18 @@ func (p *Program) ArenaBytes() int64 {
 	return sum
 }
 
+// Dispatches counts the steps of every run.
+func (p *Program) Dispatches() int { return len(p.Steps) - p.Once }
+
+// KeptBytes is the memory of what steps that run once make.
+func (p *Program) KeptBytes() int64 {
+	var sum int64
+	for _, b := range p.Kept {
+		sum += b
+	}
+	return sum
+}
+
 // FLOPs counts what the matrix products compute, as model profiles do: two for a
 // multiplication and its addition, attention in full where a mask hides part of it.
 func (p *Program) FLOPs() int64 {
@@ -142,10 +157,14 @@ func (p *Program) FLOPs() int64 {
 }
 
 // String lists the program, one line a step: what it binds (a: activation,
-// i: input, s: state), the kernel, its workgroups and the layer it came from.
+// i: input, s: state, k: kept from run to run), the kernel, its workgroups and the layer
+// it came from.
 func (p *Program) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d steps, %d activation buffers of %d bytes, %d states\n", len(p.Steps), len(p.Arena), p.ArenaBytes(), len(p.States))
+	if p.Once > 0 {
+		fmt.Fprintf(&b, "%d steps run once, %d buffers of %d bytes keep what they make\n", p.Once, len(p.Kept), p.KeptBytes())
+	}
 	for i, in := range p.Inputs {
 		fmt.Fprintf(&b, "i%d = %s %v\n", i, in.Name, in.Spec)
 	}
@@ -160,6 +179,11 @@ func (p *Program) String() string {
 		b.WriteString("\n")
 	}
 	for i, s := range p.Steps {
+		if p.Once > 0 && i == 0 {
+			b.WriteString("once:\n")
+		} else if p.Once > 0 && i == p.Once {
+			b.WriteString("every run:\n")
+		}
 		slots := make([]string, len(s.Slots))
 		for j, slot := range s.Slots {
 			slots[j] = slot.String()

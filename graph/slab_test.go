@@ -219,15 +219,19 @@ func TestJoinsInRandomGraphs(t *testing.T) {
 
 // replayAdds runs fills, adds and joins.
 func replayAdds(p *Program, inputs map[string][]float64) [][]float64 {
-	arena := make([][]float64, len(p.Arena))
-	for i, n := range p.Arena {
-		arena[i] = make([]float64, n/4)
+	var memory [][]float64
+	for _, n := range slices.Concat(p.Arena, p.Kept) {
+		memory = append(memory, make([]float64, n/4))
 	}
 	at := func(s Slot) []float64 {
 		if s.Space == SpaceInput {
 			return inputs[p.Inputs[s.Index].Name]
 		}
-		return arena[s.Index][s.Offset/4 : (s.Offset+s.Bytes)/4]
+		index := s.Index
+		if s.Space == SpaceKept {
+			index += len(p.Arena)
+		}
+		return memory[index][s.Offset/4 : (s.Offset+s.Bytes)/4]
 	}
 	for _, s := range p.Steps {
 		y := at(s.Slots[len(s.Slots)-1])

@@ -2,15 +2,6 @@ package graph
 
 // What CLIPWGPU adds to a Program.
 
-// keepAll has every activation live from the first step to the last, so that none
-// shares memory.
-func (b *builder) keepAll() {
-	for i := range b.planner.activations {
-		a := &b.planner.activations[i]
-		a.first, a.last = 0, len(b.prog.Steps)
-	}
-}
-
 // exposeNodes tells every step the op that it belongs to, and where that op's tensors
 // lie.
 func (b *builder) exposeNodes() {

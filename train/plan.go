@@ -180,7 +180,7 @@ func (p *Plan) String() string {
 		p.Pairs, p.MicroBatch, float64(p.StateBytes+p.WorkBytes)/mib, float64(p.StateBytes)/mib)
 	for _, part := range p.Parts() {
 		fmt.Fprintf(&b, "%d × %s: %d dispatches, %.1f MiB of activations\n",
-			part.Runs, part.Name, len(part.Program.Steps), float64(part.Program.ArenaBytes())/mib)
+			part.Runs, part.Name, part.Program.Dispatches(), float64(part.Program.ArenaBytes())/mib)
 	}
 	return b.String()
 }

@@ -148,6 +148,23 @@ func TestListings(t *testing.T) {
 	}
 }
 
+// Encoding folds no batch norm: that is done when parameters are loaded or have changed.
+func TestBatchNormsAreFoldedOnce(t *testing.T) {
+	for _, name := range []string{"modified_resnet", "mobileclip_b_mci"} {
+		data, err := os.ReadFile(filepath.Join(oracle, name, "config.json"))
+		require.NoError(t, err)
+		m, err := Build(parse(t, data))
+		require.NoError(t, err)
+		for _, batch := range []int{1, 8} {
+			p, _, err := m.Programs(batch, nil)
+			require.NoError(t, err)
+			folds := func(s graph.Step) bool { return s.Kernel.Name == "batchnorm_fold" }
+			assert.True(t, slices.ContainsFunc(p.Steps[:p.Once], folds), name)
+			assert.False(t, slices.ContainsFunc(p.Steps[p.Once:], folds), name)
+		}
+	}
+}
+
 // A panic while a config is checked is that config's error.
 func TestPanicsBecomeErrorsOfTheConfig(t *testing.T) {
 	known := families

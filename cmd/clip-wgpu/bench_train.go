@@ -122,7 +122,7 @@ func newTrainedBatch(ctx context.Context, m *clip.Model, trainer *train.Trainer,
 		FirstStepMs: milliseconds(first), Device: m.Device().Info().Name,
 	}
 	for _, part := range plan.Parts() {
-		t.line.Dispatches += part.Runs * len(part.Program.Steps)
+		t.line.Dispatches += part.Runs * part.Program.Dispatches()
 		t.line.ArenaBytes = max(t.line.ArenaBytes, part.Program.ArenaBytes())
 	}
 	return t, nil

@@ -64,7 +64,7 @@ func (all parts) flops() (sum int64) {
 
 func (all parts) dispatches() (sum int) {
 	for _, p := range all {
-		sum += p.times * len(p.program.Steps)
+		sum += p.times * p.program.Dispatches()
 	}
 	return sum
 }

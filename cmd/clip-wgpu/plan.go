@@ -92,7 +92,7 @@ func (g *globals) writePlan(w io.Writer, m plannable, o stepOptions) error {
 	}
 	line := planLine{Pairs: p.Pairs, MicroBatch: p.MicroBatch, StateBytes: p.StateBytes, WorkBytes: p.WorkBytes}
 	for _, part := range p.Parts() {
-		line.Programs = append(line.Programs, planProgram{part.Name, part.Runs, len(part.Program.Steps), part.Program.ArenaBytes()})
+		line.Programs = append(line.Programs, planProgram{part.Name, part.Runs, part.Program.Dispatches(), part.Program.ArenaBytes()})
 	}
 	return newJSONLines(w).Encode(line)
 }

@@ -27,7 +27,7 @@ is profiled so, and its parts' dispatches follow each other.
 
 The times are the GPU's own where it has timestamps. Every dispatch is measured
 by itself, many times over where it is short, so that all together take somewhat
-longer than in a normal run.
+longer than in a normal run. What runs once, not for every batch, takes 0.
 
 go tool pprof -http=: FILE shows the file as a flame graph, with equal blocks
 together; -tagroot=block takes them apart.

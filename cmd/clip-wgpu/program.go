@@ -20,9 +20,10 @@ func newProgramCommand(g *globals) *cobra.Command {
 		Use:   "program [MODEL]",
 		Short: "List the GPU dispatches that a tower consists of",
 		Long: `program lists what the GPU replays for a batch (--batch, default 1): one line a
-dispatch with its buffers, kernel, workgroups and layer. --json writes
+dispatch with its buffers, kernel, workgroups and layer. What depends on weights alone
+is listed first: it runs once, and again after the weights have changed. --json writes
 {"step":..., "scope":..., "op":..., "kernel":..., "buffers":[...], "groups":[x, y]}
-for each dispatch.
+for each dispatch, with "once":true for those.
 
 --train lists the programs of a training step of --batch pairs with ClipLoss and AdamW,
 and what memory it takes. The towers see as many pairs at once as --max-gpu-mem allows.
@@ -115,7 +116,8 @@ func writeDispatches(w io.Writer, p *graph.Program) error {
 			Kernel  string    `json:"kernel"`
 			Buffers []string  `json:"buffers"`
 			Groups  [2]uint32 `json:"groups"`
-		}{i, s.Scope, s.Op, s.Kernel.Name, buffers, s.Groups})
+			Once    bool      `json:"once,omitempty"`
+		}{i, s.Scope, s.Op, s.Kernel.Name, buffers, s.Groups, i < p.Once})
 		if err != nil {
 			return err
 		}

@@ -19,7 +19,7 @@ type Switch struct {
 	CheckNaN bool   // check=nan: the first NaN or infinity that a step writes is an error
 	CheckOps bool   // check=ops: so is the first value that an op's reference has otherwise
 	Dump     string // dump=SCOPE: what steps write that do the work of such layers is kept in files; "" without
-	NoPlan   bool   // plan=off: no op is fused, no activation shares memory
+	NoPlan   bool   // plan=off: no op is fused, no activation shares memory, every step runs each time
 	NoTune   bool   // tune=off: saved tuning is ignored
 	GPU      bool   // kernels=gpu: software drivers run what a GPU runs
 	WGSL     string // wgsl=DIR: kernels are read from there where a file of their name is; "" without

@@ -199,11 +199,12 @@ func (e *Engine) timer() func(context.Context, *tuneTask, map[string]string) (ma
 	}
 }
 
-// firstOfEach lists the steps of the first op of each chosen class, in ascending order.
+// firstOfEach lists the steps of the first op of each chosen class, in ascending order, but
+// for those that run once, whose time is nothing to a run.
 func firstOfEach(p *graph.Program, chosen map[string]string) (steps []int) {
 	last := map[string]int{} // by class
 	for i, s := range p.Steps {
-		if chosen[s.Class] == "" {
+		if i < p.Once || chosen[s.Class] == "" {
 			continue
 		}
 		j, seen := last[s.Class]
