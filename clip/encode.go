@@ -45,7 +45,7 @@ func (m *Model) EncodeImageOutputs(ctx context.Context, inputs map[string]Array,
 	if err != nil {
 		return nil, err
 	}
-	return outs, m.finiteOutputs("image", outs, m.isImage, slices.Collect(maps.Values(inputs))...)
+	return outs, m.finiteOutputs(ctx, "image", outs, m.isImage, slices.Collect(maps.Values(inputs))...)
 }
 
 // ImageInputs are the inputs, by name, of towers that take images of one size: "image" is
@@ -82,7 +82,7 @@ func (m *Model) EncodeTextOutputs(ctx context.Context, texts [][]int32, normaliz
 	if err != nil {
 		return nil, err
 	}
-	return outs, m.finiteOutputs("text", outs, m.isText)
+	return outs, m.finiteOutputs(ctx, "text", outs, m.isText)
 }
 
 // encode runs a tower for the items of b. Without items the outputs have their shapes

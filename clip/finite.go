@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/internal/finite"
+	"github.com/clip-wgpu/clip-wgpu/internal/await"
 )
 
 // NotFiniteError says that features or logits hold NaN or infinities: whatever is
@@ -29,9 +30,9 @@ func (e *NotFiniteError) Error() string {
 }
 
 // finiteOutputs returns a *NotFiniteError unless all outputs of a tower are finite.
-func (m *Model) finiteOutputs(tower string, outs map[string]Array, part func(name string) bool, inputs ...Array) error {
+func (m *Model) finiteOutputs(ctx context.Context, tower string, outs map[string]Array, part func(name string) bool, inputs ...Array) error {
 	for _, name := range slices.Sorted(maps.Keys(outs)) {
-		if err := m.finite(tower+" "+name, outs[name], part, inputs...); err != nil {
+		if err := m.finite(ctx, tower+" "+name, outs[name], part, inputs...); err != nil {
 			return err
 		}
 	}
@@ -40,8 +41,8 @@ func (m *Model) finiteOutputs(tower string, outs map[string]Array, part func(nam
 
 // finiteLogits returns a *NotFiniteError unless all logits are finite. Where neither
 // weights nor features hold NaN or Inf, an infinite logit scale is named as the cause.
-func (m *Model) finiteLogits(logits, imageFeatures, textFeatures Array) error {
-	err := m.finite("logits", logits, isLogit, imageFeatures, textFeatures)
+func (m *Model) finiteLogits(ctx context.Context, logits, imageFeatures, textFeatures Array) error {
+	err := m.finite(ctx, "logits", logits, isLogit, imageFeatures, textFeatures)
 	var odd *NotFiniteError
 	if scale := m.LogitScale(); errors.As(err, &odd) && odd.Cause == overflow && !finite.Is(scale) {
 		odd.Cause = fmt.Sprintf("the exponential of tensor logit_scale is %v", scale)
@@ -54,7 +55,7 @@ const overflow = "neither the weights nor the input hold any, so float32 has ove
 
 // finite returns nil or, where t [n, ...] holds NaN or infinities, an error. Its
 // cause is tensors of that part of the state dict or, without such, the inputs.
-func (m *Model) finite(of string, t Array, part func(name string) bool, inputs ...Array) error {
+func (m *Model) finite(ctx context.Context, of string, t Array, part func(name string) bool, inputs ...Array) error {
 	var items []int
 	n := t.Shape[0]
 	for i := range n {
@@ -66,7 +67,10 @@ func (m *Model) finite(of string, t Array, part func(name string) bool, inputs .
 	if items == nil {
 		return nil
 	}
-	used, unread := m.notFinite()
+	used, unread := m.notFinite(ctx)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	used = slices.DeleteFunc(used, func(t finite.Exception) bool { return !part(t.Tensor) })
 	cause := strings.Join(used.Warnings(), "; ")
 	switch {
@@ -82,11 +86,13 @@ func (m *Model) finite(of string, t Array, part func(name string) bool, inputs .
 }
 
 // notFinite lists the tensors that hold NaN or infinities in the source.
-func (m *Model) notFinite() (finite.Exceptions, error) {
-	err := m.inspect(context.Background())
-	m.inspecting.Lock()
-	defer m.inspecting.Unlock()
-	return slices.Clone(m.source.NotFinite), err
+func (m *Model) notFinite(ctx context.Context) (finite.Exceptions, error) {
+	return await.Do(ctx, func() (finite.Exceptions, error) {
+		err := m.inspect(ctx)
+		m.inspecting.Lock()
+		defer m.inspecting.Unlock()
+		return slices.Clone(m.source.NotFinite), err
+	}, nil)
 }
 
 // isImage, isLogit and isText tell the parts of the state dict apart: the image tower's,

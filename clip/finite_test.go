@@ -1,6 +1,7 @@
 package clip
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"os"
@@ -113,6 +114,17 @@ func TestNotFiniteItems(t *testing.T) {
 			assert.NoError(t, err, "how NaN spreads can be looked at")
 		})
 	}
+}
+
+// Who leaves does not wait until the cause is found in weights that nobody has read yet.
+func TestNotFiniteOfALeaver(t *testing.T) {
+	m := newModel(t, `{}`)
+	m.inspecting.Lock() // by somebody who reads weights
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	err := m.finite(ctx, "image features", Array{[]int{1, 1}, []float32{nan}}, m.isImage)
+	assert.ErrorIs(t, err, context.Canceled)
+	m.inspecting.Unlock()
 }
 
 func TestLogitScaleOverflows(t *testing.T) {

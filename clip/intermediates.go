@@ -186,7 +186,7 @@ func (m *Model) imageIntermediates(ctx context.Context, images map[string]Array,
 		}
 	}
 	if out.ImageFeatures = features; features != nil {
-		return m.finiteOutputs("image", map[string]Array{towers.Features: *features}, m.isImage, slices.Collect(maps.Values(images))...)
+		return m.finiteOutputs(ctx, "image", map[string]Array{towers.Features: *features}, m.isImage, slices.Collect(maps.Values(images))...)
 	}
 	return nil
 }
@@ -215,7 +215,7 @@ func (m *Model) textIntermediates(ctx context.Context, texts [][]int32, o Interm
 		}
 	}
 	if out.TextFeatures = features; features != nil {
-		return m.finiteOutputs("text", map[string]Array{towers.Features: *features}, m.isText)
+		return m.finiteOutputs(ctx, "text", map[string]Array{towers.Features: *features}, m.isText)
 	}
 	return nil
 }

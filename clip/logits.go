@@ -44,7 +44,7 @@ func (m *Model) Similarity(ctx context.Context, imageFeatures, textFeatures Arra
 			copy(logits.Data[row*texts+lo:row*texts+hi], part.Data[row*columns:])
 		}
 	}
-	return logits, m.finiteLogits(logits, imageFeatures, textFeatures)
+	return logits, m.finiteLogits(ctx, logits, imageFeatures, textFeatures)
 }
 
 // partOfLogits are the logits of up to maxTexts texts, and of zeros up to the
@@ -104,10 +104,10 @@ func (m *Model) logits(g *graph.Graph, image, text graph.Tensor) graph.Tensor {
 	return y
 }
 
-// GetLogits returns scaled similarities of what images consist of (see ImageInputs) and rows
-// of token ids: [images, texts], or [images, tokens, texts]
-// where the image tower does not pool, and the same with its axes reversed. For a
-// text tower that does not pool the error is ErrInput.
+// GetLogits returns scaled similarities of what images consist of (see ImageInputs) and
+// rows of token ids: [images, texts], or [images, tokens, texts] where the image tower does
+// not pool, and the same with its axes reversed. For a text tower that does not pool, and
+// for inputs that the image tower does not take, the error is ErrInput.
 func (m *Model) GetLogits(ctx context.Context, images map[string]Array, texts [][]int32) (imageLogits, textLogits Array, err error) {
 	x, err := m.imageFeatures(ctx, images)
 	if err != nil {

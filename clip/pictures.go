@@ -300,7 +300,7 @@ func (e *pictureEncoder) encodeBatch(ctx context.Context, b *pictureBatch) (err 
 	}
 	features := Array(outs[towers.Features])
 	var odd *NotFiniteError
-	if err := e.finite("image features", features, e.isImage); err != nil && !errors.As(err, &odd) {
+	if err := e.finite(ctx, "image features", features, e.isImage); err != nil && !errors.As(err, &odd) {
 		return err
 	}
 	item := len(features.Data) / len(b.good)

@@ -16,8 +16,9 @@ type Timing struct {
 }
 
 // Profile measures a run on the inputs: it returns a Timing for every step, in
-// the Program's order, of 0 for those that run once. What they add up to is the wall time of the submissions,
-// which is more than Run's, as every step has a pass of its own. The GPU's clock
+// the Program's order, of 0 for those that run once. What they add up to is the
+// wall time of the submissions, which is more than Run's, as every step has a pass
+// of its own. The GPU's clock
 // shares it out among the steps; where Info.Timestamps says that there is none,
 // every step is submitted alone. Some clocks tick once a millisecond, and the way
 // to the GPU and back is as long as many steps: unless the Program writes a

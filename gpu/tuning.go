@@ -26,9 +26,12 @@ type Tuning struct {
 
 // NewTuning returns an empty Tuning for the device.
 func (d *Device) NewTuning() *Tuning {
-	i := d.Info()
+	i, kernels := d.Info(), "kernels"
+	if d.core.debug.GPU {
+		kernels = "a GPU's kernels"
+	}
 	return &Tuning{
-		Key:     fmt.Sprintf("%s, %s, %s, kernels %s", i.Name, i.Driver, i.Backend, shaders.Digest()),
+		Key:     fmt.Sprintf("%s, %s, %s, %s %s", i.Name, i.Driver, i.Backend, kernels, shaders.Digest()),
 		Seconds: map[string]map[string]float64{},
 	}
 }

@@ -8,6 +8,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/clip-wgpu/clip-wgpu/internal/debug"
 )
 
 // TestTuningIsKept for the device, a class of problems at a time: what one model
@@ -114,4 +116,11 @@ func TestHostileTunings(t *testing.T) {
 	assert.Nil(t, d.LoadTuning(), "a folder")
 	_, err = good.Save()
 	assert.ErrorContains(t, err, filepath.Base(path))
+}
+
+// What is measured of a GPU's kernels on a software driver is kept apart.
+func TestTuningOfForcedKernels(t *testing.T) {
+	plain := open(t, Options{}).NewTuning()
+	t.Setenv(debug.Variable, "kernels=gpu")
+	assert.NotEqual(t, plain.Key, open(t, Options{}).NewTuning().Key)
 }

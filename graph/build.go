@@ -263,7 +263,7 @@ func (b *builder) finish(outs []Tensor) (*Program, error) {
 	if b.prog.ArenaBound, err = b.planner.plan(); err != nil {
 		return nil, err
 	}
-	b.prog.Arena, b.prog.Kept = b.planner.arenas[:b.planner.shared], b.planner.arenas[b.planner.shared:]
+	b.prog.Arena, b.prog.Kept = b.planner.arenas[:b.planner.shared:b.planner.shared], b.planner.arenas[b.planner.shared:]
 	for s, operands := range b.operands {
 		for _, t := range operands {
 			b.prog.Steps[s].Slots = append(b.prog.Steps[s].Slots, b.slot(t))

@@ -49,12 +49,14 @@ func (b *builder) once() []bool {
 		return once
 	}
 	sources := make([]int64, len(b.planner.activations)) // the room of what their makers read
+	written := make([]int, len(b.planner.activations))   // the last step that writes each
 	for i, touches := range b.planner.steps {
 		var read int64
 		read, once[i] = b.constants(i)
 		for _, t := range touches {
 			if t.write {
 				sources[t.activation] += read
+				written[t.activation] = i
 			}
 		}
 	}
@@ -69,7 +71,7 @@ func (b *builder) once() []bool {
 				switch v := &varies[t.activation]; {
 				case once[i] && *v: // it reads what differs from run to run
 					once[i], changed = false, true
-				case !once[i] && t.write && !*v:
+				case !once[i] && i <= written[t.activation] && !*v: // it writes, or reads what is not finished
 					*v, changed = true, true
 				}
 			}

@@ -146,11 +146,11 @@ func (p *Program) KeptBytes() int64 {
 	return sum
 }
 
-// FLOPs counts what the matrix products compute, as model profiles do: two for a
+// FLOPs counts what the matrix products of every run compute, as model profiles do: two for a
 // multiplication and its addition, attention in full where a mask hides part of it.
 func (p *Program) FLOPs() int64 {
 	var sum int64
-	for _, s := range p.Steps {
+	for _, s := range p.Steps[p.Once:] {
 		sum += s.FLOPs
 	}
 	return sum

@@ -29,9 +29,9 @@ type Target struct {
 type Adapter uint8
 
 const (
-	Discrete Adapter = iota
-	Integrated
-	CPU // a driver that computes on the CPU
+	Discrete   Adapter = iota // a GPU with memory of its own, or a device of unknown type
+	Integrated                // a GPU that shares the CPU's memory
+	CPU                       // a driver that computes on the CPU
 )
 
 // load reads a kernel as the device takes it.

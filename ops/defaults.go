@@ -11,10 +11,11 @@ import (
 // This file says which of several kernels is taken where the user's tune has measured
 // nothing, by the shape of the problem and the type of adapter. The columns hold what was
 // fastest on Mesa's software driver (CPU) and on an NVIDIA H200 (Discrete). Nobody has
-// measured an integrated GPU: its column is a copy of Discrete's.
+// measured an integrated GPU: its column is a copy of Discrete's. Nor were matmul_tile and
+// linear_weight_grad_tile measured: their bounds are those of linear_tile.
 
-// pick is one of the variants of a kernel's file, so that it stands for another value
-// where the file tunes others.
+// pick is one of the variants of a kernel's file. It is a place, not a value, because an
+// edited file may tune other values.
 type pick struct {
 	file  string
 	order func(a, b shaders.Variant) int // of the variants; nil is the file's

@@ -72,7 +72,11 @@ func (p gemm) class() string {
 	for _, s := range []strides{p.a, p.b} {
 		orders += map[bool]string{false: "r", true: "t"}[s.row < s.col]
 	}
-	return fmt.Sprintf("matmul %s %d of %d×%d×%d", orders, powerOfTwo(p.batches*p.heads), powerOfTwo(p.m), powerOfTwo(p.n), powerOfTwo(p.k))
+	size := fmt.Sprintf("%d×%d×%d", powerOfTwo(p.m), powerOfTwo(p.n), powerOfTwo(p.k))
+	if groups := p.batches * p.heads; groups > 1 {
+		size = fmt.Sprintf("%d of %s", powerOfTwo(groups), size)
+	}
+	return fmt.Sprintf("matmul %s %s", orders, size)
 }
 
 // choose is launch by the kernel that suits the product alone.

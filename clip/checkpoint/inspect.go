@@ -15,8 +15,8 @@ import (
 
 // Inspect reads the weights, but for those that others have read before from one end to
 // the other. It remembers the tensors that hold NaN or infinities, and stores in float32
-// a tensor that does not fit the format of its parameter. Warnings tell of both. It may
-// be called once.
+// a tensor that does not fit the format of its parameter. Warnings tell of both. Call it
+// once: a second call would repeat its warnings.
 func (c *Checkpoint) Inspect(ctx context.Context) error {
 	if c.src == nil { // random weights are what they should be
 		return nil

@@ -10,10 +10,12 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/clip-wgpu/clip-wgpu/clip"
 	"github.com/clip-wgpu/clip-wgpu/clip/checkpoint"
+	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/clip-wgpu/clip-wgpu/internal/usage"
-	"github.com/spf13/cobra"
 )
 
 // measurement is one line of bench.
@@ -272,7 +274,7 @@ func (b *bench) upload(ctx context.Context, m *clip.Model) error {
 // subject prepares the measurement of a batch: it encodes the batch once and times
 // that first run.
 func (b *bench) subject(ctx context.Context, m *clip.Model, batch int) (*subject, error) {
-	run, err := partsOf(m, b.encoder(), batch, nil)
+	run, err := partsOf(m, b.encoder(), batch, func(p *graph.Program, _ int) error { return m.Store().Fits(p) })
 	if err != nil {
 		return nil, err
 	}

@@ -27,7 +27,7 @@ is profiled so, and its parts' dispatches follow each other.
 
 The times are the GPU's own where it has timestamps. Every dispatch is measured
 by itself, many times over where it is short, so that all together take somewhat
-longer than in a normal run. What runs once, not for every batch, takes 0.
+longer than in a normal run. What runs once, not for every batch, is left out.
 
 go tool pprof -http=: FILE shows the file as a flame graph, with equal blocks
 together; -tagroot=block takes them apart.
@@ -168,10 +168,12 @@ type timedStep struct {
 
 type steps []timedStep
 
+// newSteps are the steps of every run of p.
 func newSteps(p *graph.Program, batch int, durations [][]time.Duration) steps {
-	all := make(steps, len(p.Steps))
-	for i, s := range p.Steps {
-		all[i] = timedStep{s.Scope, s.Op, s.Kernel.Name, batch, s.FLOPs, median(durations[i])}
+	var all steps
+	for i := p.Once; i < len(p.Steps); i++ {
+		s := p.Steps[i]
+		all = append(all, timedStep{s.Scope, s.Op, s.Kernel.Name, batch, s.FLOPs, median(durations[i])})
 	}
 	return all
 }

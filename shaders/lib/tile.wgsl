@@ -1,5 +1,5 @@
 // How kernels make products in tiles, for a GPU: a workgroup makes TILE rows × TILE columns, an invocation eight of each.
-// DEPTH terms of the sums at a time pass through workgroup memory. Of all tiles that an NVIDIA H100 was given, these made
+// DEPTH terms of the sums at a time pass through workgroup memory. With these tiles an NVIDIA H100 made plain products of
 // the shapes of CLIP's towers fastest. wgpu clamps every index that is no literal: below, that is the last one only.
 const SIDE = 16u;  // vec4s of rows, and of columns
 const HALF = SIDE / 2u;

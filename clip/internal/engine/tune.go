@@ -71,14 +71,17 @@ type tuneClass struct {
 func (e *Engine) newTuneTask(t Task, batch int, known map[string]bool) (*tuneTask, error) {
 	for ; ; batch /= 2 {
 		one := &tuneTask{Task: t, batch: batch}
-		_, _, err := e.compile(t, batch, func(class string, candidates []string) string {
+		p, _, err := e.compile(t, batch, func(class string, candidates []string) string {
 			if !known[class] && len(candidates) > 1 {
 				one.classes = append(one.classes, &tuneClass{class, candidates})
 			}
 			known[class] = true
 			return ""
 		})
-		if err == nil || batch == 1 || !tooLarge(err) {
+		if err == nil {
+			err = e.store.Fits(p)
+		}
+		if err == nil || batch == 1 || !tooLarge(err) && !noMemory(err) {
 			return one, err
 		}
 		for _, c := range one.classes {
@@ -138,7 +141,7 @@ func (t *tuneTask) runs() (most int) {
 	return most
 }
 
-// left are the candidates that are not known to be too slow: none where one would be.
+// left are the candidates that are not known to be too slow: none where only one is left, with nothing to compare.
 func (c *tuneClass) left(known *gpu.Tuning) []string {
 	times := known.Seconds[c.name]
 	best := times[known.Choose(c.name, c.candidates)]

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -90,8 +91,14 @@ func TestFirstOfEachClass(t *testing.T) {
 
 // A batch that the device takes in parts is measured as its largest part, and a class once.
 func TestTuneOfABatchThatIsTooLarge(t *testing.T) {
-	const width = 512
-	d, err := gpu.Open(gpu.Options{MaxBinding: 4 * 4 * width})
+	t.Run("binding", func(t *testing.T) { tuneInParts(t, 512, gpu.Options{MaxBinding: 4 * 4 * 512}) })
+	// 4 MiB are for staging, a batch of 4 takes 3 MiB and more, one of 8 twice that.
+	t.Run("memory", func(t *testing.T) { tuneInParts(t, 64<<10, gpu.Options{MaxMemory: 8 << 20}) })
+}
+
+// tuneInParts tunes for batches of which the device takes at most 4 items at once.
+func tuneInParts(t *testing.T, width int, o gpu.Options) {
+	d, err := gpu.Open(o)
 	require.NoError(t, err)
 	defer d.Close()
 	e, err := Open(d, 16)
@@ -114,7 +121,7 @@ func TestTuneOfABatchThatIsTooLarge(t *testing.T) {
 		assert.LessOrEqual(t, done, total)
 	})
 	require.NoError(t, err)
-	assert.Equal(t, []string{"layernorm 2×512", "layernorm 4×512"}, times.Classes())
+	assert.Equal(t, []string{fmt.Sprintf("layernorm 2×%d", width), fmt.Sprintf("layernorm 4×%d", width)}, times.Classes())
 	for _, class := range times.Classes() {
 		assert.Len(t, times.Seconds[class], 2)
 	}

@@ -36,8 +36,8 @@ func FirstNot(values []float32) int {
 
 type eight [8]float32
 
-// finite is All. It adds to two exponents at a time what only that of NaN and infinities,
-// all ones, lacks to the top bit.
+// finite is All. Adding 1 to an exponent sets the sign's bit only where all its bits are
+// ones, as in NaN and infinities. It does that to two numbers at a time.
 func (e *eight) finite() bool {
 	const exponents, ones, tops = 0x7f800000_7f800000, 1<<55 | 1<<23, 1<<63 | 1<<31
 	p := (*[4]uint64)(unsafe.Pointer(e))
