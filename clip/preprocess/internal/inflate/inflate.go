@@ -142,6 +142,9 @@ func (r *Reader) header(int) error {
 	case method&15 != deflate || method>>4 > windowBits || (method<<8|flags)%31 != 0:
 		return zlib.ErrHeader
 	case flags&dictionary != 0:
+		if _, err := r.take(32); err != nil { // which dictionary it is
+			return err
+		}
 		return zlib.ErrDictionary
 	}
 	r.state = (*Reader).blockHeader

@@ -117,6 +117,7 @@ func FuzzInflate(f *testing.F) {
 	for i := range 20 {
 		f.Add(pack(f, text(rng, 1+rng.IntN(3000)), []int{-2, 0, 1, 6, 9}[i%5]))
 	}
+	f.Add([]byte("\x78\x20000")) // ends within the name of a dictionary
 	f.Fuzz(func(t *testing.T, packed []byte) {
 		if len(packed) > 1<<16 {
 			return // gives up to 64 MiB in 65 KiB
