@@ -86,9 +86,9 @@ type Intermediates struct {
 	LogitScale, LogitBias    *float32
 }
 
-// ForwardIntermediates returns the features of what is given, what images consist of (see
-// ImageInputs), rows of token ids or both, and the outputs of the towers' blocks. An empty
-// batch is an error.
+// ForwardIntermediates returns features and the outputs of the towers' blocks. images are
+// what images consist of (see ImageInputs), texts are rows of token ids; either may be nil.
+// An empty batch is an error.
 func (m *Model) ForwardIntermediates(ctx context.Context, images map[string]Array, texts [][]int32, o IntermediatesOptions) (*Intermediates, error) {
 	if o.IntermediatesOnly {
 		o.NoNormalize, o.OutputLogits = true, false

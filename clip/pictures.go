@@ -243,8 +243,7 @@ func words(bytes []uint8) []int32 {
 	return all
 }
 
-// batches sends batches in order, of which as many as the device may have are encoded
-// meanwhile.
+// batches sends batches in order. It has as many encoded at a time as the device may have.
 func (e *pictureEncoder) batches(ctx context.Context, pictures iter.Seq[*picture]) <-chan *pictureBatch {
 	queue, room := make(chan *pictureBatch), make(chan struct{}, e.engine.Depth())
 	go func() {

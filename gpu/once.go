@@ -17,6 +17,7 @@ import (
 // that run once: slabs by their parts, so that they meet whoever writes these.
 func (s *Session) noteStates() {
 	s.constants, s.computed = map[*graph.State]bool{}, s.program.Once == 0
+	written := map[*graph.State]bool{} // a slab by many steps: every run goes through s.writes
 	for i, st := range s.program.Steps {
 		first := len(st.Kernel.Bindings) - len(st.Slots)
 		for j, slot := range st.Slots {
@@ -25,7 +26,11 @@ func (s *Session) noteStates() {
 			}
 			states := ownMemory(s.program.States[slot.Index])
 			if st.Kernel.Bindings[first+j].Access == shaders.ReadWrite {
-				s.writes = append(s.writes, states...)
+				for _, one := range states {
+					if !written[one] {
+						written[one], s.writes = true, append(s.writes, one)
+					}
+				}
 				s.commits = min(s.commits, i)
 			} else if i < s.program.Once {
 				for _, one := range states {
@@ -75,7 +80,7 @@ func (s *Store) outdate(states []*graph.State) {
 	s.core.calls.Lock()
 	defer s.core.calls.Unlock()
 	for _, o := range s.sessions {
-		if slices.ContainsFunc(states, func(st *graph.State) bool { return o.constants[st] }) {
+		if len(o.constants) > 0 && o.computed && slices.ContainsFunc(states, func(st *graph.State) bool { return o.constants[st] }) {
 			o.computed = false
 		}
 	}

@@ -1,6 +1,6 @@
 // What the kernels of products of matrices share.
-// All three are strided: element (i, h, r, s) lies at base + i·batch + h·head + r·row + s·col, which covers
-// transposed operands, heads inside a row, and operands shared by all i or h (stride 0).
+// All three are strided: element (i, h, r, s) lies at base + i·batch + h·head + r·row + s·col. So an operand may be
+// transposed, or be the heads inside rows. A stride of 0 shares it among all i or h.
 struct Params {
     m: u32, n: u32, k: u32,
     groups: u32, heads: u32,  // groups counts the pairs (i, h)

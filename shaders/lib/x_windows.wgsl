@@ -1,6 +1,6 @@
 // What linear multiplies by its weight: the windows of an image, which a convolution sees, read where they lie.
-// Group i of a window are four neighbouring channels of one pixel, and groups go through all pixels of the window before
-// they come to the next four channels. W keeps the order of OIHW, so that what writes it need not know of windows: the
+// A group is four neighbouring channels of one pixel. Groups go through all pixels of the window, then through them again
+// with the next four channels. W keeps the order of OIHW, so that what writes it need not know of windows: the
 // four columns that a group meets lie TAPS apart, so that TAPS successive groups read TAPS whole blocks of W.
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;  // [batch, height, width, ⌈channels / 4⌉]
 

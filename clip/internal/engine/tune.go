@@ -12,9 +12,9 @@ import (
 
 // Tune measures, for every class of problems in the tasks at the given batches, the
 // kernels that can solve it. It runs one step of each class alone, not whole tasks: equal
-// layers take equally long. Run k of a task takes everybody's k-th candidate. A second
-// pass, so that a while in which the device was slow does not decide, leaves out those
-// that took tooSlow times as long as the best of their class. Of a batch that the device
+// layers take equally long. Run k of a task takes everybody's k-th candidate. The device
+// may be slow for a while, so there is a second pass. It leaves out the kernels that took
+// tooSlow times as long as the best of their class. Of a batch that the device
 // takes in parts, the largest part is measured. progress, where given, is told after each
 // run: how many are done, how many there are at most, and, once it is known, how long the
 // others take.

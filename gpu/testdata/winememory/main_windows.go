@@ -1,7 +1,7 @@
 // Memory tells what D3D12 takes under Wine without any code of clip-wgpu: it opens a device of the WebGPU binding, runs
 // kernels of one line, and prints what the process holds in memory. For Windows, run by .ci/wine:
 //
-//	GOOS=windows CGO_ENABLED=1 CC=x86_64-w64-mingw32-gcc go build -o $DX12/memory.exe ./.ci/dx12/memory
+//	GOOS=windows CGO_ENABLED=1 CC=x86_64-w64-mingw32-gcc go build -o $DX12/memory.exe ./gpu/testdata/winememory
 //	VKD3D_CONFIG= .ci/wine $DX12/memory.exe
 //	.ci/wine $DX12/memory.exe
 package main
