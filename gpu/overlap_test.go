@@ -99,6 +99,29 @@ func TestRunsAreSubmittedBehindOthers(t *testing.T) {
 	}
 }
 
+// Submitted is called while the run is still to end, and not for one that the device does
+// not get.
+func TestSubmittedIsToldBeforeTheEnd(t *testing.T) {
+	d := open(t, Options{depth: 2})
+	s := load(t, d, plus(t, 64, 1), nil)
+	io := IO{Inputs: inputs("x", count(64))}
+	require.NoError(t, s.Run(t.Context(), io)) // now its cost is known
+	_, done := held(t, d.core)
+	submitted, ended := make(chan struct{}), make(chan error)
+	io.Submitted = func() { close(submitted) } // a second call would panic
+	go func() { ended <- s.Run(t.Context(), io) }()
+	<-submitted
+	select {
+	case err := <-ended:
+		require.Fail(t, "ended behind a submission that is held", "%v", err)
+	default:
+	}
+	done(false)
+	require.NoError(t, <-ended)
+	require.NoError(t, s.Close())
+	require.ErrorIs(t, s.Run(t.Context(), io), ErrClosed)
+}
+
 // A step that never ran waits until nothing is in flight, and nothing follows it
 // before it is done: so its time is its own.
 func TestUnknownStepsGoAlone(t *testing.T) {

@@ -17,6 +17,9 @@ type IO struct {
 	Inputs  map[string]any // []float32 or []int32, row-major, for every input of the Program
 	Outputs [][]float32    // filled, one for each output of the Program; nil, whole or in part, is not read back
 	Took    *RunTime       // added to where a run succeeds; nil where nobody asks
+	// Submitted, unless nil, is called when the device has all of the run: what others run
+	// from then on follows it. It is not called where the run fails before.
+	Submitted func()
 }
 
 // RunTime is where the time of runs goes, but for waiting for those before.
@@ -63,6 +66,9 @@ func (s *Session) run(ctx context.Context, io IO, replay replayer) error {
 	j := jobs.Get().(*job)
 	err := s.enqueue(ctx, j, io, replay)
 	if err == nil {
+		if io.Submitted != nil {
+			io.Submitted()
+		}
 		if j.committed {
 			ctx = context.Background()
 		}

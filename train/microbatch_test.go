@@ -2,6 +2,7 @@ package train
 
 import (
 	"context"
+	"errors"
 	"math"
 	"slices"
 	"testing"
@@ -257,4 +258,38 @@ func TestNothingToTrain(t *testing.T) {
 	}
 	_, _, err = Gradients(t.Context(), m, nil, Batch{})
 	require.ErrorIs(t, err, clip.ErrInput)
+}
+
+// A micro-batch begins when the device has the one before, which goes on meanwhile.
+func TestMicroBatchesOverlap(t *testing.T) {
+	images, texts := pairs(7)
+	s := &step{plan: &Plan{Pairs: 7, MicroBatch: 2}}
+	var began []part
+	next := make(chan struct{})
+	err := s.microBatches(t.Context(), open(t), Batch{Images: images, Texts: texts}, func(i int) []int32 { return []int32{int32(i), 0} },
+		func(_ context.Context, p part, inputs map[string]any, submitted func()) error {
+			assert.Equal(t, []int32{int32(len(began)), 0}, inputs["seed"])
+			began = append(began, p)
+			if len(began)%2 == 0 {
+				next <- struct{}{} // the one before is still under way
+				return nil
+			}
+			submitted()
+			<-next
+			return nil
+		})
+	require.NoError(t, err)
+	assert.Equal(t, []part{{0, 2, 0}, {2, 4, 0}, {4, 6, 0}, {6, 7, 1}}, began)
+
+	broken := errors.New("broken")
+	err = s.microBatches(t.Context(), open(t), Batch{Images: images, Texts: texts}, func(int) []int32 { return nil },
+		func(ctx context.Context, p part, _ map[string]any, submitted func()) error {
+			if p.lo == 2 {
+				return broken
+			}
+			submitted()
+			<-ctx.Done() // ends with the one that is broken
+			return ctx.Err()
+		})
+	assert.ErrorIs(t, err, broken)
 }

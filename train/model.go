@@ -175,7 +175,13 @@ func load(ctx context.Context, m Model, p *graph.Program) (*session, error) {
 // run replays the program on those values of feed that it has inputs for: Build prunes
 // the inputs of a tower that the loss does not depend on.
 func (s *session) run(ctx context.Context, feed map[string]any, outputs ...[]float32) error {
-	io := gpu.IO{Inputs: map[string]any{}, Outputs: outputs}
+	return s.runBeforeOthers(ctx, nil, feed, outputs...)
+}
+
+// runBeforeOthers is run for what others follow before it has ended: submitted, as
+// gpu.IO has it, tells that they may.
+func (s *session) runBeforeOthers(ctx context.Context, submitted func(), feed map[string]any, outputs ...[]float32) error {
+	io := gpu.IO{Inputs: map[string]any{}, Outputs: outputs, Submitted: submitted}
 	for _, in := range s.inputs {
 		if v, ok := feed[in.Name]; ok {
 			io.Inputs[in.Name] = v

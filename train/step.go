@@ -7,6 +7,7 @@ import (
 	"github.com/clip-wgpu/clip-wgpu/clip/towers"
 	"github.com/clip-wgpu/clip-wgpu/gpu"
 	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/internal/flight"
 )
 
 // step is a Plan on the device: one session for the whole step, or sessions for its parts
@@ -31,9 +32,12 @@ func newMatrix(rows, width int) matrix {
 	return matrix{width, make([]float32, rows*width), make([]float32, rows*width)}
 }
 
-// rows returns the part of x that belongs to the pairs lo to hi. x is m.values or
-// m.gradients.
-func (m *matrix) rows(x []float32, lo, hi int) []float32 { return x[lo*m.width : hi*m.width] }
+// part is the pairs lo to hi of a batch, a micro-batch of the size that is there in
+// plan.sizes.
+type part struct{ lo, hi, size int }
+
+// rows returns the part of x that belongs to the pairs of p. x is m.values or m.gradients.
+func (m *matrix) rows(x []float32, p part) []float32 { return x[p.lo*m.width : p.hi*m.width] }
 
 // run makes the step and returns the loss and the norm of the gradients before it. feed
 // has the inputs of all programs for the batch b, but for the seeds of its
@@ -45,8 +49,8 @@ func (s *step) run(ctx context.Context, m Model, b Batch, feed map[string]any, s
 		err := s.whole.run(ctx, feed, loss, norm)
 		return float64(loss[0]), float64(norm[0]), err
 	}
-	err := s.microBatches(m, b, seeds, func(size, lo, hi int, inputs map[string]any) error {
-		return s.features[size].run(ctx, inputs, s.image.rows(s.image.values, lo, hi), s.text.rows(s.text.values, lo, hi))
+	err := s.microBatches(ctx, m, b, seeds, func(ctx context.Context, p part, inputs map[string]any, submitted func()) error {
+		return s.features[p.size].runBeforeOthers(ctx, submitted, inputs, s.image.rows(s.image.values, p), s.text.rows(s.text.values, p))
 	})
 	if err != nil {
 		return 0, 0, err
@@ -55,10 +59,10 @@ func (s *step) run(ctx context.Context, m Model, b Batch, feed map[string]any, s
 	if err := s.loss.run(ctx, feed, loss, s.image.gradients, s.text.gradients); err != nil {
 		return 0, 0, err
 	}
-	err = s.microBatches(m, b, seeds, func(size, lo, hi int, inputs map[string]any) error {
-		inputs[imageGradients] = s.image.rows(s.image.gradients, lo, hi)
-		inputs[textGradients] = s.text.rows(s.text.gradients, lo, hi)
-		return s.backward[size].run(ctx, inputs)
+	err = s.microBatches(ctx, m, b, seeds, func(ctx context.Context, p part, inputs map[string]any, submitted func()) error {
+		inputs[imageGradients] = s.image.rows(s.image.gradients, p)
+		inputs[textGradients] = s.text.rows(s.text.gradients, p)
+		return s.backward[p.size].runBeforeOthers(ctx, submitted, inputs)
 	})
 	if err == nil {
 		feed[lossValue] = loss
@@ -67,25 +71,32 @@ func (s *step) run(ctx context.Context, m Model, b Batch, feed map[string]any, s
 	return float64(loss[0]), float64(norm[0]), err
 }
 
-// microBatches calls f for each micro-batch, with its place in plan.sizes, its pairs lo
-// to hi and the inputs of the towers.
-func (s *step) microBatches(m Model, b Batch, seeds func(int) []int32, f func(size, lo, hi int, inputs map[string]any) error) error {
-	for lo := 0; lo < s.plan.Pairs; lo += s.plan.MicroBatch {
-		hi, size := lo+s.plan.MicroBatch, 0
-		if hi > s.plan.Pairs {
-			hi, size = s.plan.Pairs, 1
+// inFlight is how many micro-batches a device has: one that it computes, and the next,
+// which is uploaded meanwhile.
+const inFlight = 2
+
+// microBatches calls f for each micro-batch, with the inputs of the towers. f tells when
+// the next one may begin: what they add up is added in their order.
+func (s *step) microBatches(ctx context.Context, m Model, b Batch, seeds func(int) []int32,
+	f func(ctx context.Context, p part, inputs map[string]any, submitted func()) error) error {
+	under := flight.New(ctx, inFlight)
+	for i := range graph.Ceil(s.plan.Pairs, s.plan.MicroBatch) {
+		p := part{lo: i * s.plan.MicroBatch, hi: (i + 1) * s.plan.MicroBatch}
+		if p.hi > s.plan.Pairs {
+			p.hi, p.size = s.plan.Pairs, 1
 		}
-		part := b.slice(lo, hi)
-		inputs, _, err := m.Feed(part.Inputs, part.Texts)
+		pairs := b.slice(p.lo, p.hi)
+		inputs, _, err := m.Feed(pairs.Inputs, pairs.Texts)
 		if err == nil {
-			inputs["seed"] = seeds(lo / s.plan.MicroBatch)
-			err = f(size, lo, hi, inputs)
+			err = under.Next()
 		}
 		if err != nil {
-			return err
+			return under.End(err)
 		}
+		inputs["seed"] = seeds(i)
+		under.BeginInOrder(func(ctx context.Context, submitted func()) error { return f(ctx, p, inputs, submitted) })
 	}
-	return nil
+	return under.End(nil)
 }
 
 // close frees the sessions.

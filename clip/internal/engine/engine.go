@@ -11,6 +11,7 @@ import (
 
 	"github.com/clip-wgpu/clip-wgpu/gpu"
 	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/internal/flight"
 )
 
 // Engine runs tasks on a device. It is safe for concurrent use.
@@ -78,9 +79,9 @@ type Value struct {
 // serve every n and an item's result does not depend on its neighbours. Without
 // items there are no outputs.
 func (e *Engine) Run(ctx context.Context, n int, t Task) (map[string]Value, error) {
-	f := newFlight(ctx, e.depth)
+	f := flight.New(ctx, e.depth)
 	outs, names, err := e.begin(f, n, t)
-	if err := f.end(err); err != nil {
+	if err := f.End(err); err != nil {
 		return nil, err
 	}
 	named := make(map[string]Value, len(outs))
@@ -91,15 +92,15 @@ func (e *Engine) Run(ctx context.Context, n int, t Task) (map[string]Value, erro
 }
 
 // begin begins all batches of n items and returns the outputs that they fill.
-func (e *Engine) begin(f *flight, n int, t Task) (outs []Value, names []string, err error) {
+func (e *Engine) begin(f *flight.Flight, n int, t Task) (outs []Value, names []string, err error) {
 	most := n // items of a batch: one that memory refused is tried again by the next call only
 	for lo := 0; lo < n; {
-		if err := f.next(); err != nil {
+		if err := f.Next(); err != nil {
 			return nil, nil, err
 		}
 		p, err := e.programs.acquire(f, e, t, min(n-lo, most))
 		if err != nil {
-			f.skip()
+			f.Skip()
 			return nil, nil, err
 		}
 		most = p.batch
@@ -112,7 +113,7 @@ func (e *Engine) begin(f *flight, n int, t Task) (outs []Value, names []string, 
 			item := len(outs[i].Data) / n
 			io.Outputs[i] = outs[i].Data[lo*item : hi*item]
 		}
-		f.begin(func(ctx context.Context) error {
+		f.Begin(func(ctx context.Context) error {
 			defer e.programs.release(p)
 			if t.Took == nil {
 				return p.session.Run(ctx, io)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/clip-wgpu/clip-wgpu/gpu"
 	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/internal/flight"
 )
 
 // programCache keeps the most recently used programs of an engine loaded. To compile,
@@ -62,7 +63,7 @@ func newProgramCache(maxBatch int) *programCache {
 // two, that n items fill and the device holds. Where memory is short it first waits
 // until the programs of f's batches may go. A caller whose context ends
 // leaves; the loading, which may take seconds, goes on for the next one.
-func (c *programCache) acquire(f *flight, e *Engine, t Task, n int) (*program, error) {
+func (c *programCache) acquire(f *flight.Flight, e *Engine, t Task, n int) (*program, error) {
 	for {
 		p, err := c.find(e, t, n)
 		if err != nil {
@@ -71,14 +72,14 @@ func (c *programCache) acquire(f *flight, e *Engine, t Task, n int) (*program, e
 		select {
 		case <-p.loaded:
 			err = p.err
-		case <-f.ctx.Done():
-			err = f.ctx.Err()
+		case <-f.Context().Done():
+			err = f.Context().Err()
 		}
 		if err == nil {
 			return p, nil
 		}
 		c.release(p)
-		if noMemory(err) && f.settled() {
+		if noMemory(err) && f.Settled() {
 			continue
 		}
 		if p.batch == 1 || !tooLarge(err) && !noMemory(err) {

@@ -1,4 +1,4 @@
-package engine
+package flight
 
 import (
 	"context"
@@ -11,6 +11,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
+
+// depth is that of a GPU: a batch in each stage of its queue.
+const depth = 3
 
 // queue is a device whose bus up, processor and bus down each do one batch at a time, in
 // the time that is set.
@@ -51,12 +54,12 @@ func TestTheDeviceNeverWaits(t *testing.T) {
 	for _, takes := range [][3]time.Duration{{2 * ms, 10 * ms, 1 * ms}, {10 * ms, 4 * ms, 9 * ms}, {3 * ms, 3 * ms, 10 * ms}, {5 * ms, 5 * ms, 5 * ms}} {
 		synctest.Test(t, func(t *testing.T) {
 			q, start := newQueue(takes[:]...), time.Now()
-			f := newFlight(t.Context(), maxDepth)
+			f := New(t.Context(), depth)
 			for range batches {
-				require.NoError(t, f.next())
-				f.begin(q.run)
+				require.NoError(t, f.Next())
+				f.Begin(q.run)
 			}
-			require.NoError(t, f.end(nil))
+			require.NoError(t, f.End(nil))
 			assert.EqualValues(t, batches, q.begun.Load())
 			longest := batches * max(takes[0], takes[1], takes[2])
 			assert.LessOrEqual(t, time.Since(start), longest*11/10, "%v", takes)
@@ -69,16 +72,16 @@ func TestABatchThatFailsEndsTheOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := newQueue(1, 5, 1)
 		q.broken = 4
-		f := newFlight(t.Context(), maxDepth)
+		f := New(t.Context(), depth)
 		var err error
 		for err == nil {
-			if err = f.next(); err == nil {
-				f.begin(q.run)
+			if err = f.Next(); err == nil {
+				f.Begin(q.run)
 			}
 		}
 		require.ErrorIs(t, err, context.Canceled)
-		require.EqualError(t, f.end(err), "out of order")
-		assert.LessOrEqual(t, q.begun.Load(), int32(3+maxDepth))
+		require.EqualError(t, f.End(err), "out of order")
+		assert.LessOrEqual(t, q.begun.Load(), int32(3+depth))
 	})
 }
 
@@ -87,16 +90,44 @@ func TestCancelledFlightsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		q := newQueue(1, 1, 1)
-		f := newFlight(ctx, maxDepth)
-		require.NoError(t, f.next())
-		f.begin(q.run)
-		require.NoError(t, f.next())
-		assert.True(t, f.settled())
-		f.skip()
-		assert.False(t, f.settled())
+		f := New(ctx, depth)
+		require.NoError(t, f.Next())
+		f.Begin(q.run)
+		require.NoError(t, f.Next())
+		assert.True(t, f.Settled())
+		f.Skip()
+		assert.False(t, f.Settled())
 		cancel()
-		require.NoError(t, f.end(nil), "all had been begun")
-		require.ErrorIs(t, f.next(), context.Canceled)
-		require.ErrorIs(t, f.end(context.Canceled), context.Canceled)
+		require.NoError(t, f.End(nil), "all had been begun")
+		require.ErrorIs(t, f.Next(), context.Canceled)
+		require.ErrorIs(t, f.End(context.Canceled), context.Canceled)
+	})
+}
+
+// Batches in order overlap, and each is placed before the next begins.
+func TestBeginInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const upload, compute, batches = time.Millisecond, 10 * time.Millisecond, 20
+		device, start := make(chan struct{}, 1), time.Now()
+		var order []int
+		f := New(t.Context(), 2)
+		for batch := range batches {
+			require.NoError(t, f.Next())
+			f.BeginInOrder(func(ctx context.Context, placed func()) error {
+				time.Sleep(upload)
+				order = append(order, batch)
+				if batch%3 != 0 { // what returns is placed, too
+					placed()
+				}
+				device <- struct{}{}
+				time.Sleep(compute)
+				<-device
+				return nil
+			})
+		}
+		require.NoError(t, f.End(nil))
+		assert.IsIncreasing(t, order)
+		assert.Len(t, order, batches)
+		assert.Less(t, time.Since(start), batches*(upload+compute))
 	})
 }
