@@ -55,31 +55,41 @@ func (t *Transform) Apply(img *Image) ([]float32, error) {
 
 // ApplyInto is Apply into dst, whose length must be 3*H*W.
 func (t *Transform) ApplyInto(dst []float32, img *Image) error {
-	plane := t.cfg.Size[0] * t.cfg.Size[1]
-	if len(dst) != 3*plane {
-		return fmt.Errorf("%w: destination has %d values, want 3x%dx%d", ErrShape, len(dst), t.cfg.Size[0], t.cfg.Size[1])
+	if err := t.fits(dst); err != nil {
+		return err
 	}
 	pix, err := t.Pixels(img)
 	if err != nil {
 		return err
 	}
+	t.normalize(dst, pix)
+	return nil
+}
+
+// fits checks the length of a destination.
+func (t *Transform) fits(dst []float32) error {
+	if h, w := t.cfg.Size[0], t.cfg.Size[1]; len(dst) != 3*h*w {
+		return fmt.Errorf("%w: destination has %d values, want 3x%dx%d", ErrShape, len(dst), h, w)
+	}
+	return nil
+}
+
+// normalize turns RGB [H, W, 3] into dst [3, H, W].
+func (t *Transform) normalize(dst []float32, pix []uint8) {
+	plane := len(dst) / 3
 	r, g, b := dst[:plane], dst[plane:2*plane], dst[2*plane:]
 	for i := range r {
 		px := pix[3*i : 3*i+3 : 3*i+3]
 		r[i], g[i], b[i] = t.levels[0][px[0]], t.levels[1][px[1]], t.levels[2][px[2]]
 	}
-	return nil
 }
 
 // Pixels returns the stage before normalisation: RGB [H, W, 3].
 // The error wraps ErrShape.
 func (t *Transform) Pixels(img *Image) (pix []uint8, err error) {
 	defer guard.Catch(&err)
-	if img != nil && img.err != nil {
-		return nil, img.err
-	}
-	if img == nil || img.width == 0 || img.height == 0 {
-		return nil, fmt.Errorf("%w: the image has no pixels", ErrShape)
+	if err := img.check(); err != nil {
+		return nil, err
 	}
 	h, w, err := t.resizedSize(img.height, img.width)
 	if err != nil {
@@ -94,6 +104,17 @@ func (t *Transform) Pixels(img *Image) (pix []uint8, err error) {
 		out = t.pad(out, left, top)
 	}
 	return out.RGB(), nil
+}
+
+// check tells why m cannot be transformed.
+func (m *Image) check() error {
+	switch {
+	case m != nil && m.err != nil:
+		return m.err
+	case m == nil || m.width == 0 || m.height == 0:
+		return fmt.Errorf("%w: the image has no pixels", ErrShape)
+	}
+	return nil
 }
 
 // resizedSize is the size that the resize mode gives an h by w image before
