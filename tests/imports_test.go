@@ -25,6 +25,7 @@ var mayImport = map[string][]string{
 	"internal/half":       {},
 	"internal/await":      {},
 	"internal/flight":     {},
+	"internal/walk":       {},
 	"internal/usage":      {},
 	"internal/hubtest":    {},
 	"internal/torchtest":  {},
@@ -50,6 +51,7 @@ var mayImport = map[string][]string{
 		"clip/towers", "graph", "graph/packing", "internal/atomicfile", "internal/smallfile", "layers", "weights"},
 	"clip": {"clip/checkpoint", "clip/config", "clip/internal/check", "clip/internal/engine", "clip/internal/finite", "clip/preprocess", "clip/tokenizer", "clip/towers",
 		"gpu", "graph", "internal/await", "internal/guard", "ops", "weights"},
+	"train/data": {"clip/preprocess", "internal/walk"},
 	"train": {"clip", "clip/config", "clip/towers", "internal/await", "internal/flight", "graph", "ops", "gpu", "weights"},
 }
 

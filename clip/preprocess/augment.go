@@ -68,6 +68,9 @@ func NewTrain(cfg Config, a Augmentation) (*TrainTransform, error) {
 	return &TrainTransform{t, a}, nil
 }
 
+// Config returns the configuration that t was made from, squashing what is kept.
+func (t *TrainTransform) Config() Config { return t.squash.Config() }
+
 // ApplyInto writes what the model is to learn from: float32 [3, H, W], normalised. What
 // rng gives decides about all that is random, which is the same for pictures of one
 // size. The error wraps ErrShape.

@@ -1,0 +1,225 @@
+package data
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+
+	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
+)
+
+// Batch is what a model learns from at once.
+type Batch struct {
+	Images   []float32 // [n, 3, height, width]
+	Captions []string  // one of each sample's
+	Samples  []int     // their indices in the Dataset
+	After    Position  // what comes next
+	Bad      []Bad     // met on the way, in whose place others came
+}
+
+// Position is a place in the order of samples, which is another in each epoch.
+type Position struct {
+	Epoch int `json:"epoch"`
+	Next  int `json:"next"` // samples of the epoch's order that lie behind
+}
+
+// LoaderOptions say how batches are made.
+type LoaderOptions struct {
+	Batch     int                        // samples of each
+	Transform *preprocess.TrainTransform // of the pictures
+	Seed      uint64                     // decides about the order, the captions and the augmentation
+	Workers   int                        // pictures that are decoded at once; 0 is one for each core
+	MaxBad    int                        // samples that cannot be used before it is an error; negative is any number
+}
+
+// Loader makes batches of a Dataset. Samples are decoded on all cores while earlier
+// batches are used. What cannot be read is left out, and the next in order takes its place;
+// the rest of an epoch that fills no batch is left out, too, as by open_clip_train.
+type Loader struct {
+	data *Dataset
+	o    LoaderOptions
+	item int // numbers of a picture
+}
+
+// NewLoader checks the options. The error matches ErrData.
+func NewLoader(d *Dataset, o LoaderOptions) (*Loader, error) {
+	switch {
+	case o.Batch < 1:
+		return nil, fmt.Errorf("%w: batches of %d samples", ErrData, o.Batch)
+	case o.Batch > d.Len():
+		return nil, fmt.Errorf("%w: batches of %d samples, and there are %d", ErrData, o.Batch, d.Len())
+	case o.MaxBad >= 0 && len(d.Bad) > o.MaxBad:
+		return nil, fmt.Errorf("%w: %d samples cannot be used, at most %d may be so; the first: %w", ErrData, len(d.Bad), o.MaxBad, d.Bad[0])
+	case o.Workers < 0:
+		return nil, fmt.Errorf("%w: %d workers", ErrData, o.Workers)
+	case o.Workers == 0:
+		o.Workers = runtime.GOMAXPROCS(0)
+	}
+	size := o.Transform.Config().Size
+	return &Loader{d, o, 3 * size[0] * size[1]}, nil
+}
+
+// Steps is the number of batches that an epoch has where all samples can be read.
+func (l *Loader) Steps() int { return l.data.Len() / l.o.Batch }
+
+// ahead is how many batches are made ready before they are asked for.
+const ahead = 2
+
+// loaded is what became of a sample.
+type loaded struct {
+	index   int
+	image   []float32
+	caption string
+	err     error
+}
+
+// Batches yields batches from a Position on, epoch after epoch, until the caller stops, ctx
+// ends or there is an error. All of them depend on Seed and the samples alone: the order is
+// the same from whatever Position one begins.
+func (l *Loader) Batches(ctx context.Context, from Position) iter.Seq2[Batch, error] {
+	return func(yield func(Batch, error) bool) {
+		bad := badSamples{known: map[int]bool{}, count: len(l.data.Bad)}
+		for at := from; ; at = (Position{Epoch: at.Epoch + 1}) {
+			if at.Epoch < 0 || at.Next < 0 || at.Next > l.data.Len() {
+				yield(Batch{}, fmt.Errorf("%w: no position %+v among %d samples", ErrData, at, l.data.Len()))
+				return
+			}
+			stopped := false
+			made, err := l.epoch(ctx, at, &bad, func(b Batch) bool {
+				stopped = !yield(b, nil)
+				return !stopped
+			})
+			if err == nil && made == 0 && at.Next == 0 {
+				err = fmt.Errorf("%w: of %d samples %d cannot be read, and the others are less than a batch of %d", ErrData, l.data.Len(), len(bad.known), l.o.Batch)
+			}
+			if err != nil && !stopped {
+				yield(Batch{}, err)
+			}
+			if err != nil || stopped {
+				return
+			}
+		}
+	}
+}
+
+// badSamples are those that could not be read.
+type badSamples struct {
+	known map[int]bool // by their indices
+	count int          // with what of the files is no sample
+	news  []Bad        // that no batch has told of
+}
+
+// epoch passes on the batches of the rest of an epoch, until use wants no more, and counts
+// them.
+func (l *Loader) epoch(ctx context.Context, at Position, bad *badSamples, use func(Batch) bool) (made int, err error) {
+	ctx, stop := context.WithCancel(ctx)
+	order := rand.New(rand.NewPCG(l.o.Seed, uint64(at.Epoch))).Perm(l.data.Len())
+	results := l.load(ctx, at.Epoch, order[at.Next:])
+	defer func() {
+		stop()
+		for range results { // until the workers have left
+		}
+	}()
+	b := l.newBatch()
+	for result := range results {
+		s := <-result
+		if ctx.Err() != nil {
+			break
+		}
+		at.Next++
+		if s.err != nil {
+			if err := l.note(bad, s); err != nil {
+				return made, err
+			}
+			continue
+		}
+		copy(b.Images[len(b.Samples)*l.item:], s.image)
+		b.Samples, b.Captions = append(b.Samples, s.index), append(b.Captions, s.caption)
+		if len(b.Samples) == l.o.Batch {
+			b.After, b.Bad, bad.news = at, bad.news, nil
+			made++
+			if !use(b) {
+				return made, nil
+			}
+			b = l.newBatch()
+		}
+	}
+	return made, ctx.Err()
+}
+
+// note adds a sample that cannot be read, once. The error says that there are too many.
+func (l *Loader) note(bad *badSamples, s loaded) error {
+	if bad.known[s.index] {
+		return nil
+	}
+	bad.known[s.index] = true
+	bad.count++
+	news := Bad{l.data.Name(s.index), s.err}
+	bad.news = append(bad.news, news)
+	if l.o.MaxBad >= 0 && bad.count > l.o.MaxBad {
+		return fmt.Errorf("%w: %d samples cannot be used, at most %d may be so; the last: %w", ErrData, bad.count, l.o.MaxBad, news)
+	}
+	return nil
+}
+
+func (l *Loader) newBatch() Batch {
+	return Batch{Images: make([]float32, l.o.Batch*l.item)}
+}
+
+// load decodes samples on several goroutines and passes them on in order. The channel is
+// closed when all have left.
+func (l *Loader) load(ctx context.Context, epoch int, order []int) <-chan chan loaded {
+	type task struct {
+		index  int
+		result chan loaded
+	}
+	tasks := make(chan task)
+	results := make(chan chan loaded, ahead*l.o.Batch)
+	var workers sync.WaitGroup
+	for range l.o.Workers {
+		workers.Go(func() {
+			var decoder preprocess.Decoder
+			for t := range tasks {
+				t.result <- l.sample(&decoder, epoch, t.index)
+			}
+		})
+	}
+	go func() {
+		defer close(results)
+		defer workers.Wait()
+		defer close(tasks)
+		for _, index := range order {
+			t := task{index, make(chan loaded, 1)}
+			select {
+			case results <- t.result:
+			case <-ctx.Done():
+				return
+			}
+			tasks <- t // a worker takes it: none waits for anybody
+		}
+	}()
+	return results
+}
+
+// sample reads one. What is random of it depends on the seed, the epoch and its index.
+func (l *Loader) sample(decoder *preprocess.Decoder, epoch, index int) loaded {
+	s := loaded{index: index}
+	rng := rand.New(rand.NewPCG(l.o.Seed, uint64(epoch)<<40|uint64(index)+1))
+	captions, err := l.data.Captions(index)
+	if err != nil {
+		s.err = err
+		return s
+	}
+	s.caption = captions[rng.IntN(len(captions))]
+	img, err := l.data.Picture(index)(decoder)
+	if err != nil {
+		s.err = err
+		return s
+	}
+	s.image = make([]float32, l.item)
+	s.err = l.o.Transform.ApplyInto(s.image, img, rng)
+	return s
+}

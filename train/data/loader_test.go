@@ -1,0 +1,157 @@
+package data
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
+)
+
+// loader is one of a table of n pictures, of which those in broken cannot be read.
+func loader(t *testing.T, n int, o LoaderOptions, broken ...int) (*Loader, string) {
+	t.Helper()
+	files, table := map[string]string{}, "filepath,title,caption\n"
+	for i := range n {
+		content := string(picture(t, i))
+		if slices.Contains(broken, i) {
+			content = content[:40]
+		}
+		files[fmt.Sprintf("%02d.png", i)] = content
+		table += fmt.Sprintf("%02d.png,a %d,b %d\n", i, i, i)
+	}
+	files["table.csv"] = table
+	folder := write(t, files)
+	d, err := Open([]string{filepath.Join(folder, "table.csv")}, Options{})
+	require.NoError(t, err)
+	cfg := preprocess.DefaultConfig()
+	cfg.Size = [2]int{4, 4}
+	a := preprocess.DefaultAugmentation()
+	a.ColorJitter, a.ColorJitterProb = [4]float64{0.4, 0.4, 0.4, 0.1}, 0.8
+	o.Transform, err = preprocess.NewTrain(cfg, a)
+	require.NoError(t, err)
+	l, err := NewLoader(d, o)
+	require.NoError(t, err)
+	return l, folder
+}
+
+// take collects n batches.
+func take(t *testing.T, l *Loader, from Position, n int) (batches []Batch) {
+	t.Helper()
+	for b, err := range l.Batches(t.Context(), from) {
+		require.NoError(t, err)
+		if batches = append(batches, b); len(batches) == n {
+			return batches
+		}
+	}
+	return batches
+}
+
+// The order, the captions and the pixels are those of the seed, however many workers there
+// are, and from any position on.
+func TestBatchesAreTheSameFromAnyPosition(t *testing.T) {
+	l, _ := loader(t, 17, LoaderOptions{Batch: 5, Seed: 3, Workers: 1, MaxBad: 2}, 4)
+	assert.Equal(t, 3, l.Steps())
+	want := take(t, l, Position{}, 7)
+	var epoch []int
+	for _, b := range want[:3] {
+		epoch = append(epoch, b.Samples...)
+		for i, index := range b.Samples {
+			assert.Contains(t, []string{fmt.Sprintf("a %d", index), fmt.Sprintf("b %d", index)}, b.Captions[i])
+		}
+	}
+	slices.Sort(epoch)
+	assert.Len(t, slices.Compact(epoch), 15, "none comes twice in an epoch")
+	assert.NotContains(t, epoch, 4)
+	assert.NotEqual(t, want[0].Samples, want[3].Samples)
+	assert.Equal(t, 1, want[3].After.Epoch)
+
+	l.o.Workers = 4
+	assert.Equal(t, want, take(t, l, Position{}, 7))
+	for i := range 6 {
+		rest := take(t, l, want[i].After, 1)[0]
+		rest.Bad, want[i+1].Bad = nil, nil // known already, or not
+		assert.Equal(t, want[i+1], rest, "after batch %d", i)
+	}
+	l.o.Seed = 4
+	assert.NotEqual(t, want[0].Samples, take(t, l, Position{}, 1)[0].Samples)
+}
+
+// What cannot be read is told once, and is an error where there is too much of it.
+func TestBadSamples(t *testing.T) {
+	l, folder := loader(t, 12, LoaderOptions{Batch: 3, MaxBad: 2}, 1, 7)
+	var bad []Bad
+	for _, b := range take(t, l, Position{}, 9) {
+		bad = append(bad, b.Bad...)
+	}
+	require.Len(t, bad, 2)
+	for _, b := range bad {
+		assert.ErrorIs(t, b, preprocess.ErrCorrupt)
+		assert.True(t, strings.HasPrefix(b.Where, folder))
+	}
+	last := func(l *Loader) (n int, err error) {
+		for _, err = range l.Batches(t.Context(), Position{}) {
+			n++
+		}
+		return n, err
+	}
+	l.o.MaxBad = 1
+	_, err := last(l)
+	require.ErrorIs(t, err, ErrData)
+	require.ErrorIs(t, err, preprocess.ErrCorrupt)
+	assert.ErrorContains(t, err, "2 samples cannot be used, at most 1")
+
+	l, _ = loader(t, 4, LoaderOptions{Batch: 3, MaxBad: -1}, 0, 2)
+	n, err := last(l)
+	require.ErrorIs(t, err, ErrData)
+	assert.ErrorContains(t, err, "of 4 samples 2 cannot be read")
+	assert.Equal(t, 1, n)
+}
+
+func TestLoaderOptions(t *testing.T) {
+	l, _ := loader(t, 4, LoaderOptions{Batch: 2})
+	l.data.Bad = []Bad{{"x:3", assert.AnError}}
+	for want, o := range map[string]LoaderOptions{
+		"batches of 0":     {MaxBad: 1},
+		"and there are 4":  {Batch: 5, MaxBad: 1},
+		"-1 workers":       {Batch: 1, Workers: -1, MaxBad: 1},
+		"at most 0 may be": {Batch: 1},
+	} {
+		_, err := NewLoader(l.data, o)
+		require.ErrorIs(t, err, ErrData)
+		assert.ErrorContains(t, err, want)
+	}
+	for _, p := range []Position{{-1, 0}, {0, -1}, {0, 5}} {
+		for _, err := range l.Batches(t.Context(), p) {
+			require.ErrorIs(t, err, ErrData)
+		}
+	}
+}
+
+// A loader whose context ends, or that is left, leaves no goroutine.
+func TestLoaderEnds(t *testing.T) {
+	before := runtime.NumGoroutine()
+	l, _ := loader(t, 40, LoaderOptions{Batch: 2, Workers: 3})
+	take(t, l, Position{}, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	n := 0
+	var last error
+	for _, err := range l.Batches(ctx, Position{}) {
+		if n++; n == 3 {
+			cancel()
+		}
+		last = err
+	}
+	require.ErrorIs(t, last, context.Canceled)
+	for deadline := time.Now().Add(10 * time.Second); runtime.NumGoroutine() > before; time.Sleep(time.Millisecond) {
+		require.True(t, time.Now().Before(deadline))
+	}
+}
