@@ -52,7 +52,8 @@ var mayImport = map[string][]string{
 	"clip": {"clip/checkpoint", "clip/config", "clip/internal/check", "clip/internal/engine", "clip/internal/finite", "clip/preprocess", "clip/tokenizer", "clip/towers",
 		"gpu", "graph", "internal/await", "internal/guard", "ops", "weights"},
 	"train/data": {"clip/preprocess", "internal/walk"},
-	"train": {"clip", "clip/config", "clip/towers", "internal/await", "internal/flight", "graph", "ops", "gpu", "weights"},
+	"train/eval": {"clip"},
+	"train":      {"clip", "clip/config", "clip/towers", "internal/await", "internal/flight", "graph", "ops", "gpu", "weights"},
 }
 
 // inside are the arrows of the packages that only their neighbours can import: the
@@ -78,7 +79,7 @@ var inside = map[string][]string{
 }
 
 // needGPU are the packages that do not build without cgo, the binding's language.
-var needGPU = []string{"gpu", "clip", "clip/internal/engine", "train"}
+var needGPU = []string{"gpu", "clip", "clip/internal/engine", "train", "train/eval"}
 
 // imports are what each package imports on a system, with the window, which only Linux has by a tag.
 func imports(t *testing.T, system string) map[string][]string {

@@ -120,13 +120,18 @@ type emitter func(ids []string, features clip.Array) error
 
 // encodeImages passes the unit features of images to emit, a batch at a time.
 func (s *session) encodeImages(ctx context.Context, images []input, opts []preprocess.Option, emit emitter) error {
+	return s.encodePictures(ctx, images, func(i int) preprocess.Picture { return openPicture(images[i].id, opts...) }, emit)
+}
+
+// encodePictures does so with pictures that open gives by their place among images.
+func (s *session) encodePictures(ctx context.Context, images []input, open func(i int) preprocess.Picture, emit emitter) error {
 	pictures := func(yield func(preprocess.Picture) bool) {
-		for _, in := range images {
-			open := openPicture(in.id, opts...)
+		for i, in := range images {
+			picture := open(i)
 			if in.err != nil {
-				open = func(*preprocess.Decoder) (*preprocess.Image, error) { return nil, in.err }
+				picture = func(*preprocess.Decoder) (*preprocess.Image, error) { return nil, in.err }
 			}
-			if !yield(open) {
+			if !yield(picture) {
 				return
 			}
 		}

@@ -22,7 +22,7 @@ func (d *Dataset) addClasses(root string) error {
 	known := len(d.Classes)
 	for _, f := range folders {
 		info, err := os.Stat(filepath.Join(root, f.Name())) // follows links
-		if err != nil || !info.IsDir() || !d.options.Hidden && strings.HasPrefix(f.Name(), ".") {
+		if err != nil || !info.IsDir() || !d.options.Hidden && strings.HasPrefix(f.Name(), ".") || d.excludes(f.Name()) {
 			continue
 		}
 		name := strings.ReplaceAll(f.Name(), "_", " ")
@@ -46,13 +46,21 @@ func (d *Dataset) addClasses(root string) error {
 	return nil
 }
 
+// excludes tells whether ExcludeDirs has a name.
+func (d *Dataset) excludes(name string) bool {
+	return slices.ContainsFunc(d.options.ExcludeDirs, func(pattern string) bool {
+		match, _ := filepath.Match(pattern, name)
+		return match
+	})
+}
+
 // addClass adds the pictures in and below a folder, sorted by their paths.
 func (d *Dataset) addClass(folder string, class int) error {
 	captions := make([]string, len(d.options.Templates))
 	for i, t := range d.options.Templates {
 		captions[i] = strings.ReplaceAll(t, "{}", d.Classes[class])
 	}
-	_, err := walk.Pictures(context.Background(), folder, walk.Options{Hidden: d.options.Hidden}, func(path string, _ fs.FileInfo, err error) {
+	_, err := walk.Pictures(context.Background(), folder, walk.Options{Hidden: d.options.Hidden, ExcludeDirs: d.options.ExcludeDirs}, func(path string, _ fs.FileInfo, err error) {
 		if err != nil {
 			d.Bad = append(d.Bad, Bad{path, err})
 			return

@@ -24,9 +24,8 @@ type Options struct {
 	Separator   rune     // of a table's columns; 0 finds it out from the first line: a tab, comma or semicolon
 	Root        string   // the folder that relative paths start from; "" is the table's
 	Templates   []string // of a class folder's captions, with "{}" for the class; none means the class alone
-	Hidden      bool     // class folders: also files and folders whose names start with a dot
-	// Draft decodes large JPEGs at a fraction of their size, as preprocess.WithScale does.
-	Draft preprocess.Option
+	Hidden      bool     // class folders: also what is hidden
+	ExcludeDirs []string // class folders: patterns of filepath.Match, names of folders to leave out
 }
 
 // Dataset is a list of samples. It is safe for concurrent use.
@@ -192,12 +191,8 @@ func (d *Dataset) Captions(i int) ([]string, error) {
 }
 
 // Picture decodes that of sample i.
-func (d *Dataset) Picture(i int) preprocess.Picture {
+func (d *Dataset) Picture(i int, options ...preprocess.Option) preprocess.Picture {
 	s := &d.samples[i]
-	var options []preprocess.Option
-	if d.options.Draft != nil {
-		options = append(options, d.options.Draft)
-	}
 	if s.member == nil {
 		return preprocess.File(s.where, options...)
 	}

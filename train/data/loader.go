@@ -30,6 +30,7 @@ type Position struct {
 type LoaderOptions struct {
 	Batch     int                        // samples of each
 	Transform *preprocess.TrainTransform // of the pictures
+	Decode    []preprocess.Option        // how they are read
 	Seed      uint64                     // decides about the order, the captions and the augmentation
 	Workers   int                        // pictures that are decoded at once; 0 is one for each core
 	MaxBad    int                        // samples that cannot be used before it is an error; negative is any number
@@ -214,7 +215,7 @@ func (l *Loader) sample(decoder *preprocess.Decoder, epoch, index int) loaded {
 		return s
 	}
 	s.caption = captions[rng.IntN(len(captions))]
-	img, err := l.data.Picture(index)(decoder)
+	img, err := l.data.Picture(index, l.o.Decode...)(decoder)
 	if err != nil {
 		s.err = err
 		return s

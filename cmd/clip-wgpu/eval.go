@@ -1,0 +1,308 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
+	"github.com/clip-wgpu/clip-wgpu/train/data"
+	"github.com/clip-wgpu/clip-wgpu/train/eval"
+	"github.com/spf13/cobra"
+)
+
+const evalHelp = `eval measures how well a model knows pictures whose classes or captions are known.
+
+A folder with a folder of pictures for each class is classified without training: the
+shares of pictures whose own class has the highest score (top-1), and one of the five
+highest (top-5), as open_clip_train reports them for ImageNet. A class is called as its
+folder, with spaces for underscores, or as a line of --class-names says, which has a name
+for each folder in alphabetical order. --template puts the name into a text; the features
+of several are averaged.
+
+Pictures with captions are searched by each other: how often a picture's caption is among
+the first 1, 5 and 10 of all captions (R@1, R@5, R@10), and the same for a caption's
+picture. Where a picture has several captions, the first of them counts. DATA is then
+
+  .csv, .tsv, .txt     a table whose first line names its columns, with tabs, commas or
+                       semicolons between
+  .jsonl, .ndjson      a JSON object on each line; a caption may be a list of them
+  .tar                 an archive of webdataset, NAME.jpg (.png, .jpeg, .webp) and NAME.txt
+                       or NAME.json; {000..099} in the name counts, * stands for any
+
+The columns or fields of pictures are called filepath, image, file_name, image_path or
+path, or as --image-key says; those of captions title, caption, text or captions, or
+--caption-key. Paths are relative to the folder of the table, or to --root.`
+
+// evaluation is what one eval command is asked for.
+type evaluation struct {
+	options    data.Options
+	separator  string
+	classNames string
+	search     imageSearch
+
+	*session
+	set *data.Dataset
+}
+
+func newEvalCommand(g *globals) *cobra.Command {
+	var e evaluation
+	cmd := &cobra.Command{
+		Use:   "eval DATA...",
+		Short: "Measure zero-shot classification or retrieval on pictures with classes or captions",
+		Long:  evalHelp,
+		Example: `  clip-wgpu eval imagenet/val --class-names names.txt --template "a photo of a {}." --model ViT-B-32:laion2b_s34b_b79k
+  clip-wgpu eval captions.csv --json`,
+		DisableFlagsInUseLine: true,
+		RunE:                  func(cmd *cobra.Command, args []string) error { return e.command(cmd, g, args) },
+	}
+	f := cmd.Flags()
+	f.StringArrayVar(&e.options.Templates, "template", nil, "`text` around a class's name, with {} for it; may be given several times")
+	f.StringVar(&e.classNames, "class-names", "", "`file` with the name of a class on each line, for the folders in alphabetical order")
+	f.StringArrayVar(&e.options.ImageKeys, "image-key", nil, "`name` of the column or field with a picture's path; may be given several times")
+	f.StringArrayVar(&e.options.CaptionKeys, "caption-key", nil, "`name` of a column or field with captions; may be given several times")
+	f.StringVar(&e.separator, "separator", "", "`character` between a table's columns (default: the tab, comma or semicolon of its first line)")
+	f.StringVar(&e.options.Root, "root", "", "`folder` that a table's relative paths start from (default: the table's)")
+	e.search.addFlags(cmd)
+	return cmd
+}
+
+func (e *evaluation) command(cmd *cobra.Command, g *globals, args []string) error {
+	if err := e.check(cmd, args); err != nil {
+		return err
+	}
+	set, err := data.Open(args, e.options)
+	if err != nil {
+		return err
+	}
+	e.set = set
+	if err := e.nameClasses(cmd.Context(), cmd.InOrStdin()); err != nil {
+		return err
+	}
+	labelled := set.Class(0) >= 0
+	for i := range set.Len() {
+		if (set.Class(i) >= 0) != labelled {
+			return fmt.Errorf("%s has captions and %s classes: want one or the other", set.Name(0), set.Name(i))
+		}
+	}
+	return withModel(cmd, g, func(ctx context.Context, s *session) error {
+		e.session = s
+		for _, bad := range set.Bad {
+			if err := s.skip(prepared{input: input{id: bad.Where, err: bad.Err}}); err != nil {
+				return err
+			}
+		}
+		report, err := e.retrieval, error(nil)
+		if labelled {
+			report = e.zeroShot
+		}
+		if err = report(ctx, g, cmd.OutOrStdout()); err != nil {
+			return err
+		}
+		s.noteOddities(nil)
+		return s.result(set.Len() + len(set.Bad))
+	})
+}
+
+func (e *evaluation) check(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return usageErrorf(cmd, "no data given: a folder of classes, a table or an archive")
+	}
+	if e.separator == `\t` {
+		e.separator = "\t"
+	}
+	if e.separator != "" {
+		r, size := utf8.DecodeRuneInString(e.separator)
+		if size != len(e.separator) || strings.ContainsRune("\r\n\"\uFFFD", r) {
+			return usageErrorf(cmd, "--separator %q: want one character", e.separator)
+		}
+		e.options.Separator = r
+	}
+	for _, t := range e.options.Templates {
+		if !strings.Contains(t, "{}") {
+			return usageErrorf(cmd, `--template %q has no {} for the class`, t)
+		}
+	}
+	if err := e.search.check(cmd); err != nil {
+		return err
+	}
+	e.options.Hidden, e.options.ExcludeDirs = e.search.hidden, e.search.excludeDirs
+	return nil
+}
+
+// nameClasses takes the names that --class-names gives.
+func (e *evaluation) nameClasses(ctx context.Context, stdin io.Reader) error {
+	if e.classNames == "" {
+		return nil
+	}
+	names, err := readLinesOf(ctx, e.classNames, stdin)
+	if err != nil {
+		return fmt.Errorf("class names: %w", err)
+	}
+	if len(names) != len(e.set.Classes) {
+		return fmt.Errorf("class names: %s has %s, and there are %s of classes", e.classNames, plural(len(names), "line"), plural(len(e.set.Classes), "folder"))
+	}
+	for i, name := range names {
+		if err := checkText(name); err != nil {
+			return fmt.Errorf("class names: line %d of %s %w", i+1, e.classNames, err)
+		}
+	}
+	e.set.Classes = names
+	return nil
+}
+
+// images encodes those of samples that can be read. It returns their places among samples
+// and their unit features.
+func (e *evaluation) images(ctx context.Context, samples []int) (places []int, features clip.Array, err error) {
+	inputs := make([]input, len(samples))
+	for i, sample := range samples {
+		inputs[i].id = e.set.Name(sample)
+	}
+	options := e.search.options(e.model.Preprocess())
+	open := func(i int) preprocess.Picture { return e.set.Picture(samples[i], options...) }
+	next := 0
+	err = e.encodePictures(ctx, inputs, open, func(ids []string, rows clip.Array) error {
+		for _, id := range ids { // in order, without those that were skipped
+			for inputs[next].id != id {
+				next++
+			}
+			places = append(places, next)
+			next++
+		}
+		features = appendRows(features, rows)
+		return nil
+	})
+	if err == nil && len(places) == 0 {
+		err = e.result(e.skipped)
+	}
+	return places, features, err
+}
+
+func appendRows(all, rows clip.Array) clip.Array {
+	if all.Shape == nil {
+		return rows
+	}
+	all.Shape[0] += rows.Shape[0]
+	all.Data = append(all.Data, rows.Data...)
+	return all
+}
+
+func (e *evaluation) zeroShot(ctx context.Context, g *globals, w io.Writer) error {
+	classes, err := interruptible(ctx, func() (clip.Array, error) {
+		return clip.ZeroShotClassifier(ctx, e.model, e.set.Classes, e.options.Templates)
+	})
+	if err != nil {
+		return err
+	}
+	samples := make([]int, e.set.Len())
+	for i := range samples {
+		samples[i] = i
+	}
+	samples, features, err := e.images(ctx, samples)
+	if err != nil {
+		return err
+	}
+	labels := make([]int, len(samples))
+	for i, sample := range samples {
+		labels[i] = e.set.Class(sample)
+	}
+	r, err := interruptible(ctx, func() (eval.ZeroShot, error) { return eval.Classify(ctx, e.model, features, classes, labels) })
+	if err != nil {
+		return err
+	}
+	e.clear()
+	if g.json {
+		return newJSONLines(w).Encode(struct {
+			Kind    string `json:"kind"`
+			Model   string `json:"model"`
+			Images  int    `json:"images"`
+			Classes int    `json:"classes"`
+			eval.ZeroShot
+		}{"zero-shot", e.model.Name(), len(samples), len(e.set.Classes), r})
+	}
+	_, err = fmt.Fprintf(w, "zero-shot classification of %s, %d classes, by %s\ntop-1  %6.2f %%\ntop-5  %6.2f %%\n",
+		plural(len(samples), "image"), len(e.set.Classes), e.model.Name(), 100*r.Top1, 100*r.Top5)
+	return err
+}
+
+func (e *evaluation) retrieval(ctx context.Context, g *globals, w io.Writer) error {
+	samples, captions, err := e.captions()
+	if err != nil {
+		return err
+	}
+	places, images, err := e.images(ctx, samples)
+	if err != nil {
+		return err
+	}
+	var texts []input
+	var owners []int
+	for i, place := range places {
+		for _, c := range captions[place] {
+			texts, owners = append(texts, input{id: c}), append(owners, i)
+		}
+	}
+	var features clip.Array
+	encoded := 0
+	err = e.encodeTexts(ctx, texts, func(ids []string, rows clip.Array) error {
+		encoded += len(ids)
+		features = appendRows(features, rows)
+		return nil
+	})
+	if err == nil && encoded < len(texts) {
+		err = fmt.Errorf("%d of %s could not be encoded: what remains is another measure", len(texts)-encoded, plural(len(texts), "caption"))
+	}
+	if err != nil {
+		return err
+	}
+	r, err := interruptible(ctx, func() (eval.Retrieval, error) { return eval.Retrieve(ctx, e.model, images, features, owners) })
+	if err != nil {
+		return err
+	}
+	e.clear()
+	return writeRetrieval(w, g.json, e.model.Name(), len(places), len(texts), r)
+}
+
+// captions reads those of all samples, and lists the samples that have some.
+func (e *evaluation) captions() (samples []int, captions [][]string, err error) {
+	for i := range e.set.Len() {
+		texts, err := e.set.Captions(i)
+		if err != nil {
+			if err := e.skip(prepared{input: input{id: e.set.Name(i), err: err}}); err != nil {
+				return nil, nil, err
+			}
+			continue
+		}
+		samples, captions = append(samples, i), append(captions, texts)
+	}
+	if len(samples) == 0 {
+		return nil, nil, e.result(e.skipped)
+	}
+	return samples, captions, nil
+}
+
+// writeRetrieval writes the numbers under open_clip_train's names, or as a table.
+func writeRetrieval(w io.Writer, json bool, model string, images, texts int, r eval.Retrieval) error {
+	ways := []struct {
+		name, title string
+		eval.Recall
+	}{{"image_to_text", "image to text", r.ImageToText}, {"text_to_image", "text to image", r.TextToImage}}
+	if !json {
+		_, err := fmt.Fprintf(w, "retrieval of %s and %s by %s\n               R@1      R@5     R@10   mean rank  median\n", plural(images, "image"), plural(texts, "text"), model)
+		for _, way := range ways {
+			_, fail := fmt.Fprintf(w, "%s %6.2f %% %6.2f %% %6.2f %% %9.1f %7.0f\n", way.title, 100*way.R1, 100*way.R5, 100*way.R10, way.MeanRank, way.MedianRank)
+			err = errors.Join(err, fail)
+		}
+		return err
+	}
+	line := map[string]any{"kind": "retrieval", "model": model, "images": images, "texts": texts}
+	for _, way := range ways {
+		for name, value := range map[string]float64{"R@1": way.R1, "R@5": way.R5, "R@10": way.R10, "mean_rank": way.MeanRank, "median_rank": way.MedianRank} {
+			line[way.name+"_"+name] = value
+		}
+	}
+	return newJSONLines(w).Encode(line)
+}
