@@ -142,6 +142,7 @@ func TestLoaderEnds(t *testing.T) {
 	l, _ := loader(t, 40, LoaderOptions{Batch: 2, Workers: 3})
 	take(t, l, Position{}, 1)
 	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	n := 0
 	var last error
 	for _, err := range l.Batches(ctx, Position{}) {
