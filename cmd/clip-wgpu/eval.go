@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
-	"unicode/utf8"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
 	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
@@ -17,34 +15,21 @@ import (
 
 const evalHelp = `eval measures how well a model knows pictures whose classes or captions are known.
 
-A folder with a folder of pictures for each class is classified without training: the
-shares of pictures whose own class has the highest score (top-1), and one of the five
-highest (top-5), as open_clip_train reports them for ImageNet. A class is called as its
-folder, with spaces for underscores, or as a line of --class-names says, which has a name
-for each folder in alphabetical order. --template puts the name into a text; the features
-of several are averaged.
+Pictures with classes are classified without training: the shares of pictures whose own
+class has the highest score (top-1), and one of the five highest (top-5), as
+open_clip_train reports them for ImageNet. The features of several templates are averaged.
 
 Pictures with captions are searched by each other: how often a picture's caption is among
 the first 1, 5 and 10 of all captions (R@1, R@5, R@10), and the same for a caption's
-picture. Where a picture has several captions, the first of them counts. DATA is then
+picture. Where a picture has several captions, the first of them counts.
 
-  .csv, .tsv, .txt     a table whose first line names its columns, with tabs, commas or
-                       semicolons between
-  .jsonl, .ndjson      a JSON object on each line; a caption may be a list of them
-  .tar                 an archive of webdataset, NAME.jpg (.png, .jpeg, .webp) and NAME.txt
-                       or NAME.json; {000..099} in the name counts, * stands for any
+DATA is one of these, or several of a kind.
 
-The columns or fields of pictures are called filepath, image, file_name, image_path or
-path, or as --image-key says; those of captions title, caption, text or captions, or
---caption-key. Paths are relative to the folder of the table, or to --root.`
+` + datasetHelp
 
 // evaluation is what one eval command is asked for.
 type evaluation struct {
-	options    data.Options
-	separator  string
-	classNames string
-	search     imageSearch
-
+	datasetFlags
 	*session
 	set *data.Dataset
 }
@@ -60,14 +45,7 @@ func newEvalCommand(g *globals) *cobra.Command {
 		DisableFlagsInUseLine: true,
 		RunE:                  func(cmd *cobra.Command, args []string) error { return e.command(cmd, g, args) },
 	}
-	f := cmd.Flags()
-	f.StringArrayVar(&e.options.Templates, "template", nil, "`text` around a class's name, with {} for it; may be given several times")
-	f.StringVar(&e.classNames, "class-names", "", "`file` with the name of a class on each line, for the folders in alphabetical order")
-	f.StringArrayVar(&e.options.ImageKeys, "image-key", nil, "`name` of the column or field with a picture's path; may be given several times")
-	f.StringArrayVar(&e.options.CaptionKeys, "caption-key", nil, "`name` of a column or field with captions; may be given several times")
-	f.StringVar(&e.separator, "separator", "", "`character` between a table's columns (default: the tab, comma or semicolon of its first line)")
-	f.StringVar(&e.options.Root, "root", "", "`folder` that a table's relative paths start from (default: the table's)")
-	e.search.addFlags(cmd)
+	e.addFlags(cmd)
 	return cmd
 }
 
@@ -75,20 +53,11 @@ func (e *evaluation) command(cmd *cobra.Command, g *globals, args []string) erro
 	if err := e.check(cmd, args); err != nil {
 		return err
 	}
-	set, err := data.Open(args, e.options)
+	set, err := e.open(cmd, args)
 	if err != nil {
 		return err
 	}
 	e.set = set
-	if err := e.nameClasses(cmd.Context(), cmd.InOrStdin()); err != nil {
-		return err
-	}
-	labelled := set.Class(0) >= 0
-	for i := range set.Len() {
-		if (set.Class(i) >= 0) != labelled {
-			return fmt.Errorf("%s has captions and %s classes: want one or the other", set.Name(0), set.Name(i))
-		}
-	}
 	return withModel(cmd, g, func(ctx context.Context, s *session) error {
 		e.session = s
 		for _, bad := range set.Bad {
@@ -96,63 +65,16 @@ func (e *evaluation) command(cmd *cobra.Command, g *globals, args []string) erro
 				return err
 			}
 		}
-		report, err := e.retrieval, error(nil)
-		if labelled {
+		report := e.retrieval
+		if set.Classes != nil {
 			report = e.zeroShot
 		}
-		if err = report(ctx, g, cmd.OutOrStdout()); err != nil {
+		if err := report(ctx, g, cmd.OutOrStdout()); err != nil {
 			return err
 		}
 		s.noteOddities(nil)
 		return s.result(set.Len() + len(set.Bad))
 	})
-}
-
-func (e *evaluation) check(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return usageErrorf(cmd, "no data given: a folder of classes, a table or an archive")
-	}
-	if e.separator == `\t` {
-		e.separator = "\t"
-	}
-	if e.separator != "" {
-		r, size := utf8.DecodeRuneInString(e.separator)
-		if size != len(e.separator) || strings.ContainsRune("\r\n\"\uFFFD", r) {
-			return usageErrorf(cmd, "--separator %q: want one character", e.separator)
-		}
-		e.options.Separator = r
-	}
-	for _, t := range e.options.Templates {
-		if !strings.Contains(t, "{}") {
-			return usageErrorf(cmd, `--template %q has no {} for the class`, t)
-		}
-	}
-	if err := e.search.check(cmd); err != nil {
-		return err
-	}
-	e.options.Hidden, e.options.ExcludeDirs = e.search.hidden, e.search.excludeDirs
-	return nil
-}
-
-// nameClasses takes the names that --class-names gives.
-func (e *evaluation) nameClasses(ctx context.Context, stdin io.Reader) error {
-	if e.classNames == "" {
-		return nil
-	}
-	names, err := readLinesOf(ctx, e.classNames, stdin)
-	if err != nil {
-		return fmt.Errorf("class names: %w", err)
-	}
-	if len(names) != len(e.set.Classes) {
-		return fmt.Errorf("class names: %s has %s, and there are %s of classes", e.classNames, plural(len(names), "line"), plural(len(e.set.Classes), "folder"))
-	}
-	for i, name := range names {
-		if err := checkText(name); err != nil {
-			return fmt.Errorf("class names: line %d of %s %w", i+1, e.classNames, err)
-		}
-	}
-	e.set.Classes = names
-	return nil
 }
 
 // images encodes those of samples that can be read. It returns their places among samples

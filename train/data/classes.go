@@ -56,10 +56,7 @@ func (d *Dataset) excludes(name string) bool {
 
 // addClass adds the pictures in and below a folder, sorted by their paths.
 func (d *Dataset) addClass(folder string, class int) error {
-	captions := make([]string, len(d.options.Templates))
-	for i, t := range d.options.Templates {
-		captions[i] = strings.ReplaceAll(t, "{}", d.Classes[class])
-	}
+	captions := d.options.prompts(d.Classes[class])
 	_, err := walk.Pictures(context.Background(), folder, walk.Options{Hidden: d.options.Hidden, ExcludeDirs: d.options.ExcludeDirs}, func(path string, _ fs.FileInfo, err error) {
 		if err != nil {
 			d.Bad = append(d.Bad, Bad{path, err})

@@ -166,6 +166,29 @@ func nonEmpty(captions []string) []string {
 	return texts
 }
 
+// Rename calls the classes so, in their order. Captions that Templates make of them follow.
+func (d *Dataset) Rename(classes []string) {
+	d.Classes = classes
+	captions := make([][]string, len(classes))
+	for i := range classes {
+		captions[i] = d.options.prompts(classes[i])
+	}
+	for i := range d.samples {
+		if c := d.samples[i].class; c >= 0 {
+			d.samples[i].captions = captions[c]
+		}
+	}
+}
+
+// prompts are the captions of a class.
+func (o Options) prompts(class string) []string {
+	texts := make([]string, len(o.Templates))
+	for i, t := range o.Templates {
+		texts[i] = strings.ReplaceAll(t, "{}", class)
+	}
+	return texts
+}
+
 // Len is the number of samples.
 func (d *Dataset) Len() int { return len(d.samples) }
 
