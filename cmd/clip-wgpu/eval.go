@@ -2,9 +2,9 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
 	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
@@ -65,11 +65,17 @@ func (e *evaluation) command(cmd *cobra.Command, g *globals, args []string) erro
 				return err
 			}
 		}
-		report := e.retrieval
-		if set.Classes != nil {
-			report = e.zeroShot
+		report, err := e.measure(ctx)
+		if err != nil {
+			return err
 		}
-		if err := report(ctx, g, cmd.OutOrStdout()); err != nil {
+		s.clear()
+		if g.json {
+			err = report.writeJSON(cmd.OutOrStdout(), s.model.Name())
+		} else {
+			err = report.write(cmd.OutOrStdout(), s.model.Name())
+		}
+		if err != nil {
 			return err
 		}
 		s.noteOddities(nil)
@@ -113,12 +119,20 @@ func appendRows(all, rows clip.Array) clip.Array {
 	return all
 }
 
-func (e *evaluation) zeroShot(ctx context.Context, g *globals, w io.Writer) error {
+// measure classifies or retrieves what the data has.
+func (e *evaluation) measure(ctx context.Context) (evalReport, error) {
+	if e.set.Classes != nil {
+		return e.zeroShot(ctx)
+	}
+	return e.retrieval(ctx)
+}
+
+func (e *evaluation) zeroShot(ctx context.Context) (r evalReport, err error) {
 	classes, err := interruptible(ctx, func() (clip.Array, error) {
 		return clip.ZeroShotClassifier(ctx, e.model, e.set.Classes, e.options.Templates)
 	})
 	if err != nil {
-		return err
+		return r, err
 	}
 	samples := make([]int, e.set.Len())
 	for i := range samples {
@@ -126,39 +140,24 @@ func (e *evaluation) zeroShot(ctx context.Context, g *globals, w io.Writer) erro
 	}
 	samples, features, err := e.images(ctx, samples)
 	if err != nil {
-		return err
+		return r, err
 	}
 	labels := make([]int, len(samples))
 	for i, sample := range samples {
 		labels[i] = e.set.Class(sample)
 	}
-	r, err := interruptible(ctx, func() (eval.ZeroShot, error) { return eval.Classify(ctx, e.model, features, classes, labels) })
-	if err != nil {
-		return err
-	}
-	e.clear()
-	if g.json {
-		return newJSONLines(w).Encode(struct {
-			Kind    string `json:"kind"`
-			Model   string `json:"model"`
-			Images  int    `json:"images"`
-			Classes int    `json:"classes"`
-			eval.ZeroShot
-		}{"zero-shot", e.model.Name(), len(samples), len(e.set.Classes), r})
-	}
-	_, err = fmt.Fprintf(w, "zero-shot classification of %s, %d classes, by %s\ntop-1  %6.2f %%\ntop-5  %6.2f %%\n",
-		plural(len(samples), "image"), len(e.set.Classes), e.model.Name(), 100*r.Top1, 100*r.Top5)
-	return err
+	top, err := interruptible(ctx, func() (eval.ZeroShot, error) { return eval.Classify(ctx, e.model, features, classes, labels) })
+	return evalReport{images: len(samples), classes: len(e.set.Classes), zeroShot: top}, err
 }
 
-func (e *evaluation) retrieval(ctx context.Context, g *globals, w io.Writer) error {
+func (e *evaluation) retrieval(ctx context.Context) (r evalReport, err error) {
 	samples, captions, err := e.captions()
 	if err != nil {
-		return err
+		return r, err
 	}
 	places, images, err := e.images(ctx, samples)
 	if err != nil {
-		return err
+		return r, err
 	}
 	var texts []input
 	var owners []int
@@ -178,14 +177,10 @@ func (e *evaluation) retrieval(ctx context.Context, g *globals, w io.Writer) err
 		err = fmt.Errorf("%d of %s could not be encoded: what remains is another measure", len(texts)-encoded, plural(len(texts), "caption"))
 	}
 	if err != nil {
-		return err
+		return r, err
 	}
-	r, err := interruptible(ctx, func() (eval.Retrieval, error) { return eval.Retrieve(ctx, e.model, images, features, owners) })
-	if err != nil {
-		return err
-	}
-	e.clear()
-	return writeRetrieval(w, g.json, e.model.Name(), len(places), len(texts), r)
+	found, err := interruptible(ctx, func() (eval.Retrieval, error) { return eval.Retrieve(ctx, e.model, images, features, owners) })
+	return evalReport{images: len(places), texts: len(texts), retrieval: found}, err
 }
 
 // captions reads those of all samples, and lists the samples that have some.
@@ -206,25 +201,58 @@ func (e *evaluation) captions() (samples []int, captions [][]string, err error) 
 	return samples, captions, nil
 }
 
-// writeRetrieval writes the numbers under open_clip_train's names, or as a table.
-func writeRetrieval(w io.Writer, json bool, model string, images, texts int, r eval.Retrieval) error {
-	ways := []struct {
+// evalReport is what was measured: of classes, or of texts.
+type evalReport struct {
+	images, classes, texts int
+	zeroShot               eval.ZeroShot
+	retrieval              eval.Retrieval
+}
+
+// ways are both of retrieval, under open_clip_train's names.
+func (r evalReport) ways() []struct {
+	name, title string
+	eval.Recall
+} {
+	return []struct {
 		name, title string
 		eval.Recall
-	}{{"image_to_text", "image to text", r.ImageToText}, {"text_to_image", "text to image", r.TextToImage}}
-	if !json {
-		_, err := fmt.Fprintf(w, "retrieval of %s and %s by %s\n               R@1      R@5     R@10   mean rank  median\n", plural(images, "image"), plural(texts, "text"), model)
-		for _, way := range ways {
-			_, fail := fmt.Fprintf(w, "%s %6.2f %% %6.2f %% %6.2f %% %9.1f %7.0f\n", way.title, 100*way.R1, 100*way.R5, 100*way.R10, way.MeanRank, way.MedianRank)
-			err = errors.Join(err, fail)
-		}
-		return err
+	}{{"image_to_text", "image to text", r.retrieval.ImageToText}, {"text_to_image", "text to image", r.retrieval.TextToImage}}
+}
+
+// numbers are those of the report by name.
+func (r evalReport) numbers() map[string]any {
+	if r.classes > 0 {
+		return map[string]any{"images": r.images, "classes": r.classes, "top1": r.zeroShot.Top1, "top5": r.zeroShot.Top5}
 	}
-	line := map[string]any{"kind": "retrieval", "model": model, "images": images, "texts": texts}
-	for _, way := range ways {
+	all := map[string]any{"images": r.images, "texts": r.texts}
+	for _, way := range r.ways() {
 		for name, value := range map[string]float64{"R@1": way.R1, "R@5": way.R5, "R@10": way.R10, "mean_rank": way.MeanRank, "median_rank": way.MedianRank} {
-			line[way.name+"_"+name] = value
+			all[way.name+"_"+name] = value
 		}
+	}
+	return all
+}
+
+func (r evalReport) writeJSON(w io.Writer, model string) error {
+	line := r.numbers()
+	line["model"], line["kind"] = model, "retrieval"
+	if r.classes > 0 {
+		line["kind"] = "zero-shot"
 	}
 	return newJSONLines(w).Encode(line)
+}
+
+func (r evalReport) write(w io.Writer, model string) error {
+	if r.classes > 0 {
+		_, err := fmt.Fprintf(w, "zero-shot classification of %s, %d classes, by %s\ntop-1  %6.2f %%\ntop-5  %6.2f %%\n",
+			plural(r.images, "image"), r.classes, model, 100*r.zeroShot.Top1, 100*r.zeroShot.Top5)
+		return err
+	}
+	text := &strings.Builder{}
+	fmt.Fprintf(text, "retrieval of %s and %s by %s\n               R@1      R@5     R@10   mean rank  median\n", plural(r.images, "image"), plural(r.texts, "text"), model)
+	for _, way := range r.ways() {
+		fmt.Fprintf(text, "%s %6.2f %% %6.2f %% %6.2f %% %9.1f %7.0f\n", way.title, 100*way.R1, 100*way.R5, 100*way.R10, way.MeanRank, way.MedianRank)
+	}
+	_, err := io.WriteString(w, text.String())
+	return err
 }

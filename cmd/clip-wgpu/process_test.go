@@ -249,3 +249,35 @@ func TestInterruptKeepsRowsForStdout(t *testing.T) {
 	assert.Equal(t, npyHeaderBytes+4*128*n, stdout.Len())
 	requireFiles(t, folder)
 }
+
+// A training that is killed, wherever it is, or interrupted, goes on as if it had not been.
+func TestKilledTrainings(t *testing.T) {
+	csv, folder := captionTable(t), t.TempDir()
+	flags := quickly(csv, "--steps", "12", "--save-every", "3", "--quiet", "--json", "-o")
+	whole, parts := filepath.Join(folder, "whole"), filepath.Join(folder, "parts")
+	program(t, append(flags, whole)...).requireDone(t)
+	args := append(slices.Clone(flags), parts)
+	for i, sig := range []os.Signal{syscall.SIGKILL, os.Interrupt, syscall.SIGKILL} {
+		cmd, stderr := process(t, args...)
+		out, err := cmd.StdoutPipe()
+		require.NoError(t, err)
+		require.NoError(t, cmd.Start())
+		lines := bufio.NewScanner(out)
+		for range 4 - i { // then it computes, or saves
+			require.True(t, lines.Scan(), stderr)
+		}
+		time.Sleep(time.Duration(30*i) * time.Millisecond)
+		require.NoError(t, cmd.Process.Signal(sig))
+		for lines.Scan() { // until it has ended
+		}
+		require.Error(t, cmd.Wait())
+		if sig == os.Interrupt {
+			assert.Equal(t, exitInterrupted, cmd.ProcessState.ExitCode())
+			assert.Regexp(t, `^clip-wgpu: interrupted: \d+ of 12 steps are saved; --resume `, stderr.String())
+		}
+		args = []string{"train", "--quiet", "--json", "--resume", parts}
+	}
+	program(t, args...).requireDone(t)
+	assert.Equal(t, losses(t, whole), losses(t, parts))
+	requireFiles(t, parts, "log.jsonl", "loss.svg", "model", "run.json", "state-00000012.safetensors")
+}

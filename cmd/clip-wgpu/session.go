@@ -28,6 +28,12 @@ type session struct {
 
 // withModel loads the model that the flags name and hands it to work.
 func withModel(cmd *cobra.Command, g *globals, work func(ctx context.Context, s *session) error) error {
+	load := func(ctx context.Context, o []clip.Option) (*clip.Model, error) { return clip.Load(ctx, g.model, o...) }
+	return withModelFrom(cmd, g, load, work)
+}
+
+// withModelFrom is withModel of what load gives.
+func withModelFrom(cmd *cobra.Command, g *globals, load func(context.Context, []clip.Option) (*clip.Model, error), work func(ctx context.Context, s *session) error) error {
 	ctx := cmd.Context()
 	s := &session{
 		console:    newConsole(cmd.ErrOrStderr(), g.quiet),
@@ -38,7 +44,7 @@ func withModel(cmd *cobra.Command, g *globals, work func(ctx context.Context, s 
 	defer s.clear()
 	defer s.cancelStartNote()
 	var err error
-	s.model, err = interruptible(ctx, func() (*clip.Model, error) { return clip.Load(ctx, g.model, g.options(s.batch)...) })
+	s.model, err = interruptible(ctx, func() (*clip.Model, error) { return load(ctx, g.options(s.batch)) })
 	if err != nil {
 		return loadHint(g.model, err)
 	}

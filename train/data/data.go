@@ -4,6 +4,8 @@
 package data
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -199,6 +201,21 @@ func (d *Dataset) Name(i int) string {
 		return s.where + ":" + s.member.image.name
 	}
 	return s.where
+}
+
+// Fingerprint is a SHA-256, in hex, of the samples' names, classes and captions, of those in
+// archives of the captions' places: data that another Dataset has in the same order.
+func (d *Dataset) Fingerprint() string {
+	h := sha256.New()
+	for i := range d.samples {
+		s := &d.samples[i]
+		fmt.Fprintf(h, "%q %d %q", s.where, s.class, s.captions)
+		if s.member != nil {
+			fmt.Fprintf(h, " %+v", *s.member)
+		}
+		fmt.Fprintln(h)
+	}
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // Class is the number of sample i's class, -1 where it has none.

@@ -1,0 +1,253 @@
+package main
+
+import (
+	"math"
+	"slices"
+
+	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
+	"github.com/clip-wgpu/clip-wgpu/train"
+	"github.com/spf13/cobra"
+)
+
+const trainHelp = `train teaches a model pictures and their captions or classes, as open_clip_train does.
+Flags have the names that they have there. --model is a model to go on from, or open_clip's
+name of an architecture, which starts from random weights.
+
+-o names a folder that gets
+
+  model/               the trained model, in open_clip's layout: --model of the other commands
+  log.jsonl            a line for each step: step, epoch, loss, lr, grad_norm, logit_scale,
+                       samples_per_s; with --eval also what eval measures
+  loss.svg             the loss and the learning rate as a picture
+  run.json, state-*    what --resume goes on from: the flags, the place in the data, the
+                       weights and the optimizer's moments
+
+All are written every --save-every steps and at the end. An interrupt writes them, too, and
+ends with exit code 130; after a crash the last ones are whole. --resume FOLDER goes on from
+there, with the flags of that run, and gives what an undisturbed run gives. Only --steps,
+--epochs, --save-every, --log-every and those of the device may be other ones.
+
+--dry-run says what a training takes: samples, steps, memory and, from two steps whose
+results are dropped, time.
+
+The loss of a batch is over all its pairs, however many the towers see at once
+(--micro-batch, which is halved until memory is enough). With --group-equal pairs of equal
+captions are no negatives of each other; with classes that is so without it.
+
+Samples that cannot be read are listed, and others take their places. More than --max-bad of
+them end the training.
+
+DATA is one of these, or several of a kind.
+
+` + datasetHelp
+
+// training is what one train command is asked for.
+type training struct {
+	datasetFlags
+	output, resume      string
+	batchSize, micro    count
+	epochs, steps       int
+	saveEvery, logEvery int
+	evalEvery           int
+	evalData            []string
+	maxBad              int
+	seed                uint64
+	dryRun              bool
+	optimizer           optimizerFlags
+	locks               lockFlags
+	augmentation        augmentationFlags
+	loss                string
+	groupEqual          bool
+}
+
+// optimizerFlags are those of the optimizer, with open_clip_train's names.
+type optimizerFlags struct {
+	lr, wd, beta1, beta2, eps, clip float64
+	warmup                          int
+	scheduler                       string
+}
+
+// lockFlags are those of what does not train.
+type lockFlags struct {
+	image, text, freezeBN, freezeLN bool
+	imageGroups, textLayers         int
+	checkpointing                   bool
+	cast                            weightsFlag
+}
+
+// augmentationFlags are those of open_clip's aug_cfg.
+type augmentationFlags struct {
+	scale, jitter          []float64
+	jitterProb, grayscaleP float64
+}
+
+func newTrainCommand(g *globals) *cobra.Command {
+	var t training
+	cmd := &cobra.Command{
+		Use:   "train DATA... -o FOLDER",
+		Short: "Fine-tune a model, or train one from random weights",
+		Long:  trainHelp,
+		Example: `  clip-wgpu train captions.csv --model ViT-B-32:laion2b_s34b_b79k --lock-image --epochs 5 -o mine
+  clip-wgpu train 'shards/{000..099}.tar' --model ViT-B-32 --batch-size 256 --lr 5e-4 --steps 20000 -o scratch
+  clip-wgpu train --resume mine`,
+		DisableFlagsInUseLine: true,
+		RunE:                  func(cmd *cobra.Command, args []string) error { return t.command(cmd, g, args) },
+	}
+	f := cmd.Flags()
+	f.StringVarP(&t.output, "output", "o", "", "`folder` to write")
+	f.StringVar(&t.resume, "resume", "", "`folder` of a training to go on with")
+	f.BoolVar(&t.dryRun, "dry-run", false, "say what it takes, and write nothing")
+	f.Var(&t.batchSize, "batch-size", "pairs of a step (default 64)")
+	f.Var(&t.micro, "micro-batch", "most pairs that the towers see at once (default: all that memory holds)")
+	f.IntVar(&t.epochs, "epochs", 0, "`times` that all samples are seen (default 1)")
+	f.IntVar(&t.steps, "steps", 0, "`steps` to make, in place of --epochs")
+	f.IntVar(&t.saveEvery, "save-every", 0, "`steps` between checkpoints (default: an epoch)")
+	f.IntVar(&t.logEvery, "log-every", 0, "`steps` between lines on stdout (default: a fiftieth of all)")
+	f.StringArrayVar(&t.evalData, "eval", nil, "`data` to evaluate by, as the command eval does; may be given several times")
+	f.IntVar(&t.evalEvery, "eval-every", 0, "`steps` between evaluations (default: an epoch)")
+	f.IntVar(&t.maxBad, "max-bad", 100, "samples that may be unreadable; -1 is any number")
+	f.Uint64Var(&t.seed, "seed", 0, "`number` that the order, the augmentation, dropout and random weights follow from")
+	f.StringVar(&t.loss, "loss", "", "`name` of the loss: clip, or siglip, the default of models with a logit bias")
+	f.BoolVar(&t.groupEqual, "group-equal", false, "pairs of equal captions are no negatives of each other")
+	t.optimizer.addFlags(cmd)
+	t.locks.addFlags(cmd)
+	t.augmentation.addFlags(cmd)
+	t.datasetFlags.addFlags(cmd)
+	return cmd
+}
+
+func (o *optimizerFlags) addFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.Float64Var(&o.lr, "lr", 1e-5, "learning `rate`; open_clip_train's 5e-4 is for random weights")
+	f.Float64Var(&o.wd, "wd", 0.2, "weight `decay`")
+	f.Float64Var(&o.beta1, "beta1", 0.9, "`decay` of AdamW's first moment")
+	f.Float64Var(&o.beta2, "beta2", 0.98, "`decay` of AdamW's second moment; 0.999 for ResNets")
+	f.Float64Var(&o.eps, "eps", 1e-6, "`number` in AdamW's denominator; 1e-8 for ResNets")
+	f.IntVar(&o.warmup, "warmup", -1, "`steps` in which the rate rises (default: a twentieth of all, at most 10000)")
+	f.StringVar(&o.scheduler, "lr-scheduler", "cosine", "`name` of how the rate goes on: cosine or const")
+	f.Float64Var(&o.clip, "grad-clip-norm", 0, "greatest `norm` of all gradients together (default: any)")
+}
+
+func (l *lockFlags) addFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.BoolVar(&l.image, "lock-image", false, "the image tower stays as it is")
+	f.IntVar(&l.imageGroups, "lock-image-unlocked-groups", 0, "last `groups` of the image tower that train nevertheless")
+	f.BoolVar(&l.freezeBN, "lock-image-freeze-bn-stats", false, "batch norms of what is locked keep their statistics, too")
+	f.BoolVar(&l.text, "lock-text", false, "the text tower stays as it is")
+	f.IntVar(&l.textLayers, "lock-text-unlocked-layers", 0, "last `layers` of the text tower that train nevertheless")
+	f.BoolVar(&l.freezeLN, "lock-text-freeze-layer-norm", false, "layer norms of what is locked in the text tower stay, too")
+	f.BoolVar(&l.checkpointing, "grad-checkpointing", false, "compute blocks twice rather than keep what they compute")
+	l.cast = weightsFlag(clip.F32)
+	f.Var(&l.cast, "cast-frozen", "how the device stores what is locked: f32, f16, bf16 or q8")
+}
+
+func (a *augmentationFlags) addFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	d := preprocess.DefaultAugmentation()
+	f.Float64SliceVar(&a.scale, "aug-scale", d.Scale[:], "`shares` of a picture's area that are kept: least, most")
+	f.Float64SliceVar(&a.jitter, "aug-color-jitter", nil, "changes of brightness, contrast, saturation and hue: four `numbers`")
+	f.Float64Var(&a.jitterProb, "aug-color-jitter-prob", 0, "`share` of pictures whose colours change")
+	f.Float64Var(&a.grayscaleP, "aug-gray-scale-prob", 0, "`share` of pictures that become gray")
+}
+
+// transform makes the training transform for a model.
+func (a *augmentationFlags) transform(cmd *cobra.Command, cfg preprocess.Config) (*preprocess.TrainTransform, error) {
+	if len(a.scale) != 2 {
+		return nil, usageErrorf(cmd, "--aug-scale: want two numbers, such as 0.9,1")
+	}
+	if len(a.jitter) != 0 && len(a.jitter) != 4 {
+		return nil, usageErrorf(cmd, "--aug-color-jitter: want four numbers, such as 0.4,0.4,0.4,0.1")
+	}
+	c := preprocess.Augmentation{Scale: [2]float64(a.scale), ColorJitterProb: a.jitterProb, GrayScaleProb: a.grayscaleP}
+	copy(c.ColorJitter[:], a.jitter)
+	return preprocess.NewTrain(cfg, c)
+}
+
+// lock locks the model's towers.
+func (l *lockFlags) lock(m *clip.Model) error {
+	if l.image {
+		m.LockImageTower(l.imageGroups, l.freezeBN)
+	}
+	if l.text {
+		if err := m.LockTextTower(l.textLayers, l.freezeLN); err != nil {
+			return err
+		}
+	}
+	m.SetGradCheckpointing(l.checkpointing)
+	return nil
+}
+
+// schedule is how the learning rate goes in a training of so many steps.
+func (o *optimizerFlags) schedule(steps int) train.Schedule {
+	warmup := o.warmup
+	if warmup < 0 {
+		warmup = min(10_000, int(math.Ceil(float64(steps)/20)))
+	}
+	warmup = min(warmup, steps-1)
+	if o.scheduler == "const" {
+		return train.ConstLR(o.lr, warmup)
+	}
+	return train.CosineLR(o.lr, warmup, steps)
+}
+
+// config makes the trainer's config.
+func (t *training) config(m *clip.Model, schedule train.Schedule) train.Config {
+	o := t.optimizer
+	c := train.Config{
+		Loss:         train.ClipLoss{Grouped: t.groupEqual},
+		Optimizer:    train.Scheduled{Optimizer: train.AdamW{Beta1: o.beta1, Beta2: o.beta2, Eps: o.eps, WeightDecay: o.wd}, LR: schedule},
+		MicroBatch:   int(t.micro),
+		GradClipNorm: o.clip,
+		Seed:         t.seed,
+	}
+	if _, bias := m.LogitBias(); t.loss == "siglip" || t.loss == "" && bias {
+		c.Loss = train.SigLipLoss{Grouped: t.groupEqual}
+	}
+	return c
+}
+
+// checkTraining refuses flags that make no sense.
+func (t *training) checkTraining(cmd *cobra.Command, g *globals, args []string) error {
+	for _, n := range []struct {
+		flag  string
+		value int
+	}{{"epochs", t.epochs}, {"steps", t.steps}, {"save-every", t.saveEvery}, {"log-every", t.logEvery}, {"eval-every", t.evalEvery}} {
+		if cmd.Flags().Changed(n.flag) && n.value < 1 {
+			return usageErrorf(cmd, "--%s %d: want 1 or more", n.flag, n.value)
+		}
+	}
+	switch o := t.optimizer; {
+	case t.output == "" && !t.dryRun:
+		return usageErrorf(cmd, "no output given: -o FOLDER, or --resume FOLDER")
+	case t.epochs > 0 && t.steps > 0:
+		return usageErrorf(cmd, "--epochs and --steps: want one of them")
+	case !slices.Contains([]string{"cosine", "const"}, o.scheduler):
+		return usageErrorf(cmd, "--lr-scheduler %q: want cosine or const", o.scheduler)
+	case !slices.Contains([]string{"", "clip", "siglip"}, t.loss):
+		return usageErrorf(cmd, "--loss %q: want clip or siglip", t.loss)
+	case !(o.lr >= 0) || math.IsInf(o.lr, 0):
+		return usageErrorf(cmd, "--lr %v: want 0 or more", o.lr)
+	case cmd.Flags().Changed("warmup") && o.warmup < 0:
+		return usageErrorf(cmd, "--warmup %d: want 0 or more", o.warmup)
+	case !(o.clip >= 0):
+		return usageErrorf(cmd, "--grad-clip-norm %v: want 0 or more", o.clip)
+	case t.locks.imageGroups < 0 || t.locks.textLayers < 0:
+		return usageErrorf(cmd, "--lock-image-unlocked-groups and --lock-text-unlocked-layers: want 0 or more")
+	case g.weights != weightsFlag(clip.F32):
+		return usageErrorf(cmd, "--weights %s: only f32 can be trained; --cast-frozen is for what is locked", g.weights)
+	case t.evalEvery > 0 && t.evalData == nil:
+		return usageErrorf(cmd, "--eval-every goes with --eval")
+	}
+	for _, name := range []string{"lock-image-unlocked-groups", "lock-image-freeze-bn-stats"} {
+		if cmd.Flags().Changed(name) && !t.locks.image {
+			return usageErrorf(cmd, "--%s goes with --lock-image", name)
+		}
+	}
+	for _, name := range []string{"lock-text-unlocked-layers", "lock-text-freeze-layer-norm"} {
+		if cmd.Flags().Changed(name) && !t.locks.text {
+			return usageErrorf(cmd, "--%s goes with --lock-text", name)
+		}
+	}
+	return t.datasetFlags.check(cmd, args)
+}

@@ -1,0 +1,364 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/clip-wgpu/clip-wgpu/clip/towers"
+	"github.com/clip-wgpu/clip-wgpu/train"
+	"github.com/clip-wgpu/clip-wgpu/train/data"
+	"github.com/clip-wgpu/clip-wgpu/weights"
+	"github.com/spf13/cobra"
+)
+
+// logLine is a line of log.jsonl.
+type logLine struct {
+	Step        int            `json:"step"` // from 1
+	Epoch       int            `json:"epoch"`
+	Loss        float64        `json:"loss"` // before the step
+	LR          float64        `json:"lr"`
+	GradNorm    float64        `json:"grad_norm"` // before clipping
+	LogitScale  float32        `json:"logit_scale"`
+	SamplesPerS float64        `json:"samples_per_s"`
+	Eval        map[string]any `json:"eval,omitempty"`
+}
+
+// trainingRun is a training at work.
+type trainingRun struct {
+	*training
+	*session
+	trainer  *train.Trainer
+	loader   *data.Loader
+	set      *data.Dataset
+	eval     *data.Dataset // nil: none
+	folder   *runFolder
+	saved    runFile // what the next commit writes
+	schedule train.Schedule
+	watch    trainingWatch
+	stdout   io.Writer
+	json     bool
+	lines    []logLine
+}
+
+func (t *training) command(cmd *cobra.Command, g *globals, args []string) error {
+	r := &trainingRun{training: t, stdout: cmd.OutOrStdout(), json: g.json, saved: runFile{Version: runVersion, Args: args, Flags: givenFlags(cmd)}}
+	if t.resume != "" {
+		var err error
+		if r.saved, err = t.recall(cmd, args); err != nil {
+			return err
+		}
+		args = r.saved.Args
+	}
+	if err := t.checkTraining(cmd, g, args); err != nil {
+		return err
+	}
+	var err error
+	if r.set, err = t.open(cmd, args); err != nil {
+		return err
+	}
+	if t.evalData != nil {
+		if r.eval, err = t.open(cmd, t.evalData); err != nil {
+			return err
+		}
+	}
+	print := r.set.Fingerprint()
+	if t.resume != "" && print != r.saved.Data {
+		return fmt.Errorf("--resume %s: the data is not that of the training: names, captions or their order differ", t.resume)
+	}
+	r.saved.Data = print
+	t.groupEqual = t.groupEqual || r.set.Classes != nil
+	load := func(ctx context.Context, o []clip.Option) (*clip.Model, error) {
+		config, named, err := architecture(g.model)
+		switch {
+		case err != nil:
+			return nil, err
+		case named:
+			return clip.New(config, t.seed, o...)
+		}
+		return clip.Load(ctx, g.model, o...)
+	}
+	return withModelFrom(cmd, g, load, func(ctx context.Context, s *session) error {
+		r.session = s
+		if err := r.prepare(cmd); err != nil {
+			return err
+		}
+		defer r.trainer.Close()
+		if t.dryRun {
+			return r.estimate(ctx)
+		}
+		return r.run(ctx)
+	})
+}
+
+// recall reads the training that --resume names, and its flags.
+func (t *training) recall(cmd *cobra.Command, args []string) (runFile, error) {
+	if len(args) > 0 || t.output != "" {
+		return runFile{}, usageErrorf(cmd, "--resume takes the data and the output of the training: want neither DATA nor -o")
+	}
+	f, err := readRun(t.resume)
+	if err == nil {
+		err = restoreFlags(cmd, f.Flags)
+	}
+	t.output = t.resume
+	return f, err
+}
+
+// prepare makes the loader and the trainer, and opens the folder.
+func (r *trainingRun) prepare(cmd *cobra.Command) error {
+	transform, err := r.augmentation.transform(cmd, r.model.Preprocess().Config())
+	if err != nil {
+		return err
+	}
+	if r.model.Tokenizer() == nil {
+		return fmt.Errorf("model %s: its config names no tokenizer that is supported, so that it cannot read captions", r.model.Name())
+	}
+	r.loader, err = data.NewLoader(r.set, data.LoaderOptions{
+		Batch: r.batchSize.or(64), Transform: transform, Decode: r.search.options(r.model.Preprocess()), Seed: r.seed, MaxBad: r.maxBad,
+	})
+	if err != nil {
+		return err
+	}
+	steps := r.steps
+	if steps == 0 {
+		steps = max(1, r.epochs) * r.loader.Steps()
+	}
+	r.saved.Steps = steps
+	if r.saved.Step >= steps {
+		return fmt.Errorf("--resume %s: %d steps are made, of %d; --steps or --epochs asks for more", r.resume, r.saved.Step, steps)
+	}
+	if err := r.locks.lock(r.model); err != nil {
+		return err
+	}
+	if c := clip.CastDType(r.locks.cast); c != clip.F32 {
+		if err := r.model.CastFrozen(cmd.Context(), c); err != nil {
+			return err
+		}
+	}
+	r.schedule = r.optimizer.schedule(steps)
+	if r.trainer, err = train.New(r.model, r.config(r.model, r.schedule)); err != nil || r.dryRun {
+		return err
+	}
+	for _, bad := range r.set.Bad {
+		r.note("left out: %v", bad)
+	}
+	return r.openFolder(cmd.Context())
+}
+
+// openFolder makes the folder, or goes on where a training was.
+func (r *trainingRun) openFolder(ctx context.Context) (err error) {
+	device := r.model.Device().Info().Name
+	if r.resume == "" {
+		r.folder, err = createRun(r.output)
+	} else {
+		if device != r.saved.Device {
+			r.note("warning: the training was on %s and goes on on %s, which rounds otherwise", r.saved.Device, device)
+		}
+		if err = r.trainer.Resume(ctx, (&runFolder{path: r.output}).at(r.saved.State)); err == nil {
+			r.folder, r.lines, err = continueRun(r.output, r.saved.Step)
+		}
+	}
+	r.saved.Device = device
+	return err
+}
+
+// run makes the steps. What ends it early, an interrupt or a loss that is no number, leaves
+// the last step or the last checkpoint.
+func (r *trainingRun) run(ctx context.Context) error {
+	defer func() { r.folder.log.Close() }()
+	r.watch = newTrainingWatch(r.batchSize.or(64), r.model.LogitScale(), r.note)
+	for b, err := range r.loader.Batches(ctx, r.saved.Position) {
+		if err == nil {
+			err = r.step(ctx, b)
+		}
+		var odd *train.NotFiniteError
+		switch {
+		case ctx.Err() != nil:
+			return r.interrupted(ctx)
+		case errors.As(err, &odd):
+			return fmt.Errorf("%w; %s", err, r.remedy())
+		case err != nil:
+			return err
+		case r.saved.Step == r.saved.Steps:
+			return r.finish(ctx)
+		}
+	}
+	return ctx.Err()
+}
+
+// remedy says what to try against a loss that is no number.
+func (r *trainingRun) remedy() string {
+	last := "nothing was saved yet"
+	if r.saved.State != "" {
+		last = "the last checkpoint is whole: --resume " + r.output
+	}
+	return fmt.Sprintf("a smaller --lr than %g, a longer --warmup or --grad-clip-norm 1 may help; %s", r.optimizer.lr, last)
+}
+
+// step makes a step of a batch, and what is due after it.
+func (r *trainingRun) step(ctx context.Context, b data.Batch) error {
+	for _, bad := range b.Bad {
+		r.problem("left out: %v", bad)
+	}
+	pairs, err := r.pairs(b)
+	if err != nil {
+		return err
+	}
+	start := time.Now()
+	loss, err := r.trainer.Step(ctx, pairs)
+	if err != nil {
+		return err
+	}
+	r.cancelStartNote()
+	r.saved.Step++
+	r.saved.Position = b.After
+	took := r.watch.tick(start)
+	line := logLine{
+		Step: r.saved.Step, Epoch: b.After.Epoch, Loss: loss, LR: r.schedule(r.saved.Step), GradNorm: r.trainer.GradNorm(),
+		LogitScale: r.model.LogitScale(), SamplesPerS: significant(float64(len(b.Samples)) / took.Seconds()),
+	}
+	if r.eval != nil && due(line.Step, r.evalEvery, r.loader.Steps(), r.saved.Steps) {
+		if line.Eval, err = r.evaluate(ctx); err != nil {
+			return err
+		}
+		r.watch.pause()
+	}
+	r.lines = append(r.lines, line)
+	if err := r.folder.append(line); err != nil {
+		return err
+	}
+	if err := r.tell(line); err != nil {
+		return err
+	}
+	r.watch.look(line)
+	if line.Step < r.saved.Steps && due(line.Step, r.saveEvery, r.loader.Steps(), r.saved.Steps) {
+		defer r.watch.pause()
+		return r.save(ctx)
+	}
+	return nil
+}
+
+// due tells whether step n is one of every so many, or of each epoch, or the last.
+func due(n, every, epoch, last int) bool { return n == last || n%cmp.Or(every, epoch) == 0 }
+
+// pairs makes what the trainer takes of a batch.
+func (r *trainingRun) pairs(b data.Batch) (train.Batch, error) {
+	texts, err := r.model.Tokenizer().Tokenize(b.Captions, r.model.Config().TextCfg.ContextLength)
+	if err != nil {
+		return train.Batch{}, err
+	}
+	size := r.model.Preprocess().Config().Size
+	batch := train.Batch{Images: clip.Array{Shape: []int{len(texts), 3, size[0], size[1]}, Data: b.Images}, Texts: texts}
+	if r.groupEqual {
+		batch.Groups = train.GroupEqual(texts)
+	}
+	return batch, nil
+}
+
+// evaluate measures the model as it is now. Samples that cannot be read are left out.
+func (r *trainingRun) evaluate(ctx context.Context) (map[string]any, error) {
+	s := *r.session
+	s.skipErrors = true
+	e := evaluation{datasetFlags: r.datasetFlags, session: &s, set: r.eval}
+	report, err := e.measure(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return report.numbers(), nil
+}
+
+// save writes a checkpoint, and then the model and the picture of the loss.
+func (r *trainingRun) save(ctx context.Context) error {
+	r.saved.State = fmt.Sprintf("state-%08d.safetensors", r.saved.Step)
+	if err := r.trainer.Save(ctx, r.folder.at(r.saved.State)); err != nil {
+		return err
+	}
+	if err := r.folder.commit(r.saved); err != nil {
+		return err
+	}
+	if _, err := r.model.Save(ctx, r.folder.at("model"), clip.SaveOptions{DType: weights.F32, Replace: true}); err != nil {
+		return err
+	}
+	return r.folder.plot(r.lines)
+}
+
+// finish saves what the last step left.
+func (r *trainingRun) finish(ctx context.Context) error {
+	if err := r.save(ctx); err != nil {
+		return err
+	}
+	if r.json {
+		return nil
+	}
+	r.clear()
+	_, err := fmt.Fprintf(r.stdout, "%s made; the model is in %s\n", plural(r.saved.Step, "step"), r.folder.at("model"))
+	return err
+}
+
+// interrupted saves the last whole step.
+func (r *trainingRun) interrupted(ctx context.Context) error {
+	if r.saved.Step == 0 {
+		return ctx.Err()
+	}
+	if err := r.save(context.WithoutCancel(ctx)); err != nil {
+		return err
+	}
+	return &exitError{exitInterrupted, fmt.Sprintf("interrupted: %d of %s are saved; --resume %s goes on", r.saved.Step, plural(r.saved.Steps, "step"), r.output)}
+}
+
+// estimate says what the training takes. Two steps tell the time; nothing is kept of them.
+func (r *trainingRun) estimate(ctx context.Context) error {
+	trained, all := 0, 0
+	for _, p := range r.model.NamedParameters() {
+		if all += p.Shape.Elems(); p.RequiresGrad() {
+			trained += p.Shape.Elems()
+		}
+	}
+	fmt.Fprintf(r.stdout, "%s, %d of them unusable; %s of %d pairs, %d an epoch\n", plural(r.set.Len()+len(r.set.Bad), "sample"), len(r.set.Bad),
+		plural(r.saved.Steps, "step"), r.batchSize.or(64), r.loader.Steps())
+	fmt.Fprintf(r.stdout, "%d of %d parameters are trained\n", trained, all)
+	var took time.Duration
+	n := 0
+	for b, err := range r.loader.Batches(ctx, data.Position{}) {
+		if err != nil {
+			return err
+		}
+		pairs, err := r.pairs(b)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			if err := r.plan(pairs); err != nil {
+				return err
+			}
+		}
+		start := time.Now()
+		if _, err := r.trainer.Step(ctx, pairs); err != nil {
+			return err
+		}
+		if n++; n == 2 {
+			took = time.Since(start)
+			break
+		}
+	}
+	_, err := fmt.Fprintf(r.stdout, "a step takes %v here, all %v, without evaluations\n", took.Round(time.Millisecond), (took * time.Duration(r.saved.Steps)).Round(time.Second))
+	return err
+}
+
+// plan says what memory a step of a batch takes.
+func (r *trainingRun) plan(b train.Batch) error {
+	_, lengths, err := r.model.Feed(map[string]clip.Array{towers.Image: b.Images}, b.Texts)
+	if err != nil {
+		return err
+	}
+	p, err := train.NewPlan(r.model, r.model.Device().Target(), r.config(r.model, r.schedule), len(b.Texts), lengths, 0)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprint(r.stdout, p)
+	return err
+}
