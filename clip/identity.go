@@ -41,6 +41,9 @@ func (m *Model) fingerprint(ctx context.Context) (string, error) {
 	if err := json.NewEncoder(h).Encode(m.Config()); err != nil {
 		return "", err
 	}
+	if a := m.source.Adapter; a != nil {
+		fmt.Fprintf(h, "%+v\n", a.Config) // its scale is no parameter
+	}
 	for name, p := range m.Parameters() {
 		source := p.Source
 		if m.changed.Load() {

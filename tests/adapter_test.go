@@ -22,15 +22,15 @@ import (
 	"github.com/clip-wgpu/clip-wgpu/weights"
 )
 
-// lora is low-rank adaptation: y + scale · (x · Aᵀ) · Bᵀ.
-type lora struct {
+// lowRank is low-rank adaptation: y + scale · (x · Aᵀ) · Bᵀ.
+type lowRank struct {
 	A *graph.Param `w:"lora_A"` // [rank, in]; of a table, [rows, rank]
 	B *graph.Param `w:"lora_B"` // [out, rank]
 }
 
 const loraRank, loraScale = 2, 0.5
 
-func (l *lora) Adapt(g *graph.Graph, x, y graph.Tensor, first int) graph.Tensor {
+func (l *lowRank) Adapt(g *graph.Graph, x, y graph.Tensor, first int) graph.Tensor {
 	var h graph.Tensor
 	if x.Spec().Element == graph.I32 {
 		h = ops.Gather(g, g.Param(l.A), x)
@@ -74,7 +74,7 @@ func eachWeight(m *clip.Model, b float64) map[string]adapted {
 // adapt gives every weight an adapter.
 func adapt(m *clip.Model, b float64) {
 	for name, x := range eachWeight(m, b) {
-		l := &lora{A: layers.NewParam(x.a, loraRank, x.in), B: layers.NewParam(x.b, x.to, loraRank)}
+		l := &lowRank{A: layers.NewParam(x.a, loraRank, x.in), B: layers.NewParam(x.b, x.to, loraRank)}
 		if x.table {
 			l.A = layers.NewParam(x.a, x.in, loraRank)
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/clip-wgpu/clip-wgpu/clip/config"
 	emojiclip "github.com/clip-wgpu/clip-wgpu/clip/emoji-clip"
 	"github.com/clip-wgpu/clip-wgpu/clip/internal/finite"
+	"github.com/clip-wgpu/clip-wgpu/clip/lora"
 	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
 	"github.com/clip-wgpu/clip-wgpu/clip/tokenizer"
 	"github.com/clip-wgpu/clip-wgpu/clip/towers"
@@ -39,6 +40,8 @@ type Options struct {
 	ImageSize config.Size
 	// ContextLength changes the text length (open_clip's force_context_length). 0: the config's.
 	ContextLength int
+	// Adapter is a folder with a LoRA of the model, as Hugging Face's PEFT saves it.
+	Adapter string
 	// Progress is told, while a file of a model is downloaded, how many of its
 	// bytes are there. It should return soon.
 	Progress func(file string, done, total int64)
@@ -60,6 +63,7 @@ type Checkpoint struct {
 	Model     *towers.Model         // the tensors are the sources of its parameters
 	Transform *preprocess.Transform // from pictures to the image tower's input
 	Tokenizer *tokenizer.Tokenizer  // nil where the config names one that is not supported
+	Adapter   *lora.Adapter         // of the model; nil where it has none
 	// Warnings list what is odd about the weights, such as NaN, and what was
 	// assumed because nothing beside them says it, such as the preprocessing.
 	Warnings []string
@@ -105,10 +109,21 @@ func Open(ctx context.Context, source string, o Options) (*Checkpoint, error) {
 		o.cachedTokenizer(ctx, f)
 	}
 	c, err := f.checkpoint(from)
+	if err == nil {
+		err = c.adapt(o.Adapter)
+	}
 	if err != nil {
 		return nil, errors.Join(err, f.file.Close())
 	}
 	return c, nil
+}
+
+// adapt gives the model the adapters in a folder, if there is one.
+func (c *Checkpoint) adapt(folder string) (err error) {
+	if folder != "" {
+		c.Adapter, err = lora.Load(c.Model.Tree(), folder)
+	}
+	return err
 }
 
 // New returns a model with open_clip's random initialisation from seed.
@@ -132,7 +147,8 @@ func New(c config.Config, seed uint64, o Options) (*Checkpoint, error) {
 		return nil, err
 	}
 	name := fmt.Sprintf("random weights, seed %d", seed)
-	return &Checkpoint{Name: name, Model: m, Transform: transform, Tokenizer: tokens, Warnings: m.Warnings}, nil
+	made := &Checkpoint{Name: name, Model: m, Transform: transform, Tokenizer: tokens, Warnings: m.Warnings}
+	return made, made.adapt(o.Adapter)
 }
 
 // Close frees the file of the weights. Close of nil does nothing.

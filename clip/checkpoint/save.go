@@ -30,7 +30,8 @@ const openCLIPWeights = "open_clip_model.safetensors"
 type SaveOptions struct {
 	DType   weights.DType // F32, F16 or BF16, rounded to nearest
 	Replace bool          // replaces a folder that holds nothing else than a model
-	// Values gives a parameter's values where they are not its source. Nil: the sources.
+	// Values gives a parameter's values where they are not its source; nil leaves it out.
+	// Nil: the sources.
 	Values func(p *graph.Param) graph.Source
 }
 
@@ -54,8 +55,8 @@ func Convert(ctx context.Context, source, folder string, to SaveOptions, o Optio
 
 // Save writes the model to a new folder in open_clip's layout:
 // open_clip_model.safetensors, open_clip_config.json and the files of its tokenizer
-// that the source has. It takes the same memory for any model. The warnings tell of
-// NaN and infinities.
+// that the source has. It takes the same memory for any model. An adapter is merged into
+// the weights. The warnings tell of NaN and infinities.
 //
 // The folder appears whole or not at all. One that exists is an error that matches
 // fs.ErrExist or, with Replace, is replaced if it holds nothing else than a model. A
@@ -119,9 +120,12 @@ func (c *Checkpoint) write(ctx context.Context, folder string, o SaveOptions) (w
 	var odd finite.Exceptions
 	var records []weights.Record
 	for name, p := range c.Model.Parameters() {
-		from := p.Source
-		if o.Values != nil {
-			from = o.Values(p)
+		from, err := c.values(p, o)
+		if err != nil {
+			return nil, err
+		}
+		if from == nil {
+			continue
 		}
 		r := &reading{ctx: ctx, source: c.Name, name: name, dtype: o.DType, from: from, odd: &odd}
 		record := weights.Record{Name: name, DType: o.DType, Shape: p.Shape, ReadF32: r.read}
@@ -143,6 +147,18 @@ func (c *Checkpoint) write(ctx context.Context, folder string, o SaveOptions) (w
 		return nil, &writeError{err}
 	}
 	return odd.Warnings(), nil
+}
+
+// values are those that p is saved with: an adapter is merged, and its own parameters have
+// none.
+func (c *Checkpoint) values(p *graph.Param, o SaveOptions) (graph.Source, error) {
+	switch {
+	case c.Adapter != nil:
+		return c.Adapter.Merged(p, o.Values)
+	case o.Values != nil:
+		return o.Values(p), nil
+	}
+	return p.Source, nil
 }
 
 // readError is an error of the source, which it names, while the output is written.

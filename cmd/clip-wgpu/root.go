@@ -44,6 +44,7 @@ type globals struct {
 	model       string
 	device      deviceFlag
 	config      string
+	adapter     string
 	batch       count
 	maxMemory   size
 	weights     weightsFlag
@@ -75,6 +76,7 @@ func newRootCommand() *cobra.Command {
 	f := root.PersistentFlags()
 	f.StringVar(&g.model, "model", "", "model `folder`, file of weights, NAME:TAG or hf-hub:ORG/NAME (default: the embedded "+checkpoint.Embedded+")")
 	f.StringVar(&g.config, "config", "", "config of weights without one: a `file`, or open_clip's name of a model, such as ViT-B-32")
+	f.StringVar(&g.adapter, "adapter", "", "`folder` with a LoRA of the model, as train --lora-rank or Hugging Face's PEFT writes it")
 	f.Var(&g.device, "device", "GPU by `index` or part of its name, of several the best; see clip-wgpu devices (default: the best)")
 	f.Var(&g.batch, "batch", "inputs that go to the GPU at once (default 16)")
 	f.Var(&g.maxMemory, "max-gpu-mem", "most GPU memory to use, such as 512M or 2G (default: no limit)")
@@ -88,7 +90,7 @@ func newRootCommand() *cobra.Command {
 	root.SetVersionTemplate(versionLine())
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageErrorf(cmd, "%s", flagError(err)) })
 	root.AddCommand(newClassifyCommand(g), newEmbedCommand(g), newEvalCommand(g), newTrainCommand(g), newTokenizeCommand(g), newVerifyCommand(g),
-		newDevicesCommand(g), newModelsCommand(g), newPullCommand(g), newConvertCommand(g), newProgramCommand(g), newBenchCommand(g), newProfileCommand(g), newTuneCommand(g), newVersionCommand())
+		newDevicesCommand(g), newModelsCommand(g), newPullCommand(g), newConvertCommand(g), newMergeCommand(g), newProgramCommand(g), newBenchCommand(g), newProfileCommand(g), newTuneCommand(g), newVersionCommand())
 	refuseUnknown(root)
 	return root
 }
@@ -205,7 +207,7 @@ func (g *globals) gpu() gpu.Options {
 
 // checkpoint are the flags as options of checkpoint.Open.
 func (g *globals) checkpoint() checkpoint.Options {
-	return checkpoint.Options{ConfigFrom: g.config, Progress: g.downloading}
+	return checkpoint.Options{ConfigFrom: g.config, Adapter: g.adapter, Progress: g.downloading}
 }
 
 // options are the flags as options of clip.Load and clip.New.

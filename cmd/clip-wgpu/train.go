@@ -1,13 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"math"
 	"slices"
 
+	"github.com/spf13/cobra"
+
 	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/clip-wgpu/clip-wgpu/clip/lora"
 	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
 	"github.com/clip-wgpu/clip-wgpu/train"
-	"github.com/spf13/cobra"
 )
 
 const trainHelp = `train teaches a model pictures and their captions or classes, as open_clip_train does.
@@ -19,6 +22,8 @@ name of an architecture, which starts from random weights.
   model/               the trained model, in open_clip's layout: --model of the other commands
   log.jsonl            a line for each step: step, epoch, loss, lr, grad_norm, logit_scale,
                        samples_per_s; with --eval also what eval measures
+  adapter/             instead of model/ with --lora-rank: adapters as Hugging Face's PEFT has
+                       them, for --adapter of the other commands; merge adds them to a model
   loss.svg             the loss and the learning rate as a picture
   run.json, state-*    what --resume goes on from: the flags, the place in the data, the
                        weights and the optimizer's moments
@@ -56,6 +61,7 @@ type training struct {
 	dryRun              bool
 	optimizer           optimizerFlags
 	locks               lockFlags
+	lora                loraFlags
 	augmentation        augmentationFlags
 	loss                string
 	groupEqual          bool
@@ -74,6 +80,13 @@ type lockFlags struct {
 	imageGroups, textLayers         int
 	checkpointing                   bool
 	cast                            weightsFlag
+}
+
+// loraFlags are those of adapters, with the names of PEFT's LoraConfig.
+type loraFlags struct {
+	rank           int
+	alpha, dropout float64
+	targets        []string
 }
 
 // augmentationFlags are those of open_clip's aug_cfg.
@@ -112,6 +125,7 @@ func newTrainCommand(g *globals) *cobra.Command {
 	f.BoolVar(&t.groupEqual, "group-equal", false, "pairs of equal captions are no negatives of each other")
 	t.optimizer.addFlags(cmd)
 	t.locks.addFlags(cmd)
+	t.lora.addFlags(cmd)
 	t.augmentation.addFlags(cmd)
 	t.datasetFlags.addFlags(cmd)
 	return cmd
@@ -140,6 +154,19 @@ func (l *lockFlags) addFlags(cmd *cobra.Command) {
 	f.BoolVar(&l.checkpointing, "grad-checkpointing", false, "compute blocks twice rather than keep what they compute")
 	l.cast = weightsFlag(clip.F32)
 	f.Var(&l.cast, "cast-frozen", "how the device stores what is locked: f32, f16, bf16 or q8")
+}
+
+func (l *loraFlags) addFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.IntVar(&l.rank, "lora-rank", 0, "train adapters of this `rank` (LoRA), and nothing else")
+	f.Float64Var(&l.alpha, "lora-alpha", 0, "`number` that, divided by the rank, multiplies what adapters add (default: the rank)")
+	f.Float64Var(&l.dropout, "lora-dropout", 0, "`share` of what enters an adapter that is dropped")
+	f.StringArrayVar(&l.targets, "lora-target", []string{lora.AllLinear}, "`name` of modules that get adapters, or its last part, such as attn; may be given several times")
+}
+
+// config is PEFT's.
+func (l *loraFlags) config() lora.Config {
+	return lora.Config{Rank: l.rank, Alpha: cmp.Or(l.alpha, float64(l.rank)), Targets: l.targets, Dropout: l.dropout}
 }
 
 func (a *augmentationFlags) addFlags(cmd *cobra.Command) {
@@ -234,14 +261,27 @@ func (t *training) checkTraining(cmd *cobra.Command, g *globals, args []string) 
 		return usageErrorf(cmd, "--grad-clip-norm %v: want 0 or more", o.clip)
 	case t.locks.imageGroups < 0 || t.locks.textLayers < 0:
 		return usageErrorf(cmd, "--lock-image-unlocked-groups and --lock-text-unlocked-layers: want 0 or more")
-	case g.weights != weightsFlag(clip.F32):
-		return usageErrorf(cmd, "--weights %s: only f32 can be trained; --cast-frozen is for what is locked", g.weights)
+	case cmd.Flags().Changed("lora-rank") && t.lora.rank < 1:
+		return usageErrorf(cmd, "--lora-rank %d: want 1 or more", t.lora.rank)
+	case t.lora.rank > 0 && (t.locks.image || t.locks.text || t.locks.cast != weightsFlag(clip.F32)):
+		return usageErrorf(cmd, "--lora-rank trains adapters alone: want no --lock-image, --lock-text and --cast-frozen; --weights says how the model is stored")
+	case t.lora.rank == 0 && g.adapter != "":
+		return usageErrorf(cmd, "--adapter %s: merge it into the model first, or train a new one by --lora-rank", g.adapter)
+	case t.lora.rank > 0 && g.adapter != "":
+		return usageErrorf(cmd, "--adapter and --lora-rank: merge the one adapter into the model before you train another")
+	case t.lora.rank == 0 && g.weights != weightsFlag(clip.F32):
+		return usageErrorf(cmd, "--weights %s: only f32 can be trained; --cast-frozen is for what is locked, --lora-rank for adapters", g.weights)
 	case t.evalEvery > 0 && t.evalData == nil:
 		return usageErrorf(cmd, "--eval-every goes with --eval")
 	}
 	for _, name := range []string{"lock-image-unlocked-groups", "lock-image-freeze-bn-stats"} {
 		if cmd.Flags().Changed(name) && !t.locks.image {
 			return usageErrorf(cmd, "--%s goes with --lock-image", name)
+		}
+	}
+	for _, name := range []string{"lora-alpha", "lora-dropout", "lora-target"} {
+		if cmd.Flags().Changed(name) && t.lora.rank == 0 {
+			return usageErrorf(cmd, "--%s goes with --lora-rank", name)
 		}
 	}
 	for _, name := range []string{"lock-text-unlocked-layers", "lock-text-freeze-layer-norm"} {

@@ -6,14 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/clip-wgpu/clip-wgpu/clip"
-	"github.com/clip-wgpu/clip-wgpu/clip/towers"
+	"github.com/clip-wgpu/clip-wgpu/clip/lora"
+	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/clip-wgpu/clip-wgpu/train"
 	"github.com/clip-wgpu/clip-wgpu/train/data"
 	"github.com/clip-wgpu/clip-wgpu/weights"
-	"github.com/spf13/cobra"
 )
 
 // logLine is a line of log.jsonl.
@@ -33,6 +36,7 @@ type trainingRun struct {
 	*training
 	*session
 	trainer  *train.Trainer
+	adapter  *lora.Adapter // nil without --lora-rank
 	loader   *data.Loader
 	set      *data.Dataset
 	eval     *data.Dataset // nil: none
@@ -133,6 +137,11 @@ func (r *trainingRun) prepare(cmd *cobra.Command) error {
 	}
 	if err := r.locks.lock(r.model); err != nil {
 		return err
+	}
+	if r.lora.rank > 0 {
+		if r.adapter, err = lora.New(r.model.Tree(), r.lora.config(), r.seed); err != nil {
+			return err
+		}
 	}
 	if c := clip.CastDType(r.locks.cast); c != clip.F32 {
 		if err := r.model.CastFrozen(cmd.Context(), c); err != nil {
@@ -280,10 +289,45 @@ func (r *trainingRun) save(ctx context.Context) error {
 	if err := r.folder.commit(r.saved); err != nil {
 		return err
 	}
-	if _, err := r.model.Save(ctx, r.folder.at("model"), clip.SaveOptions{DType: weights.F32, Replace: true}); err != nil {
+	if err := r.saveModel(ctx); err != nil {
 		return err
 	}
 	return r.folder.plot(r.lines)
+}
+
+// saveModel writes what other commands take: the model, or its adapters.
+func (r *trainingRun) saveModel(ctx context.Context) error {
+	if r.adapter == nil {
+		_, err := r.model.Save(ctx, r.result(), clip.SaveOptions{DType: weights.F32, Replace: true})
+		return err
+	}
+	if err := os.MkdirAll(r.result(), 0o777); err != nil {
+		return outputError(r.result(), err)
+	}
+	return r.adapter.Save(r.result(), r.model.Name(), func(p *graph.Param) graph.Source { return trained{ctx, r.model, p} })
+}
+
+// result is the folder that other commands take.
+func (r *trainingRun) result() string {
+	if r.adapter != nil {
+		return r.folder.at("adapter")
+	}
+	return r.folder.at("model")
+}
+
+// trained is a parameter on the device.
+type trained struct {
+	ctx   context.Context
+	model *clip.Model
+	param *graph.Param
+}
+
+// ReadF32 implements graph.Source.
+func (t trained) ReadF32(dst []float32, offset int) error {
+	all := make([]float32, t.param.Shape.Elems()) // a few thousand
+	err := t.model.Store().ReadParam(t.ctx, t.param, all)
+	copy(dst, all[offset:])
+	return err
 }
 
 // finish saves what the last step left.
@@ -295,7 +339,7 @@ func (r *trainingRun) finish(ctx context.Context) error {
 		return nil
 	}
 	r.clear()
-	_, err := fmt.Fprintf(r.stdout, "%s made; the model is in %s\n", plural(r.saved.Step, "step"), r.folder.at("model"))
+	_, err := fmt.Fprintf(r.stdout, "%s made; the result is in %s\n", plural(r.saved.Step, "step"), r.result())
 	return err
 }
 
@@ -308,57 +352,4 @@ func (r *trainingRun) interrupted(ctx context.Context) error {
 		return err
 	}
 	return &exitError{exitInterrupted, fmt.Sprintf("interrupted: %d of %s are saved; --resume %s goes on", r.saved.Step, plural(r.saved.Steps, "step"), r.output)}
-}
-
-// estimate says what the training takes. Two steps tell the time; nothing is kept of them.
-func (r *trainingRun) estimate(ctx context.Context) error {
-	trained, all := 0, 0
-	for _, p := range r.model.NamedParameters() {
-		if all += p.Shape.Elems(); p.RequiresGrad() {
-			trained += p.Shape.Elems()
-		}
-	}
-	fmt.Fprintf(r.stdout, "%s, %d of them unusable; %s of %d pairs, %d an epoch\n", plural(r.set.Len()+len(r.set.Bad), "sample"), len(r.set.Bad),
-		plural(r.saved.Steps, "step"), r.batchSize.or(64), r.loader.Steps())
-	fmt.Fprintf(r.stdout, "%d of %d parameters are trained\n", trained, all)
-	var took time.Duration
-	n := 0
-	for b, err := range r.loader.Batches(ctx, data.Position{}) {
-		if err != nil {
-			return err
-		}
-		pairs, err := r.pairs(b)
-		if err != nil {
-			return err
-		}
-		if n == 0 {
-			if err := r.plan(pairs); err != nil {
-				return err
-			}
-		}
-		start := time.Now()
-		if _, err := r.trainer.Step(ctx, pairs); err != nil {
-			return err
-		}
-		if n++; n == 2 {
-			took = time.Since(start)
-			break
-		}
-	}
-	_, err := fmt.Fprintf(r.stdout, "a step takes %v here, all %v, without evaluations\n", took.Round(time.Millisecond), (took * time.Duration(r.saved.Steps)).Round(time.Second))
-	return err
-}
-
-// plan says what memory a step of a batch takes.
-func (r *trainingRun) plan(b train.Batch) error {
-	_, lengths, err := r.model.Feed(map[string]clip.Array{towers.Image: b.Images}, b.Texts)
-	if err != nil {
-		return err
-	}
-	p, err := train.NewPlan(r.model, r.model.Device().Target(), r.config(r.model, r.schedule), len(b.Texts), lengths, 0)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprint(r.stdout, p)
-	return err
 }

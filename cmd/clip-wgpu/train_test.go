@@ -57,7 +57,7 @@ func TestTrain(t *testing.T) {
 	o.requireDone(t)
 	lines := strings.Split(strings.TrimSpace(o.stdout), "\n")
 	require.Len(t, lines, 25)
-	assert.Equal(t, "24 steps made; the model is in "+filepath.Join(folder, "model"), lines[24])
+	assert.Equal(t, "24 steps made; the result is in "+filepath.Join(folder, "model"), lines[24])
 	assert.Regexp(t, `^step 24 of 24  epoch 11  loss \S+  lr \S+  \S+ samples/s  0s left  top1 \S+ %  top5 \S+ %$`, lines[23])
 	first := losses(t, folder)
 	assert.Less(t, first[23], first[0]/4)
