@@ -49,20 +49,23 @@ func (b *bench) checkTraining(cmd *cobra.Command) error {
 			return usageErrorf(cmd, "--%s does not go with --train", name)
 		}
 	}
-	if !slices.Equal(b.weights, weightsList{clip.F32}) {
-		return usageErrorf(cmd, "--weights %s does not go with --train, which wants f32", b.weights.String())
+	if b.step.loraRank == 0 && !slices.Equal(b.weights, weightsList{clip.F32}) || len(b.weights) > 1 {
+		return usageErrorf(cmd, "--weights %s does not go with --train, which wants f32, or one of them with --lora-rank", b.weights.String())
 	}
 	return nil
 }
 
 // openTraining loads a model and makes a step of every batch.
 func (b *bench) openTraining(ctx context.Context, g *globals, model string, keep func(io.Closer)) ([]*subject, error) {
-	m, err := openAny(ctx, model, append(g.options(b.batches.largest()), clip.WithCastDType(clip.F32)))
+	m, err := openAny(ctx, model, append(g.options(b.batches.largest()), clip.WithCastDType(b.weights[0])))
 	if err != nil {
 		return nil, err
 	}
 	keep(m)
 	m.SetGradCheckpointing(b.step.checkpointing)
+	if err := b.step.adapt(m); err != nil {
+		return nil, err
+	}
 	c := train.DefaultConfig()
 	c.MicroBatch = int(b.step.microBatch)
 	adamW := c.Optimizer.(train.AdamW)
@@ -79,7 +82,7 @@ func (b *bench) openTraining(ctx context.Context, g *globals, model string, keep
 		if err != nil {
 			return nil, fmt.Errorf("a step of %d pairs: %w", batch, err)
 		}
-		t.line.Model = modelName(model)
+		t.line.Model, t.line.Weights = modelName(model), b.weights[0]
 		b.trained = append(b.trained, t)
 		subjects = append(subjects, t.forward, t.step)
 	}
@@ -118,7 +121,7 @@ func newTrainedBatch(ctx context.Context, m *clip.Model, trainer *train.Trainer,
 	}
 	plan := trainer.Plan(batch, lengths)
 	t.line = stepMeasurement{
-		Batch: batch, MicroBatch: plan.MicroBatch, Weights: clip.F32, StateBytes: plan.StateBytes,
+		Batch: batch, MicroBatch: plan.MicroBatch, StateBytes: plan.StateBytes,
 		FirstStepMs: milliseconds(first), Device: m.Device().Info().Name,
 	}
 	for _, part := range plan.Parts() {

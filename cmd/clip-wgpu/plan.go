@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/clip-wgpu/clip-wgpu/clip/lora"
 	"github.com/clip-wgpu/clip-wgpu/clip/towers"
 	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/clip-wgpu/clip-wgpu/train"
@@ -16,6 +17,7 @@ type stepOptions struct {
 	train         bool
 	checkpointing bool
 	microBatch    count
+	loraRank      count
 }
 
 // addFlags adds the flags to a command, which does what train says with a step.
@@ -24,6 +26,7 @@ func (o *stepOptions) addFlags(cmd *cobra.Command, train string) {
 	f.BoolVar(&o.train, "train", false, train)
 	f.BoolVar(&o.checkpointing, "grad-checkpointing", false, "with --train: compute blocks twice rather than keep what they compute")
 	f.Var(&o.microBatch, "micro-batch", "with --train: most pairs that the towers see at once")
+	f.Var(&o.loraRank, "lora-rank", "with --train: train adapters of this rank alone (LoRA)")
 }
 
 // check refuses the flags of a step where there is none, and those of a tower where one
@@ -32,7 +35,7 @@ func (o *stepOptions) check(cmd *cobra.Command) error {
 	if o.train && cmd.Flags().Changed("tower") {
 		return usageErrorf(cmd, "--tower does not go with --train")
 	}
-	for _, name := range []string{"grad-checkpointing", "micro-batch"} {
+	for _, name := range []string{"grad-checkpointing", "micro-batch", "lora-rank"} {
 		if !o.train && cmd.Flags().Changed(name) {
 			return usageErrorf(cmd, "--%s goes with --train", name)
 		}
@@ -45,7 +48,17 @@ type plannable interface {
 	lowered
 	// trainee is the model in training, its device and the lengths of its inputs.
 	trainee(checkpointing bool) (train.Structure, graph.Target, towers.Lengths)
+	Tree() any
 	Close() error
+}
+
+// adapt gives m the adapters that --lora-rank asks for.
+func (o stepOptions) adapt(m interface{ Tree() any }) error {
+	if o.loraRank == 0 {
+		return nil
+	}
+	_, err := lora.New(m.Tree(), lora.Config{Rank: int(o.loraRank), Alpha: float64(o.loraRank), Targets: []string{lora.AllLinear}}, 0)
+	return err
 }
 
 // onDevice is a model on its device.
@@ -81,6 +94,9 @@ type planProgram struct {
 func (g *globals) writePlan(w io.Writer, m plannable, o stepOptions) error {
 	c := train.DefaultConfig()
 	c.MicroBatch = int(o.microBatch)
+	if err := o.adapt(m); err != nil {
+		return err
+	}
 	structure, target, lengths := m.trainee(o.checkpointing)
 	p, err := train.NewPlan(structure, target, c, g.batch.or(1), lengths, int64(g.maxMemory))
 	if err != nil {

@@ -98,6 +98,9 @@ type atRest struct {
 	info gpu.Info
 }
 
+// Tree is the model's.
+func (a atRest) Tree() any { return a.Model.Tree() }
+
 func (a atRest) Programs(batch int) (image, text *graph.Program, err error) {
 	return a.Model.Programs(batch, func(g *graph.Graph) { g.Target = a.info.Target() })
 }
