@@ -23,6 +23,8 @@ var mayImport = map[string][]string{
 	"internal/strictjson": {},
 	"internal/fuzztest":   {"internal/guard"},
 	"internal/half":       {},
+	"internal/filelock":   {},
+	"internal/walk":       {},
 	"internal/await":      {},
 	"internal/usage":      {},
 	"internal/hubtest":    {},
@@ -30,7 +32,7 @@ var mayImport = map[string][]string{
 	"internal/dist":       {},
 	"graph/packing":       {"internal/half"},
 	"graph":               {"shaders", "graph/packing", "internal/debug"},
-	"ops":                 {"graph", "graph/packing", "shaders"},
+	"ops":                 {"graph", "graph/packing", "internal/half", "shaders"},
 	"layers":              {"graph", "graph/packing", "ops"},
 	"weights":             {"graph", "internal/atomicfile", "internal/guard", "internal/half", "internal/strictjson"},
 	"gpu":                 {"graph", "graph/packing", "shaders", "gpu/internal/raw", "internal/atomicfile", "internal/await", "internal/debug", "internal/smallfile"},
@@ -39,7 +41,7 @@ var mayImport = map[string][]string{
 	"clip/tokenizer": {"clip/tokenizer/internal/ftfy", "clip/tokenizer/internal/hf", "clip/tokenizer/internal/pytext", "clip/tokenizer/internal/sentencepiece",
 		"clip/tokenizer/internal/subword", "internal/guard", "internal/smallfile", "internal/strictjson"},
 	"clip/preprocess": {"clip/preprocess/internal/inflate", "clip/preprocess/internal/jpeg", "clip/preprocess/internal/vp8l", "internal/guard", "internal/strictjson"},
-	"clip/hub":        {"weights", "internal/atomicfile", "internal/smallfile"},
+	"clip/hub":        {"weights", "internal/atomicfile", "internal/filelock", "internal/smallfile"},
 	"clip/posembed":   {},
 	"clip/emoji-clip": {},
 	"clip/config":     {"clip/internal/check", "clip/internal/timm", "clip/tokenizer", "internal/guard", "internal/strictjson", "weights"},
@@ -50,6 +52,7 @@ var mayImport = map[string][]string{
 		"clip/towers", "graph", "graph/packing", "internal/atomicfile", "internal/smallfile", "layers", "weights"},
 	"clip": {"clip/checkpoint", "clip/config", "clip/internal/check", "clip/internal/engine", "clip/internal/finite", "clip/preprocess", "clip/tokenizer", "clip/towers",
 		"gpu", "graph", "internal/await", "internal/guard", "ops", "weights"},
+	"search/index": {"clip/preprocess", "internal/atomicfile", "internal/filelock", "internal/half", "internal/walk"},
 	"train": {"clip", "clip/config", "clip/towers", "internal/await", "graph", "ops", "gpu", "weights"},
 }
 
@@ -128,7 +131,7 @@ func TestImportsFollowTheArrows(t *testing.T) {
 
 // What needs no GPU builds where there is no C compiler either.
 func TestNoCgoWithoutGPU(t *testing.T) {
-	list := exec.Command("go", "list", "-f", `{{.ImportPath}}`, "-deps", module+"clip/checkpoint", module+"clip/models", module+"layers")
+	list := exec.Command("go", "list", "-f", `{{.ImportPath}}`, "-deps", module+"clip/checkpoint", module+"clip/models", module+"layers", module+"search/index")
 	list.Env = append(list.Environ(), "CGO_ENABLED=0")
 	out, err := list.Output()
 	require.NoError(t, err)
@@ -136,7 +139,7 @@ func TestNoCgoWithoutGPU(t *testing.T) {
 		ours, is := strings.CutPrefix(strings.TrimSpace(pkg), module)
 		assert.False(t, is && slices.Contains(needGPU, ours), "%s is needed", ours)
 	}
-	build := exec.Command("go", "vet", module+"clip/checkpoint", module+"clip/models", module+"layers")
+	build := exec.Command("go", "vet", module+"clip/checkpoint", module+"clip/models", module+"layers", module+"search/index")
 	build.Env = append(build.Environ(), "CGO_ENABLED=0")
 	text, err := build.CombinedOutput()
 	require.NoError(t, err, "%s", text)
