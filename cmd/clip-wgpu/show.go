@@ -67,14 +67,3 @@ func (s *slideshow) frame(i int, size image.Point) (*scene.Scene, string, error)
 		oneLine(best.Label), 100*best.Probability, oneLine(filepath.Base(sl.path)), i+1, len(s.slides))
 	return drawSlide(size, s.picture, sl.answers), title, nil
 }
-
-// opaque is img in RGB, as the model gets to see it.
-func opaque(img *preprocess.Image) image.Image {
-	out := image.NewRGBA(image.Rect(0, 0, img.Width(), img.Height()))
-	rgb := img.RGB()
-	for i := 0; 3*i < len(rgb); i++ {
-		copy(out.Pix[4*i:], rgb[3*i:3*i+3])
-		out.Pix[4*i+3] = 0xff
-	}
-	return out
-}

@@ -51,6 +51,8 @@ type (
 		Pictures    int // in the index, when Finished
 		Err         error
 	}
+	// Problem is something else that went wrong, to be read at the foot of the window.
+	Problem string
 )
 
 // Effect is what is to be done: one of the types below.
@@ -125,6 +127,8 @@ func (g *Gallery) Handle(e any) []Effect {
 		g.thumbs.arrived(e)
 	case Progress:
 		return g.advance(e)
+	case Problem:
+		g.problem = string(e)
 	}
 	return nil
 }
