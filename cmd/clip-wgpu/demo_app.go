@@ -20,8 +20,8 @@ import (
 type finder interface {
 	find(ctx context.Context, s gallery.Search) gallery.Found
 	thumbnail(ctx context.Context, id int64) (*image.RGBA, error)
-	// index adds a folder's pictures and tells how far it is, at its end with Finished.
-	index(ctx context.Context, folder string, tell func(gallery.Progress))
+	// addFolder adds a folder's pictures and tells how far it is, at its end with Finished.
+	addFolder(ctx context.Context, folder string, tell func(gallery.Progress))
 }
 
 // screen is the demo's window.
@@ -120,7 +120,7 @@ func (d *demo) do(ctx context.Context, effect gallery.Effect) {
 		d.workers.Go(func() {
 			d.folders.Lock()
 			defer d.folders.Unlock()
-			d.finder.index(ctx, string(e), func(p gallery.Progress) { d.post(p) })
+			d.finder.addFolder(ctx, string(e), func(p gallery.Progress) { d.post(p) })
 		})
 	case gallery.Quit:
 		d.screen.Close()
