@@ -32,7 +32,7 @@ var mayImport = map[string][]string{
 	"internal/dist":       {},
 	"graph/packing":       {"internal/half"},
 	"graph":               {"shaders", "graph/packing", "internal/debug"},
-	"ops":                 {"graph", "graph/packing", "shaders"},
+	"ops":                 {"graph", "graph/packing", "internal/half", "shaders"},
 	"layers":              {"graph", "graph/packing", "ops"},
 	"weights":             {"graph", "internal/atomicfile", "internal/guard", "internal/half", "internal/strictjson"},
 	"gpu":                 {"graph", "graph/packing", "shaders", "gpu/internal/raw", "internal/atomicfile", "internal/await", "internal/debug", "internal/smallfile"},
