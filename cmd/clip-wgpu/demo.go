@@ -12,6 +12,7 @@ import (
 
 	emojiclip "github.com/clip-wgpu/clip-wgpu/clip/emoji-clip"
 	"github.com/clip-wgpu/clip-wgpu/cmd/clip-wgpu/internal/gallery"
+	"github.com/clip-wgpu/clip-wgpu/gpu"
 	"github.com/clip-wgpu/clip-wgpu/search"
 	"github.com/clip-wgpu/clip-wgpu/search/index"
 )
@@ -60,7 +61,7 @@ boxes stand for others, which a model that knows them is asked for all the same.
 func runDemo(cmd *cobra.Command, g *globals, path string) error {
 	x, err := openIndex(path)
 	if errors.Is(err, errNoIndex) {
-		return withModel(cmd, g, func(ctx context.Context, s *session) error { return showDrawings(ctx, s, g) })
+		return withModel(cmd, g, func(ctx context.Context, s *session) error { return showDrawings(ctx, s, g, showDemo) })
 	}
 	if err != nil {
 		return err
@@ -69,7 +70,7 @@ func runDemo(cmd *cobra.Command, g *globals, path string) error {
 	if g.model == "" {
 		g.model = x.Options().Model
 	}
-	return withModel(cmd, g, func(ctx context.Context, s *session) error { return showIndex(ctx, s, x, "") })
+	return withModel(cmd, g, func(ctx context.Context, s *session) error { return showIndex(ctx, s, x, "", showDemo) })
 }
 
 // errNoIndex: the user has made none.
@@ -91,9 +92,12 @@ func openIndex(path string) (*index.Index, error) {
 	return x, err
 }
 
+// show is a function that shows a demo and returns when the user has seen enough.
+type show func(context.Context, *gpu.Device, *demo) error
+
 // showDrawings shows the drawings that come with the program, from an index that is gone
 // with the window.
-func showDrawings(ctx context.Context, s *session, g *globals) error {
+func showDrawings(ctx context.Context, s *session, g *globals, show show) error {
 	folder, err := os.MkdirTemp("", "clip-wgpu-demo-")
 	if err != nil {
 		return err
@@ -119,12 +123,12 @@ func showDrawings(ctx context.Context, s *session, g *globals) error {
 	if g.model == "" { // nobody chose a model for pictures of his own
 		refusal = fmt.Sprintf("%s has never seen a photograph: add folders by clip-wgpu index, with a model that has", s.model.Name())
 	}
-	return showIndex(ctx, s, x, refusal)
+	return showIndex(ctx, s, x, refusal, show)
 }
 
-// showIndex opens the window on an index. refusal, unless it is "", says why no folder can
+// showIndex shows an index. refusal, unless it is "", says why no folder can
 // be added.
-func showIndex(ctx context.Context, s *session, x *index.Index, refusal string) error {
+func showIndex(ctx context.Context, s *session, x *index.Index, refusal string, show show) error {
 	searcher, err := search.Open(ctx, s.model, x)
 	if err != nil {
 		return err
@@ -138,5 +142,5 @@ func showIndex(ctx context.Context, s *session, x *index.Index, refusal string) 
 	s.clear()
 	g := gallery.New(gallery.About{Adapter: s.model.Device().Info().Name, Model: s.model.Name(), Pictures: n})
 	d := newDemo(g, &indexFinder{session: s, index: x, searcher: searcher, refusal: refusal})
-	return d.run(ctx, func(ctx context.Context, d *demo) error { return showDemo(ctx, s.model.Device(), d) })
+	return d.run(ctx, func(ctx context.Context) error { return show(ctx, s.model.Device(), d) })
 }

@@ -52,14 +52,14 @@ func newDemo(g *gallery.Gallery, f finder) *demo {
 	return &demo{gallery: g, finder: f, launch: launch, queries: make(chan gallery.Search, 1), wanted: make(chan []int64, 1)}
 }
 
-// run has the goroutines work while show shows the window.
-func (d *demo) run(ctx context.Context, show func(context.Context, *demo) error) error {
+// run has the goroutines work while show goes on.
+func (d *demo) run(ctx context.Context, show func(context.Context) error) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer d.workers.Wait()
 	defer stop()
 	d.workers.Go(func() { d.search(ctx) })
 	d.workers.Go(func() { d.load(ctx) })
-	return show(ctx, d)
+	return show(ctx)
 }
 
 // handle takes an event of the window; woken tells that it is a Wake.
@@ -175,7 +175,7 @@ func (d *demo) load(ctx context.Context) {
 // start starts a program of the system.
 func (d *demo) start(program string, args []string) {
 	if err := d.launch(program, args...); err != nil {
-		d.post(gallery.Problem(fmt.Sprintf("%s: %v", program, cause(err))))
+		d.post(gallery.Failed{Err: fmt.Errorf("%s: %w", program, err)})
 	}
 }
 

@@ -49,7 +49,9 @@ func (s *Scene) Picture(at image.Rectangle, picture *image.RGBA, radius int) {
 // Text adds one line of text from the left end of a rectangle, at its middle height.
 // It may be wider than the rectangle: Font.Shorten cuts it before.
 func (s *Scene) Text(at image.Rectangle, f Font, c color.NRGBA, text string) {
-	s.add(shape{at: at, color: c, text: text, font: f})
+	if text != "" {
+		s.add(shape{at: at, color: c, text: text, font: f})
+	}
 }
 
 func (s *Scene) add(sh shape) {

@@ -68,6 +68,7 @@ func TestShapesAreWhereTheyAreSaidToBe(t *testing.T) {
 	s.Fill(image.Rect(10, 10, 40, 20), half, 0) // over it
 	s.Fill(image.Rect(50, -10, 100, 10), white, 0)
 	s.Fill(image.Rect(1, 1, 1, 40), white, 0) // empty
+	s.Text(image.Rect(30, 30, 60, 40), Font{Size: 12}, white, "")
 	img := render(t, p, s)
 	for y := range s.Size.Y {
 		for x := range s.Size.X {

@@ -51,8 +51,8 @@ type (
 		Pictures    int // in the index, when Finished
 		Err         error
 	}
-	// Problem is something else that went wrong, to be read at the foot of the window.
-	Problem string
+	// Failed is something else that went wrong.
+	Failed struct{ Err error }
 )
 
 // Effect is what is to be done: one of the types below.
@@ -105,6 +105,9 @@ func (g *Gallery) Handle(e any) []Effect {
 	case window.Resize:
 		g.size, g.scale = e.Size, max(e.Scale, 0.5)
 		g.clampScroll()
+		if g.selected >= 0 {
+			g.selectHit(g.selected)
+		}
 		if g.asked == 0 {
 			return g.search()
 		}
@@ -127,8 +130,8 @@ func (g *Gallery) Handle(e any) []Effect {
 		g.thumbs.arrived(e)
 	case Progress:
 		return g.advance(e)
-	case Problem:
-		g.problem = string(e)
+	case Failed:
+		g.problem = e.Err.Error()
 	}
 	return nil
 }
@@ -222,6 +225,12 @@ func (g *Gallery) click(c window.Click) []Effect {
 	}
 	return nil
 }
+
+// Hits are what is shown.
+func (g *Gallery) Hits() []Hit { return g.found.Hits }
+
+// Problem is what the foot of the window says that went wrong, or "".
+func (g *Gallery) Problem() string { return g.problem }
 
 // Title is the window's.
 func (g *Gallery) Title() string {
