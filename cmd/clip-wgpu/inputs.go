@@ -47,13 +47,16 @@ func (s *imageSearch) addWalkFlags(cmd *cobra.Command) {
 	f.StringArrayVar(&s.ExcludeDirs, "exclude-dir", nil, "`name` of folders not to search, such as thumbs or 'old*'; may be given several times")
 }
 
-// imageHelp documents imageSearch's arguments and flags.
-const imageHelp = `A folder means the images in and below it, sorted by name: files named *.bmp, .gif,
+// foldersHelp documents internal/walk.
+const foldersHelp = `A folder means the images in and below it, sorted by name: files named *.bmp, .gif,
 .jpg (.jpeg, .jpe, .jfif), .png (.apng), .tif (.tiff) and .webp. A note on stderr
 counts pictures of other formats in it (HEIC, AVIF, raw ...). Links to folders are
 not followed. Hidden files and folders are left out (.*, and those that systems
 keep: @eaDir, #recycle, __MACOSX ...); --include-hidden takes them. Folders that
---exclude-dir names are left out, too. A file or folder that is an argument itself
+--exclude-dir names are left out, too.`
+
+// imageHelp documents imageSearch's arguments and flags.
+const imageHelp = foldersHelp + ` A file or folder that is an argument itself
 is always taken. The argument - reads paths from stdin, one on each line.
 
 An image that cannot be read ends the command. With --skip-errors it is listed on

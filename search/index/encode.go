@@ -26,7 +26,7 @@ var errCopy = errors.New("the content is known")
 
 // encode gives what is to do to the encoder, and writes what comes back.
 func (u *update) encode(ctx context.Context, encode Encoder) error {
-	pictures := func(yield func(preprocess.Picture) bool) {
+	pictures := func(yield func(Decoding) bool) {
 		for _, f := range u.todo {
 			if !yield(u.picture(f)) {
 				return
@@ -66,8 +66,8 @@ func (u *update) encode(ctx context.Context, encode Encoder) error {
 
 // picture reads a file: what is known by its hash is not decoded. Encoders call it on
 // several threads.
-func (u *update) picture(f *file) preprocess.Picture {
-	return func(d *preprocess.Decoder) (*preprocess.Image, error) {
+func (u *update) picture(f *file) Decoding {
+	return func(d *preprocess.Decoder, opts ...preprocess.Option) (*preprocess.Image, error) {
 		f.passing = true
 		err := f.read()
 		if err != nil {
@@ -80,7 +80,7 @@ func (u *update) picture(f *file) preprocess.Picture {
 		if !first {
 			return nil, errCopy
 		}
-		img, err := d.DecodeFile(f.path, u.Decode...)
+		img, err := d.DecodeFile(f.path, opts...)
 		if changed := f.check(); changed != nil {
 			return nil, changed
 		}

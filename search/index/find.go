@@ -123,13 +123,23 @@ func (u *update) refuseEmpty(ctx context.Context, root string) error {
 	return failed(u.path, err)
 }
 
+// FolderError is what is the matter with a folder that was to be searched.
+type FolderError struct {
+	Path string
+	Err  error
+}
+
+func (e *FolderError) Error() string { return "folder " + e.Path + ": " + e.Err.Error() }
+
+func (e *FolderError) Unwrap() error { return e.Err }
+
 // rootError is the error of a folder that nothing is dropped for.
 func rootError(root string, err error) error {
 	var path *fs.PathError
 	if errors.As(err, &path) {
 		err = path.Err
 	}
-	return fmt.Errorf("folder %s: %w", root, err)
+	return &FolderError{root, err}
 }
 
 func (u *update) fail(path string, err error) {

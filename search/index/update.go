@@ -13,10 +13,13 @@ import (
 	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
 )
 
-// Encoder encodes pictures and yields what became of each, in order, as
-// clip.Model.EncodePictures does. It ranges over them in any goroutine. An error that is
-// not of one picture ends it.
-type Encoder func(ctx context.Context, pictures iter.Seq[preprocess.Picture]) iter.Seq2[Encoded, error]
+// Decoding decodes a file in the way of opts into d's memory, as preprocess.Picture does.
+type Decoding func(d *preprocess.Decoder, opts ...preprocess.Option) (*preprocess.Image, error)
+
+// Encoder decodes and encodes pictures and yields what became of each, in order, as
+// clip.Model.EncodePictures does. It ranges over them in any goroutine, and calls them in
+// any, each once. An error that is not of one picture ends it.
+type Encoder func(ctx context.Context, pictures iter.Seq[Decoding]) iter.Seq2[Encoded, error]
 
 // Encoded is a picture's unit vector, or why it has none.
 type Encoded struct {
@@ -26,12 +29,11 @@ type Encoded struct {
 
 // UpdateOptions say what Update takes and tells.
 type UpdateOptions struct {
-	Hidden        bool                // hidden files and folders, too
-	ExcludeDirs   []string            // names of folders to leave out, as filepath.Match takes them
-	Decode        []preprocess.Option // how pictures are decoded
-	MaxThumbnails int64               // bytes that the thumbnails' file may have; 0: none are made
-	Progress      func(Progress)      // called from time to time; may be nil
-	Failed        func(Failure)       // called for each file that cannot be read; may be nil
+	Hidden        bool           // hidden files and folders, too
+	ExcludeDirs   []string       // names of folders to leave out, as filepath.Match takes them
+	MaxThumbnails int64          // bytes that the thumbnails' file may have; 0: none are made
+	Progress      func(Progress) // called from time to time; may be nil
+	Failed        func(Failure)  // called for each file that cannot be read; may be nil
 }
 
 // Progress is how far an update is.
@@ -65,7 +67,8 @@ type Report struct {
 // from there.
 //
 // A root that is not there, or that has no pictures where the index has some, as the folder
-// of a disk that is not plugged in, ends it before anything is dropped: Forget drops such.
+// of a disk that is not plugged in, ends it before anything is dropped, with a
+// *FolderError: Forget drops such.
 // While another process updates the index the error is ErrInUse.
 func (x *Index) Update(ctx context.Context, roots []string, encode Encoder, o UpdateOptions) (report Report, err error) {
 	if roots, err = distinct(roots); err != nil {

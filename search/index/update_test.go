@@ -43,9 +43,9 @@ func put(t *testing.T, data []byte, path ...string) string {
 // encoder makes vectors of a picture's first pixel, some pictures at once, and counts them.
 func encoder(encoded *int) Encoder {
 	const atOnce = 4
-	return func(ctx context.Context, pictures iter.Seq[preprocess.Picture]) iter.Seq2[Encoded, error] {
+	return func(ctx context.Context, pictures iter.Seq[Decoding]) iter.Seq2[Encoded, error] {
 		return func(yield func(Encoded, error) bool) {
-			var batch []preprocess.Picture
+			var batch []Decoding
 			flush := func() bool {
 				results := make([]Encoded, len(batch))
 				done := make(chan bool)
@@ -76,8 +76,8 @@ func encoder(encoded *int) Encoder {
 	}
 }
 
-func encodeOne(open preprocess.Picture) Encoded {
-	img, err := open(new(preprocess.Decoder))
+func encodeOne(open Decoding) Encoded {
+	img, err := open(new(preprocess.Decoder), preprocess.WithOrientation())
 	if err != nil {
 		return Encoded{Err: err}
 	}
@@ -290,7 +290,7 @@ func TestUpdatesGoOn(t *testing.T) {
 
 	broken := errors.New("the device is lost")
 	put(t, picture(t, 99), folder, "new.jpg")
-	_, err = x.Update(t.Context(), []string{folder}, func(context.Context, iter.Seq[preprocess.Picture]) iter.Seq2[Encoded, error] {
+	_, err = x.Update(t.Context(), []string{folder}, func(context.Context, iter.Seq[Decoding]) iter.Seq2[Encoded, error] {
 		return func(yield func(Encoded, error) bool) { yield(Encoded{}, broken) }
 	}, UpdateOptions{})
 	require.ErrorIs(t, err, broken)
@@ -320,7 +320,7 @@ func TestWhatIsKnownOfPictures(t *testing.T) {
 	data := picture(t, 10)
 	path := put(t, slices.Concat(data[:2], []byte(exif), data[2:]), folder, "Föö.jpg")
 	put(t, picture(t, 20), folder, "2020", "b.jpg")
-	_, err := x.Update(t.Context(), []string{folder}, encoder(new(int)), UpdateOptions{Decode: []preprocess.Option{preprocess.WithOrientation()}})
+	_, err := x.Update(t.Context(), []string{folder}, encoder(new(int)), UpdateOptions{})
 	require.NoError(t, err)
 	var p Picture
 	for _, one := range all(t, x) {
