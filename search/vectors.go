@@ -122,8 +122,8 @@ type block struct {
 	rows []byte
 }
 
-// load reads the vectors of x into the device's memory. One block is read while another is
-// on its way.
+// load reads the vectors of x into the device's memory. One block is read while the one
+// before is on its way.
 func (v *vectors) load(ctx context.Context, x *index.Index) error {
 	left, err := x.Len(ctx)
 	if err != nil {
@@ -131,8 +131,7 @@ func (v *vectors) load(ctx context.Context, x *index.Index) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	full, empty := make(chan block), make(chan block, 2)
-	empty <- block{}
+	full, empty := make(chan block), make(chan block, 1)
 	empty <- block{}
 	written := make(chan error)
 	go func() {
