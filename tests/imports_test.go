@@ -23,7 +23,7 @@ var mayImport = map[string][]string{
 	"internal/strictjson": {},
 	"internal/fuzztest":   {"internal/guard"},
 	"internal/half":       {},
-	"internal/filelock":   {},
+	"internal/sysfile":    {},
 	"internal/walk":       {},
 	"internal/await":      {},
 	"internal/usage":      {},
@@ -40,7 +40,7 @@ var mayImport = map[string][]string{
 	"clip/tokenizer": {"clip/tokenizer/internal/ftfy", "clip/tokenizer/internal/hf", "clip/tokenizer/internal/pytext", "clip/tokenizer/internal/sentencepiece",
 		"clip/tokenizer/internal/subword", "internal/guard", "internal/smallfile", "internal/strictjson"},
 	"clip/preprocess": {"clip/preprocess/internal/inflate", "clip/preprocess/internal/jpeg", "clip/preprocess/internal/vp8l", "internal/guard", "internal/strictjson"},
-	"clip/hub":        {"weights", "internal/atomicfile", "internal/filelock", "internal/smallfile"},
+	"clip/hub":        {"weights", "internal/atomicfile", "internal/sysfile", "internal/smallfile"},
 	"clip/posembed":   {},
 	"clip/emoji-clip": {},
 	"clip/config":     {"clip/internal/check", "clip/internal/timm", "clip/tokenizer", "internal/guard", "internal/strictjson", "weights"},
@@ -51,8 +51,8 @@ var mayImport = map[string][]string{
 		"clip/towers", "graph", "graph/packing", "internal/atomicfile", "internal/smallfile", "layers", "weights"},
 	"clip": {"clip/checkpoint", "clip/config", "clip/internal/check", "clip/internal/engine", "clip/internal/finite", "clip/preprocess", "clip/tokenizer", "clip/towers",
 		"gpu", "graph", "internal/await", "internal/guard", "ops", "weights"},
-	"search/index": {"clip/preprocess", "internal/atomicfile", "internal/filelock", "internal/half", "internal/walk"},
-	"train": {"clip", "clip/config", "clip/towers", "internal/await", "graph", "ops", "gpu", "weights"},
+	"search/index": {"clip/preprocess", "internal/atomicfile", "internal/sysfile", "internal/half", "internal/walk"},
+	"train":        {"clip", "clip/config", "clip/towers", "internal/await", "graph", "ops", "gpu", "weights"},
 }
 
 // inside are the arrows of the packages that only their neighbours can import: the

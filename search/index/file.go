@@ -74,6 +74,9 @@ func create(path string, o Options) error {
 		return err
 	}
 	_, err = db.Exec(`INSERT INTO meta VALUES ('model', ?), ('identity', ?), ('dim', ?), ('version', '0')`, o.Model, o.Identity, strconv.Itoa(o.Dim))
+	if err == nil {
+		_, err = db.Exec(`PRAGMA journal_mode = WAL`) // readers and the writer then do not wait for each other
+	}
 	if err = errors.Join(err, db.Close()); err != nil {
 		return err
 	}
@@ -84,7 +87,7 @@ func create(path string, o Options) error {
 func open(path string, write bool) (*sql.DB, error) {
 	settings := []string{"mode", "rw", "_pragma", "busy_timeout(10000)", "_pragma", "mmap_size(0)"}
 	if write {
-		settings = append(settings, "_pragma", "journal_mode(WAL)", "_pragma", "synchronous(NORMAL)", "_txlock", "immediate")
+		settings = append(settings, "_pragma", "synchronous(NORMAL)", "_txlock", "immediate")
 	} else {
 		settings = append(settings, "_pragma", "query_only(1)")
 	}

@@ -9,12 +9,14 @@ package index
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // Options are what all vectors of an index have in common.
@@ -29,6 +31,9 @@ type Index struct {
 	path    string
 	options Options
 	db      *sql.DB // for reading
+
+	mu    sync.Mutex // around cache
+	cache *sql.DB    // thumbnails for reading, nil until the file is there
 }
 
 // DefaultPath is the index in the user's data folder: below $XDG_DATA_HOME or
@@ -89,7 +94,15 @@ func Open(path string) (*Index, error) {
 }
 
 // Close ends the use of the index.
-func (x *Index) Close() error { return x.db.Close() }
+func (x *Index) Close() error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	err := x.db.Close()
+	if x.cache != nil {
+		err = errors.Join(err, x.cache.Close())
+	}
+	return err
+}
 
 // Path is the index's file.
 func (x *Index) Path() string { return x.path }
