@@ -45,6 +45,9 @@ func startVectors(d *gpu.Device, x *index.Index, version int64) *vectors {
 	go func() {
 		defer v.release()
 		err := v.load(ctx, x)
+		if ctx.Err() != nil {
+			err = gpu.ErrClosed
+		}
 		v.mu.Lock()
 		defer v.mu.Unlock()
 		v.ended, v.err = true, err
