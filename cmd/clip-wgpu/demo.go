@@ -53,7 +53,7 @@ boxes stand for others, which a model that knows them is asked for all the same.
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return runDemo(cmd, g, path) },
 	}
-	cmd.Flags().StringVar(&path, "index", "", "`file` of the index (default: your own)")
+	cmd.Flags().StringVar(&path, "index", "", indexFlagHelp)
 	return cmd
 }
 
@@ -67,8 +67,8 @@ func runDemo(cmd *cobra.Command, g *globals, path string) error {
 		return err
 	}
 	defer x.Close()
-	if g.model == "" {
-		g.model = x.Options().Model
+	if err := g.chooseModel(cmd, x); err != nil {
+		return err
 	}
 	return withModel(cmd, g, func(ctx context.Context, s *session) error { return showIndex(ctx, s, x, "", showDemo) })
 }
@@ -77,16 +77,13 @@ func runDemo(cmd *cobra.Command, g *globals, path string) error {
 var errNoIndex = errors.New("there is no index")
 
 // openIndex opens the index in a file or, where that is "", the user's own.
-func openIndex(path string) (*index.Index, error) {
-	if path != "" {
-		return index.Open(path)
-	}
-	path, err := index.DefaultPath()
+func openIndex(file string) (*index.Index, error) {
+	path, err := indexPath(file)
 	if err != nil {
-		return nil, errNoIndex
+		return nil, err
 	}
 	x, err := index.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	if file == "" && errors.Is(err, fs.ErrNotExist) {
 		return nil, errNoIndex
 	}
 	return x, err

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"image"
-	"iter"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
 	"github.com/clip-wgpu/clip-wgpu/cmd/clip-wgpu/internal/gallery"
@@ -84,17 +83,6 @@ func (p *indexFinder) addFolder(ctx context.Context, folder string, tell func(ga
 
 // update brings the index up to date with a folder.
 func (p *indexFinder) update(ctx context.Context, folder string, tell func(index.Progress)) error {
-	encode := func(ctx context.Context, pictures iter.Seq[preprocess.Picture]) iter.Seq2[index.Encoded, error] {
-		return func(yield func(index.Encoded, error) bool) {
-			for e, err := range p.model.EncodePictures(ctx, pictures, p.batch, nil) {
-				if !yield(index.Encoded{Vector: e.Features.Data, Err: e.Err}, err) || err != nil {
-					return
-				}
-			}
-		}
-	}
-	_, err := p.index.Update(ctx, []string{folder}, encode, index.UpdateOptions{
-		Decode: search.Decoding(p.model), MaxThumbnails: maxDemoThumbnails, Progress: tell,
-	})
+	_, err := p.index.Update(ctx, []string{folder}, search.Encoder(p.model, p.batch), index.UpdateOptions{MaxThumbnails: maxDemoThumbnails, Progress: tell})
 	return err
 }
