@@ -44,7 +44,7 @@ boxes stand for others, which a model that knows them is asked for all the same.
   clip-wgpu demo --index holiday.db`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usageErrorf(cmd, "demo takes no arguments, %q given: folders are added by clip-wgpu index", args[0])
+				return usageErrorf(cmd, "demo takes no arguments, %q given: clip-wgpu index adds folders", args[0])
 			}
 			if !canShow {
 				return usageErrorf(cmd, "this program is built without a window, make desktop builds clip-wgpu-desktop with one")
@@ -62,6 +62,9 @@ func runDemo(cmd *cobra.Command, g *globals, path string) error {
 	x, err := openIndex(path)
 	if errors.Is(err, errNoIndex) {
 		return withModel(cmd, g, func(ctx context.Context, s *session) error { return showDrawings(ctx, s, g, showDemo) })
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return usageErrorf(cmd, "there is no index %s: clip-wgpu index DIR makes one", path)
 	}
 	if err != nil {
 		return err

@@ -64,6 +64,7 @@ func (u user) sees(what string, enough func() bool) {
 		select {
 		case <-late:
 			require.Fail(u.t, "never seen: "+what)
+		case <-time.After(10 * time.Millisecond): // not everything wakes the window
 		case <-u.screen.woken:
 			require.NoError(u.t, u.demo.handle(u.ctx, u.screen, window.Wake{}, true))
 		}

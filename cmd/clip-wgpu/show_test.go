@@ -121,3 +121,15 @@ func TestShowWithoutDisplay(t *testing.T) {
 	assert.Contains(t, o.stdout, "pizza.png")
 	assert.Regexp(t, `^clip-wgpu: cannot open a window: .+\n$`, o.stderr)
 }
+
+func TestDemoWithoutDisplayOrIndex(t *testing.T) {
+	program(t, "demo", "--index", t.TempDir()+"/none.db").requireFailure(t, exitUsage, "none.db", "clip-wgpu index")
+	if runtime.GOOS == "darwin" || runtime.GOOS == "windows" {
+		t.Skip("there is always a display")
+	}
+	t.Setenv("DISPLAY", "")
+	t.Setenv("XDG_DATA_HOME", t.TempDir())
+	o := program(t, "demo")
+	assert.Equal(t, exitFailure, o.code)
+	assert.Regexp(t, `^clip-wgpu: cannot open a window: .+\n$`, o.stderr)
+}
