@@ -149,7 +149,7 @@ func (sr *searching) check(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// find searches the index. A text that is too long is noted.
+// find searches the index.
 func (sr *searching) find(ctx context.Context, s *session, x *index.Index) (search.Result, error) {
 	searcher, err := search.Open(ctx, s.model, x)
 	if err != nil {
@@ -159,12 +159,22 @@ func (sr *searching) find(ctx context.Context, s *session, x *index.Index) (sear
 	return searcher.Search(ctx, sr.query)
 }
 
-// tell notes what was searched.
+// tell notes what was searched, and what of the query was too long.
 func (sr *searching) tell(ctx context.Context, s *session, x *index.Index, found search.Result, took time.Duration) error {
 	n, err := x.Len(ctx)
 	if err != nil {
 		return err
 	}
+	var texts []string
+	for _, t := range sr.query.Terms {
+		if t.Picture == "" {
+			texts = append(texts, t.Text)
+		}
+	}
+	for p := range tokenizeEach(ctx, s.model.Tokenizer(), s.model.Config().TextCfg.ContextLength, textInputs(texts)) {
+		s.truncated.count(p)
+	}
+	s.noteTruncated(s.truncated)
 	switch {
 	case n == 0:
 		s.note("the index %s has no pictures: clip-wgpu index DIR adds some", x.Path())

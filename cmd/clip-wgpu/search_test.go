@@ -69,6 +69,10 @@ func TestSearch(t *testing.T) {
 	assert.Regexp(t, `^ +0\.\d{3}  `+regexp.QuoteMeta(art("pizza"))+"\n$", o.stdout)
 	assert.Regexp(t, `^clip-wgpu: 16 pictures searched of \S+, with emoji-clip on .*: query \S+, search \S+, \S+ in all\n$`, o.stderr)
 
+	o = program(t, "search", "--index", path, strings.Repeat("pizza ", 50), "+rose", "--top", "1")
+	assert.Equal(t, exitOK, o.code)
+	assert.Regexp(t, `^clip-wgpu: cut at the model's 16 tokens: 1 of 2 texts, the first is "pizza `, o.stderr)
+
 	o = program(t, "search", "--index", path, "--since", "2020", "--top", "1")
 	o.requireDone(t)
 	assert.Regexp(t, `^/.*\.(png|PNG)\n$`, filepath.ToSlash(o.stdout))

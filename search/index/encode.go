@@ -7,10 +7,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -21,7 +21,7 @@ import (
 // hash is the first half of the SHA-256 of a file.
 type hash [16]byte
 
-// errCopy: another file has the same content.
+// errCopy: another file has the same content, or had it.
 var errCopy = errors.New("the content is known")
 
 // encode gives what is to do to the encoder, and writes what comes back.
@@ -67,24 +67,18 @@ func (u *update) encode(ctx context.Context, encode Encoder) error {
 // picture reads a file: what is known by its hash is not decoded. Encoders call it on
 // several threads.
 func (u *update) picture(f *file) Decoding {
-	return func(d *preprocess.Decoder, opts ...preprocess.Option) (*preprocess.Image, error) {
-		f.passing = true
-		err := f.read()
-		if err != nil {
-			return nil, err
-		}
-		first, err := u.claim(f)
-		if err != nil {
-			return nil, err
-		}
-		if !first {
-			return nil, errCopy
-		}
-		img, err := d.DecodeFile(f.path, opts...)
+	return func(d *preprocess.Decoder, opts ...preprocess.Option) (img *preprocess.Image, err error) {
+		defer func() { f.passing = isPassing(err) }()
+		hashed := preprocess.WithContent(func(data []byte) error {
+			sum := sha256.Sum256(data)
+			copy(f.hash[:], sum[:])
+			return u.claim(f)
+		})
+		img, err = d.DecodeFile(f.path, append(slices.Clip(opts), hashed)...)
 		if changed := f.check(); changed != nil {
 			return nil, changed
 		}
-		if f.passing = isOfSystem(err); err != nil {
+		if err != nil {
 			return nil, err
 		}
 		f.width, f.height = img.FullSize()
@@ -96,34 +90,23 @@ func (u *update) picture(f *file) Decoding {
 	}
 }
 
-// read hashes the file.
-func (f *file) read() error {
-	in, err := os.Open(f.path)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, in); err != nil {
-		return err
-	}
-	copy(f.hash[:], h.Sum(nil))
-	return nil
-}
-
 // check tells whether the file is still what the walk has found.
 func (f *file) check() error {
 	info, err := os.Stat(f.path)
 	if err == nil && (info.Size() != f.size || info.ModTime().UnixNano() != f.modified) {
-		err = errors.New("it was changed while it was read")
+		err = passingError{errors.New("it was changed while it was read")}
 	}
 	return err
 }
 
-// isOfSystem tells errors of the system, which may pass, from those of contents.
-func isOfSystem(err error) bool {
+// passingError is an error that may be gone next time.
+type passingError struct{ error }
+
+// isPassing tells such errors, which those of the system are, from those of contents.
+func isPassing(err error) bool {
+	var passing passingError
 	var number syscall.Errno
-	return errors.As(err, &number)
+	return errors.As(err, &passing) || errors.As(err, &number)
 }
 
 // claim is a new content, which one of the files that have it stands for.
@@ -134,20 +117,23 @@ type claim struct {
 	waiting []*file // copies that came before it was done
 }
 
-// claim tells whether a content is new and f the first of the files that have it.
-func (u *update) claim(f *file) (bool, error) {
+// claim makes f stand for its content. It is errCopy where that is known or another file
+// stands for it.
+func (u *update) claim(f *file) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.claims[f.hash] != nil {
-		return false, nil
+		return errCopy
 	}
 	var id int64
-	err := u.db.QueryRow(`SELECT id FROM contents WHERE hash = ?`, f.hash[:]).Scan(&id)
-	if f.claims = errors.Is(err, sql.ErrNoRows); f.claims {
-		u.claims[f.hash] = &claim{}
-		return true, nil
+	switch err := u.db.QueryRow(`SELECT id FROM contents WHERE hash = ?`, f.hash[:]).Scan(&id); {
+	case err == nil:
+		return errCopy
+	case !errors.Is(err, sql.ErrNoRows):
+		return passingError{failed(u.path, err)}
 	}
-	return false, failed(u.path, err)
+	f.claims, u.claims[f.hash] = true, &claim{}
+	return nil
 }
 
 func (u *update) claimOf(h hash) *claim {
