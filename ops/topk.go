@@ -11,8 +11,9 @@ import (
 // maxTopK is the longest row of TopK: its indices are whole numbers in f32.
 const maxTopK = 1 << 24
 
-// topKOp's attribute is k. Its outputs 2 and 3 are pairs of an order and an index, merged
-// from the one into the other. It has no gradient.
+// topKOp's attribute is k. Its outputs 2 and 3 are pairs of an order and an index, which
+// are sorted from the one into the other, outputs 4 and 5 the orders of the numbers and the
+// greatest of each part of a row. It has no gradient.
 var topKOp = &graph.Op{
 	Name: "topk",
 	Infer: func(n *graph.Node) ([]graph.Spec, error) {
@@ -23,33 +24,12 @@ var topKOp = &graph.Op{
 		if words := graph.Ceil(x.Shape[1], 32); mask.Valid() && (mask.Spec().Element != graph.I32 || !slices.Equal(mask.Shape(), graph.Shape{words})) {
 			return nil, fmt.Errorf("mask %v of %v: want i32 [%d]", mask.Spec(), x, words)
 		}
-		longest := 0
-		for _, m := range topKMerges(x.Shape[1], k) {
-			longest = max(longest, m.runs*m.run)
-		}
-		pairs := graph.Spec{Shape: graph.Shape{x.Shape[0] * longest, 2}, Element: graph.I32}
-		found := graph.Spec{Shape: graph.Shape{x.Shape[0], k}}
-		return []graph.Spec{found, found, pairs, pairs}, nil
+		d := topKDims{x.Shape[0], x.Shape[1], k}
+		words := func(shape ...int) graph.Spec { return graph.Spec{Shape: shape, Element: graph.I32} }
+		found, pairs, part := graph.Spec{Shape: graph.Shape{d.queries, k}}, words(d.queries*d.longest(), 2), max(1, d.part())
+		return []graph.Spec{found, found, pairs, pairs, words(x.Shape...), words(d.queries, graph.Ceil(d.n, part))}, nil
 	},
-	Lower: func(n *graph.Node) []graph.Launch {
-		queries, length, k := n.In[0].Dim(0), n.In[0].Dim(1), n.Attr.(int)
-		pairs, other := graph.Out(2), graph.Out(3)
-		merges := topKMerges(length, k)
-		launches := []graph.Launch{{
-			Kernel: kernel("topk_sort"),
-			Params: []uint32{uint32(queries), uint32(length), uint32(merges[0].run), flag(n.In[1].Valid())},
-			Args:   []graph.Arg{graph.In(0), graph.In(1), pairs},
-			Batch:  queries,
-			Rows:   length,
-		}}
-		for i, m := range merges[1:] {
-			before := merges[i]
-			launches = append(launches, elementwise(kernel("topk_merge"), queries*2*m.runs*before.run, []graph.Arg{pairs, other},
-				uint32(before.runs), uint32(before.run), uint32(m.run)))
-			pairs, other = other, pairs
-		}
-		return append(launches, elementwise(kernel("topk"), queries*k, []graph.Arg{pairs, graph.Out(0), graph.Out(1)}))
-	},
+	Lower: lowerTopK,
 	Ref: func(n *graph.Node, in, out [][]float64) {
 		length, k := n.In[0].Dim(1), n.Attr.(int)
 		for query := range n.In[0].Dim(0) {
@@ -82,21 +62,84 @@ func descending(a, b float64) int {
 	return 0
 }
 
+// topKDims are the k greatest of n numbers for each query.
+type topKDims struct{ queries, n, k int }
+
+// part is how many numbers share a maximum, or 0 where that saves nothing. The k greatest
+// numbers of a row lie in the k parts with the greatest maxima: so n / part maxima and
+// part · k numbers are sorted, in place of n.
+func (d topKDims) part() int {
+	part := powerOfTwo(int(math.Sqrt(float64(d.n / d.k))))
+	if graph.Ceil(d.n, part)+part*d.k > d.n/2 {
+		return 0
+	}
+	return part
+}
+
+// longest is the most pairs that there are of a query at a time.
+func (d topKDims) longest() (longest int) {
+	counts := []int{d.n}
+	if part := d.part(); part > 0 {
+		counts = []int{graph.Ceil(d.n, part), part * d.k}
+	}
+	for _, n := range counts {
+		for _, m := range d.merges(n) {
+			longest = max(longest, m.runs*m.run)
+		}
+	}
+	return longest
+}
+
 // topKRuns are the sorted runs of pairs that one launch leaves of each query.
 type topKRuns struct{ runs, run int }
 
-// topKMerges are the runs that sorting leaves of n numbers, and those that each merging
+// merges are the runs that sorting leaves of n candidates, and those that each merging
 // leaves, until there is one. No run is longer than k.
-func topKMerges(n, k int) []topKRuns {
+func (d topKDims) merges(n int) []topKRuns {
 	block := tile(kernel("topk_sort"))[0]
-	all := []topKRuns{{graph.Ceil(n, block), min(block, k)}}
+	all := []topKRuns{{graph.Ceil(n, block), min(block, d.k)}}
 	for {
 		last := all[len(all)-1]
 		if last.runs == 1 {
 			return all
 		}
-		all = append(all, topKRuns{graph.Ceil(last.runs, 2), min(2*last.run, k)})
+		all = append(all, topKRuns{graph.Ceil(last.runs, 2), min(2*last.run, d.k)})
 	}
+}
+
+func lowerTopK(n *graph.Node) []graph.Launch {
+	d := topKDims{n.In[0].Dim(0), n.In[0].Dim(1), n.Attr.(int)}
+	orders, greatest := graph.Out(4), graph.Out(5)
+	launches := []graph.Launch{elementwise(kernel("topk_order"), d.queries*d.n, []graph.Arg{graph.In(0), graph.In(1), orders},
+		uint32(d.n), flag(n.In[1].Valid()))}
+	pairs, other := graph.Out(2), graph.Out(3)
+	// sort leaves the k first of count candidates of each query in pairs.
+	sort := func(orders, chosen graph.Arg, count, width, part int) {
+		merges := d.merges(count)
+		launches = append(launches, graph.Launch{
+			Kernel: kernel("topk_sort"),
+			Params: []uint32{uint32(d.queries), uint32(count), uint32(width), uint32(part), uint32(merges[0].run)},
+			Args:   []graph.Arg{orders, chosen, other},
+			Batch:  d.queries,
+			Rows:   count,
+		})
+		pairs, other = other, pairs
+		for i, m := range merges[1:] {
+			before := merges[i]
+			launches = append(launches, elementwise(kernel("topk_merge"), d.queries*2*m.runs*before.run, []graph.Arg{pairs, other},
+				uint32(before.runs), uint32(before.run), uint32(m.run)))
+			pairs, other = other, pairs
+		}
+	}
+	if part := d.part(); part > 0 {
+		parts := graph.Ceil(d.n, part)
+		launches = append(launches, elementwise(kernel("topk_greatest"), d.queries*parts, []graph.Arg{orders, greatest}, uint32(d.n), uint32(part)))
+		sort(greatest, graph.None(), parts, parts, 0)
+		sort(orders, pairs, part*d.k, d.n, part)
+	} else {
+		sort(orders, graph.None(), d.n, d.n, 0)
+	}
+	return append(launches, elementwise(kernel("topk"), d.queries*d.k, []graph.Arg{pairs, graph.Out(0), graph.Out(1)}))
 }
 
 // TopK records the k greatest of each row of x, f32 [queries, n], in descending order:

@@ -56,8 +56,11 @@ func (p *parser) word() error {
 			return err
 		}
 		p.sign, p.rest = p.rest[:1], p.rest[1:]
-		if !p.next() || p.rest[0] == '+' || p.rest[0] == '-' || p.rest[0] == '"' {
-			return fmt.Errorf("no word after %q: quoted parts of names take no sign", p.sign)
+		if p.next() && p.rest[0] == '"' {
+			return fmt.Errorf("%s%s: parts of names take no sign", p.sign, p.rest)
+		}
+		if p.rest == "" || p.rest[0] == '+' || p.rest[0] == '-' {
+			return fmt.Errorf("no word after %q", p.sign)
 		}
 	}
 	end := strings.IndexFunc(p.rest, unicode.IsSpace)

@@ -46,7 +46,7 @@ func TestParseRefuses(t *testing.T) {
 	for query, want := range map[string]string{
 		"beach +":       `"+"`,
 		"beach + -x":    `"+"`,
-		`-"IMG_12"`:     `"-"`,
+		`-"IMG_12"`:     `-"IMG_12"`,
 		`beach "IMG_12`: `IMG_12`,
 		`beach ""`:      `""`,
 		"beach:0":       `"beach"`,

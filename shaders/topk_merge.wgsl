@@ -1,8 +1,9 @@
 // merged[q,r] = the first kept of pairs[q,2r] and pairs[q,2r+1] in one order (merge sort)
-// A pair moves by as many places as the other run has pairs before it, which binary search counts. Of equal ones those
-// of the earlier run are before. A last run without another is filled up with pairs of order 0.
+// A pair moves by as many places as the other run has pairs before it, which binary search counts. A last run without
+// another is filled up with NOTHING.
 // One invocation moves one of the n pairs, one workgroup WG of them.
 //!use fold
+//!use pairs
 struct Params { n: u32, runs: u32, run: u32, kept: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> pairs: array<vec2<u32>>;         // [queries, runs, run]
@@ -22,23 +23,22 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
     let r = i / p.run % (2u * halves);
     let place = i % p.run;
     let first = query * p.runs * p.run;
-    var own = vec2<u32>(0u, 0xffffffffu);
+    let other = first + (r ^ 1u) * p.run;
+    var own = NOTHING;
     var lo = 0u;
+    var hi = select(0u, p.run, (r ^ 1u) < p.runs);
     if r < p.runs {
         own = pairs[first + r * p.run + place];
-        let other = first + (r ^ 1u) * p.run;
-        let least = own.x + 1u - r % 2u;  // what the other has of at least this order is before own
-        var hi = select(0u, p.run, (r ^ 1u) < p.runs);
-        while lo < hi {
-            let mid = (lo + hi) / 2u;
-            if pairs[other + mid].x >= least {
-                lo = mid + 1u;
-            } else {
-                hi = mid;
-            }
-        }
     } else {
         lo = p.run;
+    }
+    while lo < hi {
+        let mid = (lo + hi) / 2u;
+        if before(pairs[other + mid], own, r % 2u == 1u) {
+            lo = mid + 1u;
+        } else {
+            hi = mid;
+        }
     }
     if place + lo < p.kept {
         merged[(query * halves + r / 2u) * p.kept + place + lo] = own;

@@ -51,6 +51,7 @@ var mayImport = map[string][]string{
 		"clip/towers", "graph", "graph/packing", "internal/atomicfile", "internal/smallfile", "layers", "weights"},
 	"clip": {"clip/checkpoint", "clip/config", "clip/internal/check", "clip/internal/engine", "clip/internal/finite", "clip/preprocess", "clip/tokenizer", "clip/towers",
 		"gpu", "graph", "internal/await", "internal/guard", "ops", "weights"},
+	"search":       {"clip", "clip/preprocess", "clip/tokenizer", "gpu", "graph", "ops", "search/index"},
 	"search/index": {"clip/preprocess", "internal/atomicfile", "internal/sysfile", "internal/half", "internal/walk"},
 	"train":        {"clip", "clip/config", "clip/towers", "internal/await", "graph", "ops", "gpu", "weights"},
 }
@@ -78,7 +79,7 @@ var inside = map[string][]string{
 }
 
 // needGPU are the packages that do not build without cgo, the binding's language.
-var needGPU = []string{"gpu", "clip", "clip/internal/engine", "train"}
+var needGPU = []string{"gpu", "clip", "clip/internal/engine", "train", "search"}
 
 // imports are what each package imports on a system, with the window, which only Linux has by a tag.
 func imports(t *testing.T, system string) map[string][]string {

@@ -38,7 +38,7 @@ func ranked(i int) float64 { return math.Round(20 * math.Sin(float64(i*7919%1013
 
 func TestTopK(t *testing.T) {
 	var cases []opCase
-	for _, s := range [][3]int{{1, 1, 1}, {1, 64, 64}, {2, 65, 7}, {3, 197, 150}, {2, 1000, 20}, {1, 4160, 3000}, {1, 8193, 1}} {
+	for _, s := range [][3]int{{1, 1, 1}, {1, 64, 64}, {2, 65, 7}, {3, 197, 150}, {2, 1000, 20}, {1, 4160, 3000}, {1, 8193, 1}, {2, 4099, 40}, {1, 640, 1}} {
 		for _, masked := range []bool{false, true} {
 			c := opCase{
 				name: fmt.Sprintf("%d of %d in %d rows, masked: %t", s[2], s[1], s[0], masked), tol: 0,

@@ -12,8 +12,9 @@ fn order_of(x: f32) -> u32 {
 
 // number_of(order) is the number of an order, NaN for NAN.
 fn number_of(order: u32) -> f32 {
+    var bits = select(0x80000000u | (0x80000000u - order), order - 0x80000000u, order >= 0x80000000u);
     if order == NAN {
-        return bitcast<f32>(0x7fc00000u);
+        bits = 0x7fc00000u;
     }
-    return bitcast<f32>(select(0x80000000u | (0x80000000u - order), order - 0x80000000u, order >= 0x80000000u));
+    return bitcast<f32>(bits);
 }
