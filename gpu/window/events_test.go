@@ -6,6 +6,7 @@ import (
 	"errors"
 	"image"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/clip-wgpu/clip-wgpu/gpu"
+	"github.com/clip-wgpu/clip-wgpu/gpu/internal/raw"
 	"github.com/clip-wgpu/clip-wgpu/gpu/scene"
 )
 
@@ -106,4 +108,24 @@ func TestWake(t *testing.T) {
 	w.close()
 	<-done
 	assert.Equal(t, 3, woken)
+}
+
+// A GPU that is lost while a window is open ends it, with one error.
+func TestLostGPU(t *testing.T) {
+	display(t)
+	d, err := gpu.Open(gpu.Options{})
+	require.NoError(t, err)
+	borrowed, err := raw.Borrow(d)
+	require.NoError(t, err)
+	l := &listener{handle: func(_ *Window, e Event) error {
+		if _, ok := e.(Resize); ok {
+			_ = borrowed.Lose(errors.New("a test"))
+		}
+		return nil
+	}}
+	err = Run(t.Context(), d, l)
+	require.ErrorIs(t, err, gpu.ErrLost)
+	assert.Equal(t, 1, strings.Count(err.Error(), gpu.ErrLost.Error()))
+	borrowed.Close()
+	_ = d.Close() // what is lost is never freed
 }
