@@ -1,5 +1,6 @@
 # make         vet, format and the tests that need no device, under a minute
 # make demo    the embedded model on the pictures in this repository
+# make desktop the program with a window, as clip-wgpu-desktop
 # make test    everything
 
 export XDG_RUNTIME_DIR ?= /tmp
@@ -8,7 +9,7 @@ SERIAL := LongState|LongSubmission|FoldedDispatch|SplitToFitABinding|CastDType|M
 	IntermediatesOptions|MemoryIsBounded|ModulesAreBounded|SaveRoundTrip|ConvertMemory|ContainersAgree|WithoutCacheFolder|StateDict|KilledRuns
 NEED_GPU := clip|clip/internal/engine|cmd/.*|gpu|gpu/.*|tests|train|train/eval
 
-.PHONY: check nocgo build dist demo test race window cross bench verify program profile
+.PHONY: check nocgo build desktop dist demo test race window cross bench verify program profile
 
 check:
 	go vet ./...
@@ -22,6 +23,10 @@ nocgo:
 
 build:
 	go build -o clip-wgpu ./cmd/clip-wgpu
+
+# The program with a window, which on Linux takes the headers of X11 that README.md lists.
+desktop:
+	go build -tags glfw -o clip-wgpu-desktop ./cmd/clip-wgpu
 
 # Archives for users in dist/, on Debian or Ubuntu with gcc, MinGW-w64 and X11's headers.
 dist:
@@ -42,7 +47,7 @@ race:
 window:
 	go vet -tags glfw ./gpu/window/... ./cmd/clip-wgpu
 	xvfb-run -a go test -tags glfw -race ./gpu/window
-	xvfb-run -a go test -tags glfw -race -run 'Show|Slide|Bars' ./cmd/clip-wgpu
+	xvfb-run -a go test -tags glfw -race -run 'Show|Slide|Bars|Demo' ./cmd/clip-wgpu
 
 # Type-checks everything for Windows and macOS. For macOS ZIG is zig 0.13, and gpu/window is left out: its C takes Apple's headers.
 cross:

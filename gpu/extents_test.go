@@ -56,6 +56,32 @@ func TestLongState(t *testing.T) {
 	}
 }
 
+// Bytes of a state are written a part at a time, and the rest of a new one are zeros.
+func TestWriteBytes(t *testing.T) {
+	w := open(t, Options{Check: true}).NewStore()
+	defer w.Close()
+	st := &graph.State{Name: "rows", Spec: graph.Spec{Shape: graph.Shape{3, 2}}}
+	write := func(st *graph.State, offset int64, values ...float32) error {
+		return w.WriteBytes(t.Context(), st, offset, bytesOf(values))
+	}
+	require.NoError(t, write(st, 8, 3, 4))
+	require.NoError(t, write(st, 0, 1))
+	require.NoError(t, write(st, 20, 6))
+	require.NoError(t, write(st, 24))
+	got := make([]float32, 6)
+	require.NoError(t, w.Read(t.Context(), st, got))
+	assert.Equal(t, []float32{1, 0, 3, 4, 0, 6}, got)
+
+	for _, offset := range []int64{-4, 2, 24, 1 << 62} {
+		assert.ErrorContains(t, write(st, offset, 1), "rows")
+	}
+	assert.ErrorContains(t, w.WriteBytes(t.Context(), st, 0, make([]byte, 3)), "got 3")
+	packed := &graph.State{Name: "w", Spec: graph.Spec{Shape: graph.Shape{4, 4}}, Format: packing.F16}
+	assert.ErrorContains(t, write(packed, 0, 1), "packed")
+	assert.Error(t, write(nil, 0, 1))
+	assert.ErrorIs(t, (*Store)(nil).WriteBytes(t.Context(), st, 0, nil), ErrClosed)
+}
+
 // A write that is refused for its last value leaves the State as it was.
 func TestWriteBeyondTheLayoutChangesNothing(t *testing.T) {
 	d := open(t, Options{})

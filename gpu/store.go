@@ -121,6 +121,18 @@ func (s *Store) Write(ctx context.Context, st *graph.State, data []float32) erro
 	if err := packed.CheckRange(data); err != nil { // all of it, before the first panel is written
 		return err
 	}
+	return s.write(ctx, st, func(ctx context.Context, u *uploader, m extents) error {
+		if !st.Packed() {
+			return u.fill(ctx, m, 0, bytesOf(data))
+		}
+		read := func(dst []float32, offset int) error { copy(dst, data[offset:]); return nil }
+		return packed.Pack(read, func(offset int64, words []uint32) error { return u.fill(ctx, m, offset, bytesOf(words)) })
+	})
+}
+
+// write lets fill write to the memory of st, which is made if it is new, and waits until
+// the GPU has all of it. fill gets a ctx that does not end.
+func (s *Store) write(ctx context.Context, st *graph.State, fill func(ctx context.Context, u *uploader, m extents) error) error {
 	if err := s.load.Acquire(ctx); err != nil {
 		return err
 	}
@@ -139,13 +151,24 @@ func (s *Store) Write(ctx context.Context, st *graph.State, data []float32) erro
 	s.outdate(ownMemory(st))
 	u := uploader{core: s.core}
 	ctx = context.WithoutCancel(ctx)
-	if st.Packed() {
-		read := func(dst []float32, offset int) error { copy(dst, data[offset:]); return nil }
-		err = packed.Pack(read, func(offset int64, words []uint32) error { return u.fill(ctx, m, offset, bytesOf(words)) })
-	} else {
-		err = u.fill(ctx, m, 0, bytesOf(data))
+	return errors.Join(fill(ctx, &u, m), u.flush(ctx))
+}
+
+// WriteBytes sets part of a state that is not packed, from a byte offset on, as it lies on
+// the device: elements of four bytes each, the lowest first. It adds the state to the store
+// if it is new, with zeros in its other parts. Once it has begun, ctx does not end it.
+func (s *Store) WriteBytes(ctx context.Context, st *graph.State, offset int64, data []byte) error {
+	switch {
+	case s == nil || s.core == nil:
+		return ErrClosed
+	case st == nil:
+		return fmt.Errorf("nil state")
+	case st.Packed() || st.Parts != nil:
+		return fmt.Errorf("state %s %v is packed or a slab: its bytes cannot be written", st.Name, st.Spec)
+	case offset < 0 || offset%4 != 0 || len(data)%4 != 0 || offset > st.Bytes()-int64(len(data)):
+		return fmt.Errorf("state %s %v has %d bytes, got %d for those from %d on", st.Name, st.Spec, st.Bytes(), len(data), offset)
 	}
-	return errors.Join(err, u.flush(ctx))
+	return s.write(ctx, st, func(ctx context.Context, u *uploader, m extents) error { return u.fill(ctx, m, offset, data) })
 }
 
 // ReadParam fills dst with a parameter's values, row-major. They come from its

@@ -23,24 +23,26 @@ var mayImport = map[string][]string{
 	"internal/strictjson": {},
 	"internal/fuzztest":   {"internal/guard"},
 	"internal/half":       {},
+	"internal/sysfile":    {},
+	"internal/walk":       {},
 	"internal/await":      {},
 	"internal/flight":     {},
-	"internal/walk":       {},
 	"internal/usage":      {},
 	"internal/hubtest":    {},
 	"internal/torchtest":  {},
 	"internal/dist":       {},
 	"graph/packing":       {"internal/half"},
 	"graph":               {"shaders", "graph/packing", "internal/debug"},
-	"ops":                 {"graph", "graph/packing", "shaders"},
+	"ops":                 {"graph", "graph/packing", "internal/half", "shaders"},
 	"layers":              {"graph", "graph/packing", "ops"},
 	"weights":             {"graph", "internal/atomicfile", "internal/guard", "internal/half", "internal/strictjson"},
 	"gpu":                 {"graph", "graph/packing", "shaders", "gpu/internal/raw", "internal/atomicfile", "internal/await", "internal/debug", "internal/smallfile"},
-	"gpu/window":          {"gpu", "gpu/internal/raw"},
+	"gpu/scene":           {"gpu", "gpu/internal/raw"},
+	"gpu/window":          {"gpu", "gpu/internal/raw", "gpu/scene"},
 	"clip/tokenizer": {"clip/tokenizer/internal/ftfy", "clip/tokenizer/internal/hf", "clip/tokenizer/internal/pytext", "clip/tokenizer/internal/sentencepiece",
 		"clip/tokenizer/internal/subword", "internal/guard", "internal/smallfile", "internal/strictjson"},
 	"clip/preprocess": {"clip/preprocess/internal/inflate", "clip/preprocess/internal/jpeg", "clip/preprocess/internal/vp8l", "internal/guard", "internal/strictjson"},
-	"clip/hub":        {"weights", "internal/atomicfile", "internal/smallfile"},
+	"clip/hub":        {"weights", "internal/atomicfile", "internal/sysfile", "internal/smallfile"},
 	"clip/posembed":   {},
 	"clip/emoji-clip": {},
 	"clip/config":     {"clip/internal/check", "clip/internal/timm", "clip/tokenizer", "internal/guard", "internal/strictjson", "weights"},
@@ -52,9 +54,11 @@ var mayImport = map[string][]string{
 		"clip/towers", "graph", "graph/packing", "internal/atomicfile", "internal/smallfile", "layers", "weights"},
 	"clip": {"clip/checkpoint", "clip/config", "clip/internal/check", "clip/internal/engine", "clip/internal/finite", "clip/preprocess", "clip/tokenizer", "clip/towers",
 		"gpu", "graph", "internal/await", "internal/guard", "ops", "weights"},
-	"train/data": {"clip/preprocess", "internal/walk"},
-	"train/eval": {"clip"},
-	"train":      {"clip", "clip/config", "clip/towers", "internal/await", "internal/flight", "graph", "ops", "gpu", "weights"},
+	"train/data":   {"clip/preprocess", "internal/walk"},
+	"train/eval":   {"clip"},
+	"train":        {"clip", "clip/config", "clip/towers", "internal/await", "internal/flight", "graph", "ops", "gpu", "weights"},
+	"search":       {"clip", "clip/preprocess", "clip/tokenizer", "gpu", "graph", "ops", "search/index"},
+	"search/index": {"clip/preprocess", "internal/atomicfile", "internal/sysfile", "internal/half", "internal/walk"},
 }
 
 // inside are the arrows of the packages that only their neighbours can import: the
@@ -80,7 +84,7 @@ var inside = map[string][]string{
 }
 
 // needGPU are the packages that do not build without cgo, the binding's language.
-var needGPU = []string{"gpu", "clip", "clip/internal/engine", "train", "train/eval"}
+var needGPU = []string{"gpu", "clip", "clip/internal/engine", "train", "train/eval", "search"}
 
 // imports are what each package imports on a system, with the window, which only Linux has by a tag.
 func imports(t *testing.T, system string) map[string][]string {
@@ -132,7 +136,7 @@ func TestImportsFollowTheArrows(t *testing.T) {
 
 // What needs no GPU builds where there is no C compiler either.
 func TestNoCgoWithoutGPU(t *testing.T) {
-	list := exec.Command("go", "list", "-f", `{{.ImportPath}}`, "-deps", module+"clip/checkpoint", module+"clip/models", module+"layers")
+	list := exec.Command("go", "list", "-f", `{{.ImportPath}}`, "-deps", module+"clip/checkpoint", module+"clip/models", module+"layers", module+"search/index")
 	list.Env = append(list.Environ(), "CGO_ENABLED=0")
 	out, err := list.Output()
 	require.NoError(t, err)
@@ -140,7 +144,7 @@ func TestNoCgoWithoutGPU(t *testing.T) {
 		ours, is := strings.CutPrefix(strings.TrimSpace(pkg), module)
 		assert.False(t, is && slices.Contains(needGPU, ours), "%s is needed", ours)
 	}
-	build := exec.Command("go", "vet", module+"clip/checkpoint", module+"clip/models", module+"layers")
+	build := exec.Command("go", "vet", module+"clip/checkpoint", module+"clip/models", module+"layers", module+"search/index")
 	build.Env = append(build.Environ(), "CGO_ENABLED=0")
 	text, err := build.CombinedOutput()
 	require.NoError(t, err, "%s", text)

@@ -8,3 +8,8 @@ import "embed"
 //
 //go:embed open_clip_config.json open_clip_model.safetensors vocab.json merges.txt
 var Files embed.FS
+
+// Examples are the pictures that it is shown with, in the folder examples.
+//
+//go:embed examples/*.png
+var Examples embed.FS

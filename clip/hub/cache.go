@@ -10,6 +10,7 @@ import (
 
 	"github.com/clip-wgpu/clip-wgpu/internal/atomicfile"
 	"github.com/clip-wgpu/clip-wgpu/internal/smallfile"
+	"github.com/clip-wgpu/clip-wgpu/internal/sysfile"
 )
 
 // repoDir is a repository's folder in the cache: blobs/ETAG holds the contents,
@@ -128,7 +129,7 @@ func (h *Hub) cacheError(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case isFull(err):
+	case sysfile.IsFull(err):
 		return fmt.Errorf("hub cache %s: %w; free some space or set HF_HUB_CACHE to a folder on another disk", h.CacheDir, err)
 	}
 	return fmt.Errorf("hub cache %s cannot be written: %w; set HF_HUB_CACHE to a folder that can", h.CacheDir, err)

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/clip-wgpu/clip-wgpu/internal/atomicfile"
+	"github.com/clip-wgpu/clip-wgpu/internal/sysfile"
 )
 
 // blob is what the hub says about the content of a file.
@@ -93,7 +94,7 @@ func (h *Hub) fetch(ctx context.Context, b blob) error {
 	}
 	if err = errors.Join(err, part.Close()); err != nil {
 		info, none := os.Stat(part.Name())
-		if errors.Is(err, ErrDamaged) || isFull(err) || none == nil && info.Size() == 0 {
+		if errors.Is(err, ErrDamaged) || sysfile.IsFull(err) || none == nil && info.Size() == 0 {
 			os.Remove(part.Name())
 		}
 		return err
@@ -117,7 +118,7 @@ func (h *Hub) lock(ctx context.Context, b blob) (unlock func(), err error) {
 		return nil, h.cacheError(err)
 	}
 	for {
-		locked, err := tryLock(f)
+		locked, err := sysfile.TryLock(f)
 		if err == nil && !locked {
 			err = sleep(ctx, 100*time.Millisecond)
 		}

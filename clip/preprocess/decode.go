@@ -34,6 +34,7 @@ type options struct {
 	orient    bool
 	scale     int // of JPEG
 	draft     func(width, height int) (scale int)
+	content   func(data []byte) error
 	memory    *jpeg.Memory // of JPEG
 	pixels    *[]uint8     // of an image that does not lie in memory
 	turned    *[]uint8     // of an image that was turned upright
@@ -51,6 +52,10 @@ func WithOrientation() Option { return func(o *options) { o.orient = true } }
 // or 8. Its blocks then have 8/n samples a side, as after Pillow's draft, which takes
 // less time and gives other pixels than resizing. Other formats keep their size.
 func WithScale(n int) Option { return func(o *options) { o.scale = n } }
+
+// WithContent passes on what a file contains before it is decoded: an error of f ends
+// that. What begins like no picture is refused before. data is valid until f returns.
+func WithContent(f func(data []byte) error) Option { return func(o *options) { o.content = f } }
 
 // checkSize refuses sizes before anything of that size is allocated.
 func (o options) checkSize(w, h int) error {

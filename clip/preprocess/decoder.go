@@ -95,6 +95,11 @@ func (d *Decoder) decode(r io.Reader, size int, opts []Option) (*Image, error) {
 	if max(size, d.file.Len()) > maxFileBytes {
 		return nil, fmt.Errorf("%w: the file has over %d bytes", ErrTooLarge, maxFileBytes)
 	}
+	if o.content != nil {
+		if err := o.content(d.file.Bytes()); err != nil {
+			return nil, err
+		}
+	}
 	read := time.Now()
 	img, err := f.guarded(d.file.Bytes(), o)
 	d.spent.File += read.Sub(start)

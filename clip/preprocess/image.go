@@ -3,6 +3,7 @@ package preprocess
 import (
 	"image"
 	"image/color"
+	"time"
 
 	"github.com/clip-wgpu/clip-wgpu/internal/guard"
 )
@@ -28,7 +29,11 @@ type Image struct {
 	wide          []int32    // [height, width], mode I
 	palette       [][3]uint8 // mode P, the colours that the file gives
 	orientation   int        // EXIF's, if it is not applied, or 0
-	err           error      // why FromImage could make no image
+	taken         time.Time  // by EXIF
+
+	fullWidth, fullHeight int // of what was decoded at a part of its size, or 0
+
+	err error // why FromImage could make no image
 }
 
 // Mode is Pillow's name of the image's mode: 1, L, LA, P, RGB, RGBA, CMYK or I.

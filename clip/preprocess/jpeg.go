@@ -13,10 +13,10 @@ func decodeJPEG(data []byte, o options) (*Image, error) {
 	if err != nil {
 		return nil, damagedJPEG(err)
 	}
-	orientation := orientationIn(h.EXIF)
+	exif := exifIn(h.EXIF)
 	if o.draft != nil {
 		width, height := h.Width, h.Height
-		if o.orient && transposes(orientation) {
+		if o.orient && transposes(exif.orientation) {
 			width, height = height, width
 		}
 		o.scale = o.draft(width, height)
@@ -25,10 +25,11 @@ func decodeJPEG(data []byte, o options) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
+	m.fullWidth, m.fullHeight = h.Width, h.Height
 	if m.mode == modeCMYK { // Pillow takes every one to be inverted, as Adobe's are
 		invert(m.pix)
 	}
-	return m.withOrientation(orientation, o), nil
+	return m.withEXIF(exif, o), nil
 }
 
 // pixelsOfJPEG decodes what follows h. CMYK is as stored.

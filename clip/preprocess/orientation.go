@@ -1,26 +1,5 @@
 package preprocess
 
-const tagOrientation = 0x0112
-
-// withOrientation turns m upright where o asks for it, and otherwise notes the
-// orientation in m, which is not shared yet.
-func (m *Image) withOrientation(orientation int, o options) *Image {
-	if o.orient {
-		return m.oriented(orientation, o.turned)
-	}
-	m.orientation = orientation
-	return m
-}
-
-// orientationIn is the orientation in EXIF data, or 0.
-func orientationIn(data []byte) int {
-	d, err := readIFD(data)
-	if err != nil {
-		return 0
-	}
-	return d.int(tagOrientation, 1)
-}
-
 // transposes tells whether an image is turned to the side by an orientation.
 func transposes(orientation int) bool { return orientation >= 5 && orientation <= 8 }
 
@@ -47,6 +26,10 @@ func (m *Image) oriented(orientation int, memory *[]uint8) *Image {
 	}
 	out := newImageIn(memory, m.mode, w, h)
 	out.palette = m.palette
+	out.taken, out.fullWidth, out.fullHeight = m.taken, m.fullWidth, m.fullHeight
+	if transpose {
+		out.fullWidth, out.fullHeight = m.fullHeight, m.fullWidth
+	}
 	turn(out.wide, m.wide, 1, w, from, dx, dy)
 	turn(out.pix, m.pix, m.bands(), w, from, dx, dy)
 	return out

@@ -65,7 +65,7 @@ func decodePNG(data []byte, o options) (*Image, error) {
 	if err := f.readTail(); err != nil {
 		return nil, damaged(err)
 	}
-	return m.withOrientation(orientationIn(f.exif), o), nil
+	return m.withEXIF(exifIn(f.exif), o), nil
 }
 
 // colours returns the palette of mode P, which is empty without PLTE.

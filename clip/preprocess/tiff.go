@@ -114,6 +114,7 @@ func decodeTIFF(data []byte, o options) (*Image, error) {
 		clearTransparent(m.pix)
 		unpremultiply(m.pix, 4)
 	}
+	m.taken = d.taken(data)
 	return m.oriented(f.orientation(), o.turned), nil
 }
 

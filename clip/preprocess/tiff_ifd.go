@@ -6,11 +6,13 @@ import (
 	"io"
 )
 
-// ifd is the first image file directory of TIFF, BigTIFF or EXIF data
+// ifd is an image file directory of TIFF, BigTIFF or EXIF data
 // (TIFF 6.0, section 2).
 type ifd struct {
-	order   binary.ByteOrder
-	entries map[uint16]ifdEntry
+	order         binary.ByteOrder
+	counter, word int  // bytes of the number of entries and of an offset
+	text          bool // ASCII is read, too
+	entries       map[uint16]ifdEntry
 }
 
 type ifdEntry struct {
@@ -25,26 +27,34 @@ var ifdTypes = map[uint16]ifdEntry{
 	6: {size: 1, signed: true}, 8: {size: 2, signed: true}, 9: {size: 4, signed: true}, 17: {size: 8, signed: true},
 }
 
-// readIFD keeps what it can read: entries of other types and those whose values
-// are not in data are left out, the first of two with one tag counts.
+// typeASCII is the type of texts.
+const typeASCII = 2
+
+// readIFD reads the first directory.
 func readIFD(data []byte) (*ifd, error) {
-	d := &ifd{order: binary.LittleEndian, entries: map[uint16]ifdEntry{}}
+	d := &ifd{order: binary.LittleEndian, counter: 2, word: 4, entries: map[uint16]ifdEntry{}}
 	if len(data) > 0 && data[0] == 'M' {
 		d.order = binary.BigEndian
 	}
 	const bigTIFF = 43
-	counter, word, start := 2, 4, 4 // bytes of the number of entries and of an offset; where the first offset is
+	start := 4 // where the first offset is
 	if len(data) > 3 && d.order.Uint16(data[2:]) == bigTIFF {
-		counter, word, start = 8, 8, 8
+		d.counter, d.word, start = 8, 8, 8
 	}
-	first := within(data, start, word)
+	first := within(data, start, d.word)
 	if first == nil {
 		return nil, io.ErrUnexpectedEOF
 	}
-	at := d.uint(first)
+	return d, d.read(data, d.uint(first))
+}
+
+// read reads the directory at an offset. It keeps what it can read: entries of other types
+// and those whose values are not in data are left out, the first of two with one tag counts.
+func (d *ifd) read(data []byte, at int) error {
+	counter, word := d.counter, d.word
 	number := within(data, at, counter)
 	if number == nil {
-		return nil, fmt.Errorf("%w: its directory at byte %d is past the end, the file is truncated", ErrCorrupt, uint64(at))
+		return fmt.Errorf("%w: its directory at byte %d is past the end, the file is truncated", ErrCorrupt, uint64(at))
 	}
 	at += counter
 	for range d.uint(number) {
@@ -53,7 +63,11 @@ func readIFD(data []byte) (*ifd, error) {
 			break
 		}
 		at += len(entry)
-		e, read := ifdTypes[d.order.Uint16(entry[2:])]
+		kind := d.order.Uint16(entry[2:])
+		e, read := ifdTypes[kind]
+		if d.text && kind == typeASCII {
+			e, read = ifdEntry{size: 1}, true
+		}
 		count, value := d.uint(entry[4:4+word]), entry[4+word:]
 		if !read || count <= 0 || count > len(data)/e.size {
 			continue
@@ -67,7 +81,7 @@ func readIFD(data []byte) (*ifd, error) {
 			d.entries[tag] = e
 		}
 	}
-	return d, nil
+	return nil
 }
 
 // within returns the n bytes of data at offset, or nil where it has not got them.

@@ -29,8 +29,7 @@ func decodeWebP(data []byte, o options) (*Image, error) {
 	if err != nil {
 		return nil, damaged(err)
 	}
-	exif := bytes.TrimPrefix(f.exif, []byte("Exif\x00\x00"))
-	return m.withOrientation(orientationIn(exif), o), nil
+	return m.withEXIF(exifIn(bytes.TrimPrefix(f.exif, []byte("Exif\x00\x00"))), o), nil
 }
 
 // webpFrame is the first frame of a WebP file.

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
+	"github.com/clip-wgpu/clip-wgpu/internal/walk"
 	"github.com/spf13/cobra"
 )
 
@@ -159,7 +160,7 @@ func readLabels(ctx context.Context, value string, stdin io.Reader) ([]string, e
 	list, extension := strings.Split(value, ","), strings.ToLower(filepath.Ext(value))
 	switch info, err := os.Stat(value); {
 	case value == "-" || err == nil && !info.IsDir():
-		if slices.Contains(imageExtensions, extension) {
+		if slices.Contains(walk.Extensions, extension) {
 			return nil, fmt.Errorf("labels: %s is an image, which is an argument of its own: classify %s --labels cat,dog", value, value)
 		}
 		if list, err = readLinesOf(ctx, value, stdin); err != nil {
@@ -183,7 +184,7 @@ func readLabels(ctx context.Context, value string, stdin io.Reader) ([]string, e
 }
 
 // fileExtensions are those of values that mean a file, not a label.
-var fileExtensions = append([]string{".txt", ".csv", ".tsv", ".json"}, imageExtensions...)
+var fileExtensions = append([]string{".txt", ".csv", ".tsv", ".json"}, walk.Extensions...)
 
 func (c *classifier) run(ctx context.Context, images []input) error {
 	if err := c.countTruncated(ctx); err != nil {

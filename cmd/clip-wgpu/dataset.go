@@ -68,7 +68,7 @@ func (d *datasetFlags) check(cmd *cobra.Command, args []string) error {
 	if err := d.search.check(cmd); err != nil {
 		return err
 	}
-	d.options.Hidden, d.options.ExcludeDirs = d.search.hidden, d.search.excludeDirs
+	d.options.Hidden, d.options.ExcludeDirs = d.search.Hidden, d.search.ExcludeDirs
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
+	"github.com/clip-wgpu/clip-wgpu/internal/walk"
 	"github.com/spf13/cobra"
 )
 
@@ -23,31 +24,39 @@ type input struct {
 
 // imageSearch finds the images that a command's arguments mean.
 type imageSearch struct {
-	hidden      bool
-	excludeDirs []string
-	orient      bool
-	draft       bool
-	mustExist   bool                     // the first error ends the search
-	hint        func(name string) string // added to the error of an argument that is no file; may be nil
+	walk.Options
+	orient    bool
+	draft     bool
+	mustExist bool                     // the first error ends the search
+	hint      func(name string) string // added to the error of an argument that is no file; may be nil
 
 	leftOut map[string]int // pictures that cannot be read, by the name of their format
 }
 
 func (s *imageSearch) addFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.BoolVar(&s.hidden, "include-hidden", false, "search folders for hidden files, too, and in hidden folders")
-	f.StringArrayVar(&s.excludeDirs, "exclude-dir", nil, "`name` of folders not to search, such as thumbs or 'old*'; may be given several times")
+	s.addWalkFlags(cmd)
 	f.BoolVar(&s.orient, "orient", false, "turn images upright by their EXIF orientation")
 	f.BoolVar(&s.draft, "draft", false, "decode large JPEGs at 1/2, 1/4 or 1/8 of their size: quicker, and other vectors")
 }
 
-// imageHelp documents imageSearch's arguments and flags.
-const imageHelp = `A folder means the images in and below it, sorted by name: files named *.bmp, .gif,
+// addWalkFlags adds the flags that say what is taken of folders.
+func (s *imageSearch) addWalkFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.BoolVar(&s.Hidden, "include-hidden", false, "search folders for hidden files, too, and in hidden folders")
+	f.StringArrayVar(&s.ExcludeDirs, "exclude-dir", nil, "`name` of folders not to search, such as thumbs or 'old*'; may be given several times")
+}
+
+// foldersHelp documents internal/walk.
+const foldersHelp = `A folder means the images in and below it, sorted by name: files named *.bmp, .gif,
 .jpg (.jpeg, .jpe, .jfif), .png (.apng), .tif (.tiff) and .webp. A note on stderr
 counts pictures of other formats in it (HEIC, AVIF, raw ...). Links to folders are
 not followed. Hidden files and folders are left out (.*, and those that systems
 keep: @eaDir, #recycle, __MACOSX ...); --include-hidden takes them. Folders that
---exclude-dir names are left out, too. A file or folder that is an argument itself
+--exclude-dir names are left out, too.`
+
+// imageHelp documents imageSearch's arguments and flags.
+const imageHelp = foldersHelp + ` A file or folder that is an argument itself
 is always taken. The argument - reads paths from stdin, one on each line.
 
 An image that cannot be read ends the command. With --skip-errors it is listed on
@@ -62,13 +71,13 @@ vectors a little different from open_clip's: compare them with others made so.`
 
 // check refuses flags that make no sense.
 func (s *imageSearch) check(cmd *cobra.Command) error {
-	for i, name := range s.excludeDirs {
+	for i, name := range s.ExcludeDirs {
 		name = strings.TrimRight(name, string(filepath.Separator)+"/")
 		_, err := filepath.Match(name, "")
 		if name == "" || err != nil || strings.ContainsAny(name, string(filepath.Separator)+"/") {
-			return usageErrorf(cmd, "--exclude-dir %q: want the name of folders, without those above", s.excludeDirs[i])
+			return usageErrorf(cmd, "--exclude-dir %q: want the name of folders, without those above", s.ExcludeDirs[i])
 		}
-		s.excludeDirs[i] = name
+		s.ExcludeDirs[i] = name
 	}
 	return nil
 }
@@ -134,51 +143,27 @@ func (s *imageSearch) list(ctx context.Context, args []string, stdin io.Reader) 
 // walk searches a folder. What of it cannot be read is an input with an error.
 func (s *imageSearch) walk(ctx context.Context, folder string) ([]input, error) {
 	var inputs []input
-	hidden, others := 0, map[string]int{}
-	// With the separator, a link given as argument is followed.
-	root := filepath.Clean(folder) + string(filepath.Separator)
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		extension := strings.ToLower(filepath.Ext(path))
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case err != nil && path == root:
-			inputs = append(inputs, input{folder, err})
-		case err != nil:
-			inputs = append(inputs, input{path, err})
-		case path != root && (!s.hidden && isHidden(d.Name()) || d.IsDir() && s.excludes(d.Name())):
-			hidden++
-			if d.IsDir() {
-				return fs.SkipDir
-			}
-		case d.IsDir():
-		case slices.Contains(imageExtensions, extension):
-			if info, err := os.Stat(path); err != nil || !info.IsDir() {
-				inputs = append(inputs, input{path, err})
-			}
-		case otherExtensions[extension] != "":
-			others[otherExtensions[extension]]++
-		}
-		return nil
+	rest, err := walk.Pictures(ctx, folder, s.Options, func(path string, _ fs.FileInfo, err error) {
+		inputs = append(inputs, input{path, err})
 	})
 	if err != nil {
 		return nil, err
 	}
-	s.leaveOut(others)
+	s.leaveOut(rest.Others)
 	if len(inputs) == 0 {
-		inputs = []input{{folder, noImages(others, hidden)}}
+		inputs = []input{{folder, noImages(rest)}}
 	}
 	return inputs, nil
 }
 
 // noImages says why a folder has none.
-func noImages(others map[string]int, hidden int) error {
-	text := "no images in it (files named *" + strings.Join(imageExtensions, ", *") + ")"
-	if len(others) > 0 {
-		text = "no images in it that can be read, but " + countFormats(others)
+func noImages(rest walk.Rest) error {
+	text := "no images in it (files named *" + strings.Join(walk.Extensions, ", *") + ")"
+	if len(rest.Others) > 0 {
+		text = "no images in it that can be read, but " + countFormats(rest.Others)
 	}
-	if hidden > 0 {
-		text += fmt.Sprintf("; %d hidden or excluded files and folders were left out", hidden)
+	if rest.Hidden > 0 {
+		text += fmt.Sprintf("; %d hidden or excluded files and folders were left out", rest.Hidden)
 	}
 	return errors.New(text)
 }
@@ -190,20 +175,4 @@ func (s *imageSearch) leaveOut(others map[string]int) {
 	for format, n := range others {
 		s.leftOut[format] += n
 	}
-}
-
-// excludes tells whether --exclude-dir has a name.
-func (s *imageSearch) excludes(name string) bool {
-	return slices.ContainsFunc(s.excludeDirs, func(pattern string) bool {
-		match, _ := filepath.Match(pattern, name) // check has seen the pattern
-		return match
-	})
-}
-
-// systemNames are folders of thumbnails and deleted files that systems keep
-// beside pictures: of Synology, QNAP, Windows and macOS's archives.
-var systemNames = []string{"@eaDir", "#recycle", "#snapshot", "@Recycle", "@Recently-Snapshot", "$RECYCLE.BIN", "__MACOSX"}
-
-func isHidden(name string) bool {
-	return name[0] == '.' || slices.ContainsFunc(systemNames, func(s string) bool { return strings.EqualFold(s, name) })
 }

@@ -30,7 +30,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return report(&exitError{exitUsage, err.Error()}, stderr)
 	}
 	root := newRootCommand()
-	root.SetArgs(append([]string{}, args...)) // nil would mean os.Args
+	root.SetArgs(append([]string{}, keepTerms(root, args)...)) // nil would mean os.Args
 	root.SetIn(stdin)
 	root.SetOut(stdoutWriter{ctx, stdout})
 	root.SetErr(stderr)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
 	"github.com/clip-wgpu/clip-wgpu/gpu"
+	"github.com/clip-wgpu/clip-wgpu/gpu/scene"
 	"github.com/clip-wgpu/clip-wgpu/gpu/window"
 )
 
@@ -52,7 +53,7 @@ func (s *slideshow) show(ctx context.Context, d *gpu.Device) error {
 }
 
 // frame draws slide i.
-func (s *slideshow) frame(i int, size image.Point) (*image.RGBA, string, error) {
+func (s *slideshow) frame(i int, size image.Point) (*scene.Scene, string, error) {
 	sl := s.slides[i]
 	if s.path != sl.path || s.picture == nil { // else only the window's size has changed
 		img, err := preprocess.DecodeFile(sl.path, s.options...)
@@ -61,20 +62,8 @@ func (s *slideshow) frame(i int, size image.Point) (*image.RGBA, string, error) 
 		}
 		s.path, s.picture = sl.path, opaque(img)
 	}
-	frame, err := drawSlide(size, s.picture, sl.answers)
 	best := sl.answers[0]
 	title := fmt.Sprintf("%.100s %.1f %% - %.100s (%d of %d)", // longer ones an X server may refuse
 		oneLine(best.Label), 100*best.Probability, oneLine(filepath.Base(sl.path)), i+1, len(s.slides))
-	return frame, title, err
-}
-
-// opaque is img in RGB, as the model gets to see it.
-func opaque(img *preprocess.Image) image.Image {
-	out := image.NewRGBA(image.Rect(0, 0, img.Width(), img.Height()))
-	rgb := img.RGB()
-	for i := 0; 3*i < len(rgb); i++ {
-		copy(out.Pix[4*i:], rgb[3*i:3*i+3])
-		out.Pix[4*i+3] = 0xff
-	}
-	return out
+	return drawSlide(size, s.picture, sl.answers), title, nil
 }

@@ -12,6 +12,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/clip-wgpu/clip-wgpu/gpu"
+	"github.com/clip-wgpu/clip-wgpu/gpu/scene"
 )
 
 // plain is a picture of one colour.
@@ -19,6 +22,19 @@ func plain(width, height int, c color.Color) image.Image {
 	img := image.NewRGBA(image.Rect(0, 0, width, height))
 	draw.Draw(img, img.Rect, image.NewUniform(c), image.Point{}, draw.Src)
 	return img
+}
+
+// drawn is what the GPU makes of a slide.
+func drawn(t *testing.T, s *scene.Scene) *image.RGBA {
+	t.Helper()
+	d, err := gpu.Open(gpu.Options{})
+	require.NoError(t, err)
+	defer d.Close()
+	frame, err := scene.Render(t.Context(), d, s)
+	require.NoError(t, err)
+	assert.Equal(t, s.Size, frame.Rect.Size())
+	assert.True(t, frame.Opaque())
+	return frame
 }
 
 // area is where frame has a colour: the bounds, and how many pixels.
@@ -42,9 +58,7 @@ func TestSlideShowsThePictureWhole(t *testing.T) {
 		"tall line": {image.Pt(1, 700), image.Pt(1, 583)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			frame, err := drawSlide(image.Pt(800, 690), plain(c.picture.X, c.picture.Y, red), []answer{{"a", 1}, {"b", 0}})
-			require.NoError(t, err)
-			assert.True(t, frame.Opaque())
+			frame := drawn(t, drawSlide(image.Pt(800, 690), plain(c.picture.X, c.picture.Y, red), []answer{{"a", 1}, {"b", 0}}))
 			bounds, n := area(frame, red)
 			assert.Equal(t, c.want, bounds.Size())
 			assert.Equal(t, c.want.X*c.want.Y, n)
@@ -57,10 +71,9 @@ func TestBarsAreAsLongAsProbable(t *testing.T) {
 	picture := plain(4, 4, color.White)
 	lengths := map[float32]int{}
 	for _, p := range []float32{0, 0.25, 0.5, 1} {
-		frame, err := drawSlide(image.Pt(800, 700), picture, []answer{{strings.Repeat("long ", 100), p}})
-		require.NoError(t, err)
-		bar, n := area(frame, barFill.C)
-		track, _ := area(frame, barTrack.C)
+		frame := drawn(t, drawSlide(image.Pt(800, 700), picture, []answer{{strings.Repeat("long ", 100), p}}))
+		bar, n := area(frame, color.RGBA(barFill))
+		track, _ := area(frame, color.RGBA(barTrack))
 		assert.Equal(t, bar.Dx()*bar.Dy(), n, "nothing written over it")
 		lengths[p] = bar.Dx()
 		if p == 0 {
@@ -76,10 +89,7 @@ func TestBarsAreAsLongAsProbable(t *testing.T) {
 func TestSlidesOfAnySize(t *testing.T) {
 	for _, size := range []image.Point{{1, 1}, {20, 2000}, {2000, 20}, {97, 53}} {
 		for _, picture := range []image.Point{{1, 1}, {1, 5000}, {5000, 1}} {
-			frame, err := drawSlide(size, plain(picture.X, picture.Y, color.White), make([]answer, maxBars))
-			require.NoError(t, err)
-			assert.Equal(t, size, frame.Rect.Size())
-			assert.True(t, frame.Opaque())
+			drawn(t, drawSlide(size, plain(picture.X, picture.Y, color.White), make([]answer, maxBars)))
 		}
 	}
 }
@@ -109,5 +119,17 @@ func TestShowWithoutDisplay(t *testing.T) {
 	o := program(t, "classify", example("pizza"), "--labels", "pizza,rose", "--show")
 	assert.Equal(t, exitFailure, o.code)
 	assert.Contains(t, o.stdout, "pizza.png")
+	assert.Regexp(t, `^clip-wgpu: cannot open a window: .+\n$`, o.stderr)
+}
+
+func TestDemoWithoutDisplayOrIndex(t *testing.T) {
+	program(t, "demo", "--index", t.TempDir()+"/none.db").requireFailure(t, exitUsage, "none.db", "clip-wgpu index")
+	if runtime.GOOS == "darwin" || runtime.GOOS == "windows" {
+		t.Skip("there is always a display")
+	}
+	t.Setenv("DISPLAY", "")
+	t.Setenv("XDG_DATA_HOME", t.TempDir())
+	o := program(t, "demo")
+	assert.Equal(t, exitFailure, o.code)
 	assert.Regexp(t, `^clip-wgpu: cannot open a window: .+\n$`, o.stderr)
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/clip-wgpu/clip-wgpu/internal/walk"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -112,7 +113,7 @@ func TestHiddenFilesAreLeftOutOfFolders(t *testing.T) {
 	hidden := []string{".git/x.png", ".hidden.png", "._a.png", "@eaDir/a.png", "#recycle/a.png", "__MACOSX/a.png", "b/$RECYCLE.BIN/a.png", "b/._c.png", "b/@EADIR/c.jpg"}
 	folder := pictures(t, append([]string{"a.png", "b/c.png"}, hidden...)...)
 	assert.Equal(t, []string{"a.png", "b/c.png"}, relative(folder, found(t, imageSearch{}, folder)))
-	assert.ElementsMatch(t, append([]string{"a.png", "b/c.png"}, hidden...), relative(folder, found(t, imageSearch{hidden: true}, folder)))
+	assert.ElementsMatch(t, append([]string{"a.png", "b/c.png"}, hidden...), relative(folder, found(t, imageSearch{Options: walk.Options{Hidden: true}}, folder)))
 
 	for _, name := range []string{".git", "@eaDir"} { // given by name
 		assert.Len(t, found(t, imageSearch{}, filepath.Join(folder, name)), 1)
@@ -133,7 +134,7 @@ func TestExcludedFolders(t *testing.T) {
 		ids = append(ids, string(id.ID))
 	}
 	assert.Equal(t, []string{"a.png", "b/thumbs.png", "b/thumbs2/a.png"}, relative(folder, ids))
-	assert.Len(t, found(t, imageSearch{excludeDirs: []string{"thumbs"}}, filepath.Join(folder, "thumbs")), 1, "an argument is taken")
+	assert.Len(t, found(t, imageSearch{Options: walk.Options{ExcludeDirs: []string{"thumbs"}}}, filepath.Join(folder, "thumbs")), 1, "an argument is taken")
 }
 
 func TestOtherPicturesAreCounted(t *testing.T) {

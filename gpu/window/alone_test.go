@@ -9,12 +9,12 @@ import (
 	"runtime"
 	"testing"
 
-	"github.com/go-gl/glfw/v3.3/glfw"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/clip-wgpu/clip-wgpu/gpu"
 	"github.com/clip-wgpu/clip-wgpu/gpu/internal/raw"
+	"github.com/clip-wgpu/clip-wgpu/gpu/scene"
 	"github.com/clip-wgpu/clip-wgpu/gpu/window/internal/slowrelease"
 )
 
@@ -39,17 +39,17 @@ func TestReleasesAreAlone(t *testing.T) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	draws := 0
-	var w *window
-	w, err := openWindow(d, 1, func(_ int, size image.Point) (*image.RGBA, string, error) {
-		w.stale = true
+	var w *Window
+	w, err := openWindow(d, &slides{n: 1, frame: func(_ int, size image.Point) (*scene.Scene, string, error) {
 		if draws++; draws == 50 {
-			w.SetShouldClose(true)
+			w.Close()
 		}
-		glfw.PostEmptyEvent()
+		w.Wake()
 		return noise(size), "", nil
-	})
+	}})
 	require.NoError(t, err)
-	w.SetSize(64, 64)
+	w.painter.PictureBytes = 0 // each picture is released when the next is drawn
+	w.native.SetSize(64, 64)
 	assert.NoError(t, w.run(t.Context()))
 	w.close()
 	stop()
@@ -76,7 +76,7 @@ func TestDeviceIsLostMeanwhile(t *testing.T) {
 	core := &outdated{Core: borrowed.Core}
 	failing := *borrowed
 	failing.Core = core
-	w := &window{gpu: &failing, painter: &painter{}}
+	w := &Window{gpu: &failing}
 	lost := make(chan error)
 	go func() {
 		for failed := false; !failed; { // not told by the window: only Call keeps them apart

@@ -1,4 +1,4 @@
-// Package window shows images on the screen, drawn by the GPU that a gpu.Device
-// has open. On Linux it is empty unless it is built with -tags glfw, which takes
-// the headers of X11.
+// Package window shows scenes on the screen, drawn by the GPU that a gpu.Device has
+// open, and tells what its user does. On Linux it has nothing but the events unless it
+// is built with -tags glfw, which takes the headers of X11.
 package window

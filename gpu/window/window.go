@@ -10,29 +10,32 @@ import (
 	"log"
 	"runtime"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/go-gl/glfw/v3.3/glfw"
 	"github.com/rajveermalviya/go-webgpu/wgpu"
 
 	"github.com/clip-wgpu/clip-wgpu/gpu"
 	"github.com/clip-wgpu/clip-wgpu/gpu/internal/raw"
+	"github.com/clip-wgpu/clip-wgpu/gpu/scene"
 )
 
-// FrameFunc makes frame i for a window of size pixels: an opaque image of
-// exactly that size, and the window's title.
-type FrameFunc func(i int, size image.Point) (frame *image.RGBA, title string, err error)
+// App is what a window shows. Its methods are called one at a time, from inside Run.
+type App interface {
+	// Handle takes an event. An error ends Run.
+	Handle(*Window, Event) error
+	// Scene is what the window shows now, of the size in the last Resize, and its title.
+	Scene() (s *scene.Scene, title string, err error)
+}
 
-// Show opens a window on frame 0 of n and returns when it is closed. Space and
-// the right arrow go to the next frame, the left arrow goes back, escape closes
-// the window. It ends early with ctx's error and with frame's.
+// Run opens a window and returns when it is closed. It ends early with ctx's error and
+// with app's.
 //
-// One window can be open at a time. Show wants the main goroutine, locked to
+// One window can be open at a time. Run wants the main goroutine, locked to
 // the main thread by runtime.LockOSThread in an init function; of the
 // platforms only macOS insists on the thread being the first.
-func Show(ctx context.Context, d *gpu.Device, n int, frame FrameFunc) error {
-	if n < 1 {
-		return fmt.Errorf("a window of %d frames", n)
-	}
+func Run(ctx context.Context, d *gpu.Device, app App) error {
 	borrowed, err := raw.Borrow(d)
 	if err != nil {
 		return err
@@ -40,7 +43,7 @@ func Show(ctx context.Context, d *gpu.Device, n int, frame FrameFunc) error {
 	defer borrowed.Close()
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	w, err := openWindow(borrowed, n, frame)
+	w, err := openWindow(borrowed, app)
 	if err != nil {
 		return fmt.Errorf("cannot open a window: %w", err)
 	}
@@ -48,40 +51,67 @@ func Show(ctx context.Context, d *gpu.Device, n int, frame FrameFunc) error {
 	return w.run(ctx)
 }
 
-// window shows frames on a screen. All of it belongs to one thread.
-type window struct {
-	*glfw.Window
+// Window is the window of a Run. But for Wake all of it belongs to one thread.
+type Window struct {
+	native  *glfw.Window
 	gpu     *raw.Device
 	surface *wgpu.Surface
-	painter *painter
+	format  wgpu.TextureFormat
+	painter *scene.Painter
 
 	chain     *wgpu.SwapChain // nil until it is known how large
 	chainSize image.Point
 	failures  int // in a row, to get a texture from the chain
 
-	frame FrameFunc
-	n, i  int
-	stale bool // what is on the screen is not frame i, or not whole
+	app   App
+	size  Resize    // the last one that app got
+	stale bool      // what is on the screen is not the app's scene, or not whole
+	err   error     // of app
+	click Click     // the last one
+	when  time.Time // of click
+
+	lock  sync.Mutex // around what Wake looks at
+	ended bool
+	woken bool
+}
+
+// SetClipboard puts a text where other programs find it.
+func (w *Window) SetClipboard(text string) {
+	w.native.SetClipboardString(strings.ReplaceAll(text, "\x00", ""))
+}
+
+// Close ends Run after the event that is being handled.
+func (w *Window) Close() { w.native.SetShouldClose(true) }
+
+// Wake makes the app get a Wake soon. It may be called by any goroutine, even after Run.
+func (w *Window) Wake() {
+	w.lock.Lock()
+	defer w.lock.Unlock()
+	if !w.ended && !w.woken {
+		w.woken = true
+		glfw.PostEmptyEvent()
+	}
 }
 
 // openWindow wants a display that the device can draw to.
-func openWindow(d *raw.Device, n int, frame FrameFunc) (*window, error) {
+func openWindow(d *raw.Device, app App) (*Window, error) {
 	native, err := newNativeWindow()
 	if err != nil {
 		return nil, err
 	}
-	w := &window{Window: native, gpu: d, frame: frame, n: n, stale: true}
+	w := &Window{native: native, gpu: d, app: app, stale: true}
 	err = checkPresentable(native)
 	if err == nil {
 		err = d.Call(context.Background(), w.attach)
+	}
+	if err == nil {
+		w.painter, err = scene.NewPainter(context.Background(), d, w.format)
 	}
 	if err != nil {
 		w.close()
 		return nil, err
 	}
-	w.SetKeyCallback(w.key)
-	w.SetRefreshCallback(func(*glfw.Window) { w.stale = true })
-	w.SetFramebufferSizeCallback(func(*glfw.Window, int, int) { w.stale = true })
+	w.listen()
 	return w, nil
 }
 
@@ -112,101 +142,82 @@ func newNativeWindow() (w *glfw.Window, err error) {
 		return nil, err
 	}
 	glfw.WindowHint(glfw.ClientAPI, glfw.NoAPI)
-	return glfw.CreateWindow(800, 720, "", nil, nil)
+	glfw.WindowHint(glfw.ScaleToMonitor, glfw.True)
+	return glfw.CreateWindow(1000, 720, "", nil, nil)
 }
 
 // attach prepares drawing into the window. The caller is inside Call.
-func (w *window) attach() (err error) {
-	w.surface = w.gpu.Instance.CreateSurface(surfaceDescriptor(w.Window))
+func (w *Window) attach() (err error) {
+	w.surface = w.gpu.Instance.CreateSurface(surfaceDescriptor(w.native))
 	for _, format := range w.surface.GetCapabilities(w.gpu.Adapter).Formats {
 		if format == wgpu.TextureFormat_BGRA8Unorm || format == wgpu.TextureFormat_RGBA8Unorm {
-			w.painter, err = newPainter(w.gpu, format)
-			return err
+			w.format = format
+			return nil
 		}
 	}
 	return fmt.Errorf("%s cannot draw to this display", w.gpu.Name)
 }
 
-func (w *window) close() {
+func (w *Window) close() {
+	if w.painter != nil {
+		w.painter.Close()
+	}
 	_ = w.gpu.Call(context.Background(), func() error { // what is lost is never freed
 		if w.chain != nil {
 			w.chain.Release()
-		}
-		if w.painter != nil {
-			w.painter.release()
 		}
 		if w.surface != nil {
 			w.surface.Release()
 		}
 		return nil
 	})
+	w.lock.Lock()
+	defer w.lock.Unlock()
+	w.ended = true
 	glfw.Terminate()
 }
 
-func (w *window) key(_ *glfw.Window, key glfw.Key, _ int, action glfw.Action, _ glfw.ModifierKey) {
-	if action == glfw.Release {
-		return
-	}
-	switch key {
-	case glfw.KeySpace, glfw.KeyRight:
-		w.turn(min(w.i+1, w.n-1))
-	case glfw.KeyLeft:
-		w.turn(max(w.i-1, 0))
-	case glfw.KeyEscape:
-		w.SetShouldClose(true)
-	}
-}
-
-func (w *window) turn(i int) {
-	w.stale = w.stale || i != w.i
-	w.i = i
-}
-
 // run draws when there is something to draw, until the window is closed.
-func (w *window) run(ctx context.Context) error {
+func (w *Window) run(ctx context.Context) error {
 	const seconds = 0.1 // that ctx's end, and another try to draw, may wait
-	for !w.ShouldClose() {
-		if w.stale {
-			if err := w.draw(ctx); err != nil {
-				return err
-			}
+	for !w.native.ShouldClose() {
+		w.measure()
+		if w.stale && w.err == nil {
+			w.err = w.draw(ctx)
+		}
+		if w.err != nil {
+			return w.err
 		}
 		glfw.WaitEventsTimeout(seconds)
+		w.wakeUp()
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 	}
-	return nil
+	return w.err
 }
 
-// draw puts frame i on the screen. The window stays stale where that is impossible,
+// draw puts the app's scene on the screen. The window stays stale where that is impossible,
 // because it is minimised or changes its size meanwhile; run then draws again.
-func (w *window) draw(ctx context.Context) error {
-	width, height := w.GetFramebufferSize()
-	size := image.Pt(width, height)
-	if width == 0 || height == 0 {
+func (w *Window) draw(ctx context.Context) error {
+	if w.size.Size.X == 0 || w.size.Size.Y == 0 {
 		return nil
 	}
 	w.stale = false
-	img, title, err := w.frame(w.i, size)
+	s, title, err := w.app.Scene()
 	if err != nil {
 		return err
 	}
-	if img.Rect.Size() != size {
-		return fmt.Errorf("a frame of %v pixels for a window of %v", img.Rect.Size(), size)
+	if s.Size != w.size.Size {
+		return fmt.Errorf("a scene of %v pixels for a window of %v", s.Size, w.size.Size)
 	}
-	w.SetTitle(title)
-	return w.gpu.Alone(ctx, func() error { return w.put(ctx, img) })
+	w.native.SetTitle(title)
+	return w.gpu.Alone(ctx, func() error { return w.put(ctx, s) })
 }
 
-// put draws img on the screen. The caller is inside Alone.
-func (w *window) put(ctx context.Context, img *image.RGBA) error {
-	picture, err := w.painter.upload(ctx, img)
-	if err != nil {
-		return err
-	}
-	defer picture.release()
-	view, err := w.next(ctx, img.Rect.Size())
+// put draws s on the screen. The caller is inside Alone.
+func (w *Window) put(ctx context.Context, s *scene.Scene) error {
+	view, err := w.next(ctx, s.Size)
 	if view == nil || err != nil {
 		return err
 	}
@@ -216,12 +227,19 @@ func (w *window) put(ctx context.Context, img *image.RGBA) error {
 			return nil
 		})
 	}()
-	return w.present(ctx, picture, view)
+	if err := w.painter.Paint(ctx, s, view); err != nil {
+		return err
+	}
+	err = w.gpu.Call(ctx, func() error {
+		w.chain.Present()
+		return nil
+	})
+	return errors.Join(err, w.gpu.Finish(context.WithoutCancel(ctx))) // the painter then changes what it has
 }
 
 // next returns the texture that the screen shows next, or none when the window
 // changes faster than it can be drawn to.
-func (w *window) next(ctx context.Context, size image.Point) (view *wgpu.TextureView, err error) {
+func (w *Window) next(ctx context.Context, size image.Point) (view *wgpu.TextureView, err error) {
 	const patience = 20
 	err = w.gpu.Call(ctx, func() error {
 		if w.chain != nil && w.chainSize != size {
@@ -232,7 +250,7 @@ func (w *window) next(ctx context.Context, size image.Point) (view *wgpu.Texture
 			w.chainSize = size
 			w.chain, err = w.gpu.Device.CreateSwapChain(w.surface, &wgpu.SwapChainDescriptor{
 				Usage:       wgpu.TextureUsage_RenderAttachment,
-				Format:      w.painter.format,
+				Format:      w.format,
 				Width:       uint32(size.X),
 				Height:      uint32(size.Y),
 				PresentMode: wgpu.PresentMode_Fifo,
@@ -254,17 +272,4 @@ func (w *window) next(ctx context.Context, size image.Point) (view *wgpu.Texture
 	}
 	w.stale, w.chainSize = true, image.Point{} // out of date: a new chain
 	return nil, nil
-}
-
-// present paints picture on view and lets the screen have it.
-func (w *window) present(ctx context.Context, picture *picture, view *wgpu.TextureView) error {
-	record := func(e *wgpu.CommandEncoder) error { return w.painter.paint(e, picture, view) }
-	if err := w.gpu.Submit(ctx, record); err != nil {
-		return err
-	}
-	err := w.gpu.Call(ctx, func() error {
-		w.chain.Present()
-		return nil
-	})
-	return errors.Join(err, w.gpu.Finish(context.WithoutCancel(ctx))) // picture is freed after
 }

@@ -13,22 +13,24 @@ import (
 	"time"
 
 	"github.com/go-gl/glfw/v3.3/glfw"
-	"github.com/rajveermalviya/go-webgpu/wgpu"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/clip-wgpu/clip-wgpu/gpu"
 	"github.com/clip-wgpu/clip-wgpu/gpu/internal/raw"
+	"github.com/clip-wgpu/clip-wgpu/gpu/scene"
 )
 
-// noise is an opaque image of random colours.
-func noise(size image.Point) *image.RGBA {
+// noise is a picture of random colours, as large as the window.
+func noise(size image.Point) *scene.Scene {
 	img := image.NewRGBA(image.Rectangle{Max: size})
 	r := rand.New(rand.NewPCG(1, uint64(size.X)))
 	for i := range img.Pix {
 		img.Pix[i] = byte(r.Uint32()) | byte(i%4/3*255)
 	}
-	return img
+	s := &scene.Scene{Size: size}
+	s.Picture(img.Rect, img, 0)
+	return s
 }
 
 // open opens a device with the limits that every GPU has, and borrows it.
@@ -44,120 +46,6 @@ func open(t *testing.T, o gpu.Options) (*gpu.Device, *raw.Device) {
 		require.NoError(t, d.Close())
 	})
 	return d, borrowed
-}
-
-// canvas is a texture that a painter paints on, and a buffer to read it back from.
-type canvas struct {
-	painter *painter
-	texture *wgpu.Texture
-	view    *wgpu.TextureView
-	buffer  *wgpu.Buffer
-	extent  wgpu.Extent3D
-	row     int // bytes of one in the buffer, as copies to buffers want it
-}
-
-func newCanvas(d *raw.Device, size image.Point) (c canvas, err error) {
-	if c.painter, err = newPainter(d, wgpu.TextureFormat_RGBA8Unorm); err != nil {
-		return c, err
-	}
-	c.extent = wgpu.Extent3D{Width: uint32(size.X), Height: uint32(size.Y), DepthOrArrayLayers: 1}
-	c.row = (4*size.X + 255) &^ 255
-	c.texture, err = d.Device.CreateTexture(&wgpu.TextureDescriptor{
-		Usage:         wgpu.TextureUsage_RenderAttachment | wgpu.TextureUsage_CopySrc,
-		Dimension:     wgpu.TextureDimension_2D,
-		Size:          c.extent,
-		Format:        c.painter.format,
-		MipLevelCount: 1,
-		SampleCount:   1,
-	})
-	if err != nil {
-		return c, err
-	}
-	if c.view, err = c.texture.CreateView(nil); err != nil {
-		return c, err
-	}
-	c.buffer, err = d.Device.CreateBuffer(&wgpu.BufferDescriptor{Size: uint64(c.row * size.Y), Usage: wgpu.BufferUsage_CopySrc | wgpu.BufferUsage_CopyDst})
-	return c, err
-}
-
-func (c canvas) release() {
-	c.buffer.Release()
-	c.view.Release()
-	c.texture.Release()
-	c.painter.release()
-}
-
-// paint records the picture's way onto the texture and from there into the buffer.
-func (c canvas) paint(e *wgpu.CommandEncoder, pic *picture) error {
-	if err := c.painter.paint(e, pic, c.view); err != nil {
-		return err
-	}
-	return e.CopyTextureToBuffer(c.texture.AsImageCopy(), &wgpu.ImageCopyBuffer{
-		Buffer: c.buffer,
-		Layout: wgpu.TextureDataLayout{BytesPerRow: uint32(c.row), RowsPerImage: c.extent.Height},
-	}, &c.extent)
-}
-
-// painted is what a painter makes of img, read back from the GPU.
-func painted(t *testing.T, d *raw.Device, img *image.RGBA) []byte {
-	t.Helper()
-	ctx := t.Context()
-	size := img.Rect.Size()
-	var c canvas
-	require.NoError(t, d.Call(ctx, func() (err error) {
-		c, err = newCanvas(d, size)
-		return err
-	}))
-	rows := make([]byte, c.row*size.Y)
-	require.NoError(t, d.Alone(ctx, func() error {
-		pic, err := c.painter.upload(ctx, img)
-		if err != nil {
-			return err
-		}
-		defer pic.release()
-		err = d.Submit(ctx, func(e *wgpu.CommandEncoder) error { return c.paint(e, pic) })
-		if err != nil {
-			return err
-		}
-		return d.Read(ctx, c.buffer, rows)
-	}))
-	require.NoError(t, d.Call(ctx, func() error {
-		c.release()
-		return nil
-	}))
-	var pixels []byte
-	for y := range size.Y {
-		pixels = append(pixels, rows[y*c.row:][:4*size.X]...)
-	}
-	return pixels
-}
-
-func TestPaintKeepsEveryPixel(t *testing.T) {
-	d, borrowed := open(t, gpu.Options{})
-	used := d.MemoryInUse()
-	for _, size := range []image.Point{{1, 1}, {7, 3}, {65, 197}, {256, 64}} {
-		img := noise(size)
-		assert.Equal(t, img.Pix, painted(t, borrowed, img), "%v", size)
-	}
-	assert.Equal(t, used, d.MemoryInUse(), "all memory given back")
-}
-
-func TestPaintKeepsToTheBudget(t *testing.T) {
-	d, borrowed := open(t, gpu.Options{MaxMemory: 6 << 20})
-	used := d.MemoryInUse()
-	var p *painter
-	require.NoError(t, borrowed.Call(t.Context(), func() (err error) {
-		p, err = newPainter(borrowed, wgpu.TextureFormat_RGBA8Unorm)
-		return err
-	}))
-	_, err := p.upload(t.Context(), noise(image.Pt(1024, 1024)))
-	var memory *gpu.MemoryError
-	require.ErrorAs(t, err, &memory)
-	assert.EqualValues(t, 4<<20, memory.Needed)
-	_, err = p.upload(t.Context(), noise(image.Pt(10000, 1)))
-	require.ErrorContains(t, err, "8192", "wider than the device allows")
-	require.NoError(t, borrowed.Call(t.Context(), func() error { p.release(); return nil }))
-	assert.Equal(t, used, d.MemoryInUse(), "all memory given back")
 }
 
 // display skips where no window can be opened by a test.
@@ -178,14 +66,14 @@ func script(t *testing.T, d *raw.Device, n int, keys ...glfw.Key) []int {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	var seen []int
-	var w *window
-	w, err := openWindow(d, n, func(i int, size image.Point) (*image.RGBA, string, error) {
+	var w *Window
+	w, err := openWindow(d, &slides{n: n, frame: func(i int, size image.Point) (*scene.Scene, string, error) {
 		seen = append(seen, i)
 		w.key(nil, keys[0], 0, glfw.Press, 0)
 		w.key(nil, keys[0], 0, glfw.Release, 0)
 		keys = keys[1:]
 		return noise(size), "frame", nil
-	})
+	}})
 	require.NoError(t, err)
 	defer w.close()
 	require.NoError(t, w.run(t.Context()))
@@ -209,18 +97,18 @@ func TestFramesFollowTheWindowsSize(t *testing.T) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	want := []image.Point{{300, 200}, {640, 480}, {301, 77}}
-	var w *window
-	w, err := openWindow(d, 1, func(_ int, size image.Point) (*image.RGBA, string, error) {
+	var w *Window
+	w, err := openWindow(d, &slides{n: 1, frame: func(_ int, size image.Point) (*scene.Scene, string, error) {
 		if size == want[0] {
 			want = want[1:]
 		}
 		if len(want) == 0 {
-			w.SetShouldClose(true)
+			w.Close()
 		} else {
-			w.SetSize(want[0].X, want[0].Y) // so this frame is out of date when it gets there
+			w.native.SetSize(want[0].X, want[0].Y) // so this frame is out of date when it gets there
 		}
 		return noise(size), "", nil
-	})
+	}})
 	require.NoError(t, err)
 	defer w.close()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -232,14 +120,14 @@ func TestShowEndsWithErrors(t *testing.T) {
 	display(t)
 	d, _ := open(t, gpu.Options{})
 	broken := errors.New("broken")
-	err := Show(t.Context(), d, 1, func(int, image.Point) (*image.RGBA, string, error) { return nil, "", broken })
+	err := Show(t.Context(), d, 1, func(int, image.Point) (*scene.Scene, string, error) { return nil, "", broken })
 	require.ErrorIs(t, err, broken)
-	err = Show(t.Context(), d, 1, func(int, image.Point) (*image.RGBA, string, error) {
+	err = Show(t.Context(), d, 1, func(int, image.Point) (*scene.Scene, string, error) {
 		return noise(image.Pt(2, 2)), "", nil
 	})
 	require.ErrorContains(t, err, "(2,2)")
 	ctx, cancel := context.WithCancel(t.Context())
-	err = Show(ctx, d, 1, func(_ int, size image.Point) (*image.RGBA, string, error) {
+	err = Show(ctx, d, 1, func(_ int, size image.Point) (*scene.Scene, string, error) {
 		cancel()
 		return noise(size), "", nil
 	})

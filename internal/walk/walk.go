@@ -39,7 +39,7 @@ func Pictures(ctx context.Context, folder string, o Options, visit func(path str
 			visit(folder, nil, err)
 		case err != nil:
 			visit(path, nil, err)
-		case path != root && o.leavesOut(d):
+		case path != root && o.LeavesOut(d):
 			rest.Hidden++
 			if d.IsDir() {
 				return fs.SkipDir
@@ -57,8 +57,8 @@ func Pictures(ctx context.Context, folder string, o Options, visit func(path str
 	return rest, err
 }
 
-// leavesOut tells whether a file or folder is hidden or excluded.
-func (o Options) leavesOut(d fs.DirEntry) bool {
+// LeavesOut tells whether a file or folder is hidden or excluded.
+func (o Options) LeavesOut(d fs.DirEntry) bool {
 	return !o.Hidden && isHidden(d.Name()) || d.IsDir() && o.excludes(d.Name())
 }
 

@@ -1,0 +1,168 @@
+package index
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/clip-wgpu/clip-wgpu/internal/atomicfile"
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+// What can be wrong with a file that should be an index.
+var (
+	ErrNotIndex = errors.New("is no index of clip-wgpu")
+	ErrFormat   = errors.New("is an index of another format")
+	ErrDamaged  = errors.New("is damaged or cut short; delete it and index again")
+)
+
+// ErrInUse: another process is updating the index.
+var ErrInUse = errors.New("is in use: another process is updating it")
+
+// What SQLite's header tells of a file.
+const (
+	applicationID = 0x636c6970 // "clip"
+	formatVersion = 1
+)
+
+// schema is the format. Times are Unix time: nanoseconds of files, seconds of pictures.
+// Vectors have a table of their own, so that what reads all else reads little.
+const schema = `
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE roots (path BLOB PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE folders (id INTEGER PRIMARY KEY, path BLOB NOT NULL UNIQUE);
+CREATE TABLE contents (
+	id INTEGER PRIMARY KEY AUTOINCREMENT,
+	hash BLOB NOT NULL UNIQUE,
+	width INTEGER NOT NULL, height INTEGER NOT NULL,
+	taken INTEGER
+);
+CREATE TABLE vectors (id INTEGER PRIMARY KEY, vector BLOB NOT NULL);
+CREATE TABLE files (
+	id INTEGER PRIMARY KEY,
+	folder INTEGER NOT NULL, name BLOB NOT NULL,
+	size INTEGER NOT NULL, modified INTEGER NOT NULL,
+	content INTEGER, failure TEXT,
+	UNIQUE (folder, name)
+);
+CREATE INDEX files_content ON files (content) WHERE content IS NOT NULL;
+CREATE TABLE orphans (content INTEGER PRIMARY KEY);`
+
+// pageSize holds 15 vectors of 512 values.
+const pageSize = 16 << 10
+
+// create makes the file appear with its tables, or not at all.
+func create(path string, o Options) error {
+	f, err := atomicfile.Create(path, false)
+	if err != nil {
+		return err
+	}
+	defer f.Discard()
+	db, err := sql.Open("sqlite", source(f.Name(), "mode", "rw", "_pragma", "journal_mode(OFF)", "_pragma", "page_size("+strconv.Itoa(pageSize)+")"))
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	statements := fmt.Sprintf(`PRAGMA application_id = %d; PRAGMA user_version = %d; %s`, applicationID, formatVersion, schema)
+	if _, err := db.Exec(statements); err != nil {
+		return err
+	}
+	_, err = db.Exec(`INSERT INTO meta VALUES ('model', ?), ('identity', ?), ('dim', ?), ('version', '0')`, o.Model, o.Identity, strconv.Itoa(o.Dim))
+	if err == nil {
+		_, err = db.Exec(`PRAGMA journal_mode = WAL`) // readers and the writer then do not wait for each other
+	}
+	if err = errors.Join(err, db.Close()); err != nil {
+		return err
+	}
+	return f.Commit()
+}
+
+// open opens the file and checks that it is an index. Readers do not wait for a writer.
+func open(path string, write bool) (*sql.DB, error) {
+	settings := []string{"mode", "rw", "_pragma", "busy_timeout(10000)", "_pragma", "mmap_size(0)"}
+	if write {
+		settings = append(settings, "_pragma", "synchronous(NORMAL)", "_txlock", "immediate")
+	} else {
+		settings = append(settings, "_pragma", "query_only(1)")
+	}
+	db, err := checked(path, settings)
+	var code *sqlite.Error
+	if !write && errors.As(err, &code) && (code.Code()&0xff == sqlite3.SQLITE_CANTOPEN || code.Code()&0xff == sqlite3.SQLITE_READONLY) {
+		// On a disk that cannot be written, nobody else writes either.
+		return checked(path, append(settings, "immutable", "1"))
+	}
+	return db, err
+}
+
+// checked opens the file with settings of its address and checks what it is.
+func checked(path string, settings []string) (*sql.DB, error) {
+	db, err := sql.Open("sqlite", source(path, settings...))
+	if err != nil {
+		return nil, err
+	}
+	var application, format int
+	err = db.QueryRow(`SELECT application_id, user_version FROM pragma_application_id, pragma_user_version`).Scan(&application, &format)
+	switch {
+	case err != nil:
+	case application != applicationID:
+		err = ErrNotIndex
+	case format != formatVersion:
+		err = fmt.Errorf("%w: %d, this program reads and writes %d", ErrFormat, format, formatVersion)
+	default:
+		return db, nil
+	}
+	db.Close()
+	return nil, err
+}
+
+// hasLog tells whether there is more than in the file.
+func hasLog(path string) bool {
+	info, err := os.Stat(path + "-wal")
+	return err == nil && info.Size() > 0
+}
+
+// source is the address of a file for SQLite, with settings: names and values in turn.
+func source(path string, settings ...string) string {
+	if full, err := filepath.Abs(path); err == nil {
+		path = full
+	}
+	path = filepath.ToSlash(path)
+	if path[0] != '/' {
+		path = "/" + path // before a drive's letter
+	}
+	values := url.Values{}
+	for i := 0; i < len(settings); i += 2 {
+		values.Add(settings[i], settings[i+1])
+	}
+	return (&url.URL{Scheme: "file", Path: path, RawQuery: values.Encode()}).String()
+}
+
+// failed is err as that of the index at path.
+func failed(path string, err error) error {
+	var code *sqlite.Error
+	var file *fs.PathError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &file):
+		return err // which names the path
+	case errors.As(err, &code):
+		switch code.Code() & 0xff {
+		case sqlite3.SQLITE_NOTADB:
+			err = ErrNotIndex
+		case sqlite3.SQLITE_CORRUPT:
+			err = ErrDamaged
+		case sqlite3.SQLITE_FULL:
+			err = errors.New("the disk is full")
+		case sqlite3.SQLITE_READONLY:
+			err = os.ErrPermission
+		}
+	}
+	return fmt.Errorf("index %s: %w", path, err)
+}

@@ -1,0 +1,397 @@
+package index
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"image"
+	"image/color"
+	"image/jpeg"
+	"iter"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// picture is a JPEG of one gray, of 40 by 20 pixels.
+func picture(t *testing.T, gray uint8) []byte {
+	t.Helper()
+	img := image.NewGray(image.Rect(0, 0, 40, 20))
+	for i := range img.Pix {
+		img.Pix[i] = gray
+	}
+	var out bytes.Buffer
+	require.NoError(t, jpeg.Encode(&out, img, nil))
+	return out.Bytes()
+}
+
+func put(t *testing.T, data []byte, path ...string) string {
+	t.Helper()
+	full := filepath.Join(path...)
+	require.NoError(t, os.MkdirAll(filepath.Dir(full), 0o777))
+	require.NoError(t, os.WriteFile(full, data, 0o666))
+	return full
+}
+
+// encoder makes vectors of a picture's first pixel, some pictures at once, and counts them.
+func encoder(encoded *int) Encoder {
+	const atOnce = 4
+	return func(ctx context.Context, pictures iter.Seq[Decoding]) iter.Seq2[Encoded, error] {
+		return func(yield func(Encoded, error) bool) {
+			var batch []Decoding
+			flush := func() bool {
+				results := make([]Encoded, len(batch))
+				done := make(chan bool)
+				for i, p := range batch {
+					go func() { results[i] = encodeOne(p); done <- true }()
+				}
+				for range batch {
+					<-done
+				}
+				batch = nil
+				for _, r := range results {
+					if r.Err == nil {
+						*encoded++
+					}
+					if !yield(r, ctx.Err()) || ctx.Err() != nil {
+						return false
+					}
+				}
+				return true
+			}
+			for p := range pictures {
+				if batch = append(batch, p); len(batch) == atOnce && !flush() {
+					return
+				}
+			}
+			flush()
+		}
+	}
+}
+
+func encodeOne(open Decoding) Encoded {
+	img, err := open(new(preprocess.Decoder), preprocess.WithOrientation())
+	if err != nil {
+		return Encoded{Err: err}
+	}
+	return Encoded{Vector: []float32{float32(img.RGB()[0]) / 255, 0, -1, 0.5}}
+}
+
+// updated updates x, requires that no error came, and tells how many were encoded.
+func updated(t *testing.T, x *Index, roots ...string) (Report, int) {
+	t.Helper()
+	encoded := 0
+	report, err := x.Update(t.Context(), roots, encoder(&encoded), UpdateOptions{MaxThumbnails: 1 << 20})
+	require.NoError(t, err)
+	assert.Equal(t, encoded, report.Encoded)
+	return report, encoded
+}
+
+// all are the index's pictures.
+func all(t *testing.T, x *Index) []Picture {
+	t.Helper()
+	var ids []int64
+	require.NoError(t, x.Scan(t.Context(), func(some []int64, vectors []byte) error {
+		ids = append(ids, some...)
+		assert.Len(t, vectors, 2*x.Options().Dim*len(some))
+		return nil
+	}))
+	n, err := x.Len(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, n, len(ids))
+	pictures, err := x.Pictures(t.Context(), ids)
+	require.NoError(t, err)
+	require.Len(t, pictures, len(ids), "all have files")
+	return pictures
+}
+
+// names are the pictures' files below folder, sorted.
+func names(t *testing.T, x *Index, folder string) []string {
+	var names []string
+	for _, p := range all(t, x) {
+		for _, path := range p.Paths {
+			name, err := filepath.Rel(folder, path)
+			require.NoError(t, err)
+			names = append(names, filepath.ToSlash(name))
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+func TestUpdateIsIncremental(t *testing.T) {
+	x, folder := newIndex(t), t.TempDir()
+	put(t, picture(t, 10), folder, "a.jpg")
+	put(t, picture(t, 20), folder, "b", "c.jpg")
+	put(t, picture(t, 30), folder, ".hidden.jpg")
+	put(t, picture(t, 30), folder, "@eaDir", "d.jpg")
+	report, encoded := updated(t, x, folder)
+	assert.Equal(t, 2, encoded)
+	assert.Equal(t, 2, report.Found)
+	assert.Equal(t, []string{"a.jpg", "b/c.jpg"}, names(t, x, folder))
+	version, err := x.Version(t.Context())
+	require.NoError(t, err)
+
+	report, encoded = updated(t, x, folder)
+	assert.Zero(t, encoded)
+	assert.Equal(t, Report{Found: 2, LeftOut: map[string]int{}}, report)
+	again, err := x.Version(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, version, again, "nothing has changed")
+
+	put(t, picture(t, 11), folder, "a.jpg")
+	require.NoError(t, os.Chtimes(filepath.Join(folder, "a.jpg"), time.Time{}, time.Unix(1e9, 0)))
+	_, encoded = updated(t, x, folder)
+	assert.Equal(t, 1, encoded)
+	assert.Equal(t, []string{"a.jpg", "b/c.jpg"}, names(t, x, folder))
+	roots, err := x.Roots(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, []string{folder}, roots)
+}
+
+// Copies and renamed files have the content of others: none is encoded again.
+func TestCopiesAndRenames(t *testing.T) {
+	x, folder := newIndex(t), t.TempDir()
+	for _, name := range []string{"a.jpg", "b.jpg", "c.jpg", "d.jpg", "e.jpg", "z.jpg"} {
+		put(t, picture(t, 10), folder, name)
+	}
+	put(t, picture(t, 20), folder, "other.jpg")
+	report, encoded := updated(t, x, folder)
+	assert.Equal(t, 2, encoded)
+	assert.Equal(t, 5, report.Known)
+	assert.Len(t, all(t, x), 2)
+
+	require.NoError(t, os.Rename(filepath.Join(folder, "other.jpg"), filepath.Join(folder, "new.jpg")))
+	report, encoded = updated(t, x, folder)
+	assert.Zero(t, encoded)
+	assert.Equal(t, 1, report.Known)
+	assert.Equal(t, 1, report.Removed)
+
+	// Two files that change places.
+	put(t, picture(t, 20), folder, "a.jpg")
+	for _, name := range []string{"b.jpg", "c.jpg", "d.jpg", "e.jpg", "z.jpg"} {
+		require.NoError(t, os.Remove(filepath.Join(folder, name)))
+	}
+	put(t, picture(t, 10), folder, "new.jpg")
+	old := time.Unix(1e9, 0)
+	require.NoError(t, os.Chtimes(filepath.Join(folder, "a.jpg"), old, old))
+	require.NoError(t, os.Chtimes(filepath.Join(folder, "new.jpg"), old, old))
+	report, encoded = updated(t, x, folder)
+	assert.Zero(t, encoded)
+	assert.Equal(t, 5, report.Removed)
+	assert.Equal(t, []string{"a.jpg", "new.jpg"}, names(t, x, folder))
+}
+
+func TestFilesThatAreGone(t *testing.T) {
+	x, folder := newIndex(t), t.TempDir()
+	put(t, picture(t, 10), folder, "a.jpg")
+	put(t, picture(t, 20), folder, "b", "c.jpg")
+	put(t, picture(t, 30), folder, "b2", "c.jpg")
+	updated(t, x, folder)
+	require.NoError(t, os.RemoveAll(filepath.Join(folder, "b")))
+	report, encoded := updated(t, x, folder)
+	assert.Zero(t, encoded)
+	assert.Equal(t, 1, report.Removed)
+	assert.Equal(t, []string{"a.jpg", "b2/c.jpg"}, names(t, x, folder))
+
+	for name, gone := range map[string]func(){
+		"no pictures": func() {
+			require.NoError(t, os.Remove(filepath.Join(folder, "a.jpg")))
+			require.NoError(t, os.RemoveAll(filepath.Join(folder, "b2")))
+		},
+		"no such file": func() { require.NoError(t, os.Remove(folder)) },
+	} {
+		if name == "no such file" {
+			continue // after the other
+		}
+		gone()
+		encoded := 0
+		_, err := x.Update(t.Context(), []string{folder}, encoder(&encoded), UpdateOptions{})
+		require.ErrorContains(t, err, name)
+		require.ErrorContains(t, err, folder)
+		assert.Len(t, all(t, x), 2)
+	}
+	require.NoError(t, os.Remove(folder))
+	_, err := x.Update(t.Context(), []string{folder}, nil, UpdateOptions{})
+	require.ErrorIs(t, err, os.ErrNotExist)
+	assert.Len(t, all(t, x), 2)
+
+	removed, err := x.Forget(t.Context(), []string{folder})
+	require.NoError(t, err)
+	assert.Equal(t, 2, removed)
+	assert.Empty(t, all(t, x))
+	roots, err := x.Roots(t.Context())
+	require.NoError(t, err)
+	assert.Empty(t, roots)
+}
+
+func TestFilesThatCannotBeRead(t *testing.T) {
+	x, folder := newIndex(t), t.TempDir()
+	bad := put(t, []byte("no picture"), folder, "bad.jpg")
+	for _, name := range []string{"bad copy.jpg", "bad1.jpg", "bad2.jpg", "bad3.jpg"} {
+		put(t, []byte("no picture"), folder, name)
+	}
+	put(t, picture(t, 10), folder, "a.jpg")
+	var failures []Failure
+	o, encoded := UpdateOptions{Failed: func(f Failure) { failures = append(failures, f) }}, 0
+	report, err := x.Update(t.Context(), []string{folder}, encoder(&encoded), o)
+	require.NoError(t, err)
+	assert.Equal(t, 5, report.Failed)
+	require.Len(t, failures, 5)
+	for _, f := range failures {
+		assert.ErrorIs(t, f.Err, preprocess.ErrUnsupportedFormat)
+	}
+
+	failures = nil
+	report, err = x.Update(t.Context(), []string{folder}, encoder(&encoded), o)
+	require.NoError(t, err)
+	assert.Equal(t, 5, report.StillFailed)
+	assert.Zero(t, report.Failed)
+	assert.Empty(t, failures)
+
+	put(t, picture(t, 20), bad)
+	report, err = x.Update(t.Context(), []string{folder}, encoder(&encoded), o)
+	require.NoError(t, err)
+	assert.Equal(t, 1, report.Encoded)
+	assert.Equal(t, []string{"a.jpg", "bad.jpg"}, names(t, x, folder))
+	put(t, []byte("again"), bad)
+	report, err = x.Update(t.Context(), []string{folder}, encoder(&encoded), o)
+	require.NoError(t, err)
+	assert.Equal(t, 1, report.Failed)
+	assert.Equal(t, []string{"a.jpg"}, names(t, x, folder))
+}
+
+// An update that ends early keeps what was done, and the next one goes on.
+func TestUpdatesGoOn(t *testing.T) {
+	x, folder := newIndex(t), t.TempDir()
+	for i := range 10 {
+		put(t, picture(t, uint8(25*i)), folder, string(rune('a'+i))+".jpg")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	encoded := 0
+	report, err := x.Update(ctx, []string{folder}, encoder(&encoded), UpdateOptions{Progress: func(p Progress) {
+		if p.Done == 4 {
+			cancel()
+		}
+	}})
+	require.ErrorIs(t, err, context.Canceled)
+	assert.Equal(t, 4, report.Encoded)
+	assert.Len(t, all(t, x), 4)
+	report, _ = updated(t, x, folder)
+	assert.Equal(t, 6, report.Encoded)
+	assert.Len(t, all(t, x), 10)
+
+	broken := errors.New("the device is lost")
+	put(t, picture(t, 99), folder, "new.jpg")
+	_, err = x.Update(t.Context(), []string{folder}, func(context.Context, iter.Seq[Decoding]) iter.Seq2[Encoded, error] {
+		return func(yield func(Encoded, error) bool) { yield(Encoded{}, broken) }
+	}, UpdateOptions{})
+	require.ErrorIs(t, err, broken)
+	assert.Len(t, all(t, x), 10)
+}
+
+func TestOneWriter(t *testing.T) {
+	x, folder := newIndex(t), t.TempDir()
+	put(t, picture(t, 10), folder, "a.jpg")
+	encoded := 0
+	_, err := x.Update(t.Context(), []string{folder}, encoder(&encoded), UpdateOptions{Progress: func(Progress) {
+		second := 0
+		_, err := x.Update(t.Context(), []string{folder}, encoder(&second), UpdateOptions{})
+		require.ErrorIs(t, err, ErrInUse)
+		require.ErrorContains(t, err, x.Path())
+	}})
+	require.NoError(t, err)
+	assert.Len(t, all(t, x), 1)
+}
+
+func TestWhatIsKnownOfPictures(t *testing.T) {
+	x, folder := newIndex(t), t.TempDir()
+	const exif = "\xff\xe1\x00\x5cExif\x00\x00II*\x00\x08\x00\x00\x00\x02\x00" +
+		"\x12\x01\x03\x00\x01\x00\x00\x00\x06\x00\x00\x00" + "\x69\x87\x04\x00\x01\x00\x00\x00\x26\x00\x00\x00" + "\x00\x00\x00\x00" +
+		"\x02\x00" + "\x03\x90\x02\x00\x14\x00\x00\x00\x40\x00\x00\x00" + "\x11\x90\x02\x00\x01\x00\x00\x00\x00\x00\x00\x00" +
+		"2019:08:31 12:34:56\x00"
+	data := picture(t, 10)
+	path := put(t, slices.Concat(data[:2], []byte(exif), data[2:]), folder, "Föö.jpg")
+	put(t, picture(t, 20), folder, "2020", "b.jpg")
+	_, err := x.Update(t.Context(), []string{folder}, encoder(new(int)), UpdateOptions{})
+	require.NoError(t, err)
+	var p Picture
+	for _, one := range all(t, x) {
+		if one.Paths[0] == path {
+			p = one
+		}
+	}
+	info, err := os.Stat(path)
+	require.NoError(t, err)
+	assert.True(t, info.ModTime().Equal(p.Modified))
+	assert.Equal(t, info.Size(), p.Size)
+	assert.Equal(t, [2]int{20, 40}, [2]int{p.Width, p.Height}, "upright")
+	assert.Equal(t, time.Date(2019, 8, 31, 12, 34, 56, 0, time.Local), p.Taken)
+
+	for name, f := range map[string]Filter{
+		"time":    {Until: time.Date(2019, 9, 1, 0, 0, 0, 0, time.Local)},
+		"name":    {Names: []string{"fÖ", ".JPG"}},
+		"exclude": {Exclude: []string{filepath.Join(folder, "2020")}},
+	} {
+		ids, err := x.Select(t.Context(), f)
+		require.NoError(t, err)
+		assert.Equal(t, []int64{p.ID}, ids, name)
+	}
+	for name, f := range map[string]Filter{
+		"since": {Since: time.Date(2020, 1, 1, 0, 0, 0, 0, time.Local)},
+		"under": {Under: []string{filepath.Join(folder, "2020")}},
+	} {
+		ids, err := x.Select(t.Context(), f)
+		require.NoError(t, err)
+		assert.Len(t, ids, 1, name)
+		assert.NotContains(t, ids, p.ID, name)
+	}
+	both, err := x.Select(t.Context(), Filter{})
+	require.NoError(t, err)
+	assert.Len(t, both, 2)
+	none, err := x.Select(t.Context(), Filter{Under: []string{strings.TrimSuffix(filepath.Join(folder, "2020"), "0")}})
+	require.NoError(t, err)
+	assert.Empty(t, none)
+}
+
+func TestThumbnails(t *testing.T) {
+	x, folder := newIndex(t), t.TempDir()
+	img := image.NewRGBA(image.Rect(0, 0, 600, 300))
+	for i := range 600 * 300 {
+		img.Set(i%600, i/600, color.RGBA{uint8(i), uint8(i / 600), 100, 255})
+	}
+	var data bytes.Buffer
+	require.NoError(t, jpeg.Encode(&data, img, nil))
+	path := put(t, data.Bytes(), folder, "a.jpg")
+	for i := range 40 {
+		put(t, picture(t, uint8(6*i)), folder, "small", string(rune('0'+i))+".jpg")
+	}
+	updated(t, x, folder)
+	for _, p := range all(t, x) {
+		if p.Paths[0] == path {
+			made, err := x.Thumbnail(t.Context(), p.ID)
+			require.NoError(t, err)
+			small, err := jpeg.Decode(bytes.NewReader(made))
+			require.NoError(t, err)
+			assert.Equal(t, image.Pt(256, 128), small.Bounds().Size())
+			require.NoError(t, os.Remove(thumbnailsPath(x.Path())))
+			require.NoError(t, x.cache.Close())
+			x.cache = nil
+			again, err := x.Thumbnail(t.Context(), p.ID)
+			require.NoError(t, err, "made from the file")
+			assert.NotEmpty(t, again)
+			require.NoError(t, os.Remove(path))
+			_, err = x.Thumbnail(t.Context(), p.ID)
+			require.ErrorIs(t, err, os.ErrNotExist)
+		}
+	}
+	_, err := x.Thumbnail(t.Context(), 12345)
+	require.ErrorIs(t, err, os.ErrNotExist)
+}
