@@ -17,7 +17,7 @@ import (
 func exampleClasses(t *testing.T) (folder string, names []string) {
 	t.Helper()
 	folder = t.TempDir()
-	for _, path := range examplePictures(t) {
+	for _, path := range exampleFiles(t) {
 		name := strings.TrimSuffix(filepath.Base(path), ".png")
 		names = append(names, strings.ReplaceAll(name, "-", " "))
 		class := filepath.Join(folder, strings.ReplaceAll(name, "-", "_"))
@@ -29,7 +29,7 @@ func exampleClasses(t *testing.T) (folder string, names []string) {
 	return folder, names
 }
 
-func examplePictures(t *testing.T) []string {
+func exampleFiles(t *testing.T) []string {
 	t.Helper()
 	paths, err := filepath.Glob(filepath.Join(examples, "*.png"))
 	require.NoError(t, err)
@@ -80,7 +80,7 @@ func TestEvalOfCaptions(t *testing.T) {
 		_, err := w.Write(content)
 		require.NoError(t, err)
 	}
-	for i, path := range examplePictures(t) {
+	for i, path := range exampleFiles(t) {
 		absolute, err := filepath.Abs(path)
 		require.NoError(t, err)
 		name := strings.ReplaceAll(strings.TrimSuffix(filepath.Base(path), ".png"), "-", " ")

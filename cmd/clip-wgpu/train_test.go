@@ -15,7 +15,7 @@ import (
 func captionTable(t *testing.T) string {
 	t.Helper()
 	table := "filepath,title\n"
-	for _, path := range examplePictures(t) {
+	for _, path := range exampleFiles(t) {
 		absolute, err := filepath.Abs(path)
 		require.NoError(t, err)
 		table += fmt.Sprintf("%s,%s\n", absolute, strings.ReplaceAll(strings.TrimSuffix(filepath.Base(path), ".png"), "-", " "))
