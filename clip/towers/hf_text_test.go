@@ -52,7 +52,7 @@ func TestHFTextConfigs(t *testing.T) {
 		{`{"hf_pooler_type": null, "hf_model_config": null}`, `{}`, ""},
 		{`{"pool_type": "eos", "eos_id": 2, "width": -1, "heads": 0, "hf_model_pretrained": null}`, `{"hidden_act": "swish"}`, ""},
 
-		{`{"hf_model_name": "bert-base-uncased"}`, `{}`, `hf_model_name "bert-base-uncased" is not supported; supported are roberta-base, roberta-large`},
+		{`{"hf_model_name": "gpt2"}`, `{}`, `hf_model_name "gpt2" is not supported; supported are bert-base-cased, bert-base-multilingual-cased`},
 		{`{"hf_model_name": "someone/roberta-base"}`, `{}`, `hf_model_name "someone/roberta-base" is not supported`},
 		{`{"hf_proj_type": null}`, `{}`, "hf_proj_type null wants embed_dim (8) equal to the width of roberta-base (12)"},
 		{`{"hf_proj_type": "none"}`, `{}`, `text_cfg.hf_proj_type is "none"`},
@@ -83,6 +83,8 @@ func TestHFTextConfigs(t *testing.T) {
 		{`{}`, `{"attention_probs_dropout_prob": -0.5}`, "hf_model_config.attention_probs_dropout_prob"},
 		{`{}`, `{"is_decoder": true}`, "decoder is not supported"},
 		{`{}`, `{"position_embedding_type": "relative_key"}`, `position_embedding_type "relative_key" is not supported`},
+		{`{"hf_model_name": "google-bert/bert-base-uncased"}`, `{"pad_token_id": 9}`, ""},
+		{`{"hf_model_name": "bert-base-uncased"}`, `{"model_type": "roberta"}`, `hf_model_config.model_type is "roberta"`},
 		{`{}`, `{"model_type": "bert"}`, `hf_model_config.model_type is "bert"`},
 	} {
 		cfg := hfTiny(t, c.text, c.model)
@@ -99,8 +101,8 @@ func TestHFTextConfigs(t *testing.T) {
 }
 
 // The published models have as many parameters, and as open_clip counts them.
-func TestRobertaModels(t *testing.T) {
-	for name, want := range map[string]int{"roberta-base": 124055040, "roberta-large": 354310144, "xlm-roberta-base": 277453056, "xlm-roberta-large": 558840832} {
+func TestBertModels(t *testing.T) {
+	for name, want := range map[string]int{"roberta-base": 124055040, "roberta-large": 354310144, "xlm-roberta-base": 277453056, "xlm-roberta-large": 558840832, "bert-base-uncased": 108891648} {
 		c := hfTiny(t, fmt.Sprintf(`{"hf_model_name": %q, "hf_model_config": {}}`, name), `{}`)
 		m, err := Build(c)
 		require.NoError(t, err)
