@@ -167,6 +167,37 @@ func attentionCases() (cases []opCase) {
 	return cases
 }
 
+// A bias of each head, or of all, is added to the scores, beside a mask.
+func TestBiasedAttention(t *testing.T) {
+	var cases []opCase
+	for _, c := range []attentionCase{
+		{name: "bias of each head", batch: 2, heads: 3, lq: 7, lk: 7, d: 4, v: 4},
+		{name: "bias and mask of keys", batch: 3, heads: 2, lq: 5, lk: 9, d: 4, v: 6, maskRows: 3, keys: true},
+		{name: "bias of all heads, causal", batch: 2, heads: 2, lq: 5, lk: 5, d: 4, v: 4, maskRows: 2, causal: true},
+		{name: "65 tokens", batch: 2, heads: 2, lq: 65, lk: 65, d: 8, v: 8},
+		{name: "bias and dropout", batch: 2, heads: 2, lq: 5, lk: 5, d: 4, v: 4, dropout: 0.3},
+	} {
+		row := c.row()
+		biases := c.heads
+		if c.causal {
+			biases = 1
+		}
+		config := ops.AttentionConfig{Heads: c.heads, Scale: 1, Causal: c.causal, Dropout: c.dropout}
+		row.inputs = append(row.inputs, param("bias", biases, c.lq, c.lk))
+		row.build = one(func(g *graph.Graph, in tensors) graph.Tensor {
+			g.Training = true
+			return ops.BiasedAttention(g, in["q"], in["k"], in["v"], in["mask"], in["bias"], config)
+		})
+		cases = append(cases, row)
+	}
+	runOpCases(t, append(cases, opCase{
+		name: "qkv", tol: tolSoftmax, inputs: []opInput{param("qkv", 2, 7, 3*2*4), param("bias", 2, 7, 7)},
+		build: one(func(g *graph.Graph, in tensors) graph.Tensor {
+			return ops.BiasedAttention(g, in["qkv"], graph.Tensor{}, graph.Tensor{}, graph.Tensor{}, in["bias"], ops.AttentionConfig{Heads: 2, Scale: 0.5})
+		}),
+	}))
+}
+
 // Packed queries, keys and values are the same attention.
 func TestSelfAttention(t *testing.T) { runOpCases(t, selfAttentionCases()) }
 
@@ -270,6 +301,21 @@ func TestL2Normalize(t *testing.T) {
 		{name: "zero vector", tol: tolNorm, build: normalize, kink: true, inputs: []opInput{
 			{name: "x", shape: graph.Shape{3, 65}, gen: func(i int) float64 { return float64(i/65) - 1 }}}},
 	})
+}
+
+func TestRMSNorm(t *testing.T) {
+	var cases []opCase
+	for _, c := range layerNormCases() {
+		c.inputs = c.inputs[:min(2, len(c.inputs))]
+		c.build = one(func(g *graph.Graph, in tensors) graph.Tensor { return ops.RMSNorm(g, in["x"], in["weight"], 1e-5) })
+		cases = append(cases, c)
+	}
+	around := residualCase("", graph.Shape{3, 11, 65})
+	around.inputs = around.inputs[:2]
+	around.build = one(func(g *graph.Graph, in tensors) graph.Tensor {
+		return g.Add(in["x"], ops.RMSNorm(g, in["x"], in["weight"], 1e-5))
+	})
+	runOpCases(t, append(cases, around))
 }
 
 func TestSoftmax(t *testing.T) {
