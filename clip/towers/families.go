@@ -24,7 +24,7 @@ var families = []Family{
 	planned("modern text", Text, func(c *config.Config) bool { return c.TextCfg.TextArch != "clip" }, textArch).offering("supported is \"clip\""),
 	planned("NaFlex", Visual, timmNamed("naflexvit"), timmName),
 	planned("Hugging Face text", Text, func(c *config.Config) bool { return hfModelName(c) != "" }, func(c *config.Config) string { return fmt.Sprintf("hf_model_name %q", hfModelName(c)) }),
-	bert, roberta,
+	bert, roberta, mt5, nllb, modernBert,
 	planned("CoCa", Whole, func(c *config.Config) bool { return len(c.MultimodalCfg) > 0 }, func(*config.Config) string { return "multimodal_cfg (CoCa)" }).
 		offering("supported are CLIP and CustomTextCLIP"),
 }

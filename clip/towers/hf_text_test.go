@@ -61,7 +61,7 @@ func TestHFTextConfigs(t *testing.T) {
 		{`{"text_arch": "modern"}`, `{}`, "text_arch modern excludes hf_model_name"},
 		{`{"pool_type": "eos"}`, `{}`, "eos wants text_cfg.eos_id"},
 		{`{"tokenizer_kwargs": {"clean": "x"}}`, `{}`, "tokenizer_kwargs.clean"},
-		{`{"variable_text": true}`, `{}`, "variable_text is not supported"},
+		{`{"variable_text": true}`, `{}`, ""},
 		{`{"hf_model_config": [1]}`, `{}`, `text_cfg.hf_model_config is "[1]", want a JSON object`},
 		{`{}`, `{"vocab_size": "40"}`, `text_cfg.hf_model_config.vocab_size is "\"40\"", want a whole number`},
 		{`{}`, `{"pad_token_id": null}`, "hf_model_config.pad_token_id is"},

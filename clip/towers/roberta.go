@@ -2,7 +2,6 @@ package towers
 
 import (
 	"fmt"
-	"math"
 	"slices"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/config"
@@ -62,7 +61,7 @@ func bertReader(types ...string) func(*config.TextConfig) (hfModel, error) {
 
 func readBert(t *config.TextConfig, types []string) (m hfModel, err error) {
 	c := bertConfig{PositionEmbeddingType: "absolute"}
-	unknown, err := readHF(t, &c)
+	unknown, err := readHF(t, &c, nil)
 	if err != nil {
 		return m, err
 	}
@@ -87,18 +86,16 @@ func readBert(t *config.TextConfig, types []string) (m hfModel, err error) {
 // check bounds what is divided, multiplied or allocated, and refuses what would make
 // another kind of model.
 func (c *bertConfig) check() error {
-	key := func(name string) string { return hfModelConfig + "." + name }
+	key := hfKey
 	switch {
 	case c.IsDecoder || c.IsEncoderDecoder || c.AddCrossAttention:
 		return fmt.Errorf("%s of a decoder is %w", hfModelConfig, config.ErrUnsupported)
 	case c.PositionEmbeddingType != "absolute":
 		return fmt.Errorf("%s %q is %w; supported is absolute", key("position_embedding_type"), c.PositionEmbeddingType, config.ErrUnsupported)
-	case !(c.LayerNormEps >= 0 && c.LayerNormEps < math.Inf(1)):
-		return fmt.Errorf("%w: %s is %v, want 0 or more", config.ErrConfig, key("layer_norm_eps"), c.LayerNormEps)
-	case !(c.InitializerRange >= 0 && c.InitializerRange < math.Inf(1)):
-		return fmt.Errorf("%w: %s is %v, want 0 or more", config.ErrConfig, key("initializer_range"), c.InitializerRange)
 	}
 	return check.First(
+		hfNumber("layer_norm_eps", c.LayerNormEps),
+		hfNumber("initializer_range", c.InitializerRange),
 		check.InRange(key("vocab_size"), c.VocabSize, 1, check.MaxVocab),
 		check.InRange(key("hidden_size"), c.HiddenSize, 1, check.MaxWidth),
 		check.InRange(key("num_hidden_layers"), c.NumHiddenLayers, 1, check.MaxLayers),
