@@ -144,7 +144,6 @@ func TestUnsupportedFamiliesAreNamed(t *testing.T) {
 		{"", `{"multimodal_cfg": {}}`, "CoCa"},
 		{"vision_cfg", `{"timm_model_name": "convnext_base"}`, "convnext_base"},
 		{"text_cfg", `{"hf_model_name": "google/t5-base"}`, "google/t5-base"},
-		{"text_cfg", `{"text_arch": "modern"}`, "modern"},
 	} {
 		_, _, err := models.Parse(cliptest.With(t, c.section, c.change))
 		assert.ErrorIs(t, err, config.ErrUnsupported, c.change)
