@@ -175,7 +175,9 @@ func (m *modernBertModel) record(g *graph.Graph, ids graph.Tensor, mask layers.M
 	local := g.Input("local_angles", graph.Shape{length, m.head}, graph.F32)
 	near := mask
 	if m.windows(length) {
-		near.Bias = g.Input("window", graph.Shape{1, length, length}, graph.F32)
+		window := g.Input("window", graph.Shape{length, length}, graph.F32)
+		rows := ops.MatMul(g, g.Fill(1, ids.Dim(0), length, 1), mask.Additive, false, false) // the mask, for each query
+		near.Additive = ops.AddBroadcast(g, rows, window, 1)
 	}
 	x := g.Module("embeddings", func() graph.Tensor {
 		x := g.Module("tok_embeddings", func() graph.Tensor { return m.TokEmbeddings.Forward(g, ids) })
