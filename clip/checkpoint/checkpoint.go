@@ -13,6 +13,7 @@ import (
 
 	"github.com/clip-wgpu/clip-wgpu/clip/config"
 	emojiclip "github.com/clip-wgpu/clip-wgpu/clip/emoji-clip"
+	"github.com/clip-wgpu/clip-wgpu/clip/internal/check"
 	"github.com/clip-wgpu/clip-wgpu/clip/internal/finite"
 	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
 	"github.com/clip-wgpu/clip-wgpu/clip/tokenizer"
@@ -39,6 +40,9 @@ type Options struct {
 	ImageSize config.Size
 	// ContextLength changes the text length (open_clip's force_context_length). 0: the config's.
 	ContextLength int
+	// Language is what texts are in to a tokenizer that has languages: a code of NLLB's,
+	// such as fra_Latn. Empty: what open_clip has, whose default is eng_Latn.
+	Language string
 	// Progress is told, while a file of a model is downloaded, how many of its
 	// bytes are there. It should return soon.
 	Progress func(file string, done, total int64)
@@ -105,10 +109,28 @@ func Open(ctx context.Context, source string, o Options) (*Checkpoint, error) {
 		o.cachedTokenizer(ctx, f)
 	}
 	c, err := f.checkpoint(from)
+	if err == nil {
+		c.Tokenizer, err = o.inLanguage(c.Tokenizer, &c.Model.Config.TextCfg)
+	}
 	if err != nil {
 		return nil, errors.Join(err, f.file.Close())
 	}
 	return c, nil
+}
+
+// inLanguage is a tokenizer, which may be nil, of texts in Language.
+func (o *Options) inLanguage(t *tokenizer.Tokenizer, text *config.TextConfig) (*tokenizer.Tokenizer, error) {
+	switch {
+	case o.Language == "":
+		return t, nil
+	case t == nil:
+		return nil, fmt.Errorf("%w: language %q: %w", check.ErrInput, o.Language, text.NoTokenizer())
+	}
+	t, err := t.WithLanguage(o.Language)
+	if err != nil {
+		err = fmt.Errorf("%w: %w", check.ErrInput, err)
+	}
+	return t, err
 }
 
 // New returns a model with open_clip's random initialisation from seed.
@@ -128,6 +150,9 @@ func New(c config.Config, seed uint64, o Options) (*Checkpoint, error) {
 		return nil, err
 	}
 	tokens, err := c.TextCfg.Tokenizer(nil)
+	if err == nil {
+		tokens, err = o.inLanguage(tokens, &c.TextCfg)
+	}
 	if err != nil {
 		return nil, err
 	}
