@@ -296,6 +296,9 @@ func (c *files) tokenizer() (*tokenizer.Tokenizer, error) {
 	if vocabulary := towers.Vocabulary(&c.config); err == nil && vocabulary > 0 {
 		err = t.Fits(vocabulary)
 	}
+	if err == nil {
+		err = text.CheckEOS(t)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.folder(), err)
 	}

@@ -79,7 +79,7 @@ type TextConfig struct {
 	MLPRatio         float64         `json:"mlp_ratio"`
 	LSInitValue      *float64        `json:"ls_init_value,omitempty"`
 	EmbedCls         bool            `json:"embed_cls,omitempty"` // CustomTextCLIP only
-	PadID            int             `json:"pad_id"`
+	PadID            int             `json:"pad_id" null:"no"`
 	BosID            *int            `json:"bos_id,omitempty"`
 	EosID            *int            `json:"eos_id,omitempty"` // pool_type eos
 	TokenizerType    string          `json:"tokenizer_type,omitempty"`
