@@ -69,6 +69,6 @@ func LayerDrop(g *graph.Graph, x, y graph.Tensor, rate float64) graph.Tensor {
 	if !g.Training || rate == 0 {
 		return y
 	}
-	kept := ops.Scale(g, ops.Dropout(g, g.Fill(1, 1), rate), 1-rate) // 1 or 0
+	kept := ops.Clamp(g, ops.Dropout(g, g.Fill(1, 1), rate), 0, 1) // 1 or 0
 	return g.Add(x, ops.MulBroadcast(g, g.Add(y, ops.Scale(g, x, -1)), kept, 1))
 }
