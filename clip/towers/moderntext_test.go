@@ -108,6 +108,27 @@ func TestModernTextPools(t *testing.T) {
 	assert.ErrorContains(t, err, "token id 20 is outside the vocabulary of 20")
 }
 
+// Registers are apart from the text's tokens, in blocks' outputs and in the last.
+func TestModernTextTokens(t *testing.T) {
+	for registers := range 3 {
+		m, err := Build(modernTiny(t, fmt.Sprintf(`{"reg_tokens": %d, "output_tokens": true}`, registers)))
+		require.NoError(t, err)
+		g := graph.New()
+		r := m.Text.Record(g, 2, 5, 2)
+		for i := range 2 {
+			b := r.Block(i, i == 1)
+			assert.Equal(t, graph.Shape{2, 5, 12}, b.Tokens.Shape())
+			if assert.Equal(t, registers > 0, b.Special.Valid()); registers > 0 {
+				assert.Equal(t, graph.Shape{2, registers, 12}, b.Special.Shape())
+			}
+		}
+		outs := r.Outputs()
+		assert.Equal(t, graph.Shape{2, 5, 12}, outs["tokens"].Shape())
+		assert.Equal(t, graph.Shape{2, 8}, outs[Features].Shape())
+		require.NoError(t, g.Err())
+	}
+}
+
 // Initial weights are those of init_parameters.
 func TestModernTextInit(t *testing.T) {
 	std := func(text, name string) float64 {
