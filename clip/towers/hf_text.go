@@ -44,6 +44,13 @@ type hfEncoder interface {
 	pool(g *graph.Graph, hidden graph.Tensor) graph.Tensor
 }
 
+// endless is what encoders have in common that take texts of any length and have no
+// pooling layer.
+type endless struct{}
+
+func (endless) check([]int32) error                          { return nil }
+func (endless) pool(*graph.Graph, graph.Tensor) graph.Tensor { return graph.Tensor{} }
+
 // hfFamily completes the family of HFTextEncoder over the encoders whose model_type
 // is one of types. read reads their configuration.
 func hfFamily(f Family, read func(*config.TextConfig) (hfModel, error), types ...string) Family {

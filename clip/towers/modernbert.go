@@ -97,6 +97,8 @@ func (c *modernBertConfig) check() error {
 // al., 2024). Every third layer sees all tokens, from the first on; the others those
 // within a window.
 type modernBertModel struct {
+	endless
+
 	TokEmbeddings *layers.Embedding         `w:"embeddings.tok_embeddings"`
 	Norm          *layers.LayerNorm         `w:"embeddings.norm"`
 	Layers        []*layers.ModernBertLayer `w:"layers"`
@@ -131,9 +133,6 @@ func newModernBert(c *modernBertConfig, activation ops.Function) *modernBertMode
 	}
 	return m
 }
-
-// check implements hfEncoder: positions have no end.
-func (m *modernBertModel) check([]int32) error { return nil }
 
 // windows reports whether some tokens of a text of that length are out of sight.
 func (m *modernBertModel) windows(length int) bool { return length-1 > m.window }
@@ -193,6 +192,3 @@ func (m *modernBertModel) record(g *graph.Graph, ids graph.Tensor, mask layers.M
 	}
 	return g.Module("final_norm", func() graph.Tensor { return m.FinalNorm.Forward(g, x) })
 }
-
-// pool implements hfEncoder: there is no pooling layer.
-func (m *modernBertModel) pool(*graph.Graph, graph.Tensor) graph.Tensor { return graph.Tensor{} }

@@ -84,6 +84,8 @@ func (c *mt5Config) check() error {
 
 // mt5Encoder is transformers' MT5Stack (modeling_mt5.py; Xue et al., 2021).
 type mt5Encoder struct {
+	endless
+
 	EmbedTokens    *layers.Embedding `w:"embed_tokens"`
 	Blocks         []*layers.T5Block `w:"block"`
 	FinalLayerNorm *layers.LayerNorm `w:"final_layer_norm"`
@@ -111,9 +113,6 @@ func newMT5(c *mt5Config, activation ops.Function) *mt5Encoder {
 	}
 	return e
 }
-
-// check implements hfEncoder: the buckets of distances have no end.
-func (e *mt5Encoder) check([]int32) error { return nil }
 
 func (e *mt5Encoder) feed(rows [][]int32, inputs map[string]any) {
 	length := len(rows[0])
@@ -156,6 +155,3 @@ func (e *mt5Encoder) record(g *graph.Graph, ids graph.Tensor, mask layers.Mask, 
 	x = g.Module("final_layer_norm", func() graph.Tensor { return e.FinalLayerNorm.Forward(g, x) })
 	return ops.Dropout(g, x, e.drop)
 }
-
-// pool implements hfEncoder: there is no pooling layer.
-func (e *mt5Encoder) pool(*graph.Graph, graph.Tensor) graph.Tensor { return graph.Tensor{} }

@@ -81,6 +81,8 @@ func (c *m2m100Config) check() error {
 
 // m2m100Encoder is transformers' M2M100Encoder (modeling_m2m_100.py; NLLB Team, 2022).
 type m2m100Encoder struct {
+	endless
+
 	EmbedTokens *layers.Embedding     `w:"embed_tokens"`
 	Layers      []*layers.M2M100Layer `w:"layers"`
 	LayerNorm   *layers.LayerNorm     `w:"layer_norm"`
@@ -107,9 +109,6 @@ func newM2M100(c *m2m100Config, activation ops.Function) *m2m100Encoder {
 	}
 	return e
 }
-
-// check implements hfEncoder: the table of positions has no end.
-func (e *m2m100Encoder) check([]int32) error { return nil }
 
 // feed adds the rows of the table of positions that such texts can take, and which each
 // token takes: the first is that of padding.
@@ -154,6 +153,3 @@ func (e *m2m100Encoder) record(g *graph.Graph, ids graph.Tensor, mask layers.Mas
 	}
 	return g.Module("layer_norm", func() graph.Tensor { return e.LayerNorm.Forward(g, x) })
 }
-
-// pool implements hfEncoder: there is no pooling layer.
-func (e *m2m100Encoder) pool(*graph.Graph, graph.Tensor) graph.Tensor { return graph.Tensor{} }
