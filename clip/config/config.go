@@ -176,9 +176,12 @@ func DefaultTextConfig() TextConfig {
 	}
 }
 
-// UnmarshalJSON implements json.Unmarshaler.
+// UnmarshalJSON implements json.Unmarshaler. Models of texts of any length are those of
+// CustomTextCLIP, as create_model of open_clip's factory.py has it.
 func (c *Config) UnmarshalJSON(data []byte) error {
-	return strictjson.Struct(data, c, "embed_dim", "vision_cfg", "text_cfg")
+	err := strictjson.Struct(data, c, "embed_dim", "vision_cfg", "text_cfg")
+	c.CustomText = c.CustomText || c.TextCfg.VariableText
+	return err
 }
 
 // UnmarshalJSON implements json.Unmarshaler.

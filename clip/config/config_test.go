@@ -139,6 +139,14 @@ func TestDefaultBlockHasNoOptions(t *testing.T) {
 	assert.Equal(t, of(`{}`), of(`{"block_type": "default", `+options+`}`))
 }
 
+func TestVariableTextIsCustomText(t *testing.T) {
+	for text, custom := range map[string]bool{`{"variable_text": true}`: true, `{"variable_text": false}`: false} {
+		c, _, err := models.Parse(cliptest.With(t, "text_cfg", text))
+		require.NoError(t, err)
+		assert.Equal(t, custom, c.CustomText)
+	}
+}
+
 func TestUnsupportedFamiliesAreNamed(t *testing.T) {
 	for _, c := range []struct{ section, change, want string }{
 		{"", `{"multimodal_cfg": {}}`, "CoCa"},

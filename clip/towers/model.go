@@ -56,7 +56,7 @@ func Build(c config.Config) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.CustomText = c.CustomText || text.CustomText || c.TextCfg.VariableText
+	c.CustomText = c.CustomText || text.CustomText
 	m := &Model{Config: c, Visual: image.Image(&c), Text: text.Text(&c), imageFamily: image, textFamily: text}
 	if m.Warnings, err = c.TextCfg.CheckTokenizer(); err != nil {
 		return nil, err

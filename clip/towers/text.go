@@ -45,7 +45,7 @@ func checkTextTransformer(c *config.Config) error {
 	switch {
 	case err != nil:
 		return err
-	case t.EmbedCls && !c.CustomText && !t.VariableText:
+	case t.EmbedCls && !c.CustomText:
 		return fmt.Errorf("%w: text_cfg.embed_cls wants custom_text", config.ErrConfig)
 	case t.ProjType == "none" && t.Width != c.EmbedDim:
 		return fmt.Errorf("%w: text_cfg.proj_type none wants text_cfg.width (%d) equal to embed_dim (%d)", config.ErrConfig, t.Width, c.EmbedDim)
