@@ -97,18 +97,19 @@ type T5Attention struct {
 	drop  float64
 }
 
-// Forward keeps x's shape. mask's bias is that of the first block's Bias.
+// Forward keeps x's shape. mask is that of the first block's Mask.
 func (a *T5Attention) Forward(g *graph.Graph, x graph.Tensor, mask Mask) graph.Tensor {
 	q, k, v := a.Q.Forward(g, x), a.K.Forward(g, x), a.V.Forward(g, x)
 	return a.O.Forward(g, mask.attend(g, q, k, v, ops.AttentionConfig{Heads: a.heads, Scale: 1, Dropout: a.drop}))
 }
 
-// Bias looks the bias of each pair of tokens up by its bucket, of buckets [tokens, tokens]
-// in i32: [heads, tokens, tokens].
-func (a *T5Attention) Bias(g *graph.Graph, buckets graph.Tensor) graph.Tensor {
-	queries, keys := buckets.Dim(0), buckets.Dim(1)
-	x := a.RelativeBias.Forward(g, g.Reshape(buckets, queries*keys))
-	return g.Reshape(ops.Transpose(g, x), a.heads, queries, keys)
+// Mask adds to what hides keys, [batch, 1, tokens], the bias of each pair of tokens, by
+// its bucket of buckets [tokens, tokens] in i32: [batch, heads, tokens, tokens].
+func (a *T5Attention) Mask(g *graph.Graph, hidden, buckets graph.Tensor) Mask {
+	batch, tokens := hidden.Dim(0), buckets.Dim(0)
+	x := ops.Transpose(g, a.RelativeBias.Forward(g, g.Reshape(buckets, tokens*tokens)))
+	each := ops.MatMul(g, g.Fill(1, batch, a.heads*tokens, 1), hidden, false, false) // for each head and query
+	return Mask{Additive: g.Reshape(ops.AddBroadcast(g, each, x, 1), batch, a.heads, tokens, tokens)}
 }
 
 // T5MLP is the block's feed-forward part.

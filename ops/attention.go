@@ -19,8 +19,7 @@ type AttentionConfig struct {
 	Dropout float64
 }
 
-// attentionAttr says how an attention node works. Its input 4 is the seed where it drops,
-// its input 5 the bias where it has one.
+// attentionAttr says how an attention node works. Its input 4 is the seed where it drops.
 type attentionAttr struct {
 	AttentionConfig
 	drop
@@ -98,7 +97,7 @@ func attentionWays(n *graph.Node, s attentionDims) []string {
 		slices.Reverse(passes)
 	}
 	switch {
-	case n.Used(1) || biasOf(n).Valid():
+	case n.Used(1) || biasItems(n) > 0: // one pass has masks that heads share
 		return passes
 	case tooLong:
 		return []string{onePass}
@@ -130,12 +129,11 @@ var attentionOp = &graph.Op{
 	VJP: func(g *graph.Graph, n *graph.Node, dy []graph.Tensor) []graph.Tensor {
 		in := append([]graph.Tensor{n.In[0], n.In[1], n.In[2], n.Output(1), dy[0]}, n.In[4:]...)
 		d := g.Apply(attentionGradOp, n.Attr, in...)
-		grads := make([]graph.Tensor, len(n.In))
-		copy(grads, d[:len(d)-1])
-		if bias := biasOf(n); bias.Valid() {
-			grads[5] = sumBroadcast(g, d[len(d)-1], bias.Shape(), 1)
+		bias := biasGrad(g, n, d[len(d)-1])
+		if dimsOf(n).qkv {
+			return []graph.Tensor{d[0], {}, {}, bias}
 		}
-		return grads
+		return append(d[:min(3, len(d))], bias)
 	},
 	Ref: refAttention,
 }
@@ -150,14 +148,6 @@ func maskRows(n *graph.Node) (all, item uint32) {
 	return uint32(mask.Dim(0) * mask.Dim(1)), uint32(mask.Dim(1))
 }
 
-// biasOf is what is added to the scores beside the mask, absent without one.
-func biasOf(n *graph.Node) graph.Tensor {
-	if len(n.In) < 6 {
-		return graph.Tensor{}
-	}
-	return n.In[5]
-}
-
 // inThreePasses makes the scores in output 1, turns them there into probabilities
 // (softmax), and makes output 0 of these, or of what remains of them, and v.
 func inThreePasses(n *graph.Node, s attentionDims, product shaders.Variant) []graph.Launch {
@@ -165,16 +155,16 @@ func inThreePasses(n *graph.Node, s attentionDims, product shaders.Variant) []gr
 	rows := s.b * s.h * s.lq
 	q, k, v := s.parts(graph.In)
 	maskRows, maskItem := maskRows(n)
-	bias, biasRows := graph.None(), 0
-	if b := biasOf(n); b.Valid() {
-		bias, biasRows = graph.In(5), b.Dim(0)*b.Dim(1)
+	heads := uint32(s.h)
+	if items := biasItems(n); items > 0 { // each head of an item is to softmax an item
+		maskRows, maskItem, heads = uint32(items*s.h*s.lq), uint32(s.lq), 1
 	}
 	launches := []graph.Launch{
 		s.scores(c.Scale).launch(product, q, k, graph.None(), graph.Out(1)),
 		{
 			Kernel: kernel("softmax"),
-			Params: []uint32{uint32(rows), uint32(s.lk), flag(true), flag(c.Causal), uint32(s.lq), uint32(s.h), maskRows, maskItem, uint32(biasRows)},
-			Args:   []graph.Arg{graph.None(), graph.In(3), bias, graph.Out(1)},
+			Params: []uint32{uint32(rows), uint32(s.lk), flag(true), flag(c.Causal), uint32(s.lq), heads, maskRows, maskItem},
+			Args:   []graph.Arg{graph.None(), graph.In(3), graph.Out(1)},
 			Rows:   rows,
 		},
 	}
@@ -233,11 +223,12 @@ func inferAttention(n *graph.Node) ([]graph.Spec, error) {
 
 func attentionOutputs(n *graph.Node, s attentionDims, mask graph.Tensor) ([]graph.Spec, error) {
 	repeats := func(have, want int) bool { return have == want || have == 1 }
-	if m := mask.Shape(); mask.Valid() && !(len(m) == 3 && repeats(m[0], s.b) && repeats(m[1], s.lq) && m[2] == s.lk) {
+	if m := mask.Shape(); mask.Valid() && len(m) == 4 {
+		if m[0] < 1 || s.b%m[0] != 0 || m[1] != s.h || m[2] != s.lq || m[3] != s.lk {
+			return nil, fmt.Errorf("%d items of %d heads, %d queries, %d keys, bias %v: want the bias [items or a part of them, %d, %d, %d]", s.b, s.h, s.lq, s.lk, mask.Spec(), s.h, s.lq, s.lk)
+		}
+	} else if mask.Valid() && !(len(m) == 3 && repeats(m[0], s.b) && repeats(m[1], s.lq) && m[2] == s.lk) {
 		return nil, fmt.Errorf("%d queries, %d keys, mask %v: want the mask [%d or 1, %d or 1, %d]", s.lq, s.lk, mask.Spec(), s.b, s.lq, s.lk)
-	}
-	if b := biasOf(n); b.Valid() && !(wantF32(b) == nil && len(b.Shape()) == 3 && repeats(b.Dim(0), s.h) && b.Dim(1) == s.lq && b.Dim(2) == s.lk) {
-		return nil, fmt.Errorf("%d queries, %d keys, bias %v: want the bias f32 [%d or 1, %d, %d]", s.lq, s.lk, b.Spec(), s.h, s.lq, s.lk)
 	}
 	probs := graph.Spec{Shape: graph.Shape{s.b, s.h, s.lq, s.lk}}
 	outs := []graph.Spec{{Shape: graph.Shape{s.b, s.lq, s.h * s.dv}}, probs}
@@ -270,10 +261,10 @@ func refAttention(n *graph.Node, in, out [][]float64) {
 			}
 			if mask := in[3]; mask != nil {
 				row := b*int(maskItem) + r%int(maskItem)
+				if biasItems(n) > 0 {
+					row = i
+				}
 				p[j] += mask[row*s.lk%len(mask)+j]
-			}
-			if bias := biasOf(n); bias.Valid() {
-				p[j] += in[5][(h*s.lq+r)*s.lk%len(in[5])+j]
 			}
 			if c.Causal && j > r {
 				p[j] = math.Inf(-1)
@@ -299,24 +290,14 @@ func refAttention(n *graph.Node, in, out [][]float64) {
 // [batch, Lq, Heads·D], k [batch, Lk, Heads·D] and v [batch, Lk, Heads·Dv] give
 // [batch, Lq, Heads·Dv]. The optional mask [batch or 1, Lq or 1, Lk], shared by
 // the heads, is added to the scores and may hold −Inf; a query that sees no key
-// gives zeros. No gradient flows into the mask.
+// gives zeros. No gradient flows into the mask. Instead there may be a bias of each head,
+// [items, Heads, Lq, Lk], that repeats where the batch has more items, and has a gradient.
 // (Vaswani et al., Attention Is All You Need, 2017, §3.2.)
 func Attention(g *graph.Graph, q, k, v, mask graph.Tensor, c AttentionConfig) graph.Tensor {
-	return BiasedAttention(g, q, k, v, mask, graph.Tensor{}, c)
-}
-
-// BiasedAttention is Attention, or SelfAttention where k and v are absent, with scores to
-// which bias [Heads or 1, Lq, Lk] is added, too: the same for all of the batch. It has
-// a gradient. (Shaw et al., Self-Attention with Relative Position Representations, 2018;
-// Raffel et al., T5, 2020, §2.1.)
-func BiasedAttention(g *graph.Graph, q, k, v, mask, bias graph.Tensor, c AttentionConfig) graph.Tensor {
 	in := []graph.Tensor{q, k, v, mask}
 	d, seed, acts := newDrop(g, c.Dropout)
-	if acts || bias.Valid() {
+	if acts {
 		in = append(in, seed)
-	}
-	if bias.Valid() {
-		in = append(in, bias)
 	}
 	return g.Apply(attentionOp, attentionAttr{c, d}, in...)[0]
 }

@@ -102,12 +102,6 @@ func TestMisuse(t *testing.T) {
 		"attention, mask": {func(g *graph.Graph) graph.Tensor {
 			return Attention(g, floats(g, "q", 3, 5, 8), floats(g, "k", 3, 6, 8), floats(g, "v", 3, 6, 8), floats(g, "mask", 2, 5, 6), two)
 		}, []string{"mask f32[2×5×6]", "[3 or 1, 5 or 1, 6]"}},
-		"attention, bias": {func(g *graph.Graph) graph.Tensor {
-			return BiasedAttention(g, floats(g, "q", 3, 5, 8), floats(g, "k", 3, 6, 8), floats(g, "v", 3, 6, 8), graph.Tensor{}, floats(g, "bias", 3, 5, 6), two)
-		}, []string{"5 queries, 6 keys", "bias f32[3×5×6]", "[2 or 1, 5, 6]"}},
-		"attention, bias of ids": {func(g *graph.Graph) graph.Tensor {
-			return BiasedAttention(g, floats(g, "q", 3, 5, 8), floats(g, "k", 3, 6, 8), floats(g, "v", 3, 6, 8), graph.Tensor{}, integers(g, 6), two)
-		}, []string{"bias i32[6]"}},
 		"conv2d, channels": {func(g *graph.Graph) graph.Tensor {
 			return Conv2D(g, floats(g, "x", 1, 8, 8, 3), floats(g, "w", 4, 2, 3, 3), graph.Tensor{}, 1, 1)
 		}, []string{"conv2d", "x f32[1×8×8×3]", "f32[4×2×3×3]"}},

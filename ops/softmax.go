@@ -20,8 +20,8 @@ var softmaxOp = &graph.Op{
 		rows, cols := rowsOf(n.In[0].Shape())
 		return []graph.Launch{{
 			Kernel: kernel("softmax"),
-			Params: []uint32{uint32(rows), uint32(cols), flag(false), flag(false), uint32(rows), 1, 0, 1, 0},
-			Args:   []graph.Arg{graph.In(0), graph.None(), graph.None(), graph.Out(0)},
+			Params: []uint32{uint32(rows), uint32(cols), flag(false), flag(false), uint32(rows), 1, 0, 1},
+			Args:   []graph.Arg{graph.In(0), graph.None(), graph.Out(0)},
 			Rows:   rows,
 		}}
 	},

@@ -1,19 +1,16 @@
-// y[r,j] = exp(s[r,j] − max_j s[r,j]) / Σ_j of the same, s = x + mask + bias where j is not hidden
+// y[r,j] = exp(s[r,j] − max_j s[r,j]) / Σ_j of the same, s = x + mask where j is not hidden
 // x, y: rows of cols elements; in_place: y holds x at first. Row r is query r % lq of head r / lq % heads of batch
 // r / (lq · heads). causal hides j > query. mask, where mask_rows > 0, has mask_lq rows a batch, one a query or one for
-// all, shared by the heads, and is repeated for all batches if it has no more. bias, where bias_rows > 0, has a row for
-// each query, of each head or of one for all. A row with nothing above −3.4e38 gives zeros.
+// all, shared by the heads, and is repeated for all batches if it has no more. A row with nothing above −3.4e38 gives
+// zeros.
 // One workgroup makes one row.
 //!use fold
 //!use reduce
-struct Params {
-    rows: u32, cols: u32, in_place: u32, causal: u32, lq: u32, heads: u32, mask_rows: u32, mask_lq: u32, bias_rows: u32
-}
+struct Params { rows: u32, cols: u32, in_place: u32, causal: u32, lq: u32, heads: u32, mask_rows: u32, mask_lq: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;        // [rows, cols], absent if in_place
 @group(0) @binding(2) var<storage, read> mask: array<f32>;     // [mask_rows, cols], absent if 0
-@group(0) @binding(3) var<storage, read> bias: array<f32>;     // [bias_rows, cols], absent if 0
-@group(0) @binding(4) var<storage, read_write> y: array<f32>;  // [rows, cols]
+@group(0) @binding(3) var<storage, read_write> y: array<f32>;  // [rows, cols]
 
 const WG = 32u;
 const LOWEST = -3.4028234e38;
@@ -29,9 +26,6 @@ fn score(row: u32, j: u32) -> f32 {
     if p.mask_rows != 0u {
         let mask_row = (row / (p.heads * p.lq) * p.mask_lq + row % p.lq % p.mask_lq) % p.mask_rows;
         v += mask[mask_row * p.cols + j];
-    }
-    if p.bias_rows != 0u {
-        v += bias[row % (p.heads * p.lq) % p.bias_rows * p.cols + j];
     }
     if p.causal != 0u && j > row % p.lq {
         v = LOWEST;

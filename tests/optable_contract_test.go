@@ -167,35 +167,23 @@ func attentionCases() (cases []opCase) {
 	return cases
 }
 
-// A bias of each head, or of all, is added to the scores, beside a mask.
-func TestBiasedAttention(t *testing.T) {
+// A bias of each head takes the place of the mask, and may hide keys of one item.
+func TestAttentionHeads(t *testing.T) {
 	var cases []opCase
-	for _, c := range []attentionCase{
-		{name: "bias of each head", batch: 2, heads: 3, lq: 7, lk: 7, d: 4, v: 4},
-		{name: "bias and mask of keys", batch: 3, heads: 2, lq: 5, lk: 9, d: 4, v: 6, maskRows: 3, keys: true},
-		{name: "bias of all heads, causal", batch: 2, heads: 2, lq: 5, lk: 5, d: 4, v: 4, maskRows: 2, causal: true},
-		{name: "65 tokens", batch: 2, heads: 2, lq: 65, lk: 65, d: 8, v: 8},
-		{name: "bias and dropout", batch: 2, heads: 2, lq: 5, lk: 5, d: 4, v: 4, dropout: 0.3},
-	} {
-		row := c.row()
-		biases := c.heads
-		if c.causal {
-			biases = 1
-		}
-		config := ops.AttentionConfig{Heads: c.heads, Scale: 1, Causal: c.causal, Dropout: c.dropout}
-		row.inputs = append(row.inputs, param("bias", biases, c.lq, c.lk))
-		row.build = one(func(g *graph.Graph, in tensors) graph.Tensor {
-			g.Training = true
-			return ops.BiasedAttention(g, in["q"], in["k"], in["v"], in["mask"], in["bias"], config)
+	for _, items := range []int{1, 3} {
+		c := attentionCase{name: fmt.Sprint("biases of ", items), batch: 3, heads: 2, lq: 5, lk: 7, d: 4, v: 6}.row()
+		c.inputs = append(c.inputs, opInput{name: "bias", shape: graph.Shape{items, 2, 5, 7}, gen: func(i int) float64 {
+			if i%7 > 4 && i/70 == 0 {
+				return -math.MaxFloat32
+			}
+			return math.Sin(float64(i))
+		}})
+		c.build = one(func(g *graph.Graph, in tensors) graph.Tensor {
+			return ops.Attention(g, in["q"], in["k"], in["v"], in["bias"], ops.AttentionConfig{Heads: 2, Scale: 1})
 		})
-		cases = append(cases, row)
+		cases = append(cases, c)
 	}
-	runOpCases(t, append(cases, opCase{
-		name: "qkv", tol: tolSoftmax, inputs: []opInput{param("qkv", 2, 7, 3*2*4), param("bias", 2, 7, 7)},
-		build: one(func(g *graph.Graph, in tensors) graph.Tensor {
-			return ops.BiasedAttention(g, in["qkv"], graph.Tensor{}, graph.Tensor{}, graph.Tensor{}, in["bias"], ops.AttentionConfig{Heads: 2, Scale: 0.5})
-		}),
-	}))
+	runOpCases(t, cases)
 }
 
 // Packed queries, keys and values are the same attention.

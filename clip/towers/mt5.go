@@ -148,7 +148,7 @@ func (e *mt5Encoder) record(g *graph.Graph, ids graph.Tensor, mask layers.Mask, 
 	buckets := g.Input("buckets", graph.Shape{length, length}, graph.I32)
 	x := g.Module("embed_tokens", func() graph.Tensor { return e.EmbedTokens.Forward(g, ids) })
 	x = ops.Dropout(g, x, e.drop)
-	mask.Bias = e.Blocks[0].Attention.Bias(g, buckets)
+	mask = e.Blocks[0].Attention.Mask(g, mask.Additive, buckets)
 	for i := range depth {
 		x = g.Block(fmt.Sprintf("block.%d", i), func() graph.Tensor { return e.Blocks[i].Forward(g, x, mask) })
 	}
