@@ -24,8 +24,8 @@ type Identity struct {
 }
 
 // Identity reads all parameters and tells what vectors of the model depend on, where
-// pictures are read with opts. It does not tell tokenizers of one config apart, nor
-// adapters without parameters.
+// pictures are read with opts. It does not tell tokenizers of one config apart, nor the
+// languages of texts, nor adapters without parameters.
 func (m *Model) Identity(ctx context.Context, opts ...preprocess.Option) (Identity, error) {
 	fingerprint, err := await.Do(ctx, func() (string, error) { return m.fingerprint(ctx) }, nil)
 	if err != nil {

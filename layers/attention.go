@@ -49,10 +49,16 @@ func NewAttention(width, heads, contextWidth int) *Attention {
 }
 
 // Mask says which keys a query sees: Causal, those up to its own position; and
-// what Additive [batch or 1, queries or 1, keys] adds to the logits, where given.
+// what Additive, the mask or the bias of ops.Attention, adds to the logits, where given.
 type Mask struct {
 	Causal   bool
 	Additive graph.Tensor
+}
+
+// attend is attention under the mask. Without k and v, q holds all three.
+func (m Mask) attend(g *graph.Graph, q, k, v graph.Tensor, c ops.AttentionConfig) graph.Tensor {
+	c.Causal = m.Causal
+	return ops.Attention(g, q, k, v, m.Additive, c)
 }
 
 // Forward attends from x [batch, queries, width] to context [batch, keys,

@@ -70,8 +70,8 @@ func (b *BertLayer) attend(g *graph.Graph, x graph.Tensor, mask Mask) graph.Tens
 	k := g.Module("key", func() graph.Tensor { return b.Key.Forward(g, x) })
 	v := g.Module("value", func() graph.Tensor { return b.Value.Forward(g, x) })
 	config := attentionOf(x.Dim(-1), b.heads)
-	config.Causal, config.Dropout = mask.Causal, b.attnDrop
-	return ops.Attention(g, q, k, v, mask.Additive, config)
+	config.Dropout = b.attnDrop
+	return mask.attend(g, q, k, v, config)
 }
 
 // BertOutput ends each half of a block: a linear map, what entered the half, and

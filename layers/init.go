@@ -13,7 +13,7 @@ import (
 // so that random weights stream like a checkpoint's.
 type Init struct {
 	dist       distribution
-	scale      float64
+	scale, cut float64
 	key        uint64
 	zero, ends uint64 // the elements that are zero, of which the second is the first behind them
 }
@@ -24,7 +24,7 @@ const (
 	constant  distribution = iota
 	uniform                // on [-scale, scale]
 	normal                 // with standard deviation scale
-	truncated              // normal before it is cut off at two standard deviations
+	truncated              // normal before it is cut off at cut standard deviations
 )
 
 // Constant initialises every element to v.
@@ -38,7 +38,10 @@ func Normal(std float64) Init { return Init{dist: normal, scale: std} }
 
 // TruncatedNormal initialises from N(0, std²) with what lies beyond two standard
 // deviations drawn again (timm's trunc_normal_tf_).
-func TruncatedNormal(std float64) Init { return Init{dist: truncated, scale: std} }
+func TruncatedNormal(std float64) Init { return cutNormal(std, 2) }
+
+// cutNormal is TruncatedNormal at another number of standard deviations.
+func cutNormal(std, cut float64) Init { return Init{dist: truncated, scale: std, cut: cut} }
 
 // withZeros is i, but that elements lo to hi are zero.
 func (i Init) withZeros(lo, hi int) Init {
@@ -78,8 +81,8 @@ func (i Init) at(n uint64) float64 {
 	switch i.dist {
 	case uniform:
 		return i.scale * (2*unit(i.key, n) - 1)
-	case truncated: // by the inverse of the distribution; erf(√2) lies within
-		return i.scale * math.Sqrt2 * math.Erfinv(math.Erf(math.Sqrt2)*(2*unit(i.key, n)-1))
+	case truncated: // by the inverse of the distribution; erf(cut/√2) lies within
+		return i.scale * math.Sqrt2 * math.Erfinv(math.Erf(i.cut/math.Sqrt2)*(2*unit(i.key, n)-1))
 	case normal: // Box & Muller, 1958
 		r := math.Sqrt(-2 * math.Log(1-unit(i.key, 2*n)))
 		return i.scale * r * math.Cos(2*math.Pi*unit(i.key, 2*n+1))

@@ -36,11 +36,12 @@ func optional(g *graph.Graph, p *graph.Param) graph.Tensor {
 	return g.Param(p)
 }
 
-// LayerNorm normalises the last dimension (Ba et al., 2016).
+// LayerNorm normalises the last dimension (Ba et al., 2016), or is RMSNorm.
 type LayerNorm struct {
 	Weight *graph.Param `w:"weight"` // [width]
 	Bias   *graph.Param `w:"bias"`   // [width]
 	Eps    float64      // added to the variance
+	RMS    bool         // RMSNorm (Zhang & Sennrich, 2019), which has no Bias
 }
 
 // NewLayerNorm returns a LayerNorm over width elements.
@@ -48,12 +49,20 @@ func NewLayerNorm(width int, eps float64) *LayerNorm {
 	return &LayerNorm{Weight: NewParam(Constant(1), width), Bias: NewParam(Constant(0), width), Eps: eps}
 }
 
+// NewRMSNorm returns the LayerNorm over width elements that is RMSNorm.
+func NewRMSNorm(width int, eps float64) *LayerNorm {
+	return &LayerNorm{Weight: NewParam(Constant(1), width), Eps: eps, RMS: true}
+}
+
 // Forward keeps x's shape. A nil LayerNorm is the identity.
 func (l *LayerNorm) Forward(g *graph.Graph, x graph.Tensor) graph.Tensor {
-	if l == nil {
+	switch {
+	case l == nil:
 		return x
+	case l.RMS:
+		return ops.RMSNorm(g, x, g.Param(l.Weight), l.Eps)
 	}
-	return ops.LayerNorm(g, x, g.Param(l.Weight), g.Param(l.Bias), l.Eps)
+	return ops.LayerNorm(g, x, g.Param(l.Weight), optional(g, l.Bias), l.Eps)
 }
 
 // LayerScale multiplies each channel by a learned factor (Touvron et al., 2021).

@@ -9,6 +9,12 @@ import (
 	"github.com/clip-wgpu/clip-wgpu/shaders"
 )
 
+// normAttr says how a row is normalised: uncentered is RMSNorm, whose mean counts as 0.
+type normAttr struct {
+	eps        float64
+	uncentered bool
+}
+
 // layerNormOp's output 1 is each row's mean and reciprocal deviation.
 var layerNormOp = &graph.Op{
 	Name: "layernorm",
@@ -30,29 +36,33 @@ var layerNormOp = &graph.Op{
 	},
 	Lower: func(n *graph.Node) []graph.Launch {
 		rows, cols := rowsOf(n.In[0].Shape())
+		attr := n.Attr.(normAttr)
 		return []graph.Launch{{
 			Kernel: rowKernel(n, "layernorm", rows, cols),
-			Params: []uint32{uint32(rows), uint32(cols), bits(n.Attr.(float64)), flag(n.In[1].Valid()), flag(n.In[2].Valid())},
+			Params: []uint32{uint32(rows), uint32(cols), bits(attr.eps), flag(n.In[1].Valid()), flag(n.In[2].Valid()), flag(attr.uncentered)},
 			Args:   []graph.Arg{graph.In(0), graph.In(1), graph.In(2), graph.Out(0), graph.Out(1)},
 			Rows:   rows,
 		}}
 	},
 	VJP: func(g *graph.Graph, n *graph.Node, dy []graph.Tensor) []graph.Tensor {
-		d := outputs(g.Apply(layerNormGradOp, nil, n.In[0], n.In[1], n.Output(1), dy[0], graph.Tensor{}), 3)
+		d := outputs(g.Apply(layerNormGradOp, n.Attr, n.In[0], n.In[1], n.Output(1), dy[0], graph.Tensor{}), 3)
 		return d[:3]
 	},
 	Ref: func(n *graph.Node, in, out [][]float64) {
 		rows, cols := rowsOf(n.In[0].Shape())
+		attr := n.Attr.(normAttr)
 		for r := range rows {
 			x, y := in[0][r*cols:(r+1)*cols], out[0][r*cols:(r+1)*cols]
 			mean, squares := 0.0, 0.0
 			for _, v := range x {
-				mean += v / float64(cols)
+				if !attr.uncentered {
+					mean += v / float64(cols)
+				}
 			}
 			for _, v := range x {
 				squares += (v - mean) * (v - mean) / float64(cols)
 			}
-			rstd := 1 / math.Sqrt(squares+n.Attr.(float64))
+			rstd := 1 / math.Sqrt(squares+attr.eps)
 			for j, v := range x {
 				y[j] = (v - mean) * rstd
 				if in[1] != nil {
@@ -96,7 +106,7 @@ var layerNormGradOp = &graph.Op{
 			Kernel: kernel,
 			Params: []uint32{
 				uint32(rows), uint32(cols), uint32(columns),
-				flag(n.In[1].Valid()), flag(n.In[4].Valid()), flag(n.Used(1)), flag(n.Used(2)),
+				flag(n.In[1].Valid()), flag(n.In[4].Valid()), flag(n.Used(1)), flag(n.Used(2)), flag(n.Attr.(normAttr).uncentered),
 			},
 			Args: []graph.Arg{graph.In(0), graph.In(1), graph.In(2), graph.In(3), graph.In(4), used(n, 0), used(n, 1), used(n, 2)},
 			Rows: groups,
@@ -114,7 +124,7 @@ var layerNormGradOp = &graph.Op{
 		default:
 			return nil
 		}
-		return &graph.Node{Op: n.Op, In: in, Out: n.Out, Scope: n.Scope}
+		return &graph.Node{Op: n.Op, Attr: n.Attr, In: in, Out: n.Out, Scope: n.Scope}
 	},
 	Ref: func(n *graph.Node, in, out [][]float64) {
 		rows, cols := rowsOf(n.In[0].Shape())
@@ -132,6 +142,9 @@ var layerNormGradOp = &graph.Op{
 				along += weighted(j) * unit(j) / float64(cols)
 				out[1][j] += dy[r*cols+j] * unit(j)
 				out[2][j] += dy[r*cols+j]
+			}
+			if n.Attr.(normAttr).uncentered {
+				sum = 0
 			}
 			for j := range cols {
 				out[0][r*cols+j] = rstd * (weighted(j) - sum - unit(j)*along)
@@ -155,5 +168,11 @@ func used(n *graph.Node, i int) graph.Arg {
 // dimension of x [..., cols], with the biased variance; w and b, [cols], may be
 // absent. (Ba, Kiros & Hinton, Layer Normalization, 2016.)
 func LayerNorm(g *graph.Graph, x, w, b graph.Tensor, eps float64) graph.Tensor {
-	return g.Apply(layerNormOp, eps, x, w, b)[0]
+	return g.Apply(layerNormOp, normAttr{eps: eps}, x, w, b)[0]
+}
+
+// RMSNorm records x / √(mean of x² + eps) · w over the last dimension of x [..., cols]; w,
+// [cols], may be absent. (Zhang & Sennrich, Root Mean Square Layer Normalization, 2019.)
+func RMSNorm(g *graph.Graph, x, w graph.Tensor, eps float64) graph.Tensor {
+	return g.Apply(layerNormOp, normAttr{eps: eps, uncentered: true}, x, w, graph.Tensor{})[0]
 }

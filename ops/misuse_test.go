@@ -202,6 +202,10 @@ func TestReshapingMisuse(t *testing.T) {
 			return Rotary(g, floats(g, "x", 2, 5, 8), floats(g, "angles", 4, 4), 8)
 		},
 			[]string{"rotary", "f32[2×5×8]", "f32[4×4]", "[length, head]"}},
+		"rotary of halves, part of a head": {func(g *graph.Graph) graph.Tensor {
+			return RotaryHalves(g, floats(g, "x", 2, 5, 10), floats(g, "angles", 5, 4), 8)
+		},
+			[]string{"rotary", "f32[2×5×10]", "whole heads"}},
 		"rotary, part of a head": {func(g *graph.Graph) graph.Tensor {
 			return Rotary(g, floats(g, "x", 2, 5, 8), floats(g, "angles", 5, 4), 6)
 		},

@@ -1,9 +1,10 @@
 // y[r,j] = (x[r,j] − mean_r) · rstd_r · w[j] + b[j], rstd = 1 / √(mean of (x − mean)² + eps)
-// x, y: rows of cols elements. Two passes for the statistics: the squares of a difference do not cancel.
+// x, y: rows of cols elements. Two passes for the statistics: the squares of a difference do not cancel. uncentered: the
+// mean counts as 0, which makes it RMSNorm.
 // One workgroup makes one row.
 //!use fold
 //!use reduce
-struct Params { rows: u32, cols: u32, eps: f32, has_w: u32, has_b: u32 }
+struct Params { rows: u32, cols: u32, eps: f32, has_w: u32, has_b: u32, uncentered: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;                       // [rows, cols]
 @group(0) @binding(2) var<storage, read> w: array<f32>;                       // [cols], absent unless has_w
@@ -21,11 +22,14 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
         return;
     }
     let at = row * p.cols;
-    var sum = 0.0;
-    for (var j = lane; j < p.cols; j += WG) {
-        sum += x[at + j];
+    var center = 0.0;
+    if p.uncentered == 0u {
+        var sum = 0.0;
+        for (var j = lane; j < p.cols; j += WG) {
+            sum += x[at + j];
+        }
+        center = workgroup_sum(lane, sum) / f32(p.cols);
     }
-    let center = workgroup_sum(lane, sum) / f32(p.cols);
 
     var squares = 0.0;
     for (var j = lane; j < p.cols; j += WG) {

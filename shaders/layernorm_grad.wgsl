@@ -1,5 +1,5 @@
 // dx[r,j] = rstd_r · (g − mean_j g − x̂ · mean_j(g · x̂)) + residual[r,j], g = dy[r,j] · w[j], x̂ = (x[r,j] − mean_r) · rstd_r
-// dw[j] = Σ_r dy[r,j] · x̂, db[j] = Σ_r dy[r,j]
+// dw[j] = Σ_r dy[r,j] · x̂, db[j] = Σ_r dy[r,j]; uncentered: of RMSNorm, without mean_j g
 // The first workgroups make COLUMNS elements of dw and db each. SLICES invocations share a sum: each takes every
 // SLICES-th row. It adds up TERMS terms at a time and then these sums, since the rounding error of a sum grows with its
 // terms. Each of the other workgroups makes a row of dx.
@@ -9,7 +9,7 @@
 struct Params {
     rows: u32, cols: u32,
     columns: u32,  // workgroups that make dw and db
-    has_w: u32, has_residual: u32, has_dw: u32, has_db: u32
+    has_w: u32, has_residual: u32, has_dw: u32, has_db: u32, uncentered: u32
 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;                 // [rows, cols]
@@ -75,7 +75,7 @@ fn make_row(row: u32, lane: u32) {
         sum += g;
         along = fma(g, (x[at + j] - center) * scale, along);
     }
-    sum = workgroup_sum(lane, sum) / f32(p.cols);
+    sum = select(workgroup_sum(lane, sum) / f32(p.cols), 0.0, p.uncentered != 0u);
     along = workgroup_sum(lane, along) / f32(p.cols);
     for (var j = lane; j < p.cols; j += WG) {
         let unit = (x[at + j] - center) * scale;

@@ -1,9 +1,10 @@
-// y[r, 2i] = x[r, 2i]·c − x[r, 2i+1]·s, y[r, 2i+1] = x[r, 2i+1]·c + x[r, 2i]·s: each pair turned by an angle
+// y[r, a] = x[r, a]·c − x[r, b]·s, y[r, b] = x[r, b]·c + x[r, a]·s: each pair (a, b) of columns turned by an angle
+// A pair is neighbours or, with halves, as far apart as half of a head: pair i of a head is its columns i and i + head/2.
 // c, s: cosine and sine of the angle of row r's position and of the pair's place in its head; from column turned on y is x.
 // The rows of angles are repeated for all of x. sign −1 turns the other way. One invocation makes one of the n pairs of
 // y, one workgroup WG of them.
 //!use fold
-struct Params { n: u32, width: u32, turned: u32, head: u32, rows: u32, sign: f32 }
+struct Params { n: u32, width: u32, turned: u32, head: u32, rows: u32, halves: u32, sign: f32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;        // [batch·length, width], 2·n elements
 @group(0) @binding(2) var<storage, read> angles: array<f32>;   // [rows, head]: for each pair its cosine and its sine
@@ -20,8 +21,14 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
     }
     let i = 2u * pair;
     let column = i % p.width;
-    var even = x[i];
-    var odd = x[i + 1u];
+    var a = i;
+    var b = i + 1u;
+    if p.halves != 0u {
+        a = i - column % p.head / 2u;
+        b = a + p.head / 2u;
+    }
+    var even = x[a];
+    var odd = x[b];
     if column < p.turned {
         let at = i / p.width % p.rows * p.head + column % p.head;
         let c = angles[at];
@@ -30,6 +37,6 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
         even = before * c - odd * s;
         odd = odd * c + before * s;
     }
-    y[i] = even;
-    y[i + 1u] = odd;
+    y[a] = even;
+    y[b] = odd;
 }

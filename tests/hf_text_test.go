@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
 	"github.com/clip-wgpu/clip-wgpu/clip/checkpoint"
+	"github.com/clip-wgpu/clip-wgpu/clip/models"
 	"github.com/clip-wgpu/clip-wgpu/weights"
 )
 
@@ -54,4 +56,42 @@ func TestHFTextRefusals(t *testing.T) {
 	_, err = m.ForwardIntermediates(t.Context(), clip.ImageInputs(images), texts, clip.IntermediatesOptions{})
 	require.ErrorIs(t, err, clip.ErrInput)
 	require.ErrorContains(t, err, "Hugging Face text towers have no intermediates")
+}
+
+// Padding at the end changes nothing, whatever the encoder; nor does it where there is one
+// layer, which reads less.
+func TestHFTextPadding(t *testing.T) {
+	for name, c := range map[string]struct {
+		padding int32
+		layers  string
+	}{
+		"hf_mt5_mean_mlp": {0, "num_layers"}, "hf_nllb_cls_linear": {1, "encoder_layers"}, "hf_modernbert_cls_linear": {69, "num_hidden_layers"},
+		"hf_bert_cls_linear": {0, "num_hidden_layers"}, "moderntext_vit_b32": {58, ""}, "opt_modern_bidir_map": {0, ""}, "opt_modern_reg_vr": {0, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			data, err := os.ReadFile(filepath.Join("testdata/oracle", name, "config.json"))
+			require.NoError(t, err)
+			cfg, _, err := models.Parse(data)
+			require.NoError(t, err)
+			if c.layers != "" {
+				var model map[string]any
+				require.NoError(t, json.Unmarshal(cfg.TextCfg.HFModelConfig, &model))
+				model[c.layers] = 1
+				cfg.TextCfg.HFModelConfig, err = json.Marshal(model)
+				require.NoError(t, err)
+			}
+			m, err := clip.New(cfg, 1)
+			require.NoError(t, err)
+			defer m.Close()
+			row := []int32{5, 6, 7, 8, 9, 10, 11, 2}
+			want, err := m.EncodeText(t.Context(), [][]int32{row}, false)
+			require.NoError(t, err)
+			got, err := m.EncodeText(t.Context(), [][]int32{append(slices.Clone(row), c.padding, c.padding, c.padding), {5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 2}}, false)
+			require.NoError(t, err)
+			require.Len(t, got.Data, 2*len(want.Data))
+			for i, v := range want.Data {
+				assert.InDelta(t, v, got.Data[i], 1e-5)
+			}
+		})
+	}
 }

@@ -167,6 +167,25 @@ func attentionCases() (cases []opCase) {
 	return cases
 }
 
+// A bias of each head takes the place of the mask, and may hide keys of one item.
+func TestAttentionHeads(t *testing.T) {
+	var cases []opCase
+	for _, items := range []int{1, 3} {
+		c := attentionCase{name: fmt.Sprint("biases of ", items), batch: 3, heads: 2, lq: 5, lk: 7, d: 4, v: 6}.row()
+		c.inputs = append(c.inputs, opInput{name: "bias", shape: graph.Shape{items, 2, 5, 7}, gen: func(i int) float64 {
+			if i%7 > 4 && i/70 == 0 {
+				return -math.MaxFloat32
+			}
+			return math.Sin(float64(i))
+		}})
+		c.build = one(func(g *graph.Graph, in tensors) graph.Tensor {
+			return ops.Attention(g, in["q"], in["k"], in["v"], in["bias"], ops.AttentionConfig{Heads: 2, Scale: 1})
+		})
+		cases = append(cases, c)
+	}
+	runOpCases(t, cases)
+}
+
 // Packed queries, keys and values are the same attention.
 func TestSelfAttention(t *testing.T) { runOpCases(t, selfAttentionCases()) }
 
@@ -270,6 +289,21 @@ func TestL2Normalize(t *testing.T) {
 		{name: "zero vector", tol: tolNorm, build: normalize, kink: true, inputs: []opInput{
 			{name: "x", shape: graph.Shape{3, 65}, gen: func(i int) float64 { return float64(i/65) - 1 }}}},
 	})
+}
+
+func TestRMSNorm(t *testing.T) {
+	var cases []opCase
+	for _, c := range layerNormCases() {
+		c.inputs = c.inputs[:min(2, len(c.inputs))]
+		c.build = one(func(g *graph.Graph, in tensors) graph.Tensor { return ops.RMSNorm(g, in["x"], in["weight"], 1e-5) })
+		cases = append(cases, c)
+	}
+	around := residualCase("", graph.Shape{3, 11, 65})
+	around.inputs = around.inputs[:2]
+	around.build = one(func(g *graph.Graph, in tensors) graph.Tensor {
+		return g.Add(in["x"], ops.RMSNorm(g, in["x"], in["weight"], 1e-5))
+	})
+	runOpCases(t, append(cases, around))
 }
 
 func TestSoftmax(t *testing.T) {

@@ -1,9 +1,13 @@
 package tests
 
 import (
+	"fmt"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
+
 	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/layers"
 	"github.com/clip-wgpu/clip-wgpu/ops"
 )
 
@@ -33,6 +37,19 @@ func TestDropout(t *testing.T) {
 		{name: "path, vector", tol: tolUlp, build: drop(ops.DropPath, 0.4), inputs: []opInput{param("x", 65)}},
 		{name: "path, all", tol: tolUlp, build: drop(ops.DropPath, 1), inputs: []opInput{param("x", 7, 9)}},
 	})
+}
+
+// A layer is dropped with all of its batch, or not.
+func TestLayerDrop(t *testing.T) {
+	for _, rate := range []float64{0.01, 0.5, 0.99} {
+		runOpCases(t, []opCase{{
+			name: fmt.Sprint(rate), tol: 4 * tolUlp, inputs: []opInput{param("x", 3, 5), param("y", 3, 5)},
+			build: trained(one(func(g *graph.Graph, in tensors) graph.Tensor { return layers.LayerDrop(g, in["x"], in["y"], rate) })),
+		}})
+	}
+	g := graph.New()
+	x, y := g.Input("x", graph.Shape{3}, graph.F32), g.Input("y", graph.Shape{3}, graph.F32)
+	assert.Equal(t, y, layers.LayerDrop(g, x, y, 0.5), "where nothing is trained")
 }
 
 func TestPatchDropout(t *testing.T) {

@@ -322,6 +322,12 @@ func TestRotary(t *testing.T) {
 				return ops.Rotary(g, in["x"], in["angles"], c.turned)
 			}),
 		})
+		halves := cases[len(cases)-1]
+		halves.name += ", halves"
+		halves.build = one(func(g *graph.Graph, in tensors) graph.Tensor {
+			return ops.RotaryHalves(g, in["x"], in["angles"], c.turned)
+		})
+		cases = append(cases, halves)
 	}
 	runOpCases(t, cases)
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/clip-wgpu/clip-wgpu/clip/config"
 	emojiclip "github.com/clip-wgpu/clip-wgpu/clip/emoji-clip"
+	"github.com/clip-wgpu/clip-wgpu/clip/internal/check"
 	"github.com/clip-wgpu/clip-wgpu/clip/internal/finite"
 	"github.com/clip-wgpu/clip-wgpu/clip/lora"
 	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
@@ -42,6 +43,9 @@ type Options struct {
 	ContextLength int
 	// Adapter is a folder with a LoRA of the model, as Hugging Face's PEFT saves it.
 	Adapter string
+	// Language is what texts are in to a tokenizer that has languages: a code of NLLB's,
+	// such as fra_Latn. Empty: what open_clip has, whose default is eng_Latn.
+	Language string
 	// Progress is told, while a file of a model is downloaded, how many of its
 	// bytes are there. It should return soon.
 	Progress func(file string, done, total int64)
@@ -112,6 +116,9 @@ func Open(ctx context.Context, source string, o Options) (*Checkpoint, error) {
 	if err == nil {
 		err = c.adapt(o.Adapter)
 	}
+	if err == nil {
+		c.Tokenizer, err = o.inLanguage(c.Tokenizer, &c.Model.Config.TextCfg)
+	}
 	if err != nil {
 		return nil, errors.Join(err, f.file.Close())
 	}
@@ -124,6 +131,21 @@ func (c *Checkpoint) adapt(folder string) (err error) {
 		c.Adapter, err = lora.Load(c.Model.Tree(), folder)
 	}
 	return err
+}
+
+// inLanguage is a tokenizer, which may be nil, of texts in Language.
+func (o *Options) inLanguage(t *tokenizer.Tokenizer, text *config.TextConfig) (*tokenizer.Tokenizer, error) {
+	switch {
+	case o.Language == "":
+		return t, nil
+	case t == nil:
+		return nil, fmt.Errorf("%w: language %q: %w", check.ErrInput, o.Language, text.NoTokenizer())
+	}
+	t, err := t.WithLanguage(o.Language)
+	if err != nil {
+		err = fmt.Errorf("%w: %w", check.ErrInput, err)
+	}
+	return t, err
 }
 
 // New returns a model with open_clip's random initialisation from seed.
@@ -143,6 +165,9 @@ func New(c config.Config, seed uint64, o Options) (*Checkpoint, error) {
 		return nil, err
 	}
 	tokens, err := c.TextCfg.Tokenizer(nil)
+	if err == nil {
+		tokens, err = o.inLanguage(tokens, &c.TextCfg)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -286,6 +311,9 @@ func (c *files) tokenizer() (*tokenizer.Tokenizer, error) {
 	}
 	if vocabulary := towers.Vocabulary(&c.config); err == nil && vocabulary > 0 {
 		err = t.Fits(vocabulary)
+	}
+	if err == nil {
+		err = text.CheckEOS(t)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.folder(), err)

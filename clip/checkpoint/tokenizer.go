@@ -43,6 +43,9 @@ func LoadTokenizer(ctx context.Context, source string, o Options) (t *tokenizer.
 	if err == nil {
 		err = checked
 	}
+	if err == nil {
+		t, err = o.inLanguage(t, text)
+	}
 	if err != nil {
 		return nil, 0, nil, fmt.Errorf("%s: %w", c.name, err)
 	}

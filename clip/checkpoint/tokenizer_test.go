@@ -227,6 +227,12 @@ func TestLoadTokenizerOfHuggingFaceTowers(t *testing.T) {
 				assert.Equal(t, ids, rows[0], source)
 			}
 			check(beside)
+			_, _, _, err = LoadTokenizer(t.Context(), beside, Options{Language: "fra_Latn"})
+			if c.folder == "nllb" {
+				require.NoError(t, err)
+			} else {
+				require.ErrorContains(t, err, "the tokenizer has no languages")
+			}
 			check(localPrefix + beside)
 			check(below)
 			_, _, _, err = LoadTokenizer(t.Context(), alone, Options{})

@@ -66,7 +66,7 @@ type VisionConfig struct {
 // TextConfig is CLIPTextCfg of open_clip's model.py. Decoding JSON fills what
 // is absent with the defaults of DefaultTextConfig.
 type TextConfig struct {
-	TextArch         string          `json:"text_arch,omitempty" null:"no"` // clip; "modern" is not supported
+	TextArch         string          `json:"text_arch,omitempty" null:"no"` // modern; anything else is clip, as upstream
 	ContextLength    int             `json:"context_length"`
 	VariableText     bool            `json:"variable_text,omitempty"`
 	VocabSize        int             `json:"vocab_size"`
@@ -79,7 +79,7 @@ type TextConfig struct {
 	MLPRatio         float64         `json:"mlp_ratio"`
 	LSInitValue      *float64        `json:"ls_init_value,omitempty"`
 	EmbedCls         bool            `json:"embed_cls,omitempty"` // CustomTextCLIP only
-	PadID            int             `json:"pad_id"`
+	PadID            int             `json:"pad_id" null:"no"`
 	BosID            *int            `json:"bos_id,omitempty"`
 	EosID            *int            `json:"eos_id,omitempty"` // pool_type eos
 	TokenizerType    string          `json:"tokenizer_type,omitempty"`
@@ -104,23 +104,23 @@ type TextConfig struct {
 }
 
 // ModernText is what only text_arch "modern" reads; the native tower ignores it,
-// as upstream.
+// as upstream. QKNorm and LSInitValue are its, too.
 type ModernText struct {
-	AttentionMode    string   `json:"attention_mode,omitempty"`
-	PosEmbed         string   `json:"pos_embed,omitempty"`
-	RopeTemperature  *float64 `json:"rope_temperature,omitempty"`
-	MLPType          string   `json:"mlp_type,omitempty"`
-	NormType         *string  `json:"norm_type,omitempty"`
-	NormEps          *float64 `json:"norm_eps,omitempty"`
-	AttnGated        bool     `json:"attn_gated,omitempty"`
-	PreNorm          bool     `json:"pre_norm,omitempty"`
-	NormPlacement    string   `json:"norm_placement,omitempty"`
-	ZeroInitResidual bool     `json:"zero_init_residual,omitempty"`
-	RegTokens        int      `json:"reg_tokens,omitempty"`
-	ValueResidual    bool     `json:"value_residual,omitempty"`
-	AttentionBias    *bool    `json:"attention_bias,omitempty"`
-	MLPBias          *bool    `json:"mlp_bias,omitempty"`
-	GateBias         *bool    `json:"gate_bias,omitempty"`
+	AttentionMode    string  `json:"attention_mode" null:"no"` // causal or bidirectional
+	PosEmbed         string  `json:"pos_embed" null:"no"`      // rope, none or ""
+	RopeTemperature  float64 `json:"rope_temperature" null:"no"`
+	MLPType          string  `json:"mlp_type" null:"no"`  // swiglu, mlp or relu2
+	NormType         *string `json:"norm_type,omitempty"` // rmsnorm or layernorm; nil: rmsnorm
+	NormEps          float64 `json:"norm_eps" null:"no"`
+	AttnGated        bool    `json:"attn_gated,omitempty"`
+	PreNorm          bool    `json:"pre_norm,omitempty"`
+	NormPlacement    string  `json:"norm_placement" null:"no"` // pre or sandwich
+	ZeroInitResidual bool    `json:"zero_init_residual,omitempty"`
+	RegTokens        int     `json:"reg_tokens,omitempty"`
+	ValueResidual    bool    `json:"value_residual,omitempty"`
+	AttentionBias    *bool   `json:"attention_bias,omitempty"` // nil: none
+	MLPBias          *bool   `json:"mlp_bias,omitempty"`       // nil: none
+	GateBias         *bool   `json:"gate_bias,omitempty"`      // nil: as AttentionBias
 }
 
 // BlockConfig holds the options of open_clip's custom residual attention block.
@@ -170,12 +170,18 @@ func DefaultTextConfig() TextConfig {
 	return TextConfig{
 		TextArch: "clip", ContextLength: 77, VocabSize: 49408, Width: 512, Heads: 8, Layers: 12, MLPRatio: 4,
 		PoolType: "argmax", ProjType: "linear", HFProjType: &proj, HFPoolerType: &pooler,
+		ModernText: ModernText{
+			AttentionMode: "causal", PosEmbed: "rope", RopeTemperature: 10000, MLPType: "swiglu", NormEps: 1e-6, NormPlacement: "pre",
+		},
 	}
 }
 
-// UnmarshalJSON implements json.Unmarshaler.
+// UnmarshalJSON implements json.Unmarshaler. Models of texts of any length are those of
+// CustomTextCLIP, as create_model of open_clip's factory.py has it.
 func (c *Config) UnmarshalJSON(data []byte) error {
-	return strictjson.Struct(data, c, "embed_dim", "vision_cfg", "text_cfg")
+	err := strictjson.Struct(data, c, "embed_dim", "vision_cfg", "text_cfg")
+	c.CustomText = c.CustomText || c.TextCfg.VariableText
+	return err
 }
 
 // UnmarshalJSON implements json.Unmarshaler.

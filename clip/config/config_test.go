@@ -139,13 +139,19 @@ func TestDefaultBlockHasNoOptions(t *testing.T) {
 	assert.Equal(t, of(`{}`), of(`{"block_type": "default", `+options+`}`))
 }
 
+func TestVariableTextIsCustomText(t *testing.T) {
+	for text, custom := range map[string]bool{`{"variable_text": true}`: true, `{"variable_text": false}`: false} {
+		c, _, err := models.Parse(cliptest.With(t, "text_cfg", text))
+		require.NoError(t, err)
+		assert.Equal(t, custom, c.CustomText)
+	}
+}
+
 func TestUnsupportedFamiliesAreNamed(t *testing.T) {
 	for _, c := range []struct{ section, change, want string }{
 		{"", `{"multimodal_cfg": {}}`, "CoCa"},
 		{"vision_cfg", `{"timm_model_name": "convnext_base"}`, "convnext_base"},
-		{"text_cfg", `{"hf_model_name": "google/mt5-base"}`, "google/mt5-base"},
-		{"text_cfg", `{"text_arch": "modern"}`, "modern"},
-		{"text_cfg", `{"variable_text": true}`, "variable_text"},
+		{"text_cfg", `{"hf_model_name": "google/t5-base"}`, "google/t5-base"},
 	} {
 		_, _, err := models.Parse(cliptest.With(t, c.section, c.change))
 		assert.ErrorIs(t, err, config.ErrUnsupported, c.change)

@@ -151,6 +151,16 @@ func (t *TextConfig) CheckTokenizer() (ignored []string, err error) {
 	return ignored, err
 }
 
+// CheckEOS refuses a tokenizer of a modern text tower that ends texts by another id than
+// the one that the tower pools at (_validate_special_tokens of open_clip's factory.py).
+func (t *TextConfig) CheckEOS(tokens *tokenizer.Tokenizer) error {
+	pools := t.TextArch == "modern" && t.EosID != nil && slices.Contains([]string{"argmax", "eos"}, t.PoolType)
+	if end := tokens.EOT(); pools && end >= 0 && int(end) != *t.EosID {
+		return fmt.Errorf("%w: text_cfg.eos_id is %d, but the tokenizer ends texts with %d", ErrConfig, *t.EosID, end)
+	}
+	return nil
+}
+
 // HubTokenizer is the name of a tokenizer of Hugging Face's, which is that of its
 // repository on the hub; empty where the config asks for none.
 func (t *TextConfig) HubTokenizer() string {

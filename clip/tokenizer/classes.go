@@ -101,10 +101,7 @@ func (s *specials) template() (prefix, suffix []string, ok bool) {
 		}
 		return prefix, suffix, true
 	case "Nllb":
-		language, eos := s.config.SrcLang, s.tokens["eos_token"]
-		if language == "" {
-			language = "eng_Latn"
-		}
+		language, eos := s.language(), s.tokens["eos_token"]
 		if s.config.Legacy {
 			return nil, []string{eos, language}, true
 		}
@@ -113,12 +110,24 @@ func (s *specials) template() (prefix, suffix []string, ok bool) {
 	return nil, nil, false
 }
 
+// language is what texts are in to the class, empty where it does not matter.
+func (s *specials) language() string {
+	switch {
+	case s.class != "Nllb":
+		return ""
+	case s.config.SrcLang == "":
+		return "eng_Latn"
+	}
+	return s.config.SrcLang
+}
+
 // replaceTemplate puts the class's special tokens in place of the file's.
 func (s *specials) replaceTemplate(t *Tokenizer) error {
 	prefix, suffix, ok := s.template()
 	if !ok {
 		return nil
 	}
+	t.language = s.language()
 	return t.setTemplate(prefix, suffix)
 }
 

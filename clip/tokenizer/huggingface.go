@@ -163,6 +163,7 @@ func (t *Tokenizer) setSpecials(s *specials, o HuggingFace) error {
 			return unusable(t.file, errors.New("tokenizer_mode clips wants a bos_token, an eos_token and a cls_token"))
 		}
 		r.prefix, r.suffix, r.last, r.sep, r.keepEnd = []int32{bos}, []int32{eos}, cls, none, false
+		t.language = ""
 		return nil
 	}
 	return fmt.Errorf("tokenizer: tokenizer_mode %q is not supported", o.Mode)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/tokenizer/internal/hf"
@@ -69,6 +70,31 @@ func (s *specials) loadNllb(file string, m *sentencepiece.Model) (*Tokenizer, er
 		"model":         map[string]any{"type": "BPE", "vocab": vocab, "merges": merges, "unk_token": s.tokens["unk_token"], "fuse_unk": true},
 		"added_tokens":  added,
 	})
+}
+
+// WithLanguage returns a tokenizer of texts in another language, a code such as fra_Latn,
+// whose token goes around each text in place of eng_Latn's (src_lang of NLLB's
+// documentation). open_clip's HFTokenizer leaves its language without effect: without
+// WithLanguage texts are as there. Errors are about tokenizers without languages, and
+// codes that are none of the 202 of NLLB-200.
+func (t *Tokenizer) WithLanguage(code string) (*Tokenizer, error) {
+	if t.language == "" {
+		return nil, fmt.Errorf("tokenizer: language %q: the tokenizer has no languages; NLLB's have", code)
+	}
+	id, ok := t.coder.Find(code)
+	if !ok || !slices.Contains(strings.Fields(nllbLanguages), code) {
+		return nil, fmt.Errorf("tokenizer: language %q is not one of NLLB's; want a code such as eng_Latn, fra_Latn or zho_Hans", code)
+	}
+	old, _ := t.coder.Find(t.language)
+	other := *t
+	for _, ids := range []*[]int32{&other.frame.prefix, &other.frame.suffix} {
+		*ids = slices.Clone(*ids)
+		if i := slices.Index(*ids, old); i >= 0 {
+			(*ids)[i] = id
+		}
+	}
+	other.language = code
+	return &other, nil
 }
 
 // maxPiece bounds, in bytes, what mergesOf splits at every character. sentencepiece

@@ -37,6 +37,8 @@ type Tokenizer struct {
 	file  string // where the tokens are from, for errors
 	clean Clean  // none when empty
 	frame frame
+
+	language string // the token within the frame that says what texts are in; empty without
 }
 
 // coder is a vocabulary with its way to split text.

@@ -21,10 +21,10 @@ var families = []Family{
 	planned("EVA", Visual, timmNamed("eva"), timmName),
 	planned("ViTamin", Visual, timmNamed("vitamin"), timmName),
 	planned("FastViT", Visual, timmNamed("fastvit"), timmName),
-	planned("modern text", Text, func(c *config.Config) bool { return c.TextCfg.TextArch != "clip" }, textArch).offering("supported is \"clip\""),
+	modernText,
 	planned("NaFlex", Visual, timmNamed("naflexvit"), timmName),
 	planned("Hugging Face text", Text, func(c *config.Config) bool { return hfModelName(c) != "" }, func(c *config.Config) string { return fmt.Sprintf("hf_model_name %q", hfModelName(c)) }),
-	roberta,
+	bert, roberta, mt5, nllb, modernBert,
 	planned("CoCa", Whole, func(c *config.Config) bool { return len(c.MultimodalCfg) > 0 }, func(*config.Config) string { return "multimodal_cfg (CoCa)" }).
 		offering("supported are CLIP and CustomTextCLIP"),
 }
@@ -122,8 +122,6 @@ func timmNamed(prefix string) func(*config.Config) bool {
 func timmName(c *config.Config) string {
 	return fmt.Sprintf("timm_model_name %q", c.VisionCfg.TimmName())
 }
-
-func textArch(c *config.Config) string { return fmt.Sprintf("text_arch %q", c.TextCfg.TextArch) }
 
 func hfModelName(c *config.Config) string { return config.Value(c.TextCfg.HFModelName) }
 

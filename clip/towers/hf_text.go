@@ -1,6 +1,7 @@
 package towers
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"math"
@@ -43,6 +44,13 @@ type hfEncoder interface {
 	pool(g *graph.Graph, hidden graph.Tensor) graph.Tensor
 }
 
+// endless is what encoders have in common that take texts of any length and have no
+// pooling layer.
+type endless struct{}
+
+func (endless) check([]int32) error                          { return nil }
+func (endless) pool(*graph.Graph, graph.Tensor) graph.Tensor { return graph.Tensor{} }
+
 // hfFamily completes the family of HFTextEncoder over the encoders whose model_type
 // is one of types. read reads their configuration.
 func hfFamily(f Family, read func(*config.TextConfig) (hfModel, error), types ...string) Family {
@@ -72,9 +80,13 @@ func hfFamily(f Family, read func(*config.TextConfig) (hfModel, error), types ..
 
 const hfModelConfig = "text_cfg.hf_model_config"
 
+// hfKey is how errors name a key of hf_model_config.
+func hfKey(name string) string { return hfModelConfig + "." + name }
+
 // readHF decodes the configuration of the named model and hf_model_config over it.
-// As open_clip sets any key, it returns those that dst does not have.
-func readHF(t *config.TextConfig, dst any) (unknown []string, err error) {
+// As open_clip sets any key, it returns those that dst does not have. aliases are other
+// names of keys (attribute_map in transformers).
+func readHF(t *config.TextConfig, dst any, aliases map[string]string) (unknown []string, err error) {
 	m, _ := transformers.Find(config.Value(t.HFModelName))
 	if _, err := strictjson.Known(m.Config, dst); err != nil {
 		return nil, err
@@ -82,11 +94,43 @@ func readHF(t *config.TextConfig, dst any) (unknown []string, err error) {
 	if len(t.HFModelConfig) == 0 || string(t.HFModelConfig) == "null" {
 		return nil, nil
 	}
-	unknown, err = strictjson.Known(t.HFModelConfig, dst)
+	given, err := rename(t.HFModelConfig, aliases)
+	if err != nil {
+		return nil, err
+	}
+	unknown, err = strictjson.Known(given, dst)
 	if err != nil {
 		err = fmt.Errorf("%w: %w", config.ErrConfig, strictjson.At(hfModelConfig, t.HFModelConfig, err))
 	}
 	return unknown, err
+}
+
+// rename gives the keys of a JSON object their usual names.
+func rename(object json.RawMessage, aliases map[string]string) (json.RawMessage, error) {
+	var values map[string]json.RawMessage
+	if json.Unmarshal(object, &values) != nil {
+		return object, nil // which strictjson explains
+	}
+	for alias, name := range aliases {
+		value, ok := values[alias]
+		if !ok {
+			continue
+		}
+		if _, both := values[name]; both {
+			return nil, fmt.Errorf("%w: %s is another name of %s: want one of them", config.ErrConfig, hfKey(alias), hfKey(name))
+		}
+		delete(values, alias)
+		values[name] = value
+	}
+	return json.Marshal(values)
+}
+
+// hfNumber wants a number that is not negative.
+func hfNumber(name string, v float64) error {
+	if !(v >= 0 && v < math.Inf(1)) {
+		return fmt.Errorf("%w: %s is %v, want 0 or more", config.ErrConfig, hfKey(name), v)
+	}
+	return nil
 }
 
 // hfActivations are those of transformers' activations.py that ops has.

@@ -52,7 +52,7 @@ func TestHFTextConfigs(t *testing.T) {
 		{`{"hf_pooler_type": null, "hf_model_config": null}`, `{}`, ""},
 		{`{"pool_type": "eos", "eos_id": 2, "width": -1, "heads": 0, "hf_model_pretrained": null}`, `{"hidden_act": "swish"}`, ""},
 
-		{`{"hf_model_name": "bert-base-uncased"}`, `{}`, `hf_model_name "bert-base-uncased" is not supported; supported are roberta-base, roberta-large`},
+		{`{"hf_model_name": "gpt2"}`, `{}`, `hf_model_name "gpt2" is not supported; supported are bert-base-cased, bert-base-multilingual-cased`},
 		{`{"hf_model_name": "someone/roberta-base"}`, `{}`, `hf_model_name "someone/roberta-base" is not supported`},
 		{`{"hf_proj_type": null}`, `{}`, "hf_proj_type null wants embed_dim (8) equal to the width of roberta-base (12)"},
 		{`{"hf_proj_type": "none"}`, `{}`, `text_cfg.hf_proj_type is "none"`},
@@ -61,7 +61,7 @@ func TestHFTextConfigs(t *testing.T) {
 		{`{"text_arch": "modern"}`, `{}`, "text_arch modern excludes hf_model_name"},
 		{`{"pool_type": "eos"}`, `{}`, "eos wants text_cfg.eos_id"},
 		{`{"tokenizer_kwargs": {"clean": "x"}}`, `{}`, "tokenizer_kwargs.clean"},
-		{`{"variable_text": true}`, `{}`, "variable_text is not supported"},
+		{`{"variable_text": true}`, `{}`, ""},
 		{`{"hf_model_config": [1]}`, `{}`, `text_cfg.hf_model_config is "[1]", want a JSON object`},
 		{`{}`, `{"vocab_size": "40"}`, `text_cfg.hf_model_config.vocab_size is "\"40\"", want a whole number`},
 		{`{}`, `{"pad_token_id": null}`, "hf_model_config.pad_token_id is"},
@@ -83,6 +83,8 @@ func TestHFTextConfigs(t *testing.T) {
 		{`{}`, `{"attention_probs_dropout_prob": -0.5}`, "hf_model_config.attention_probs_dropout_prob"},
 		{`{}`, `{"is_decoder": true}`, "decoder is not supported"},
 		{`{}`, `{"position_embedding_type": "relative_key"}`, `position_embedding_type "relative_key" is not supported`},
+		{`{"hf_model_name": "google-bert/bert-base-uncased"}`, `{"pad_token_id": 9}`, ""},
+		{`{"hf_model_name": "bert-base-uncased"}`, `{"model_type": "roberta"}`, `hf_model_config.model_type is "roberta"`},
 		{`{}`, `{"model_type": "bert"}`, `hf_model_config.model_type is "bert"`},
 	} {
 		cfg := hfTiny(t, c.text, c.model)
@@ -99,8 +101,8 @@ func TestHFTextConfigs(t *testing.T) {
 }
 
 // The published models have as many parameters, and as open_clip counts them.
-func TestRobertaModels(t *testing.T) {
-	for name, want := range map[string]int{"roberta-base": 124055040, "roberta-large": 354310144, "xlm-roberta-base": 277453056, "xlm-roberta-large": 558840832} {
+func TestBertModels(t *testing.T) {
+	for name, want := range map[string]int{"roberta-base": 124055040, "roberta-large": 354310144, "xlm-roberta-base": 277453056, "xlm-roberta-large": 558840832, "bert-base-uncased": 108891648} {
 		c := hfTiny(t, fmt.Sprintf(`{"hf_model_name": %q, "hf_model_config": {}}`, name), `{}`)
 		m, err := Build(c)
 		require.NoError(t, err)

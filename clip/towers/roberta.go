@@ -2,7 +2,6 @@ package towers
 
 import (
 	"fmt"
-	"math"
 	"slices"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/config"
@@ -23,10 +22,17 @@ var roberta = hfFamily(Family{
 		{"transformer.pooler", "proj"},
 	},
 	LayerNorm: "LayerNorm",
-}, readRoberta, "roberta", "xlm-roberta")
+}, bertReader("roberta", "xlm-roberta"), "roberta", "xlm-roberta")
 
-// robertaConfig is transformers' RobertaConfig, as far as it counts in an encoder.
-type robertaConfig struct {
+// bert is transformers' BertModel, whose positions count padding, too.
+var bert = hfFamily(Family{
+	Name: "BERT", Recording: "hf_bert_cls_linear",
+	NoDecay: roberta.NoDecay, Groups: roberta.Groups, LayerNorm: roberta.LayerNorm,
+}, bertReader("bert"), "bert")
+
+// bertConfig is transformers' BertConfig and RobertaConfig, as far as it counts in an
+// encoder.
+type bertConfig struct {
 	ModelType             string  `json:"model_type" null:"no"`
 	VocabSize             int     `json:"vocab_size"`
 	HiddenSize            int     `json:"hidden_size"`
@@ -48,43 +54,48 @@ type robertaConfig struct {
 	PositionEmbeddingType string `json:"position_embedding_type"`
 }
 
-// readRoberta reads the configuration of a text tower.
-func readRoberta(t *config.TextConfig) (m hfModel, err error) {
-	c := robertaConfig{PositionEmbeddingType: "absolute"}
-	unknown, err := readHF(t, &c)
+// bertReader reads the configuration of a text tower over one of some types of models.
+func bertReader(types ...string) func(*config.TextConfig) (hfModel, error) {
+	return func(t *config.TextConfig) (hfModel, error) { return readBert(t, types) }
+}
+
+func readBert(t *config.TextConfig, types []string) (m hfModel, err error) {
+	c := bertConfig{PositionEmbeddingType: "absolute"}
+	unknown, err := readHF(t, &c, nil)
 	if err != nil {
 		return m, err
 	}
 	activation, err := hfActivation("hidden_act", c.HiddenAct)
-	if err = check.First(c.check(), err); err != nil {
+	if err = check.First(check.OneOf(hfModelConfig+".model_type", c.ModelType, types...), c.check(), err); err != nil {
 		return m, err
 	}
 	if c.InitializerRange == 0 {
 		c.InitializerRange = 0.02 // as transformers has it
 	}
+	pooler := "mean_pooler"
+	if c.ModelType == bertType {
+		pooler = "cls_pooler"
+	}
 	return hfModel{
 		width: c.HiddenSize, layers: c.NumHiddenLayers, vocabulary: c.VocabSize, padding: c.PadTokenID,
-		pooler: "mean_pooler", unknown: unknown,
-		encoder: func(pooling bool) hfEncoder { return newRoberta(&c, activation, pooling) },
+		pooler: pooler, unknown: unknown,
+		encoder: func(pooling bool) hfEncoder { return newBert(&c, activation, pooling) },
 	}, nil
 }
 
 // check bounds what is divided, multiplied or allocated, and refuses what would make
 // another kind of model.
-func (c *robertaConfig) check() error {
-	key := func(name string) string { return hfModelConfig + "." + name }
+func (c *bertConfig) check() error {
+	key := hfKey
 	switch {
 	case c.IsDecoder || c.IsEncoderDecoder || c.AddCrossAttention:
 		return fmt.Errorf("%s of a decoder is %w", hfModelConfig, config.ErrUnsupported)
 	case c.PositionEmbeddingType != "absolute":
 		return fmt.Errorf("%s %q is %w; supported is absolute", key("position_embedding_type"), c.PositionEmbeddingType, config.ErrUnsupported)
-	case !(c.LayerNormEps >= 0 && c.LayerNormEps < math.Inf(1)):
-		return fmt.Errorf("%w: %s is %v, want 0 or more", config.ErrConfig, key("layer_norm_eps"), c.LayerNormEps)
-	case !(c.InitializerRange >= 0 && c.InitializerRange < math.Inf(1)):
-		return fmt.Errorf("%w: %s is %v, want 0 or more", config.ErrConfig, key("initializer_range"), c.InitializerRange)
 	}
 	return check.First(
-		check.OneOf(key("model_type"), c.ModelType, "roberta", "xlm-roberta"),
+		hfNumber("layer_norm_eps", c.LayerNormEps),
+		hfNumber("initializer_range", c.InitializerRange),
 		check.InRange(key("vocab_size"), c.VocabSize, 1, check.MaxVocab),
 		check.InRange(key("hidden_size"), c.HiddenSize, 1, check.MaxWidth),
 		check.InRange(key("num_hidden_layers"), c.NumHiddenLayers, 1, check.MaxLayers),
@@ -99,12 +110,15 @@ func (c *robertaConfig) check() error {
 	)
 }
 
-// robertaModel is transformers' RobertaModel (modeling_roberta.py; Liu et al., 2019).
-type robertaModel struct {
+// bertModel is transformers' BertModel (modeling_bert.py; Devlin et al., 2019) and
+// RobertaModel (modeling_roberta.py; Liu et al., 2019). State dicts have the tables of
+// positions at different places.
+type bertModel struct {
 	WordEmbeddings      *layers.Embedding   `w:"embeddings.word_embeddings"`
+	BertPositions       *layers.Embedding   `w:"embeddings.position_embeddings"`          // of BERT
 	TokenTypeEmbeddings *graph.Param        `w:"embeddings.token_type_embeddings.weight"` // [types, width], of which the first counts
 	LayerNorm           *layers.LayerNorm   `w:"embeddings.LayerNorm"`
-	PositionEmbeddings  *layers.Embedding   `w:"embeddings.position_embeddings"`
+	RobertaPositions    *layers.Embedding   `w:"embeddings.position_embeddings"` // of RoBERTa
 	Layers              []*layers.BertLayer `w:"encoder.layer"`
 	Pooler              *layers.Linear      `w:"pooler.dense"` // with cls_pooler
 
@@ -112,17 +126,23 @@ type robertaModel struct {
 	drop               float64 // rate of the embeddings' dropout
 }
 
-func newRoberta(c *robertaConfig, activation ops.Function, pooling bool) *robertaModel {
+const bertType = "bert"
+
+func newBert(c *bertConfig, activation ops.Function, pooling bool) *bertModel {
 	width, std := c.HiddenSize, c.InitializerRange
-	embedding := func(rows int) *layers.Embedding {
+	padded := func(rows int) *layers.Embedding {
 		return layers.NewPaddedEmbedding(rows, width, std, (c.PadTokenID+rows)%rows) // −1 is the last row to torch
 	}
-	r := &robertaModel{
-		WordEmbeddings:      embedding(c.VocabSize),
+	r := &bertModel{
+		WordEmbeddings:      padded(c.VocabSize),
 		TokenTypeEmbeddings: layers.NewParam(layers.Normal(std), c.TypeVocabSize, width),
-		PositionEmbeddings:  embedding(c.MaxPositionEmbeddings),
 		LayerNorm:           layers.NewLayerNorm(width, c.LayerNormEps),
 		padding:             c.PadTokenID, positions: c.MaxPositionEmbeddings, drop: c.HiddenDropout,
+	}
+	if c.ModelType == bertType {
+		r.BertPositions = layers.NewEmbedding(layers.Normal(std), r.positions, width)
+	} else {
+		r.RobertaPositions = padded(r.positions)
 	}
 	for range c.NumHiddenLayers {
 		r.Layers = append(r.Layers, layers.NewBertLayer(layers.BertConfig{
@@ -137,13 +157,13 @@ func newRoberta(c *robertaConfig, activation ops.Function, pooling bool) *robert
 	return r
 }
 
-// positionIDs are the positions of a row: that of padding is its id, from which on the
-// others are counted (create_position_ids_from_input_ids).
-func (r *robertaModel) positionIDs(row []int32) []int32 {
-	ids, last := make([]int32, len(row)), int32(r.padding)
+// paddedPositions are the positions of a row: that of padding is its id, from which on the
+// others are counted (create_position_ids_from_input_ids of several models).
+func paddedPositions(row []int32, padding int) []int32 {
+	ids, last := make([]int32, len(row)), int32(padding)
 	for i, id := range row {
-		ids[i] = int32(r.padding)
-		if id != int32(r.padding) {
+		ids[i] = int32(padding)
+		if id != int32(padding) {
 			last++
 			ids[i] = last
 		}
@@ -151,14 +171,30 @@ func (r *robertaModel) positionIDs(row []int32) []int32 {
 	return ids
 }
 
-func (r *robertaModel) check(row []int32) error {
-	if last := int(slices.Max(r.positionIDs(row))); last >= r.positions {
-		return fmt.Errorf("%d tokens without padding, want at most %d", last-r.padding, r.positions-r.padding-1)
+// positionIDs are the positions of a row, which BERT counts from the first token on.
+func (r *bertModel) positionIDs(row []int32) []int32 {
+	if r.BertPositions == nil {
+		return paddedPositions(row, r.padding)
 	}
-	return nil
+	ids := make([]int32, len(row))
+	for i := range ids {
+		ids[i] = int32(i)
+	}
+	return ids
 }
 
-func (r *robertaModel) feed(rows [][]int32, inputs map[string]any) {
+func (r *bertModel) check(row []int32) error {
+	switch last := int(slices.Max(r.positionIDs(row))); {
+	case last < r.positions:
+		return nil
+	case r.BertPositions != nil:
+		return fmt.Errorf("%d tokens, want at most %d", len(row), r.positions)
+	default:
+		return fmt.Errorf("%d tokens without padding, want at most %d", last-r.padding, r.positions-r.padding-1)
+	}
+}
+
+func (r *bertModel) feed(rows [][]int32, inputs map[string]any) {
 	var positions []int32
 	for _, row := range rows {
 		positions = append(positions, r.positionIDs(row)...)
@@ -166,7 +202,7 @@ func (r *robertaModel) feed(rows [][]int32, inputs map[string]any) {
 	inputs["positions"] = positions
 }
 
-func (r *robertaModel) record(g *graph.Graph, ids graph.Tensor, mask layers.Mask, depth int) graph.Tensor {
+func (r *bertModel) record(g *graph.Graph, ids graph.Tensor, mask layers.Mask, depth int) graph.Tensor {
 	x := g.Module("embeddings", func() graph.Tensor { return r.embed(g, ids) })
 	defer g.Scope("encoder")()
 	for i := range depth {
@@ -175,7 +211,7 @@ func (r *robertaModel) record(g *graph.Graph, ids graph.Tensor, mask layers.Mask
 	return x
 }
 
-func (r *robertaModel) embed(g *graph.Graph, ids graph.Tensor) graph.Tensor {
+func (r *bertModel) embed(g *graph.Graph, ids graph.Tensor) graph.Tensor {
 	positions := g.Input("positions", ids.Shape(), graph.I32)
 	x := g.Module("word_embeddings", func() graph.Tensor { return r.WordEmbeddings.Forward(g, ids) })
 	kind := g.Param(r.TokenTypeEmbeddings)
@@ -183,13 +219,17 @@ func (r *robertaModel) embed(g *graph.Graph, ids graph.Tensor) graph.Tensor {
 		kind = ops.Split(g, kind, 0, 1, n-1)[0]
 	}
 	x = ops.AddBroadcast(g, x, kind, 1)
-	x = g.Add(x, g.Module("position_embeddings", func() graph.Tensor { return r.PositionEmbeddings.Forward(g, positions) }))
+	table := r.RobertaPositions
+	if table == nil {
+		table = r.BertPositions
+	}
+	x = g.Add(x, g.Module("position_embeddings", func() graph.Tensor { return table.Forward(g, positions) }))
 	x = g.Module("LayerNorm", func() graph.Tensor { return r.LayerNorm.Forward(g, x) })
 	return ops.Dropout(g, x, r.drop)
 }
 
-// pool is RobertaPooler.
-func (r *robertaModel) pool(g *graph.Graph, hidden graph.Tensor) graph.Tensor {
+// pool is BertPooler and RobertaPooler.
+func (r *bertModel) pool(g *graph.Graph, hidden graph.Tensor) graph.Tensor {
 	if r.Pooler == nil {
 		return graph.Tensor{}
 	}

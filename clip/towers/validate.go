@@ -67,10 +67,7 @@ func checkText(c *config.Config, f Family) error {
 		return err
 	}
 	t := &c.TextCfg
-	switch {
-	case t.VariableText:
-		return fmt.Errorf("variable_text is %w", config.ErrUnsupported)
-	case c.VisionCfg.ImageSeqLen != nil:
+	if c.VisionCfg.ImageSeqLen != nil {
 		return fmt.Errorf("image_seq_len is %w", config.ErrUnsupported)
 	}
 	if err := f.Check(c); err != nil {

@@ -89,6 +89,7 @@ func newClassifyCommand(g *globals) *cobra.Command {
 	f.StringVar(&c.format, "format", "", "`format` of the answers: csv, jsonl, table (default) or tsv")
 	f.BoolVar(&c.show, "show", false, "show the images in a window when all are done")
 	c.search.addFlags(cmd)
+	g.languageFlag(cmd)
 	return cmd
 }
 

@@ -64,6 +64,7 @@ model's context are cut, as open_clip does; a note on stderr counts them.`,
 	f.StringArrayVar(&e.texts, "text", nil, "`text` to embed; may be given several times")
 	f.StringArrayVar(&e.textFiles, "text-file", nil, "`file` with a text on each line (- is stdin); may be given several times")
 	e.search.addFlags(cmd)
+	g.languageFlag(cmd)
 	return cmd
 }
 

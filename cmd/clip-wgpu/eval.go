@@ -46,6 +46,7 @@ func newEvalCommand(g *globals) *cobra.Command {
 		RunE:                  func(cmd *cobra.Command, args []string) error { return e.command(cmd, g, args) },
 	}
 	e.addFlags(cmd)
+	g.languageFlag(cmd)
 	return cmd
 }
 

@@ -97,6 +97,24 @@ func editModel(t *testing.T, edit func(cfg map[string]any)) string {
 	return folder
 }
 
+// Texts are in the language that is asked for, by a tokenizer that has languages.
+func TestLanguages(t *testing.T) {
+	folder := t.TempDir()
+	require.NoError(t, os.CopyFS(folder, os.DirFS("../../tests/testdata/oracle/hf_tokenizers/nllb")))
+	require.NoError(t, os.WriteFile(filepath.Join(folder, "open_clip_config.json"), []byte(`{"model_cfg": {"embed_dim": 512, "vision_cfg": {},
+		"text_cfg": {"hf_model_name": "facebook/nllb-200-distilled-600M", "hf_tokenizer_name": "facebook/nllb-200-distilled-600M"}}}`), 0o666))
+	tokenize := []string{"tokenize", "le monde", "--model", folder}
+	for want, flags := range map[string][]string{"eng_Latn": nil, "fra_Latn": {"--language", "fra_Latn"}} {
+		o := program(t, append(tokenize, flags...)...)
+		o.requireDone(t)
+		assert.Contains(t, o.stdout, want)
+	}
+	program(t, append(tokenize, "--language", "french")...).requireFailure(t, exitFailure, `language "french" is not one of NLLB's`)
+	for _, args := range [][]string{{"tokenize", "a"}, {"embed", "--text", "a", "-o", "-", "--format", "csv"}, {"classify", "../../clip/emoji-clip/examples/pizza.png", "--labels", "a"}} {
+		program(t, append(args, "--language", "fra_Latn")...).requireFailure(t, exitFailure, "the tokenizer has no languages")
+	}
+}
+
 // tokenize warns of what the config has and open_clip ignores, as embed does.
 func TestTokenizeWarns(t *testing.T) {
 	folder := editModel(t, func(cfg map[string]any) {

@@ -48,6 +48,7 @@ type globals struct {
 	batch       count
 	maxMemory   size
 	weights     weightsFlag
+	language    string
 	force       bool
 	skipErrors  bool
 	json, quiet bool
@@ -207,7 +208,12 @@ func (g *globals) gpu() gpu.Options {
 
 // checkpoint are the flags as options of checkpoint.Open.
 func (g *globals) checkpoint() checkpoint.Options {
-	return checkpoint.Options{ConfigFrom: g.config, Adapter: g.adapter, Progress: g.downloading}
+	return checkpoint.Options{ConfigFrom: g.config, Adapter: g.adapter, Language: g.language, Progress: g.downloading}
+}
+
+// languageFlag adds the flag of commands that read texts.
+func (g *globals) languageFlag(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&g.language, "language", "", "`code` of the language of texts, such as fra_Latn, for models over NLLB (default: eng_Latn, as open_clip)")
 }
 
 // options are the flags as options of clip.Load and clip.New.

@@ -74,6 +74,7 @@ func newSearchCommand(g *globals) *cobra.Command {
 	f.BoolVar(&sr.paths0, "paths0", false, "write paths alone, with a NUL behind each")
 	f.BoolVar(&sr.show, "show", false, "draw the pictures in the terminal")
 	f.BoolVarP(&sr.verbose, "verbose", "v", false, "tell on stderr what was searched and how long it took")
+	g.languageFlag(cmd)
 	return cmd
 }
 

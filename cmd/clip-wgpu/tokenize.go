@@ -12,7 +12,7 @@ import (
 )
 
 func newTokenizeCommand(g *globals) *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "tokenize TEXT...",
 		Short: "Show the token ids of texts",
 		Long: `tokenize shows the tokens that the model's text tower reads of each text: their
@@ -34,6 +34,8 @@ downloads the config and the tokenizer only.`,
 			return tokenize(cmd.Context(), g, cmd.OutOrStdout(), args)
 		},
 	}
+	g.languageFlag(cmd)
+	return cmd
 }
 
 func tokenize(ctx context.Context, g *globals, w io.Writer, texts []string) error {

@@ -128,6 +128,7 @@ func newTrainCommand(g *globals) *cobra.Command {
 	t.lora.addFlags(cmd)
 	t.augmentation.addFlags(cmd)
 	t.datasetFlags.addFlags(cmd)
+	g.languageFlag(cmd)
 	return cmd
 }
 

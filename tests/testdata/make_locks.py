@@ -11,6 +11,7 @@ import open_clip
 RECORDED = ('modified_resnet', 'opt_attn_pool_cascade', 'opt_embed_cls', 'opt_no_ln_pre', 'opt_proj_bias', 'opt_proj_none', 'opt_sincos',
             'siglip_timm_map', 'timm_vit_avg', 'vit_openai_tiny', 'mobileclip_b_mci', 'hf_roberta_quick')
 LACKING = ('pe_core', 'siglip2_timm_map', 'timm_vit_clip_quickgelu')
+HUGGING_FACE = ('hf_bert_cls_linear', 'hf_mt5_mean_mlp', 'hf_nllb_cls_linear', 'hf_modernbert_cls_linear', 'moderntext_vit_b32')
 RUNS = {
     'train_vit': ('lock_image_tower(0) then (2): later call overrides', 'lock_text_tower(unlocked_layers=1,freeze_layer_norm=True)'),
     'train_resnet': ('lock_image_tower(0, freeze_bn_stats=False)', 'lock_image_tower(3, freeze_bn_stats=True)'),
@@ -54,7 +55,7 @@ os.chdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), 'oracle'))
 recorded = read(f'{recordings}/locks_and_wd/locks.json') | read(f'{recordings}/locks_and_wd2/locks.json')
 for case in 'vit_openai_tiny', 'timm_vit_avg':  # what is computed here is what was recorded
     assert {k: set(v) for k, v in record(case).items()} == {k: set(v) for k, v in recorded[case].items()}, case
-write('locks_and_wd', {case: recorded[case] for case in RECORDED} | {case: record(case) for case in LACKING})
+write('locks_and_wd', {case: recorded[case] for case in HUGGING_FACE + RECORDED} | {case: record(case) for case in LACKING})
 for case, names in RUNS.items():
     runs = read(f'{recordings}/{case}/locks.json')
     write(case, {name: runs[name] for name in names})

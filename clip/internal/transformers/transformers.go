@@ -37,7 +37,10 @@ var models = func() (m map[string]Model) {
 // Find returns the model that the hub has under a name, with or without the
 // organisation that keeps it.
 func Find(name string) (Model, bool) {
-	m, ok := models[strings.TrimPrefix(name, "FacebookAI/")]
+	for _, organisation := range []string{"FacebookAI/", "google-bert/"} {
+		name = strings.TrimPrefix(name, organisation)
+	}
+	m, ok := models[name]
 	return m, ok
 }
 
