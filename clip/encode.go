@@ -213,18 +213,25 @@ func (m *Model) Lengths() towers.Lengths { return m.towers.Lengths() }
 // Feed checks pairs of an image and a text, images by what they consist of as
 // EncodeImageOutputs takes it, and gives the inputs of a graph that Record made for them.
 func (m *Model) Feed(images map[string]Array, texts [][]int32) (map[string]any, towers.Lengths, error) {
+	b, l, err := m.pairs(images, texts)
+	if err != nil {
+		return nil, l, err
+	}
+	return b.Feed(0, b.Items), l, nil
+}
+
+// pairs checks pairs of an image and a text.
+func (m *Model) pairs(images map[string]Array, texts [][]int32) (b towers.Batch, l towers.Lengths, err error) {
 	x, err := m.images(images)
 	if err != nil {
-		return nil, towers.Lengths{}, err
+		return b, l, err
 	}
 	y, err := m.towers.Texts(texts)
 	if err != nil {
-		return nil, towers.Lengths{}, err
+		return b, l, err
 	}
 	if x.Items != y.Items || y.Items == 0 {
-		return nil, towers.Lengths{}, fmt.Errorf("%w: %d images and %d texts, want as many of each and at least one", ErrInput, x.Items, y.Items)
+		return b, l, fmt.Errorf("%w: %d images and %d texts, want as many of each and at least one", ErrInput, x.Items, y.Items)
 	}
-	feed := x.Feed(0, x.Items)
-	maps.Copy(feed, y.Feed(0, y.Items))
-	return feed, towers.Lengths{Image: x.Length, Text: y.Length}, nil
+	return x.With(y), towers.Lengths{Image: x.Length, Text: y.Length}, nil
 }

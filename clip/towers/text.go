@@ -21,6 +21,7 @@ var clipText = Family{
 	Check:   checkTextTransformer,
 	Keys:    []string{"context_length", "vocab_size", "width", "heads", "layers"},
 	Text:    func(c *config.Config) TextTower { return newTextTransformer(c) },
+	Tokens:  func(c *config.Config) int { return c.TextCfg.Width },
 	NoDecay: []string{"positional_embedding", "cls_emb"},
 	Groups: [][]string{
 		{"token_embedding", "positional_embedding", "cls_emb"},
@@ -56,9 +57,9 @@ func checkTextTransformer(c *config.Config) error {
 // textTransformer is open_clip's native text tower (textTransformer in
 // transformer.py; Radford et al., 2021).
 type textTransformer struct {
+	ClsEmb              *graph.Param        `w:"cls_emb"`              // [width]; with embed_cls
 	PositionalEmbedding *graph.Param        `w:"positional_embedding"` // [context_length (+ 1 with embed_cls), width]
 	TextProjection      *layers.Weight      `w:"text_projection"`      // [width, embed_dim]; nil with proj_bias or proj_type none
-	ClsEmb              *graph.Param        `w:"cls_emb"`              // [width]; with embed_cls
 	TokenEmbedding      *layers.Embedding   `w:"token_embedding"`
 	Transformer         *layers.Transformer `w:"transformer"`
 	LnFinal             *layers.LayerNorm   `w:"ln_final"`
