@@ -118,8 +118,9 @@ func (a *Attention) project(g *graph.Graph, x, context graph.Tensor) (q, k, v gr
 	if !context.Valid() {
 		context = x
 	}
-	if w, b := a.InProjWeight, a.InProjBias; w != nil {
-		return w.Rows(g, x, b, 0, width), w.Rows(g, context, b, width, width), w.Rows(g, context, b, 2*width, width)
+	if a.InProjWeight != nil {
+		k, v = a.keysValues(g, context)
+		return a.queries(g, x), k, v
 	}
 	b := ops.Split(g, g.Param(a.InProjBias), 0, width, width, width)
 	part := func(w *Weight, x, bias graph.Tensor) graph.Tensor { return w.rows(g, x, bias, 0, width) }

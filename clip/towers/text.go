@@ -198,6 +198,22 @@ func (t *textTransformer) blocks(g *graph.Graph, in inputs, depth int) []graph.T
 	return t.Transformer.Forward(g, x, layers.Mask{Causal: !t.cfg.NoCausalMask, Additive: in.mask}, depth)
 }
 
+// step implements reader.
+func (t *textTransformer) step(g *graph.Graph, ids, positions graph.Tensor, caches []layers.KVCache, s layers.Slots) graph.Tensor {
+	x := t.TokenEmbedding.Forward(g, ids)
+	x = g.Add(x, g.Reshape(ops.Gather(g, g.Param(t.PositionalEmbedding), positions), x.Shape()...))
+	for i, b := range t.Transformer.Resblocks {
+		x = b.Step(g, x, caches[i], s)
+	}
+	if t.ClsEmb != nil {
+		return x
+	}
+	return t.lnFinal(g, x)
+}
+
+// hides implements reader: clsMask shifts padding by one.
+func (t *textTransformer) hides(id int32) bool { return t.ClsEmb != nil && id == int32(t.cfg.PadID) }
+
 func (t *textTransformer) lnFinal(g *graph.Graph, x graph.Tensor) graph.Tensor {
 	return g.Module("ln_final", func() graph.Tensor { return t.LnFinal.Forward(g, x) })
 }

@@ -46,7 +46,12 @@ func verifyCoCa(ctx context.Context, c *testCase) error {
 		return err
 	}
 	if c.has("grads.json") {
-		return c.compareDigests(ctx, m, in)
+		if err := c.compareDigests(ctx, m, in); err != nil {
+			return err
+		}
+	}
+	if c.has("generate.json") {
+		return c.compareGenerated(ctx, m, in)
 	}
 	return nil
 }

@@ -128,7 +128,7 @@ type forward struct {
 	inputs
 	classes, templates []string // of a zero-shot classifier
 
-	logits        *[2]clip.Array // of images and of texts
+	logits        *[2]clip.Array        // of images and of texts
 	named         map[string]clip.Array // tensors whose names mean something else in this kind of case
 	modules       map[string]clip.Array
 	intermediates map[string]clip.Array
