@@ -50,9 +50,9 @@ type Model struct {
 	inspecting await.Lock // around source.Inspect, Warnings and NotFinite
 	inspected  bool
 
-	captioning await.Lock           // around captions
-	captions   *towers.CaptionCache // of those that were written last
-	plain      bool                 // captions are written without a cache: its reference
+	captioning await.Lock             // around captions
+	captions   []*towers.CaptionCache // of those that were written last
+	plain      bool                   // captions are written without a cache: its reference
 
 	castDType CastDType
 	changed   atomic.Bool // the parameters have other values on the device than in source

@@ -30,33 +30,41 @@ func (m *Model) Generate(ctx context.Context, images map[string]Array, prompts [
 	if prompts, warnings, err = m.prepare(&o, b.Items, prompts); err != nil || b.Items == 0 {
 		return nil, warnings, err
 	}
-	outs, err := m.EncodeImageOutputs(ctx, images, false, "tokens")
+	outs, err := m.EncodeImageOutputs(ctx, images, false, imageTokens)
 	if err != nil {
 		return nil, nil, err
 	}
-	tokens := outs["tokens"]
-	size := 1 // images at a time
-	for size*2 <= min(b.Items, maxCaptioned, m.engine.MaxBatch()) {
+	texts, err = m.generateOf(ctx, 0, outs[imageTokens], prompts, &o)
+	return texts, warnings, err
+}
+
+// imageTokens is the output of the image tower that a decoder reads.
+const imageTokens = "tokens"
+
+// generateOf writes texts of images by their tokens, of which the first is number first.
+func (m *Model) generateOf(ctx context.Context, first int, tokens Array, prompts [][]int32, o *generation.Options) (texts [][]int32, err error) {
+	n, size := len(prompts), 1 // images at a time
+	for size*2 <= min(n, maxCaptioned, m.engine.MaxBatch()) {
 		size *= 2
 	}
-	for lo := 0; lo < b.Items; {
-		for lo+size > b.Items {
+	for lo := 0; lo < n; {
+		for lo+size > n {
 			size /= 2
 		}
-		item := len(tokens.Data) / b.Items
+		item := len(tokens.Data) / n
 		part := Array{append([]int{size}, tokens.Shape[1:]...), tokens.Data[lo*item : (lo+size)*item]}
-		rows, err := m.generate(ctx, lo, part, prompts[lo:lo+size], &o)
+		rows, err := m.generate(ctx, first+lo, part, prompts[lo:lo+size], o)
 		if engine.TooLarge(err) && size > 1 {
 			size /= 2
 			continue
 		}
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		texts = append(texts, rows...)
 		lo += size
 	}
-	return o.Pad(texts), warnings, nil
+	return o.Pad(texts), nil
 }
 
 // maxCaptioned is how many images captions are written of at once.
@@ -147,28 +155,19 @@ type captionWriter struct {
 	owners [][]int32 // of rows and places, the beam that the token was read as
 }
 
-// key is that of a task of captions.
-func (w *captionWriter) key(task string) string {
-	return fmt.Sprintf("%s%s images=%v beams=%d", captionTasks, task, w.images.Shape, w.beams)
-}
+// captionKey begins the keys of all tasks of so many captions.
+func captionKey(images, beams int) string { return fmt.Sprintf("captions %d×%d: ", images, beams) }
 
-const captionTasks = "caption "
+func (w *captionWriter) key(task string) string { return captionKey(w.images.Shape[0], w.beams) + task }
 
 // begin makes the cache ready for other images.
 func (w *captionWriter) begin(ctx context.Context) error {
-	n, keys := w.images.Shape[0], w.images.Shape[1]
-	if c := w.captions; c == nil || c.Images != n || c.Beams != w.beams {
-		if c != nil {
-			if err := w.engine.Drop(captionTasks, c.States()...); err != nil {
-				return err
-			}
-		}
-		w.captions = w.towers.NewCaptionCache(n, w.beams, keys)
+	n := w.images.Shape[0]
+	var err error
+	if w.cache, err = w.cacheFor(); w.cache == nil || w.plain {
+		return err
 	}
-	if w.cache = w.captions; w.cache == nil || w.plain {
-		return nil
-	}
-	_, err := w.engine.Run(ctx, n, engine.Task{
+	_, err = w.engine.Run(ctx, n, engine.Task{
 		Key: w.key("of"), Whole: true,
 		Record: func(g *graph.Graph, _ int) map[string]graph.Tensor {
 			w.towers.RecordImagesOf(g, w.cache)
@@ -178,6 +177,30 @@ func (w *captionWriter) begin(ctx context.Context) error {
 	})
 	return err
 }
+
+// cacheFor returns one that fits, of the few that are kept; nil where captions have none.
+func (w *captionWriter) cacheFor() (*towers.CaptionCache, error) {
+	n := w.images.Shape[0]
+	fits := func(c *towers.CaptionCache) bool { return c.Images == n && c.Beams == w.beams }
+	if i := slices.IndexFunc(w.captions, fits); i >= 0 {
+		return w.captions[i], nil
+	}
+	if len(w.captions) == maxCaches {
+		old := w.captions[0]
+		if err := w.engine.Drop(captionKey(old.Images, old.Beams), old.States()...); err != nil {
+			return nil, err
+		}
+		w.captions = slices.Delete(w.captions, 0, 1)
+	}
+	c := w.towers.NewCaptionCache(n, w.beams, w.images.Shape[1])
+	if c != nil {
+		w.captions = append(w.captions, c)
+	}
+	return c, nil
+}
+
+// maxCaches is how many caches are kept: those of 1, 2 and 4 images.
+const maxCaches = 3
 
 // step is a generation.Next that reads only what is new of rows.
 func (w *captionWriter) step(ctx context.Context, rows [][]int32, from []int) ([]float32, error) {
