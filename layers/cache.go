@@ -35,11 +35,17 @@ type Slots struct {
 // values of those before.
 func (b *ResidualAttentionBlock) Step(g *graph.Graph, x graph.Tensor, c KVCache, s Slots) graph.Tensor {
 	return b.around(g, x, func(h graph.Tensor) graph.Tensor {
-		q, k, v := b.Attn.project(g, h, graph.Tensor{})
-		q, k = b.Attn.normalize(g, q, k)
 		rows, width := x.Dim(0), x.Dim(2)
-		ops.SetRows(g, c.K, s.At, g.Reshape(k, rows, width))
-		ops.SetRows(g, c.V, s.At, g.Reshape(v, rows, width))
+		q := b.Attn.queries(g, h)
+		kv := g.Reshape(b.Attn.InProjWeight.Rows(g, h, b.Attn.InProjBias, width, 2*width), rows, 2*width)
+		k := kv
+		if b.Attn.LogitScale != nil || b.Attn.LnK != nil {
+			k = g.Reshape(ops.Split(g, kv, 1, width, width)[0], rows, 1, width)
+			q, k = b.Attn.normalize(g, q, k)
+			k = g.Reshape(k, rows, width)
+		}
+		ops.SetRows(g, c.K, s.At, k, 0)
+		ops.SetRows(g, c.V, s.At, kv, width)
 		return b.Attn.recall(g, q, c, s.Mask)
 	})
 }

@@ -44,10 +44,11 @@ var mayImport = map[string][]string{
 	"clip/config":     {"clip/internal/check", "clip/internal/timm", "clip/tokenizer", "internal/guard", "internal/strictjson", "weights"},
 	"clip/towers": {"clip/config", "clip/internal/check", "clip/internal/timm", "clip/internal/transformers", "clip/posembed", "graph", "graph/packing", "internal/guard", "internal/strictjson", "layers", "ops",
 		"weights"},
-	"clip/models": {"clip/config", "clip/preprocess", "clip/towers"},
+	"clip/generation": {"clip/internal/check"},
+	"clip/models":     {"clip/config", "clip/preprocess", "clip/towers"},
 	"clip/checkpoint": {"clip/config", "clip/emoji-clip", "clip/hub", "clip/internal/check", "clip/internal/finite", "clip/models", "clip/preprocess", "clip/tokenizer",
 		"clip/towers", "graph", "graph/packing", "internal/atomicfile", "internal/smallfile", "layers", "weights"},
-	"clip": {"clip/checkpoint", "clip/config", "clip/internal/check", "clip/internal/engine", "clip/internal/finite", "clip/preprocess", "clip/tokenizer", "clip/towers",
+	"clip": {"clip/checkpoint", "clip/config", "clip/generation", "clip/internal/check", "clip/internal/engine", "clip/internal/finite", "clip/preprocess", "clip/tokenizer", "clip/towers",
 		"gpu", "graph", "internal/await", "internal/guard", "ops", "weights"},
 	"train": {"clip", "clip/config", "clip/towers", "internal/await", "graph", "ops", "gpu", "weights"},
 }
