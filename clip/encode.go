@@ -181,6 +181,13 @@ func (m *Model) Programs(batch int) (image, text *graph.Program, err error) {
 	return m.towers.Programs(batch, m.engine.Prepare)
 }
 
+// CaptionProgram lowers what the device would replay for the next token of each of beams
+// captions of images; nil of a model that writes none, or that reads whole texts again for
+// every token.
+func (m *Model) CaptionProgram(images, beams int) (*graph.Program, error) {
+	return m.towers.CaptionProgram(images, beams, m.engine.Prepare)
+}
+
 // Tune measures the kernels that the towers can choose among for batches, so that
 // Save on the result makes later runs take the fastest. progress, where given, is
 // told after each run how many are done, how many there are at most and, once it is known,

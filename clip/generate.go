@@ -163,11 +163,10 @@ func (w *captionWriter) key(task string) string { return captionKey(w.images.Sha
 // begin makes the cache ready for other images.
 func (w *captionWriter) begin(ctx context.Context) error {
 	n := w.images.Shape[0]
-	var err error
-	if w.cache, err = w.cacheFor(); w.cache == nil || w.plain {
-		return err
+	if w.cache = w.cacheFor(); w.cache == nil || w.plain {
+		return nil
 	}
-	_, err = w.engine.Run(ctx, n, engine.Task{
+	_, err := w.engine.Run(ctx, n, engine.Task{
 		Key: w.key("of"), Whole: true,
 		Record: func(g *graph.Graph, _ int) map[string]graph.Tensor {
 			w.towers.RecordImagesOf(g, w.cache)
@@ -179,24 +178,25 @@ func (w *captionWriter) begin(ctx context.Context) error {
 }
 
 // cacheFor returns one that fits, of the few that are kept; nil where captions have none.
-func (w *captionWriter) cacheFor() (*towers.CaptionCache, error) {
+func (w *captionWriter) cacheFor() *towers.CaptionCache {
 	n := w.images.Shape[0]
 	fits := func(c *towers.CaptionCache) bool { return c.Images == n && c.Beams == w.beams }
 	if i := slices.IndexFunc(w.captions, fits); i >= 0 {
-		return w.captions[i], nil
+		return w.captions[i]
 	}
-	if len(w.captions) == maxCaches {
+	if len(w.captions) >= maxCaches {
 		old := w.captions[0]
-		if err := w.engine.Drop(captionKey(old.Images, old.Beams), old.States()...); err != nil {
-			return nil, err
+		// An error means that a call which was left still loads a program of it: the next
+		// call tries again.
+		if w.engine.Drop(captionKey(old.Images, old.Beams), old.States()...) == nil {
+			w.captions = slices.Delete(w.captions, 0, 1)
 		}
-		w.captions = slices.Delete(w.captions, 0, 1)
 	}
 	c := w.towers.NewCaptionCache(n, w.beams, w.images.Shape[1])
 	if c != nil {
 		w.captions = append(w.captions, c)
 	}
-	return c, nil
+	return c
 }
 
 // maxCaches is how many caches are kept: those of 1, 2 and 4 images.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"slices"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
@@ -120,19 +121,8 @@ type emitter func(ids []string, features clip.Array) error
 
 // encodeImages passes the unit features of images to emit, a batch at a time.
 func (s *session) encodeImages(ctx context.Context, images []input, opts []preprocess.Option, emit emitter) error {
-	pictures := func(yield func(preprocess.Picture) bool) {
-		for _, in := range images {
-			open := openPicture(in.id, opts...)
-			if in.err != nil {
-				open = func(*preprocess.Decoder) (*preprocess.Image, error) { return nil, in.err }
-			}
-			if !yield(open) {
-				return
-			}
-		}
-	}
 	rows, done := &rowBatch{session: s, emit: emit}, 0
-	for e, err := range s.model.EncodePictures(ctx, pictures, s.batch, nil) {
+	for e, err := range s.model.EncodePictures(ctx, picturesOf(images, opts), s.batch, nil) {
 		if err != nil {
 			return err
 		}
@@ -154,6 +144,21 @@ func (s *session) encodeImages(ctx context.Context, images []input, opts []prepr
 		}
 	}
 	return nil
+}
+
+// picturesOf opens images one by one.
+func picturesOf(images []input, opts []preprocess.Option) iter.Seq[preprocess.Picture] {
+	return func(yield func(preprocess.Picture) bool) {
+		for _, in := range images {
+			open := openPicture(in.id, opts...)
+			if in.err != nil {
+				open = func(*preprocess.Decoder) (*preprocess.Image, error) { return nil, in.err }
+			}
+			if !yield(open) {
+				return
+			}
+		}
+	}
 }
 
 // openPicture is a variable for a test that plants a decoder which panics.
