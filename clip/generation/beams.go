@@ -1,6 +1,7 @@
 package generation
 
 import (
+	"cmp"
 	"context"
 	"math"
 	"slices"
@@ -158,15 +159,7 @@ func (b *beams) cannotImprove(length int) bool {
 // best returns the n beams of highest score, the highest first.
 func best(all []beam, n int) []beam {
 	sorted := slices.Clone(all)
-	slices.SortStableFunc(sorted, func(x, y beam) int {
-		switch {
-		case x.score > y.score:
-			return -1
-		case x.score < y.score:
-			return 1
-		}
-		return 0
-	})
+	slices.SortStableFunc(sorted, func(x, y beam) int { return cmp.Compare(y.score, x.score) })
 	return sorted[:min(n, len(sorted))]
 }
 

@@ -1,6 +1,7 @@
 package generation
 
 import (
+	"cmp"
 	"context"
 	"math"
 	"math/rand/v2"
@@ -144,15 +145,7 @@ func keepTopP(scores []float64, p float64) {
 	for i := range order {
 		order[i] = i
 	}
-	slices.SortStableFunc(order, func(a, b int) int {
-		switch {
-		case logs[a] < logs[b]:
-			return -1
-		case logs[a] > logs[b]:
-			return 1
-		}
-		return 0
-	})
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(logs[a], logs[b]) })
 	sum := 0.0
 	for _, i := range order[:len(order)-1] {
 		if sum += math.Exp(logs[i]); sum <= 1-p {

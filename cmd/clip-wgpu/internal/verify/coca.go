@@ -22,15 +22,15 @@ func cocaLoss(objective string) train.CoCaLoss {
 // verifyCoCa compares every tensor of outputs.safetensors, the gradient digests of
 // grads.json and what generate.json says that the model generates.
 func verifyCoCa(ctx context.Context, c *testCase) error {
+	in, err := c.inputs("inputs.safetensors")
+	if err != nil {
+		return err
+	}
 	m, err := c.load(ctx)
 	if err != nil {
 		return err
 	}
 	defer m.Close()
-	in, err := c.inputs("inputs.safetensors")
-	if err != nil {
-		return err
-	}
 	m.Eval()
 	var grads gradients
 	if c.has("grads.json") {
