@@ -49,7 +49,7 @@ func TestCachedCaptionsAreThoseWithoutACache(t *testing.T) {
 	recorded, images := captioner(t, "coca_base_nopool", 3)
 	c := recorded.Config()
 	c.TextCfg.EmbedCls, c.TextCfg.QKNorm, c.TextCfg.ScaleHeads = false, true, true
-	other, err := New(c, 1, WithDevice(device(t)))
+	other, err := New(c, 1, WithDevice(device(t)), WithCastDType(Q8))
 	require.NoError(t, err)
 	defer other.Close()
 	prompts := slices.Repeat([][]int32{{60, 0, 5, 0, 0}}, 3)

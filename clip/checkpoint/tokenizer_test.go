@@ -46,7 +46,7 @@ func TestLoadTokenizerNeedsNoWeights(t *testing.T) {
 	}
 
 	unbuilt := t.TempDir() // a model that cannot be built
-	config := `{"embed_dim": 512, "vision_cfg": {}, "text_cfg": {"context_length": 76, "variable_text": true}}`
+	config := `{"embed_dim": 512, "vision_cfg": {"timm_model_name": "levit_128"}, "text_cfg": {"context_length": 76}}`
 	require.NoError(t, os.WriteFile(filepath.Join(unbuilt, "open_clip_config.json"), []byte(config), 0o666))
 	for source, length := range map[string]int{unbuilt: 76, "ViT-B-32": 77, "RN50:openai": 77, "EVA02-B-16": 77, "coca_ViT-B-32": 76} {
 		tok, n, _, err := LoadTokenizer(t.Context(), source, Options{})
