@@ -17,7 +17,7 @@ func TestCoCaConfigErrors(t *testing.T) {
 	require.NoError(t, err)
 	queries := 1
 	for says, change := range map[string]func(c *config.Config){
-		"multimodal_cfg wants custom_text":              func(c *config.Config) { c.CustomText = false },
+		"multimodal_cfg wants custom_text":              func(c *config.Config) { c.CustomText, c.TextCfg.EmbedCls = false, false },
 		"vision_cfg.output_tokens and text_cfg":         func(c *config.Config) { c.TextCfg.OutputTokens = false },
 		"attn_pooler_queries is 1":                      func(c *config.Config) { c.VisionCfg.AttnPoolerQueries = queries },
 		"multimodal_cfg.width is 28, and the tokens of": func(c *config.Config) { c.MultimodalCfg.Width = 28 },
