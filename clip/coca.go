@@ -56,9 +56,12 @@ func (m *Model) traceDecoder(ctx context.Context, images map[string]Array, texts
 	return m.trace(ctx, fmt.Sprintf("pairs length=%d", l.Image), b, record, modules, found)
 }
 
-// noDecoder refuses what only a decoder can do.
+// noDecoder refuses captions of a model that can write none.
 func (m *Model) noDecoder() error {
-	if m.towers.Decoder != nil {
+	switch {
+	case m.towers.Decoder != nil && m.towers.DropsStart():
+		return fmt.Errorf("%w: model %s writes no captions: its hf_pooler_type cls_pooler takes the token of the start of a text, which the decoder would go on from", ErrInput, m.Name())
+	case m.towers.Decoder != nil:
 		return nil
 	}
 	return fmt.Errorf("%w: model %s has no decoder to write captions with: that is what models of the family CoCa have", ErrInput, m.Name())

@@ -169,7 +169,7 @@ func (w *captionWriter) begin(ctx context.Context) error {
 	_, err := w.engine.Run(ctx, n, engine.Task{
 		Key: w.key("of"), Whole: true,
 		Record: func(g *graph.Graph, _ int) map[string]graph.Tensor {
-			w.towers.RecordImagesOf(g, w.cache)
+			w.towers.RecordContext(g, w.cache)
 			return nil
 		},
 		Feed: func(int, int) map[string]any { return map[string]any{towers.ImageTokens: w.images.Data} },

@@ -101,10 +101,19 @@ func TestGenerateWithAHuggingFaceTower(t *testing.T) {
 		}
 	}
 	assert.Equal(t, want, got)
-	o.SeqLen = 17 // of 16 positions
-	o.Type = generation.BeamSearch
+	o.SeqLen = 18 // of which the tower would read 17 of its 16 positions
 	_, _, err = m.Generate(t.Context(), images, nil, o)
+	require.ErrorIs(t, err, ErrInput)
+	require.ErrorContains(t, err, "seq_len is 18, and the model writes texts of up to 17 tokens")
+	c := m.Config()
+	pooler := "cls_pooler"
+	c.TextCfg.HFPoolerType = &pooler
+	other, err := New(c, 0, WithDevice(device(t)))
 	require.NoError(t, err)
+	defer other.Close()
+	_, _, err = other.Generate(t.Context(), images, nil, o)
+	require.ErrorIs(t, err, ErrInput)
+	require.ErrorContains(t, err, "cls_pooler takes the token")
 }
 
 // NaN in one call's image is an error, and nothing of it is left for the next call; calls

@@ -64,6 +64,13 @@ func (m *Model) NewCaptionCache(images, beams, tokens int) *CaptionCache {
 	}
 }
 
+// DropsStart tells whether the text tower gives no token of the start of a text, so that
+// nothing says what follows it: cls_pooler takes that token.
+func (m *Model) DropsStart() bool {
+	t, ok := m.Text.(*hfTextEncoder)
+	return ok && t.pooler == "cls_pooler"
+}
+
 // CaptionLength is how many tokens a text of which the next is asked for may have.
 func (m *Model) CaptionLength() int {
 	n := m.Decoder.ContextLength
@@ -83,8 +90,9 @@ func (c *CaptionCache) States() (all []*graph.State) {
 	return all
 }
 
-// RecordImagesOf begins captions of Images images: the input ImageTokens is their tokens.
-func (m *Model) RecordImagesOf(g *graph.Graph, c *CaptionCache) {
+// RecordContext begins captions of other images: the input ImageTokens is their tokens, which
+// the decoder attends to.
+func (m *Model) RecordContext(g *graph.Graph, c *CaptionCache) {
 	defer g.Scope(DecoderScope)()
 	s := c.cross[0].K.Shape
 	tokens := g.Input(ImageTokens, s, graph.F32)
