@@ -50,6 +50,10 @@ type Model struct {
 	inspecting await.Lock // around source.Inspect, Warnings and NotFinite
 	inspected  bool
 
+	captioning await.Lock             // around captions
+	captions   []*towers.CaptionCache // of those that were written last
+	plain      bool                   // captions are written without a cache: its reference
+
 	castDType CastDType
 	changed   atomic.Bool // the parameters have other values on the device than in source
 }
@@ -78,7 +82,7 @@ func New(cfg config.Config, seed uint64, opts ...Option) (*Model, error) {
 
 // open puts a model on a device. An error closes c.
 func open(ctx context.Context, c *checkpoint.Checkpoint, o *options) (*Model, error) {
-	m := &Model{towers: c.Model, source: c, castDType: o.castDType, inspecting: await.NewLock()}
+	m := &Model{towers: c.Model, source: c, castDType: o.castDType, inspecting: await.NewLock(), captioning: await.NewLock()}
 	err := c.Model.Cast(string(o.castDType))
 	if err == nil && c.Narrow() { // else nothing depends on it
 		err = m.inspect(ctx)

@@ -181,6 +181,13 @@ func (m *Model) Programs(batch int) (image, text *graph.Program, err error) {
 	return m.towers.Programs(batch, m.engine.Prepare)
 }
 
+// CaptionProgram lowers what the device would replay for the next token of each of beams
+// captions of images; nil of a model that writes none, or that reads whole texts again for
+// every token.
+func (m *Model) CaptionProgram(images, beams int) (*graph.Program, error) {
+	return m.towers.CaptionProgram(images, beams, m.engine.Prepare)
+}
+
 // Tune measures the kernels that the towers can choose among for batches, so that
 // Save on the result makes later runs take the fastest. progress, where given, is
 // told after each run how many are done, how many there are at most and, once it is known,
@@ -213,18 +220,25 @@ func (m *Model) Lengths() towers.Lengths { return m.towers.Lengths() }
 // Feed checks pairs of an image and a text, images by what they consist of as
 // EncodeImageOutputs takes it, and gives the inputs of a graph that Record made for them.
 func (m *Model) Feed(images map[string]Array, texts [][]int32) (map[string]any, towers.Lengths, error) {
+	b, l, err := m.pairs(images, texts)
+	if err != nil {
+		return nil, l, err
+	}
+	return b.Feed(0, b.Items), l, nil
+}
+
+// pairs checks pairs of an image and a text.
+func (m *Model) pairs(images map[string]Array, texts [][]int32) (b towers.Batch, l towers.Lengths, err error) {
 	x, err := m.images(images)
 	if err != nil {
-		return nil, towers.Lengths{}, err
+		return b, l, err
 	}
 	y, err := m.towers.Texts(texts)
 	if err != nil {
-		return nil, towers.Lengths{}, err
+		return b, l, err
 	}
 	if x.Items != y.Items || y.Items == 0 {
-		return nil, towers.Lengths{}, fmt.Errorf("%w: %d images and %d texts, want as many of each and at least one", ErrInput, x.Items, y.Items)
+		return b, l, fmt.Errorf("%w: %d images and %d texts, want as many of each and at least one", ErrInput, x.Items, y.Items)
 	}
-	feed := x.Feed(0, x.Items)
-	maps.Copy(feed, y.Feed(0, y.Items))
-	return feed, towers.Lengths{Image: x.Length, Text: y.Length}, nil
+	return x.With(y), towers.Lengths{Image: x.Length, Text: y.Length}, nil
 }

@@ -12,6 +12,8 @@ import (
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
 	"github.com/clip-wgpu/clip-wgpu/clip/checkpoint"
+	"github.com/clip-wgpu/clip-wgpu/clip/generation"
+	"github.com/clip-wgpu/clip-wgpu/clip/models"
 	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
 )
 
@@ -65,6 +67,39 @@ func Example() {
 	// pizza.png is a pizza: 100.0%
 	// pizza.png is a rocket: 0.0%
 	// pizza.png is a red apple: 0.0%
+}
+
+// A model of the family CoCa says in words what is on a picture. This one is small and
+// has learnt nothing; clip.Load(ctx, "coca_ViT-L-14:mscoco_finetuned_laion2b_s13b_b90k") has.
+func ExampleModel_Caption() {
+	ctx := context.Background()
+	cfg, _, err := models.Parse([]byte(`{"embed_dim": 16, "custom_text": true,
+		"multimodal_cfg": {"context_length": 30, "width": 16, "heads": 2, "layers": 1},
+		"vision_cfg": {"image_size": 16, "layers": 1, "width": 16, "head_width": 8, "patch_size": 8, "output_tokens": true},
+		"text_cfg": {"context_length": 30, "width": 16, "heads": 2, "layers": 1, "embed_cls": true, "output_tokens": true}}`))
+	if err != nil {
+		log.Fatal(err)
+	}
+	model, err := clip.New(cfg, 1)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer model.Close()
+
+	options := clip.CaptionOptions{Options: generation.Default(), Prompt: "a photo of"}
+	options.NumReturnSequences = 2
+	captions, err := model.Caption(ctx, []image.Image{picture("pizza.png"), picture("rose.png")}, options)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, caption := range captions {
+		fmt.Println(caption[:len("a photo of")], "...")
+	}
+	// Output:
+	// a photo of ...
+	// a photo of ...
+	// a photo of ...
+	// a photo of ...
 }
 
 // A classifier is made once from labels and templates, and used for any number

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/internal/finite"
+	"github.com/clip-wgpu/clip-wgpu/clip/towers"
 	"github.com/clip-wgpu/clip-wgpu/internal/await"
 )
 
@@ -96,9 +97,11 @@ func (m *Model) notFinite(ctx context.Context) (finite.Exceptions, error) {
 }
 
 // isImage, isLogit and isText tell the parts of the state dict apart: the image tower's,
-// the scale and bias of the logits, and all else, which is the text tower's.
+// the scale and bias of the logits, and all else but a decoder's, which is the text tower's.
 func (m *Model) isImage(name string) bool { return strings.HasPrefix(name, m.towers.ImageScope()+".") }
 
-func (m *Model) isText(name string) bool { return !m.isImage(name) && !isLogit(name) }
+func (m *Model) isText(name string) bool {
+	return !m.isImage(name) && !isLogit(name) && !strings.HasPrefix(name, towers.DecoderScope+".")
+}
 
 func isLogit(name string) bool { return strings.HasPrefix(name, "logit_") }

@@ -322,6 +322,11 @@ func (m *Model) Trace(ctx context.Context, images map[string]Array, texts [][]in
 			return nil, err
 		}
 	}
+	if images != nil && texts != nil && m.towers.Decoder != nil {
+		if err := m.traceDecoder(ctx, images, texts, modules, found); err != nil {
+			return nil, err
+		}
+	}
 	for _, name := range modules {
 		if _, ok := found[name]; !ok {
 			return nil, fmt.Errorf("%w: the model has no module %q for the given inputs", ErrInput, name)

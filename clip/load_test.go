@@ -186,7 +186,7 @@ func TestLoadWantsAConfig(t *testing.T) {
 		{"empty", "open_clip_config.json", ``, config.ErrConfig, "unexpected end"},
 		{"a list", "open_clip_config.json", `[]`, config.ErrConfig, "want a JSON object"},
 		{"of nothing", "open_clip_config.json", `{"model_cfg": {}}`, config.ErrConfig, `"embed_dim" is missing`},
-		{"CoCa", "open_clip_config.json", string(cliptest.With(t, "", `{"multimodal_cfg": {}}`)), config.ErrUnsupported, "CoCa"},
+		{"CoCa without tokens", "open_clip_config.json", string(cliptest.With(t, "", `{"multimodal_cfg": {}, "custom_text": true}`)), config.ErrConfig, "output_tokens"},
 		{"odd preprocessing", "open_clip_config.json", `{"model_cfg": ` + cliptest.Tiny + `, "preprocess_cfg": {"resize_mode": "stretch"}}`, preprocess.ErrInvalidConfig, "stretch"},
 	} {
 		dir := cliptest.Folder(t, cliptest.Tensors(t, m.Parameters()), "", c.file, c.text)

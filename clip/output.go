@@ -8,6 +8,9 @@ type Output struct {
 	TextFeatures  *Array // unit vectors; nil without texts
 	LogitScale    float32
 	LogitBias     *float32 // nil when the model has none
+	// Logits [n, tokens, vocabulary] are what CoCa's decoder says of the token after each.
+	// nil without images or texts, and of a model without a decoder.
+	Logits *Array
 }
 
 // Tuple is open_clip's default form: image features, text features, logit
@@ -26,15 +29,21 @@ func (o *Output) Dict() map[string]any {
 	if o.LogitBias != nil {
 		d["logit_bias"] = *o.LogitBias
 	}
+	if o.Logits != nil {
+		d["logits"] = o.Logits
+	}
 	return d
 }
 
 // Forward encodes what is given, what images consist of (see ImageInputs), rows of token ids
-// or both; Output says what it returns.
+// or both; Output says what it returns. Of a model with a decoder both must be as many.
 func (m *Model) Forward(ctx context.Context, images map[string]Array, texts [][]int32) (*Output, error) {
 	o := &Output{LogitScale: m.LogitScale()}
 	if b, ok := m.LogitBias(); ok {
 		o.LogitBias = &b
+	}
+	if m.towers.Decoder != nil && images != nil && texts != nil {
+		return o, m.forwardPairs(ctx, images, texts, o)
 	}
 	if images != nil {
 		x, err := m.imageFeatures(ctx, images)

@@ -44,32 +44,39 @@ func (m *Model) EncodePictures(ctx context.Context, pictures iter.Seq[preprocess
 			yield(EncodedPicture{}, fmt.Errorf("%w: batches of %d pictures", ErrInput, batch))
 			return
 		}
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
 		e := &pictureEncoder{Model: m, batch: batch, measures: times != nil}
 		if e.measures {
 			defer func() { e.add(func(t *PictureTimes) { *times = *t }) }()
 		}
-		for b := range e.batches(ctx, e.decode(ctx, pictures)) {
-			select {
-			case <-b.done:
-			case <-ctx.Done():
-				yield(EncodedPicture{}, ctx.Err())
+		e.work = e.encodeBatch
+		e.run(ctx, pictures, func(p *picture, err error) bool { return yield(p.EncodedPicture, err) })
+	}
+}
+
+// run yields what became of each picture, in order. With an error, which is the last, the
+// picture is empty.
+func (e *pictureEncoder) run(ctx context.Context, pictures iter.Seq[preprocess.Picture], yield func(*picture, error) bool) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for b := range e.batches(ctx, e.decode(ctx, pictures)) {
+		select {
+		case <-b.done:
+		case <-ctx.Done():
+			yield(&picture{}, ctx.Err())
+			return
+		}
+		if b.err != nil {
+			yield(&picture{}, b.err)
+			return
+		}
+		for _, p := range b.pictures {
+			if !yield(p, nil) {
 				return
 			}
-			if b.err != nil {
-				yield(EncodedPicture{}, b.err)
-				return
-			}
-			for _, p := range b.pictures {
-				if !yield(p.EncodedPicture, nil) {
-					return
-				}
-			}
 		}
-		if err := ctx.Err(); err != nil {
-			yield(EncodedPicture{}, err)
-		}
+	}
+	if err := ctx.Err(); err != nil {
+		yield(&picture{}, err)
 	}
 }
 
@@ -127,21 +134,24 @@ const maxPictures = 64
 // picture is a picture on its way.
 type picture struct {
 	EncodedPicture
-	pixels []int32 // as ops.Pixels takes them
+	pixels   []int32  // as ops.Pixels takes them
+	captions []string // of those that captions are written of
 }
 
 // pictureBatch is pictures that are encoded at once, and those between that cannot be.
 type pictureBatch struct {
 	pictures []*picture
 	good     []*picture    // without Err
+	first    int           // how many such are in the batches before
 	done     chan struct{} // closed when they are encoded
 	err      error
 }
 
-// pictureEncoder is one call of EncodePictures.
+// pictureEncoder is one call of EncodePictures or CaptionPictures.
 type pictureEncoder struct {
 	*Model
 	batch int
+	work  func(ctx context.Context, b *pictureBatch) error // does what is asked for to b's good pictures
 
 	measures bool       // somebody asks for times
 	mu       sync.Mutex // around times
@@ -251,7 +261,7 @@ func (e *pictureEncoder) batches(ctx context.Context, pictures iter.Seq[*picture
 		b := &pictureBatch{done: make(chan struct{})}
 		send := func() bool {
 			full := b
-			b = &pictureBatch{done: make(chan struct{})}
+			b = &pictureBatch{done: make(chan struct{}), first: full.first + len(full.good)}
 			select {
 			case room <- struct{}{}:
 			case <-ctx.Done():
@@ -259,7 +269,7 @@ func (e *pictureEncoder) batches(ctx context.Context, pictures iter.Seq[*picture
 			}
 			go func() {
 				defer func() { <-room; close(full.done) }()
-				full.err = e.encodeBatch(ctx, full)
+				full.err = e.worked(ctx, full)
 			}()
 			select {
 			case queue <- full:
@@ -285,21 +295,35 @@ func (e *pictureEncoder) batches(ctx context.Context, pictures iter.Seq[*picture
 	return queue
 }
 
-// encodeBatch fills in the features of b's pictures.
-func (e *pictureEncoder) encodeBatch(ctx context.Context, b *pictureBatch) (err error) {
+// worked does e's work.
+func (e *pictureEncoder) worked(ctx context.Context, b *pictureBatch) (err error) {
 	defer guard.Catch(&err) // nobody else could catch a panic of this goroutine
 	if len(b.good) == 0 {
 		return nil
 	}
-	task := encoding("pixels", towers.Batch{Items: len(b.good)}, true, e.recordPixels, []string{towers.Features})
+	return e.work(ctx, b)
+}
+
+// outputOf computes an output of the image tower of b's pictures. odd are those of which
+// it holds NaN or infinities.
+func (e *pictureEncoder) outputOf(ctx context.Context, b *pictureBatch, name string) (x Array, odd *NotFiniteError, err error) {
+	task := encoding("pixels", towers.Batch{Items: len(b.good)}, true, e.recordPixels, []string{name})
 	task.Feed, task.Took = e.feed(b.good), e.took()
 	outs, err := e.engine.Run(ctx, len(b.good), task)
 	if err != nil {
-		return err
+		return x, nil, err
 	}
-	features := Array(outs[towers.Features])
-	var odd *NotFiniteError
-	if err := e.finite(ctx, "image features", features, e.isImage); err != nil && !errors.As(err, &odd) {
+	x = Array(outs[name])
+	if err := e.finite(ctx, "image "+name, x, e.isImage); err != nil && !errors.As(err, &odd) {
+		return x, nil, err
+	}
+	return x, odd, nil
+}
+
+// encodeBatch fills in the features of b's pictures.
+func (e *pictureEncoder) encodeBatch(ctx context.Context, b *pictureBatch) error {
+	features, odd, err := e.outputOf(ctx, b, towers.Features)
+	if err != nil {
 		return err
 	}
 	item := len(features.Data) / len(b.good)

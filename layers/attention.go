@@ -64,28 +64,44 @@ func (m Mask) attend(g *graph.Graph, q, k, v graph.Tensor, c ops.AttentionConfig
 // Forward attends from x [batch, queries, width] to context [batch, keys,
 // context width], or to x itself without one.
 func (a *Attention) Forward(g *graph.Graph, x, context graph.Tensor, mask Mask) graph.Tensor {
-	headWidth := a.OutProj.Weight.Shape[0] / a.Heads
-	config := ops.AttentionConfig{Heads: a.Heads, Scale: 1 / math.Sqrt(float64(headWidth)), Causal: mask.Causal}
+	config := a.config(mask)
 	if !context.Valid() && a.InProjWeight != nil && a.LogitScale == nil && a.LnQ == nil {
 		qkv := a.InProjWeight.Forward(g, x, a.InProjBias)
 		return a.finish(g, ops.SelfAttention(g, qkv, mask.Additive, config))
 	}
 	q, k, v := a.project(g, x, context)
+	q, k = a.normalize(g, q, k)
+	return a.finish(g, ops.Attention(g, q, k, v, mask.Additive, config))
+}
+
+// config is how heads attend.
+func (a *Attention) config(mask Mask) ops.AttentionConfig {
+	c := ops.AttentionConfig{Heads: a.Heads, Scale: 1 / math.Sqrt(float64(a.headWidth())), Causal: mask.Causal}
+	if a.LogitScale != nil {
+		c.Scale = 1
+	}
+	return c
+}
+
+func (a *Attention) headWidth() int { return a.OutProj.Weight.Shape[0] / a.Heads }
+
+// normalize does what comes between the projections of queries and keys and their
+// products: the norms of scaled cosine attention, with its scale, or of qk_norm.
+func (a *Attention) normalize(g *graph.Graph, q, k graph.Tensor) (graph.Tensor, graph.Tensor) {
 	perHead := func(t graph.Tensor, f func(graph.Tensor) graph.Tensor) graph.Tensor {
 		s := t.Shape()
-		return g.Reshape(f(g.Reshape(t, t.Dim(0), t.Dim(1), a.Heads, headWidth)), s...)
+		return g.Reshape(f(g.Reshape(t, t.Dim(0), t.Dim(1), a.Heads, a.headWidth())), s...)
 	}
 	if a.LogitScale != nil {
 		unit := func(t graph.Tensor) graph.Tensor { return ops.L2Normalize(g, t, 1e-12) }
 		s := ops.Clamp(g, g.Reshape(g.Param(a.LogitScale), a.Heads), math.Inf(-1), logitScaleMax)
-		q = ops.MulBroadcast(g, perHead(q, unit), ops.Map(g, s, ops.Exp), headWidth)
-		k = perHead(k, unit)
-		config.Scale = 1
-	} else if a.LnQ != nil {
+		return ops.MulBroadcast(g, perHead(q, unit), ops.Map(g, s, ops.Exp), a.headWidth()), perHead(k, unit)
+	}
+	if a.LnQ != nil {
 		q = perHead(q, func(t graph.Tensor) graph.Tensor { return a.LnQ.Forward(g, t) })
 		k = perHead(k, func(t graph.Tensor) graph.Tensor { return a.LnK.Forward(g, t) })
 	}
-	return a.finish(g, ops.Attention(g, q, k, v, mask.Additive, config))
+	return q, k
 }
 
 // finish takes the heads' results [batch, queries, width] to the output.
@@ -108,8 +124,9 @@ func (a *Attention) project(g *graph.Graph, x, context graph.Tensor) (q, k, v gr
 	if !context.Valid() {
 		context = x
 	}
-	if w, b := a.InProjWeight, a.InProjBias; w != nil {
-		return w.Rows(g, x, b, 0, width), w.Rows(g, context, b, width, width), w.Rows(g, context, b, 2*width, width)
+	if a.InProjWeight != nil {
+		k, v = a.keysValues(g, context)
+		return a.queries(g, x), k, v
 	}
 	b := ops.Split(g, g.Param(a.InProjBias), 0, width, width, width)
 	part := func(w *Weight, x, bias graph.Tensor) graph.Tensor { return w.rows(g, x, bias, 0, width) }

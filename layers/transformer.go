@@ -22,6 +22,8 @@ type TransformerConfig struct {
 	ScaleAttnInner   bool // layer norm before the output projection
 	ScaleAttn        bool // layer norm after the attention
 	ScaleFC          bool // layer norm after the MLP's activation
+
+	CrossAttention bool // blocks attend to a context of their width
 }
 
 // Transformer is a stack of blocks.
@@ -57,6 +59,7 @@ type ResidualAttentionBlock struct {
 	Attn   *Attention  `w:"attn"`
 	LnAttn *LayerNorm  `w:"ln_attn"`
 	LS1    *LayerScale `w:"ls_1"`
+	Ln1KV  *LayerNorm  `w:"ln_1_kv"` // of the context; with cross attention
 	Ln2    *LayerNorm  `w:"ln_2"`
 	MLP    *MLP        `w:"mlp"`
 	LS2    *LayerScale `w:"ls_2"`
@@ -85,6 +88,7 @@ func NewResidualAttentionBlock(c TransformerConfig) *ResidualAttentionBlock {
 		Attn:   attn,
 		LnAttn: norm(c.ScaleAttn, c.Width),
 		LS1:    NewLayerScale(c.Width, c.LSInit),
+		Ln1KV:  norm(c.CrossAttention, c.Width),
 		Ln2:    norm(true, c.Width),
 		MLP: &MLP{
 			CFc:        NewLinear(c.Width, c.MLPWidth, true),
@@ -100,8 +104,19 @@ const ln10 = 2.302585092994046
 
 // Forward keeps x's shape [batch, tokens, width].
 func (b *ResidualAttentionBlock) Forward(g *graph.Graph, x graph.Tensor, mask Mask) graph.Tensor {
+	return b.around(g, x, func(h graph.Tensor) graph.Tensor { return b.Attn.Forward(g, h, graph.Tensor{}, mask) })
+}
+
+// Cross attends from x to context [batch, keys, width].
+func (b *ResidualAttentionBlock) Cross(g *graph.Graph, x, context graph.Tensor) graph.Tensor {
+	context = g.Module("ln_1_kv", func() graph.Tensor { return b.Ln1KV.Forward(g, context) })
+	return b.around(g, x, func(h graph.Tensor) graph.Tensor { return b.Attn.Forward(g, h, context, Mask{}) })
+}
+
+// around records the block with attn as its attention.
+func (b *ResidualAttentionBlock) around(g *graph.Graph, x graph.Tensor, attn func(h graph.Tensor) graph.Tensor) graph.Tensor {
 	h := g.Module("ln_1", func() graph.Tensor { return b.Ln1.Forward(g, x) })
-	h = g.Module("attn", func() graph.Tensor { return b.Attn.Forward(g, h, graph.Tensor{}, mask) })
+	h = g.Module("attn", func() graph.Tensor { return attn(h) })
 	x = g.Add(x, b.LS1.Forward(g, b.LnAttn.Forward(g, h)))
 	h = g.Module("ln_2", func() graph.Tensor { return b.Ln2.Forward(g, x) })
 	h = g.Module("mlp", func() graph.Tensor { return b.MLP.Forward(g, h) })

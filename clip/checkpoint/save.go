@@ -257,9 +257,12 @@ func (c *Checkpoint) copyTokenizer(folder string) error {
 func openCLIPConfigOf(m *towers.Model, pp preprocess.Config) ([]byte, error) {
 	c := m.Config
 	model := fields(c)
-	vision, text := m.Keys()
+	vision, text, multimodal := m.Keys()
 	model["vision_cfg"] = without(fields(c.VisionCfg), fields(config.DefaultVisionConfig()), vision...)
 	model["text_cfg"] = without(fields(c.TextCfg), fields(config.DefaultTextConfig()), text...)
+	if c.MultimodalCfg != nil {
+		model["multimodal_cfg"] = without(fields(c.MultimodalCfg), fields(config.DefaultMultimodalConfig()), multimodal...)
+	}
 	prep := without(fields(pp), fields(preprocess.DefaultConfig()), "mean", "std", "interpolation", "resize_mode")
 	delete(prep, "size") // the model's
 	data, err := json.MarshalIndent(map[string]any{"model_cfg": model, "preprocess_cfg": prep}, "", "  ")

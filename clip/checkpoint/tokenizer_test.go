@@ -45,10 +45,10 @@ func TestLoadTokenizerNeedsNoWeights(t *testing.T) {
 		assert.Equal(t, want, rows, source)
 	}
 
-	coca := t.TempDir() // a model that cannot be built
-	cocaConfig := `{"embed_dim": 512, "multimodal_cfg": {"context_length": 76}, "vision_cfg": {}, "text_cfg": {"context_length": 76}}`
-	require.NoError(t, os.WriteFile(filepath.Join(coca, "open_clip_config.json"), []byte(cocaConfig), 0o666))
-	for source, length := range map[string]int{coca: 76, "ViT-B-32": 77, "RN50:openai": 77, "EVA02-B-16": 77, "coca_ViT-B-32": 76} {
+	unbuilt := t.TempDir() // a model that cannot be built
+	config := `{"embed_dim": 512, "vision_cfg": {"timm_model_name": "levit_128"}, "text_cfg": {"context_length": 76}}`
+	require.NoError(t, os.WriteFile(filepath.Join(unbuilt, "open_clip_config.json"), []byte(config), 0o666))
+	for source, length := range map[string]int{unbuilt: 76, "ViT-B-32": 77, "RN50:openai": 77, "EVA02-B-16": 77, "coca_ViT-B-32": 76} {
 		tok, n, _, err := LoadTokenizer(t.Context(), source, Options{})
 		require.NoError(t, err, source)
 		assert.Equal(t, length, n, source)

@@ -18,16 +18,16 @@ var ErrConfig = check.ErrConfig
 // Config is open_clip's model configuration: the model_cfg of an
 // open_clip_config.json, or the whole of a file in its model_configs folder.
 type Config struct {
-	EmbedDim            int             `json:"embed_dim"`
-	VisionCfg           VisionConfig    `json:"vision_cfg" null:"no"`
-	TextCfg             TextConfig      `json:"text_cfg" null:"no"`
-	QuickGELU           bool            `json:"quick_gelu,omitempty"`
-	CustomText          bool            `json:"custom_text,omitempty"`
-	InitLogitScale      *float64        `json:"init_logit_scale,omitempty" null:"no"` // ln(1/0.07) when nil
-	InitLogitBias       *float64        `json:"init_logit_bias,omitempty"`
-	NonscalarLogitScale bool            `json:"nonscalar_logit_scale,omitempty"`
-	OutputDict          bool            `json:"output_dict,omitempty"`    // the form of open_clip's results; ignored
-	MultimodalCfg       json.RawMessage `json:"multimodal_cfg,omitempty"` // CoCa; not supported
+	EmbedDim            int               `json:"embed_dim"`
+	VisionCfg           VisionConfig      `json:"vision_cfg" null:"no"`
+	TextCfg             TextConfig        `json:"text_cfg" null:"no"`
+	QuickGELU           bool              `json:"quick_gelu,omitempty"`
+	CustomText          bool              `json:"custom_text,omitempty"`
+	InitLogitScale      *float64          `json:"init_logit_scale,omitempty" null:"no"` // ln(1/0.07) when nil
+	InitLogitBias       *float64          `json:"init_logit_bias,omitempty"`
+	NonscalarLogitScale bool              `json:"nonscalar_logit_scale,omitempty"`
+	OutputDict          bool              `json:"output_dict,omitempty"`              // the form of open_clip's results; ignored
+	MultimodalCfg       *MultimodalConfig `json:"multimodal_cfg,omitempty" null:"no"` // CoCa's decoder; nil: the model has none
 }
 
 // VisionConfig is CLIPVisionCfg of open_clip's model.py. Decoding JSON fills

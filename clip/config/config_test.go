@@ -149,7 +149,6 @@ func TestVariableTextIsCustomText(t *testing.T) {
 
 func TestUnsupportedFamiliesAreNamed(t *testing.T) {
 	for _, c := range []struct{ section, change, want string }{
-		{"", `{"multimodal_cfg": {}}`, "CoCa"},
 		{"vision_cfg", `{"timm_model_name": "convnext_base"}`, "convnext_base"},
 		{"text_cfg", `{"hf_model_name": "google/t5-base"}`, "google/t5-base"},
 	} {

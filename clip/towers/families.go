@@ -25,8 +25,7 @@ var families = []Family{
 	planned("NaFlex", Visual, timmNamed("naflexvit"), timmName),
 	planned("Hugging Face text", Text, func(c *config.Config) bool { return hfModelName(c) != "" }, func(c *config.Config) string { return fmt.Sprintf("hf_model_name %q", hfModelName(c)) }),
 	bert, roberta, mt5, nllb, modernBert,
-	planned("CoCa", Whole, func(c *config.Config) bool { return len(c.MultimodalCfg) > 0 }, func(*config.Config) string { return "multimodal_cfg (CoCa)" }).
-		offering("supported are CLIP and CustomTextCLIP"),
+	coca,
 }
 
 // Family is a kind of tower.
@@ -43,9 +42,14 @@ type Family struct {
 	Check   func(c *config.Config) error // what its own rules say of a config that matches
 	Image   func(c *config.Config) ImageTower
 	Text    func(c *config.Config) TextTower
+	Decoder func(c *config.Config) *Decoder
+	// Tokens is the width of the tokens that a tower gives where output_tokens asks for
+	// them, 0 where it has none of this config; that of those that a decoder takes. Nil:
+	// the tower gives none.
+	Tokens func(c *config.Config) int
 	// Layouts are those, but for open_clip's own, in which its models' weights come.
 	Layouts []*weights.Layout
-	// Keys are those of vision_cfg or text_cfg that a saved config always has. Others are
+	// Keys are those of vision_cfg, text_cfg or multimodal_cfg that a saved config always has. Others are
 	// left out where they have open_clip's defaults.
 	Keys []string
 	// CustomText tells that the towers are those of CustomTextCLIP, whatever the config says.
@@ -126,7 +130,7 @@ func timmName(c *config.Config) string {
 func hfModelName(c *config.Config) string { return config.Value(c.TextCfg.HFModelName) }
 
 // built reports whether the package builds towers of the family.
-func (f *Family) built() bool { return f.Image != nil || f.Text != nil }
+func (f *Family) built() bool { return f.Image != nil || f.Text != nil || f.Decoder != nil }
 
 // refuse returns nil for a family that is built, and for a planned one the error that
 // says what c asks for and what is offered instead.

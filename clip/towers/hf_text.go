@@ -67,6 +67,10 @@ func hfFamily(f Family, read func(*config.TextConfig) (hfModel, error), types ..
 		m, _ := read(&c.TextCfg)
 		return newHFTextEncoder(c, m)
 	}
+	f.Tokens = func(c *config.Config) int {
+		m, _ := read(&c.TextCfg)
+		return m.width
+	}
 	f.Vocabulary = func(c *config.Config) int {
 		m, _ := read(&c.TextCfg) // 0 with an error
 		return m.vocabulary

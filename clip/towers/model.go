@@ -15,11 +15,13 @@ import (
 	"github.com/clip-wgpu/clip-wgpu/weights"
 )
 
-// Model is the structure of open_clip's CLIP or, with custom_text, CustomTextCLIP.
+// Model is the structure of open_clip's CLIP or, with custom_text, CustomTextCLIP or, with
+// multimodal_cfg, too, CoCa.
 type Model struct {
 	Config     config.Config
 	Visual     ImageTower
 	Text       TextTower
+	Decoder    *Decoder     // nil where the model has none
 	LogitScale *graph.Param // [] or [1], the logarithm of the scale
 	LogitBias  *graph.Param // likewise; nil where the model has none
 	Warnings   []string     // what the config says without effect
@@ -29,7 +31,7 @@ type Model struct {
 	// (set_grad_checkpointing of open_clip).
 	Eval, GradCheckpointing bool
 
-	imageFamily, textFamily Family // of the towers
+	imageFamily, textFamily, wholeFamily Family // of the towers, and of what is more than these
 }
 
 // clipTree holds CLIP's parameters: the modules of the text tower are its own.
@@ -40,10 +42,11 @@ type clipTree struct {
 	LogitBias  *graph.Param `w:"logit_bias"`
 }
 
-// customTextTree holds those of CustomTextCLIP.
+// customTextTree holds those of CustomTextCLIP and CoCa.
 type customTextTree struct {
 	Visual     ImageTower   `w:"visual"`
 	Text       TextTower    `w:"text"`
+	Decoder    *Decoder     `w:"text_decoder"`
 	LogitScale *graph.Param `w:"logit_scale"`
 	LogitBias  *graph.Param `w:"logit_bias"`
 }
@@ -52,12 +55,15 @@ type customTextTree struct {
 // initialisation as the sources of its parameters, and their names. Its errors are
 // those of Check.
 func Build(c config.Config) (*Model, error) {
-	image, text, err := choose(&c)
+	image, text, whole, err := choose(&c)
 	if err != nil {
 		return nil, err
 	}
 	c.CustomText = c.CustomText || text.CustomText
-	m := &Model{Config: c, Visual: image.Image(&c), Text: text.Text(&c), imageFamily: image, textFamily: text}
+	m := &Model{Config: c, Visual: image.Image(&c), Text: text.Text(&c), imageFamily: image, textFamily: text, wholeFamily: whole}
+	if whole.Decoder != nil {
+		m.Decoder = whole.Decoder(&c)
+	}
 	if m.Warnings, err = c.TextCfg.CheckTokenizer(); err != nil {
 		return nil, err
 	}
@@ -127,17 +133,23 @@ func (m *Model) rank(name string) int {
 	if !within {
 		return 0
 	}
-	return 1 + max(0, slices.Index([]string{"visual", "transformer", "token_embedding", "ln_final", "text"}, module))
+	modules := []string{"visual", "transformer", "token_embedding", "ln_final", "text"}
+	if m.Decoder != nil {
+		modules = []string{"text", "visual", DecoderScope}
+	}
+	return 1 + max(0, slices.Index(modules, module))
 }
 
-// Keys are those of vision_cfg and text_cfg that a saved config always has.
-func (m *Model) Keys() (vision, text []string) { return m.imageFamily.Keys, m.textFamily.Keys }
+// Keys are those of vision_cfg, text_cfg and multimodal_cfg that a saved config always has.
+func (m *Model) Keys() (vision, text, multimodal []string) {
+	return m.imageFamily.Keys, m.textFamily.Keys, m.wholeFamily.Keys
+}
 
 // Tree is the root of the structs that hold the parameters, as weights.Walk and
 // weights.Find take it: to give a weight an adapter, for one.
 func (m *Model) Tree() any {
 	if m.Config.CustomText {
-		return &customTextTree{m.Visual, m.Text, m.LogitScale, m.LogitBias}
+		return &customTextTree{m.Visual, m.Text, m.Decoder, m.LogitScale, m.LogitBias}
 	}
 	return &clipTree{m.Text, m.Visual, m.LogitScale, m.LogitBias}
 }
@@ -206,9 +218,14 @@ func (m *Model) RecordTexts(g *graph.Graph, batch, length int) Outputs {
 
 // Record records both towers, to be trained, for batch pairs of an image and a text. The
 // outputs are ImageFeatures and TextFeatures, unit vectors [batch, embed_dim], and the
-// towers' others, such as "image_tokens".
+// towers' others, such as "image_tokens", and, of a model with a decoder, Logits.
 func (m *Model) Record(g *graph.Graph, batch int, l Lengths) Outputs {
 	g.Training, g.Checkpointing = !m.Eval, m.GradCheckpointing
+	return m.RecordPairs(g, batch, l)
+}
+
+// RecordPairs is Record for a model that encodes.
+func (m *Model) RecordPairs(g *graph.Graph, batch int, l Lengths) Outputs {
 	outs := Outputs{}
 	for tower, of := range map[string]Outputs{"image_": m.RecordImages(g, batch, l.Image), "text_": m.RecordTexts(g, batch, l.Text)} {
 		for name, x := range of {
@@ -216,6 +233,9 @@ func (m *Model) Record(g *graph.Graph, batch int, l Lengths) Outputs {
 		}
 	}
 	outs[ImageFeatures], outs[TextFeatures] = Unit(g, outs[ImageFeatures]), Unit(g, outs[TextFeatures])
+	if m.Decoder != nil {
+		m.decode(g, outs)
+	}
 	return outs
 }
 

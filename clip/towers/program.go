@@ -28,3 +28,25 @@ func (m *Model) Programs(batch int, prepare func(*graph.Graph)) (image, text *gr
 	text, textErr := lower(func(g *graph.Graph) Outputs { return m.RecordTexts(g, batch, l.Text) })
 	return image, text, check.First(imageErr, textErr)
 }
+
+// CaptionProgram lowers what a device replays for the next token of each of beams captions
+// of images, whose tokens are read by a cache. Where the model writes none so, it is nil.
+func (m *Model) CaptionProgram(images, beams int, prepare func(*graph.Graph)) (*graph.Program, error) {
+	if m.Decoder == nil {
+		return nil, nil
+	}
+	g := graph.New()
+	if prepare != nil {
+		prepare(g)
+	}
+	probe := graph.New()
+	tokens := m.RecordImages(probe, 1, m.Lengths().Image)["tokens"]
+	if err := probe.Err(); err != nil {
+		return nil, err
+	}
+	c := m.NewCaptionCache(images, beams, tokens.Dim(1))
+	if c == nil {
+		return nil, nil
+	}
+	return g.Build(m.RecordStep(g, c)[Logits])
+}

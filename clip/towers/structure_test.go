@@ -136,7 +136,12 @@ func TestListings(t *testing.T) {
 		require.NoError(t, err)
 		image, text, err := m.Programs(1, nil)
 		require.NoError(t, err)
-		for tower, p := range map[string]*graph.Program{"image": image, "text": text} {
+		caption, err := m.CaptionProgram(1, 6, nil)
+		require.NoError(t, err)
+		for tower, p := range map[string]*graph.Program{"image": image, "text": text, "caption": caption} {
+			if p == nil {
+				continue
+			}
 			file := filepath.Join("testdata", name+"-"+tower+".golden")
 			if *update {
 				require.NoError(t, os.WriteFile(file, []byte(p.String()), 0o644))

@@ -21,6 +21,7 @@ var clipText = Family{
 	Check:   checkTextTransformer,
 	Keys:    []string{"context_length", "vocab_size", "width", "heads", "layers"},
 	Text:    func(c *config.Config) TextTower { return newTextTransformer(c) },
+	Tokens:  func(c *config.Config) int { return c.TextCfg.Width },
 	NoDecay: []string{"positional_embedding", "cls_emb"},
 	Groups: [][]string{
 		{"token_embedding", "positional_embedding", "cls_emb"},
@@ -56,9 +57,9 @@ func checkTextTransformer(c *config.Config) error {
 // textTransformer is open_clip's native text tower (textTransformer in
 // transformer.py; Radford et al., 2021).
 type textTransformer struct {
+	ClsEmb              *graph.Param        `w:"cls_emb"`              // [width]; with embed_cls
 	PositionalEmbedding *graph.Param        `w:"positional_embedding"` // [context_length (+ 1 with embed_cls), width]
 	TextProjection      *layers.Weight      `w:"text_projection"`      // [width, embed_dim]; nil with proj_bias or proj_type none
-	ClsEmb              *graph.Param        `w:"cls_emb"`              // [width]; with embed_cls
 	TokenEmbedding      *layers.Embedding   `w:"token_embedding"`
 	Transformer         *layers.Transformer `w:"transformer"`
 	LnFinal             *layers.LayerNorm   `w:"ln_final"`
@@ -196,6 +197,22 @@ func (t *textTransformer) blocks(g *graph.Graph, in inputs, depth int) []graph.T
 	defer g.Scope("transformer")()
 	return t.Transformer.Forward(g, x, layers.Mask{Causal: !t.cfg.NoCausalMask, Additive: in.mask}, depth)
 }
+
+// step implements reader.
+func (t *textTransformer) step(g *graph.Graph, ids, positions graph.Tensor, caches []layers.KVCache, s layers.Slots) graph.Tensor {
+	x := t.TokenEmbedding.Forward(g, ids)
+	x = g.Add(x, g.Reshape(ops.Gather(g, g.Param(t.PositionalEmbedding), positions), x.Shape()...))
+	for i, b := range t.Transformer.Resblocks {
+		x = b.Step(g, x, caches[i], s)
+	}
+	if t.ClsEmb != nil {
+		return x
+	}
+	return t.lnFinal(g, x)
+}
+
+// hides implements reader: clsMask shifts padding by one.
+func (t *textTransformer) hides(id int32) bool { return t.ClsEmb != nil && id == int32(t.cfg.PadID) }
 
 func (t *textTransformer) lnFinal(g *graph.Graph, x graph.Tensor) graph.Tensor {
 	return g.Module("ln_final", func() graph.Tensor { return t.LnFinal.Forward(g, x) })

@@ -51,6 +51,9 @@ const (
 	Features      = "features"       // what images and texts are compared by
 	ImageFeatures = "image_features" // those of images, among the outputs of a model
 	TextFeatures  = "text_features"
+	ImageTokens   = "image_tokens" // as TextTokens, of towers that give them
+	TextTokens    = "text_tokens"
+	Logits        = "logits" // of the decoder: [batch, tokens, vocabulary]
 	Image         = "image"
 )
 
@@ -65,6 +68,15 @@ type Batch struct {
 	Items  int
 	Length int                             // tokens of each, as Record takes it; without items one that it takes
 	Feed   func(lo, hi int) map[string]any // the inputs that Record declares, for items lo to hi
+}
+
+// With is items with the inputs of both.
+func (b Batch) With(other Batch) Batch {
+	return Batch{Items: b.Items, Feed: func(lo, hi int) map[string]any {
+		feed := b.Feed(lo, hi)
+		maps.Copy(feed, other.Feed(lo, hi))
+		return feed
+	}}
 }
 
 // Lengths are the Length of batches of both towers.

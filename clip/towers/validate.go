@@ -15,35 +15,33 @@ import (
 // config.ErrConfig, or which part of it is not supported: config.ErrUnsupported.
 func Check(c *config.Config) (err error) {
 	defer guard.Catch(&err)
-	_, _, err = choose(c)
+	_, _, _, err = choose(c)
 	return err
 }
 
-// choose finds the families of c's towers and checks that c keeps their rules.
-func choose(c *config.Config) (image, text Family, err error) {
+// choose finds the families of c's towers, and of a model that is more than these, and
+// checks that c keeps their rules.
+func choose(c *config.Config) (image, text, whole Family, err error) {
 	image, ok := lastOf(c, Visual)
 	if !ok {
-		return image, text, fmt.Errorf("%w: vision_cfg.layers is missing", config.ErrConfig)
-	}
-	if err := checkVision(c, image); err != nil {
-		return image, text, err
-	}
-	if whole, ok := lastOf(c, Whole); ok {
-		return image, text, whole.refuse(c)
+		return image, text, whole, fmt.Errorf("%w: vision_cfg.layers is missing", config.ErrConfig)
 	}
 	text, _ = lastOf(c, Text) // matches all configs
-	if err := checkText(c, text); err != nil {
-		return image, text, err
+	whole, more := lastOf(c, Whole)
+	if err := check.First(checkVision(c, image), checkText(c, text), check.InRange("embed_dim", c.EmbedDim, 1, check.MaxWidth)); err != nil {
+		return image, text, whole, err
 	}
-	if err := check.InRange("embed_dim", c.EmbedDim, 1, check.MaxWidth); err != nil {
-		return image, text, err
+	if more {
+		if err := checkWhole(c, image, text, whole); err != nil {
+			return image, text, whole, err
+		}
 	}
 	for name, v := range map[string]*float64{"init_logit_scale": c.InitLogitScale, "init_logit_bias": c.InitLogitBias} {
 		if v != nil && (math.IsNaN(*v) || math.Abs(*v) > 1e4) {
-			return image, text, fmt.Errorf("%w: %s is %v", config.ErrConfig, name, *v)
+			return image, text, whole, fmt.Errorf("%w: %s is %v", config.ErrConfig, name, *v)
 		}
 	}
-	return image, text, nil
+	return image, text, whole, nil
 }
 
 func checkVision(c *config.Config, f Family) error {
@@ -80,6 +78,30 @@ func checkText(c *config.Config, f Family) error {
 		return fmt.Errorf("%w: text_cfg.pool_type eos wants text_cfg.eos_id", config.ErrConfig)
 	}
 	return check.InRange("text_cfg.context_length", t.ContextLength, 1, check.MaxSide)
+}
+
+// checkWhole wants of both towers tokens that the decoder can take.
+func checkWhole(c *config.Config, towers ...Family) error {
+	whole := towers[len(towers)-1]
+	if err := whole.refuse(c); err != nil {
+		return err
+	}
+	if err := whole.Check(c); err != nil {
+		return err
+	}
+	for _, f := range towers[:len(towers)-1] {
+		if f.Tokens == nil {
+			return fmt.Errorf("%s with the %s tower of a %s, which gives no tokens, is %w", whole.Name, f.Part, f.Name, config.ErrUnsupported)
+		}
+		switch width, want := f.Tokens(c), whole.Tokens(c); width {
+		case want:
+		case 0:
+			return fmt.Errorf("%w: vision_cfg.attn_pooler_queries is %d, and %s wants tokens of more than the first", config.ErrConfig, c.VisionCfg.AttnPoolerQueries, whole.Name)
+		default:
+			return fmt.Errorf("%w: multimodal_cfg.width is %d, and the tokens of the %s tower are %d wide", config.ErrConfig, want, f.Part, width)
+		}
+	}
+	return nil
 }
 
 func checkBlock(section string, b config.BlockConfig, act *config.ActKwargs, norm *config.NormKwargs, quickGELU bool) error {

@@ -21,6 +21,7 @@ var vit = Family{
 	Image:   func(c *config.Config) ImageTower { return newVisionTransformer(c) },
 	Layouts: []*weights.Layout{weights.OpenAI, weights.HuggingFaceCLIP},
 	Keys:    []string{"image_size", "layers", "width", "patch_size"},
+	Tokens:  vitTokens,
 	NoDecay: []string{"positional_embedding", "class_embedding"},
 	Groups: [][]string{ // without the attentional poolers, as in open_clip
 		{"conv1", "class_embedding", "positional_embedding", "ln_pre"},
@@ -244,4 +245,16 @@ func (t *visionTransformer) globalPool(g *graph.Graph, x graph.Tensor) (pooled, 
 
 func vitGrid(v *config.VisionConfig) config.Size {
 	return config.Size{v.ImageSize[0] / v.PatchSize[0], v.ImageSize[1] / v.PatchSize[1]}
+}
+
+// vitTokens is the width of the tokens of a visionTransformer.
+func vitTokens(c *config.Config) int {
+	v := &c.VisionCfg
+	switch {
+	case v.AttentionalPool == config.PoolerSingle && v.AttnPoolerQueries == 1 && v.PoolType != "none":
+		return 0
+	case v.AttentionalPool != config.PoolerNone:
+		return c.EmbedDim
+	}
+	return v.Width
 }

@@ -47,6 +47,10 @@ it, all of them in each turn: items are pictures, the tower is called pictures, 
 "shares" are those of the time that went into reading files, decoding, resizing, upload,
 computation and readback. Pictures are made ready on all cores while batches are computed.
 
+--captions measures captions a second instead, by beam search as open_clip's defaults have
+it, of 30 tokens each, of a model with a decoder: items are captions, the tower is called
+captions, and "dispatches" are those of a token of one image.
+
 --train measures, for each --batch, a training step of so many pairs (ClipLoss, AdamW
 with a learning rate of 0, so that all steps are of one model) beside the forward pass of
 the same pairs: EncodeImage and EncodeText, both towers without gradients, in turns.
@@ -69,6 +73,7 @@ type bench struct {
 	trained []*trainedBatch
 	tower   string
 	folder  string // of pictures
+	writes  bool   // captions
 	search  imageSearch
 	paths   []string
 	batches batchList
@@ -89,7 +94,7 @@ func newBenchCommand(g *globals) *cobra.Command {
 			if b.seconds <= 0 || b.seconds > 3600 {
 				return usageErrorf(cmd, "--seconds %v: want more than 0 and at most 3600", b.seconds)
 			}
-			return cmp.Or(noArgs(cmd, args), b.checkModels(cmd), checkTower(cmd, b.tower), b.step.check(cmd), b.checkTraining(cmd), b.checkPictures(cmd))
+			return cmp.Or(noArgs(cmd, args), b.checkModels(cmd), checkTower(cmd, b.tower), b.step.check(cmd), b.checkCaptions(cmd), b.checkTraining(cmd), b.checkPictures(cmd))
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return b.command(cmd, g) },
 	}
@@ -102,6 +107,7 @@ func newBenchCommand(g *globals) *cobra.Command {
 	f.Float64Var(&b.seconds, "seconds", 3, "least `time` to measure each batch size for, in all rounds together")
 	f.Var(&b.rounds, "rounds", "turns of measuring")
 	f.StringVar(&b.folder, "pictures", "", "measure the way from the pictures in this `folder` to vectors")
+	f.BoolVar(&b.writes, "captions", false, "measure captions of a model with a decoder")
 	b.search.addFlags(cmd)
 	f.StringVar(&b.compare, "compare", "", "print a table beside the measurements in this `file`")
 	return cmd
@@ -274,6 +280,9 @@ func (b *bench) upload(ctx context.Context, m *clip.Model) error {
 // subject prepares the measurement of a batch: it encodes the batch once and times
 // that first run.
 func (b *bench) subject(ctx context.Context, m *clip.Model, batch int) (*subject, error) {
+	if b.writes {
+		return b.captionSubject(ctx, m, batch)
+	}
 	run, err := partsOf(m, b.encoder(), batch, func(p *graph.Program, _ int) error { return m.Store().Fits(p) })
 	if err != nil {
 		return nil, err

@@ -114,12 +114,9 @@ func (c *classifier) command(cmd *cobra.Command, g *globals, args, labels []stri
 		}
 		return `; if it belongs to --labels or --template: --labels "cat,red dog" --template "a photo of a {}"`
 	}
-	images, err := c.search.list(cmd.Context(), args, cmd.InOrStdin())
+	images, err := c.search.some(cmd, args)
 	if err != nil {
 		return err
-	}
-	if len(images) == 0 {
-		return usageErrorf(cmd, "no images given")
 	}
 	return withModel(cmd, g, func(ctx context.Context, s *session) error {
 		c.session = s
@@ -136,11 +133,8 @@ func (c *classifier) check(cmd *cobra.Command, g *globals, args, labels []string
 	if len(args) == 0 {
 		return usageErrorf(cmd, "no images given")
 	}
-	if !slices.Contains([]string{"csv", "jsonl", "table", "tsv"}, c.format) {
-		return usageErrorf(cmd, "--format %q: want csv, jsonl, table or tsv", c.format)
-	}
-	if g.json && c.format != "jsonl" {
-		return usageErrorf(cmd, "--json and --format %s", c.format)
+	if err := checkAnswers(cmd, g, c.format); err != nil {
+		return err
 	}
 	if c.show && !canShow {
 		return usageErrorf(cmd, "--show: this program is built without a window, go build -tags glfw ./cmd/clip-wgpu builds it with one")
@@ -154,6 +148,17 @@ func (c *classifier) check(cmd *cobra.Command, g *globals, args, labels []string
 		return usageErrorf(cmd, "stdin cannot hold several of the images' paths and labels")
 	}
 	return c.search.check(cmd)
+}
+
+// checkAnswers refuses a format that answers about images cannot have.
+func checkAnswers(cmd *cobra.Command, g *globals, format string) error {
+	if !slices.Contains([]string{"csv", "jsonl", "table", "tsv"}, format) {
+		return usageErrorf(cmd, "--format %q: want csv, jsonl, table or tsv", format)
+	}
+	if g.json && format != "jsonl" {
+		return usageErrorf(cmd, "--json and --format %s", format)
+	}
+	return nil
 }
 
 // readLabels reads a value of --labels: a file's lines, or a list with commas.

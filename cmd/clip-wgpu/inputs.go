@@ -140,6 +140,15 @@ func (s *imageSearch) list(ctx context.Context, args []string, stdin io.Reader) 
 	return inputs, nil
 }
 
+// some is list for a command that wants one image at least.
+func (s *imageSearch) some(cmd *cobra.Command, args []string) ([]input, error) {
+	images, err := s.list(cmd.Context(), args, cmd.InOrStdin())
+	if err == nil && len(images) == 0 {
+		err = usageErrorf(cmd, "no images given")
+	}
+	return images, err
+}
+
 // walk searches a folder. What of it cannot be read is an input with an error.
 func (s *imageSearch) walk(ctx context.Context, folder string) ([]input, error) {
 	var inputs []input

@@ -90,7 +90,7 @@ func newRootCommand() *cobra.Command {
 	root.Flags().Bool("version", false, "print the program's version") // without a short form
 	root.SetVersionTemplate(versionLine())
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageErrorf(cmd, "%s", flagError(err)) })
-	root.AddCommand(newClassifyCommand(g), newEmbedCommand(g), newIndexCommand(g), newSearchCommand(g), newDemoCommand(g), newEvalCommand(g), newTrainCommand(g), newTokenizeCommand(g), newVerifyCommand(g),
+	root.AddCommand(newClassifyCommand(g), newEmbedCommand(g), newIndexCommand(g), newSearchCommand(g), newDemoCommand(g), newEvalCommand(g), newTrainCommand(g), newCaptionCommand(g), newTokenizeCommand(g), newVerifyCommand(g),
 		newDevicesCommand(g), newModelsCommand(g), newPullCommand(g), newConvertCommand(g), newMergeCommand(g), newProgramCommand(g), newBenchCommand(g), newProfileCommand(g), newTuneCommand(g), newVersionCommand())
 	refuseUnknown(root)
 	return root

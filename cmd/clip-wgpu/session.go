@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"slices"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
@@ -126,24 +127,13 @@ type emitter func(ids []string, features clip.Array) error
 
 // encodeImages passes the unit features of images to emit, a batch at a time.
 func (s *session) encodeImages(ctx context.Context, images []input, opts []preprocess.Option, emit emitter) error {
-	return s.encodePictures(ctx, images, func(i int) preprocess.Picture { return openPicture(images[i].id, opts...) }, emit)
+	return s.encodePictures(ctx, images, filesOf(images, opts), emit)
 }
 
 // encodePictures does so with pictures that open gives by their place among images.
 func (s *session) encodePictures(ctx context.Context, images []input, open func(i int) preprocess.Picture, emit emitter) error {
-	pictures := func(yield func(preprocess.Picture) bool) {
-		for i, in := range images {
-			picture := open(i)
-			if in.err != nil {
-				picture = func(*preprocess.Decoder) (*preprocess.Image, error) { return nil, in.err }
-			}
-			if !yield(picture) {
-				return
-			}
-		}
-	}
 	rows, done := &rowBatch{session: s, emit: emit}, 0
-	for e, err := range s.model.EncodePictures(ctx, pictures, s.batch, nil) {
+	for e, err := range s.model.EncodePictures(ctx, picturesOf(images, open), s.batch, nil) {
 		if err != nil {
 			return err
 		}
@@ -165,6 +155,26 @@ func (s *session) encodePictures(ctx context.Context, images []input, open func(
 		}
 	}
 	return nil
+}
+
+// filesOf opens the files that images are.
+func filesOf(images []input, opts []preprocess.Option) func(i int) preprocess.Picture {
+	return func(i int) preprocess.Picture { return openPicture(images[i].id, opts...) }
+}
+
+// picturesOf are images, opened by their places; one with an error gives it.
+func picturesOf(images []input, open func(i int) preprocess.Picture) iter.Seq[preprocess.Picture] {
+	return func(yield func(preprocess.Picture) bool) {
+		for i, in := range images {
+			picture := open(i)
+			if in.err != nil {
+				picture = func(*preprocess.Decoder) (*preprocess.Image, error) { return nil, in.err }
+			}
+			if !yield(picture) {
+				return
+			}
+		}
+	}
 }
 
 // openPicture is a variable for a test that plants a decoder which panics.

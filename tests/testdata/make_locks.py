@@ -9,7 +9,7 @@ import sys
 import open_clip
 
 RECORDED = ('modified_resnet', 'opt_attn_pool_cascade', 'opt_embed_cls', 'opt_no_ln_pre', 'opt_proj_bias', 'opt_proj_none', 'opt_sincos',
-            'siglip_timm_map', 'timm_vit_avg', 'vit_openai_tiny', 'mobileclip_b_mci', 'hf_roberta_quick')
+            'siglip_timm_map', 'timm_vit_avg', 'vit_openai_tiny', 'mobileclip_b_mci', 'hf_roberta_quick', 'coca_tiny', 'coca_roberta_tokens')
 LACKING = ('pe_core', 'siglip2_timm_map', 'timm_vit_clip_quickgelu')
 HUGGING_FACE = ('hf_bert_cls_linear', 'hf_mt5_mean_mlp', 'hf_nllb_cls_linear', 'hf_modernbert_cls_linear', 'moderntext_vit_b32')
 RUNS = {

@@ -65,6 +65,7 @@ type Task struct {
 	Key    string // what is computed, apart from the batch size
 	Record func(g *graph.Graph, batch int) map[string]graph.Tensor
 	Feed   func(lo, hi int) map[string]any // the graph's inputs for items lo to hi
+	Whole  bool                            // all items are one batch: more than the device takes are an error that TooLarge tells
 	Took   func(gpu.RunTime)               // is told of each batch, from goroutines of its own; may be nil
 }
 

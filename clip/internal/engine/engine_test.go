@@ -57,3 +57,38 @@ func TestBatchesUnderWayTogether(t *testing.T) {
 	require.NoError(t, err)
 	assert.True(t, closed)
 }
+
+// What is whole goes to the device at once, whatever MaxBatch is, and keeps its States from
+// run to run until they are dropped with its programs.
+func TestWholeTasks(t *testing.T) {
+	d, err := gpu.Open(gpu.Options{DefaultLimits: true})
+	require.NoError(t, err)
+	defer d.Close()
+	e, err := Open(d, 2)
+	require.NoError(t, err)
+	defer e.Close()
+	const items = 3
+	sum := &graph.State{Name: "sum", Spec: graph.Spec{Shape: graph.Shape{items}}}
+	task := Task{
+		Key: "a: sum", Whole: true,
+		Record: func(g *graph.Graph, batch int) map[string]graph.Tensor {
+			ops.Accumulate(g, sum, g.Input("x", graph.Shape{batch}, graph.F32))
+			return map[string]graph.Tensor{"sum": g.State(sum)}
+		},
+		Feed: func(lo, hi int) map[string]any { return map[string]any{"x": []float32{1, 2, 3}[lo:hi]} },
+	}
+	run := func(want ...float32) {
+		t.Helper()
+		out, err := e.Run(t.Context(), items, task)
+		require.NoError(t, err)
+		assert.Equal(t, want, out["sum"].Data)
+	}
+	run(1, 2, 3)
+	run(2, 4, 6)
+	require.NoError(t, e.Drop("b: ", sum.Parts...))
+	require.Error(t, e.Drop("b: ", sum), "a program binds it")
+	run(3, 6, 9)
+	require.NoError(t, e.Drop("a: ", sum))
+	assert.Empty(t, e.Loaded())
+	run(1, 2, 3)
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/clip-wgpu/clip-wgpu/gpu"
@@ -82,7 +83,7 @@ func (c *programCache) acquire(f *flight.Flight, e *Engine, t Task, n int) (*pro
 		if noMemory(err) && f.Settled() {
 			continue
 		}
-		if p.batch == 1 || !tooLarge(err) && !noMemory(err) {
+		if t.Whole || p.batch == 1 || !tooLarge(err) && !noMemory(err) {
 			return nil, err
 		}
 		n = p.batch / 2
@@ -96,6 +97,9 @@ func tooLarge(err error) bool {
 	var limit *gpu.LimitError
 	return errors.As(err, &size) || errors.As(err, &limit)
 }
+
+// TooLarge reports whether err says that the device has no room for a batch, now or ever.
+func TooLarge(err error) bool { return tooLarge(err) || noMemory(err) }
 
 // noMemory reports whether err says that memory is short. Others may free some.
 func noMemory(err error) bool {
@@ -117,6 +121,9 @@ func (c *programCache) find(e *Engine, t Task, n int) (*program, error) {
 	batch := 1
 	for batch*2 <= min(n, limit) {
 		batch *= 2
+	}
+	if t.Whole {
+		batch = n
 	}
 	key := fmt.Sprintf("%s batch %d", t.Key, batch)
 	p := c.programs[key]
@@ -200,6 +207,29 @@ func (c *programCache) evict(bound int) {
 		p.session.Close()
 	}
 }
+
+// Drop closes the programs of tasks whose keys begin with prefix, which nobody uses, and
+// frees states that nothing else binds.
+func (e *Engine) Drop(prefix string, states ...*graph.State) error {
+	c := e.programs
+	c.mu.Lock()
+	var dropped []*program
+	for key, p := range c.programs {
+		if p.users == 0 && strings.HasPrefix(key, prefix) {
+			dropped = append(dropped, p)
+			delete(c.programs, key)
+		}
+	}
+	c.mu.Unlock()
+	var errs []error
+	for _, p := range dropped {
+		errs = append(errs, p.session.Close())
+	}
+	return errors.Join(append(errs, e.store.Free(states...))...)
+}
+
+// MaxBatch is how many items go to the device at once.
+func (e *Engine) MaxBatch() int { return e.programs.maxBatch }
 
 func (c *programCache) release(p *program) {
 	c.mu.Lock()

@@ -55,6 +55,8 @@ func (c *testCase) compareDigests(ctx context.Context, m *clip.Model, in inputs)
 		loss = train.ClipLoss{}
 	case strings.HasPrefix(want.Objective, "SigLipLoss"):
 		loss = train.SigLipLoss{}
+	case strings.HasPrefix(want.Objective, "CoCaLoss"):
+		loss = cocaLoss(want.Objective)
 	default:
 		c.notBuilt("grads.json", fmt.Sprintf("the objective %q", want.Objective))
 		return nil

@@ -128,7 +128,8 @@ type forward struct {
 	inputs
 	classes, templates []string // of a zero-shot classifier
 
-	logits        *[2]clip.Array // of images and of texts
+	logits        *[2]clip.Array        // of images and of texts
+	named         map[string]clip.Array // tensors whose names mean something else in this kind of case
 	modules       map[string]clip.Array
 	intermediates map[string]clip.Array
 }
@@ -139,6 +140,9 @@ func (f *forward) tensor(ctx context.Context, name string) (clip.Array, error) {
 	}
 	if key, ok := strings.CutPrefix(name, "fi."); ok {
 		return lookup(f.intermediates, key)
+	}
+	if x, ok := f.named[name]; ok {
+		return x, nil
 	}
 	if strings.HasPrefix(name, "zeroshot_") {
 		return f.zeroShot(ctx, name)
@@ -216,7 +220,7 @@ func softmax(x clip.Array) clip.Array {
 // trace computes the outputs of modules and blocks that names ask for.
 func (f *forward) trace(ctx context.Context, names []string) (err error) {
 	var modules []string
-	var blocks, extra bool
+	var blocks, extra, ofTexts bool
 	ofTower := true // images alone: from the tower's own forward_intermediates, which makes no unit vectors
 	for _, name := range names {
 		if module, ok := strings.CutPrefix(name, "act."); ok {
@@ -224,15 +228,21 @@ func (f *forward) trace(ctx context.Context, names []string) (err error) {
 		}
 		if key, ok := strings.CutPrefix(name, "fi."); ok {
 			blocks = true
-			ofTower = ofTower && strings.HasPrefix(key, "image_")
+			ofTower = ofTower && strings.HasPrefix(key, "image_") && f.named == nil
+			ofTexts = ofTexts || strings.HasPrefix(key, "text_") || strings.HasSuffix(key, "_logits")
 			extra = extra || strings.Contains(name, "_prefix.") || strings.Contains(name, "_suffix.")
 		}
 	}
 	if f.modules, err = traceModules(ctx, f.m, f.inputs, modules); err != nil || !blocks {
 		return err
 	}
-	o, err := f.m.ForwardIntermediates(ctx, f.byName(), f.texts, clip.IntermediatesOptions{
+	texts := f.texts
+	if !ofTexts {
+		texts = nil
+	}
+	o, err := f.m.ForwardIntermediates(ctx, f.byName(), texts, clip.IntermediatesOptions{
 		NoNormalize: ofTower, ImageOutputExtraTokens: extra, TextOutputExtraTokens: extra,
+		OutputLogitScaleBias: slices.Contains(names, "fi.logit_scale"),
 	})
 	if err != nil {
 		return err

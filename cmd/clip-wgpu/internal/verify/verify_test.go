@@ -312,17 +312,6 @@ func TestPartsOfACase(t *testing.T) {
 	assert.Len(t, rows, 1)
 }
 
-// What is not built yet is a row that fails nothing, unless there is no other.
-func TestNotBuilt(t *testing.T) {
-	v := newVerifier(t, gpu.Options{})
-	dir := t.TempDir()
-	writeJSON(t, filepath.Join(dir, "meta.json"), meta{Kind: "coca"})
-	rows, err := v.Run(t.Context(), dir)
-	assert.ErrorIs(t, err, ErrCannotRun)
-	require.Len(t, rows, 1)
-	assert.Equal(t, NotBuilt, rows[0].Status)
-}
-
 func TestCannotRun(t *testing.T) {
 	v := newVerifier(t, gpu.Options{})
 	unsupported := copyCase(t, "opt_text_first")
