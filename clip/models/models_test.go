@@ -46,7 +46,7 @@ func TestEveryNamedModelIsBuiltOrRefused(t *testing.T) {
 		require.NoError(t, err, name)
 	}
 	for name, asked := range map[string]string{
-		"EVA02-B-16": `"eva02_base_patch16_clip_224"`, 
+		"EVA02-B-16":      `"eva02_base_patch16_clip_224"`,
 		"CLAP-HTSAT-tiny": "audio_cfg", "naflexgenlip_test": "genlip_cfg",
 		"naflexgenlap_test_1d": "genlap_cfg",
 	} {
