@@ -196,13 +196,13 @@ func (ix *indexing) update(ctx context.Context, roots []string) error {
 	}
 	report, err := ix.x.Update(ctx, roots, ix.encode, o)
 	ix.line.clear()
-	if err != nil && !errors.Is(err, context.Canceled) {
+	if errors.Is(err, context.Canceled) {
+		return &exitError{exitInterrupted, fmt.Sprintf("interrupted: %s encoded, which are in %s", plural(report.Encoded, "picture"), ix.path)}
+	}
+	if err != nil {
 		return err
 	}
-	if told := ix.tell(ctx, report, time.Since(start)); told != nil || err == nil {
-		return told
-	}
-	return &exitError{exitInterrupted, fmt.Sprintf("interrupted: what was done is in %s", ix.path)}
+	return ix.tell(ctx, report, time.Since(start))
 }
 
 // encode is the index's encoder. Its error is yielded, too.
@@ -267,7 +267,7 @@ type indexed struct {
 
 // tell writes what an update did. Its error tells of files that could not be read.
 func (ix *indexing) tell(ctx context.Context, r index.Report, took time.Duration) error {
-	n, err := ix.x.Len(context.WithoutCancel(ctx))
+	n, err := ix.x.Len(ctx)
 	if err != nil {
 		return err
 	}
@@ -285,7 +285,7 @@ func (ix *indexing) tell(ctx context.Context, r index.Report, took time.Duration
 	if r.StillFailed > 0 {
 		ix.line.note("%s could not be read before and have not changed since", plural(r.StillFailed, "file"))
 	}
-	if r.Failed > 0 && ctx.Err() == nil {
+	if r.Failed > 0 {
 		return &exitError{exitSkipped, fmt.Sprintf("%s could not be read", plural(r.Failed, "file"))}
 	}
 	return nil

@@ -121,6 +121,12 @@ func checked(path string, settings []string) (*sql.DB, error) {
 	return nil, err
 }
 
+// hasLog tells whether there is more than in the file.
+func hasLog(path string) bool {
+	info, err := os.Stat(path + "-wal")
+	return err == nil && info.Size() > 0
+}
+
 // source is the address of a file for SQLite, with settings: names and values in turn.
 func source(path string, settings ...string) string {
 	if full, err := filepath.Abs(path); err == nil {

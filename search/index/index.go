@@ -78,7 +78,8 @@ const maxDim = 1 << 16
 // Open opens an index. The error matches fs.ErrNotExist where there is none, ErrNotIndex,
 // ErrFormat or ErrDamaged.
 func Open(path string) (*Index, error) {
-	if _, err := os.Stat(path); err != nil {
+	info, err := os.Stat(path)
+	if err != nil {
 		return nil, err
 	}
 	db, err := open(path, false)
@@ -86,7 +87,11 @@ func Open(path string) (*Index, error) {
 		return nil, failed(path, err)
 	}
 	x := &Index{path: path, db: db}
-	if err := x.readOptions(); err != nil {
+	// SQLite takes what is left of a page. A writer that was killed leaves such with a log.
+	if err = x.readOptions(); err == nil && info.Size()%pageSize != 0 && !hasLog(path) {
+		err = ErrDamaged
+	}
+	if err != nil {
 		db.Close()
 		return nil, failed(path, err)
 	}
