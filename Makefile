@@ -7,7 +7,7 @@ export XDG_RUNTIME_DIR ?= /tmp
 PICTURES := clip/emoji-clip/examples
 SERIAL := LongState|LongSubmission|FoldedDispatch|SplitToFitABinding|CastDType|MemoryStaysFlat|Variants|TagsDecide|OptionsCombine|$\
 	IntermediatesOptions|MemoryIsBounded|ModulesAreBounded|SaveRoundTrip|ConvertMemory|ContainersAgree|WithoutCacheFolder|StateDict|KilledRuns
-NEED_GPU := clip|clip/internal/engine|cmd/.*|gpu|gpu/.*|tests|train|train/eval
+NEED_GPU := clip|clip/internal/engine|cmd/.*|gpu|gpu/.*|search|tests|train|train/eval
 
 .PHONY: check nocgo build desktop dist demo test race window cross bench verify program profile
 
@@ -47,7 +47,7 @@ race:
 window:
 	go vet -tags glfw ./gpu/window/... ./cmd/clip-wgpu
 	xvfb-run -a go test -tags glfw -race ./gpu/window
-	xvfb-run -a go test -tags glfw -race -run 'Show|Slide|Bars|Demo' ./cmd/clip-wgpu
+	xvfb-run -a go test -tags glfw -race -run 'Show|Slide|Bars|DemoWithout' ./cmd/clip-wgpu
 
 # Type-checks everything for Windows and macOS. For macOS ZIG is zig 0.13, and gpu/window is left out: its C takes Apple's headers.
 cross:

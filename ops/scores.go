@@ -22,8 +22,7 @@ var scoresOp = &graph.Op{
 	},
 	Lower: func(n *graph.Node) []graph.Launch {
 		queries, rows, width := n.In[0].Dim(0), n.In[1].Dim(0), n.In[0].Dim(1)
-		few, many := pick{"scores", by("SPAN"), smallest}, pick{"scores", by("SPAN"), largest}
-		unmeasured := byAdapter{cpu: few, integrated: many, discrete: many}.of(n.Adapter()).variant()
+		unmeasured := scoresDefault(n.Adapter())
 		return []graph.Launch{{
 			Kernel: chooseKernel(n, fmt.Sprintf("scores %d×%d", powerOfTwo(rows), width), startWith(tuned("scores"), unmeasured)),
 			Params: []uint32{uint32(queries), uint32(rows), uint32(width / scoresGroup)},

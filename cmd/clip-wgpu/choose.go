@@ -45,7 +45,11 @@ func (g *globals) chooseModel(cmd *cobra.Command, x *index.Index) error {
 		g.model = fullSource(os.Getenv(modelVariable))
 	}
 	if g.model == "" {
-		if !g.agrees(cmd, "No model is named. Download "+recommendedModel+" ("+recommendedFacts+")?") {
+		agrees, err := g.agrees(cmd, "No model is named. Download "+recommendedModel+" ("+recommendedFacts+")?")
+		if err != nil {
+			return err
+		}
+		if !agrees {
 			return usageErrorf(cmd, "no model named: --model %s (%s) finds photographs; --model %s is in this program and knows drawings only; %s names one for good",
 				recommendedModel, recommendedFacts, checkpoint.Embedded, modelVariable)
 		}
@@ -81,13 +85,16 @@ func fullSource(source string) string {
 }
 
 // agrees asks a question on a terminal. Without one the answer is no.
-func (g *globals) agrees(cmd *cobra.Command, question string) bool {
+func (g *globals) agrees(cmd *cobra.Command, question string) (bool, error) {
 	stdin, ok := cmd.InOrStdin().(*os.File)
 	if !ok || !term.IsTerminal(int(stdin.Fd())) || !g.console().terminal {
-		return false
+		return false, nil
 	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "%s [y/N] ", question)
 	answer, err := interruptible(cmd.Context(), func() (string, error) { return bufio.NewReader(stdin).ReadString('\n') })
-	answer = strings.ToLower(strings.TrimSpace(answer))
-	return err == nil && (answer == "y" || answer == "yes")
+	if cmd.Context().Err() != nil {
+		return false, err
+	}
+	answer = strings.ToLower(strings.TrimSpace(answer)) // the end of the input is a no
+	return answer == "y" || answer == "yes", nil
 }

@@ -15,9 +15,6 @@ import (
 // maxHits is how many pictures the window has room for, one below the other.
 const maxHits = 1000
 
-// maxDemoThumbnails is how many bytes of thumbnails are kept beside an index.
-const maxDemoThumbnails = 1 << 30
-
 // indexFinder finds the pictures of an index.
 type indexFinder struct {
 	*session
@@ -83,6 +80,6 @@ func (p *indexFinder) addFolder(ctx context.Context, folder string, tell func(ga
 
 // update brings the index up to date with a folder.
 func (p *indexFinder) update(ctx context.Context, folder string, tell func(index.Progress)) error {
-	_, err := p.index.Update(ctx, []string{folder}, search.Encoder(p.model, p.batch), index.UpdateOptions{MaxThumbnails: maxDemoThumbnails, Progress: tell})
+	_, err := p.index.Update(ctx, []string{folder}, search.Encoder(p.model, p.batch), index.UpdateOptions{MaxThumbnails: defaultThumbnails, Progress: tell})
 	return err
 }

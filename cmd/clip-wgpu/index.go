@@ -15,7 +15,7 @@ import (
 )
 
 func newIndexCommand(g *globals) *cobra.Command {
-	ix := indexing{globals: g, thumbnails: 1 << 30}
+	ix := indexing{globals: g, thumbnails: defaultThumbnails}
 	cmd := &cobra.Command{
 		Use:   "index [DIR]...",
 		Short: "Make pictures searchable, and keep them so",
@@ -59,6 +59,9 @@ One process at a time writes an index; a second one fails. Searching goes on mea
 }
 
 const indexFlagHelp = "index `file` (default: clip-wgpu/pictures.db in the user's data folder)"
+
+// defaultThumbnails is how many bytes of thumbnails are kept beside an index.
+const defaultThumbnails = 1 << 30
 
 // indexing is one index command.
 type indexing struct {

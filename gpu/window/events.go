@@ -39,8 +39,7 @@ const (
 	KeyBackspace
 	KeyDelete
 	KeySpace // beside the Text
-	KeyA     // letters with Control
-	KeyC
+	KeyC     // with Control
 )
 
 // Click is a press of the mouse's first button.

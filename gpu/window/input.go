@@ -18,9 +18,6 @@ var keys = map[glfw.Key]Key{
 	glfw.KeyBackspace: KeyBackspace, glfw.KeyDelete: KeyDelete, glfw.KeySpace: KeySpace,
 }
 
-// letters come with Control.
-var letters = map[glfw.Key]Key{glfw.KeyA: KeyA, glfw.KeyC: KeyC}
-
 // listen gives the app what happens.
 func (w *Window) listen() {
 	w.native.SetKeyCallback(w.key)
@@ -80,7 +77,7 @@ func (w *Window) key(_ *glfw.Window, key glfw.Key, _ int, action glfw.Action, mo
 			w.tell(Text(w.native.GetClipboardString()))
 			return
 		}
-		k, ok = letters[key]
+		k, ok = KeyC, key == glfw.KeyC
 	}
 	if ok {
 		w.tell(Press{k, mods&control != 0, mods&glfw.ModShift != 0})

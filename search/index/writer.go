@@ -3,6 +3,8 @@ package index
 import (
 	"database/sql"
 	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"time"
 
@@ -31,8 +33,8 @@ type writer struct {
 // ErrInUse where another has it.
 func newWriter(path string, maxThumbnails int64) (*writer, error) {
 	lock, err := os.OpenFile(path+".lock", os.O_RDWR|os.O_CREATE, 0o666)
-	if err != nil {
-		return nil, err
+	if at := (*fs.PathError)(nil); errors.As(err, &at) {
+		return nil, fmt.Errorf("it cannot be written: %w", at.Err)
 	}
 	w := &writer{lock: lock}
 	locked, err := sysfile.TryLock(lock)

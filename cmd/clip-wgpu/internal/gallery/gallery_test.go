@@ -119,7 +119,7 @@ func TestSelectionIsInSight(t *testing.T) {
 			assert.True(t, g.Tile(g.selected).In(g.gridBox()), "%v: %d at %v", scale, g.selected, g.Tile(g.selected))
 			first, end := g.inSight()
 			assert.True(t, first <= g.selected && g.selected < end)
-			g.Handle(resize(700, 800, scale))
+			g.Handle(resize(int(700*scale), int(500*scale), scale))
 			assert.True(t, g.Tile(g.selected).In(g.gridBox()), "in another size")
 			g.Handle(resize(900, 700, scale))
 		}

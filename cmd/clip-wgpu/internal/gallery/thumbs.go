@@ -14,7 +14,7 @@ type thumb struct {
 }
 
 // maxThumbs is more than a large screen has at once.
-const maxThumbs = 1500
+const maxThumbs = 600
 
 func (t *thumbs) arrived(e Thumbnail) {
 	if e.Err != nil {
