@@ -3,7 +3,6 @@ package index
 import (
 	"context"
 	"database/sql"
-	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,46 +17,6 @@ type Picture struct {
 	Modified      time.Time
 	Taken         time.Time // by EXIF, zero where it does not say
 	Width, Height int       // as it is looked at
-}
-
-// scanBlock is how many vectors Scan passes on at once.
-const scanBlock = 4096
-
-// Scan passes on the ids and unit vectors of all pictures, in the order of their ids and
-// some at a time: vectors are f16, little-endian, [len(ids), Dim]. Both are valid until
-// the function returns. An error of it ends the scan.
-func (x *Index) Scan(ctx context.Context, block func(ids []int64, vectors []byte) error) error {
-	rows, err := x.db.QueryContext(ctx, `SELECT id, vector FROM vectors ORDER BY id`)
-	if err != nil {
-		return failed(x.path, err)
-	}
-	defer rows.Close()
-	width := 2 * x.options.Dim
-	ids, vectors := make([]int64, 0, scanBlock), make([]byte, 0, scanBlock*width)
-	for rows.Next() {
-		var id int64
-		var vector sql.RawBytes
-		if err := rows.Scan(&id, &vector); err != nil {
-			return failed(x.path, err)
-		}
-		if len(vector) != width {
-			return failed(x.path, fmt.Errorf("%w: picture %d has a vector of %d bytes, want %d", ErrDamaged, id, len(vector), width))
-		}
-		ids, vectors = append(ids, id), append(vectors, vector...)
-		if len(ids) == scanBlock {
-			if err := block(ids, vectors); err != nil {
-				return err
-			}
-			ids, vectors = ids[:0], vectors[:0]
-		}
-	}
-	if err := rows.Err(); err != nil {
-		return failed(x.path, err)
-	}
-	if len(ids) > 0 {
-		return block(ids, vectors)
-	}
-	return nil
 }
 
 // askedAtOnce is how many ids go into one query.
