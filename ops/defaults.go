@@ -12,8 +12,7 @@ import (
 // nothing, by the shape of the problem and the type of adapter. The columns hold what was
 // fastest on Mesa's software driver (CPU) and on an NVIDIA H200 (Discrete). Nobody has
 // measured an integrated GPU: its column is a copy of Discrete's. Nor were matmul_tile and
-// linear_weight_grad_tile measured: their bounds are those of linear_tile. Scores were not
-// measured on a GPU either.
+// linear_weight_grad_tile measured: their bounds are those of linear_tile.
 
 // pick is one of the variants of a kernel's file. It is a place, not a value, because an
 // edited file may tune other values.
@@ -149,11 +148,4 @@ func weightGradDefault(a graph.Adapter, rows, out, in int) shaders.Variant {
 // attentionDefault is how attention works.
 func attentionDefault(a graph.Adapter) string {
 	return map[graph.Adapter]string{graph.CPU: threePasses, graph.Integrated: onePass, graph.Discrete: onePass}[a]
-}
-
-// scoresDefault is for scores of vectors: on a GPU the invocations of a row load what is
-// side by side in its memory.
-func scoresDefault(a graph.Adapter) shaders.Variant {
-	alone, together := pick{"scores", by("SPAN"), smallest}, pick{"scores", by("SPAN"), largest}
-	return byAdapter{cpu: alone, integrated: together, discrete: together}.of(a).variant()
 }

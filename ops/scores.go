@@ -5,6 +5,7 @@ import (
 
 	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/clip-wgpu/clip-wgpu/internal/half"
+	"github.com/clip-wgpu/clip-wgpu/shaders"
 )
 
 // scoresGroup is how many numbers of a vector a kernel loads at once.
@@ -42,6 +43,13 @@ var scoresOp = &graph.Op{
 			}
 		}
 	},
+}
+
+// scoresDefault is where nothing was measured: on a GPU the invocations of a row load what
+// is side by side in its memory. Only CPUs were measured.
+func scoresDefault(a graph.Adapter) shaders.Variant {
+	alone, together := pick{"scores", by("SPAN"), smallest}, pick{"scores", by("SPAN"), largest}
+	return byAdapter{cpu: alone, integrated: together, discrete: together}.of(a).variant()
 }
 
 // Scores records the products of queries, f32 [queries, width], with vectors, i32
