@@ -6,7 +6,8 @@
 export XDG_RUNTIME_DIR ?= /tmp
 PICTURES := clip/emoji-clip/examples
 SERIAL := LongState|LongSubmission|FoldedDispatch|SplitToFitABinding|CastDType|MemoryStaysFlat|Variants|TagsDecide|OptionsCombine|$\
-	IntermediatesOptions|MemoryIsBounded|ModulesAreBounded|SaveRoundTrip|ConvertMemory|ContainersAgree|WithoutCacheFolder|StateDict|KilledRuns
+	IntermediatesOptions|MemoryIsBounded|ModulesAreBounded|SaveRoundTrip|ConvertMemory|ContainersAgree|WithoutCacheFolder|StateDict|KilledRuns|$\
+	KilledTrainings|TestTrain$$|TrainAndMerge|TestTrainStops|TestTrainLeaves
 NEED_GPU := clip|clip/internal/engine|cmd/.*|gpu|gpu/.*|search|tests|train|train/eval
 
 .PHONY: check nocgo build desktop dist demo test race window cross bench verify program profile
@@ -41,7 +42,7 @@ test:
 
 # Packages with locks or goroutines, without long tests in which nothing runs at once.
 race:
-	go test -race -timeout 15m -skip '$(SERIAL)' ./clip ./clip/checkpoint ./clip/hub ./clip/internal/engine ./cmd/clip-wgpu ./gpu ./internal/await ./train ./weights
+	go test -race -timeout 15m -skip '$(SERIAL)' ./clip ./clip/checkpoint ./clip/hub ./clip/internal/engine ./cmd/clip-wgpu ./cmd/clip-wgpu/internal/gallery ./gpu ./gpu/scene ./internal/await ./internal/flight ./search ./search/index ./train ./train/data ./weights
 
 # What is behind -tags glfw, on a display of its own (xvfb-run).
 window:
