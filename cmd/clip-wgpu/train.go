@@ -43,6 +43,8 @@ captions are no negatives of each other; with classes that is so without it.
 Samples that cannot be read are listed, and others take their places. More than --max-bad of
 them end the training.
 
+` + flagsHelp + `
+
 DATA is one of these, or several of a kind.
 
 ` + datasetHelp
@@ -50,21 +52,21 @@ DATA is one of these, or several of a kind.
 // training is what one train command is asked for.
 type training struct {
 	datasetFlags
-	output, resume      string
-	batchSize, micro    count
-	epochs, steps       int
-	saveEvery, logEvery int
-	evalEvery           int
-	evalData            []string
-	maxBad              int
-	seed                uint64
-	dryRun              bool
-	optimizer           optimizerFlags
-	locks               lockFlags
-	lora                loraFlags
-	augmentation        augmentationFlags
-	loss                string
-	groupEqual          bool
+	output, resume, flags string
+	batchSize, micro      count
+	epochs, steps         int
+	saveEvery, logEvery   int
+	evalEvery             int
+	evalData              []string
+	maxBad                int
+	seed                  uint64
+	dryRun                bool
+	optimizer             optimizerFlags
+	locks                 lockFlags
+	lora                  loraFlags
+	augmentation          augmentationFlags
+	loss                  string
+	groupEqual            bool
 }
 
 // optimizerFlags are those of the optimizer, with open_clip_train's names.
@@ -110,6 +112,7 @@ func newTrainCommand(g *globals) *cobra.Command {
 	f := cmd.Flags()
 	f.StringVarP(&t.output, "output", "o", "", "`folder` to write")
 	f.StringVar(&t.resume, "resume", "", "`folder` of a training to go on with")
+	f.StringVar(&t.flags, "flags", "", "`file` with flags, one on each line")
 	f.BoolVar(&t.dryRun, "dry-run", false, "say what it takes, and write nothing")
 	f.Var(&t.batchSize, "batch-size", "pairs of a step (default 64)")
 	f.Var(&t.micro, "micro-batch", "most pairs that the towers see at once (default: all that memory holds)")

@@ -151,6 +151,7 @@ func givenFlags(cmd *cobra.Command) map[string][]string {
 		}
 	})
 	delete(given, "resume")
+	delete(given, "flags")
 	delete(given, "output")
 	return given
 }

@@ -50,6 +50,12 @@ type trainingRun struct {
 }
 
 func (t *training) command(cmd *cobra.Command, g *globals, args []string) error {
+	if t.flags != "" {
+		var err error
+		if args, err = readFlags(cmd, t.flags, args); err != nil {
+			return err
+		}
+	}
 	r := &trainingRun{training: t, stdout: cmd.OutOrStdout(), json: g.json, saved: runFile{Version: runVersion, Args: args, Flags: givenFlags(cmd)}}
 	if t.resume != "" {
 		var err error

@@ -162,3 +162,21 @@ func TestTrainRefuses(t *testing.T) {
 	}
 	assert.NoDirExists(t, out)
 }
+
+// What a file of flags says counts less than the command line.
+func TestTrainFlags(t *testing.T) {
+	csv, folder := captionTable(t), t.TempDir()
+	file := filepath.Join(folder, "flags.txt")
+	require.NoError(t, os.WriteFile(file, []byte("# quick\nbatch-size 4\nsteps 9\n\nlock-image\nlr   1e-4\nquiet\ndata "+csv+"\n"), 0o666))
+	out := filepath.Join(folder, "out")
+	program(t, "train", "--flags", file, "--steps", "2", "-o", out).requireDone(t)
+	assert.Len(t, losses(t, out), 2)
+	saved, err := readRun(out)
+	require.NoError(t, err)
+	assert.Equal(t, []string{csv}, saved.Args)
+	assert.Equal(t, map[string][]string{"batch-size": {"4"}, "steps": {"2"}, "lock-image": {"true"}, "lr": {"0.0001"}, "quiet": {"true"}}, saved.Flags)
+	for want, text := range map[string]string{"line 2": "quiet\nlearning-rate 5", "want a number": "lr fast", `"resume" is no flag`: "resume x"} {
+		require.NoError(t, os.WriteFile(file, []byte(text), 0o666))
+		program(t, "train", csv, "--flags", file, "-o", out).requireFailure(t, exitFailure, want)
+	}
+}
