@@ -158,3 +158,35 @@ func TestConv2DWithBatchNorm(t *testing.T) {
 	}
 	runOpCases(t, cases)
 }
+
+// TestLinearWithScale has every kernel of a packed weight multiply its columns by a factor
+// each, with and without a bias.
+func TestLinearWithScale(t *testing.T) {
+	var cases []opCase
+	for i, v := range linearVariants {
+		cases = append(cases, opCase{
+			name: fmt.Sprintf("%s, bias: %t", v, i%2 == 0), tol: tolScaled + tolUlp, variant: v,
+			inputs: []opInput{
+				param("x", 9, 27), {name: "w", shape: graph.Shape{13, 27}, format: packing.F32},
+				param("bias", 13), param("gamma", 13), param("residual", 9, 13),
+			},
+			build: one(func(g *graph.Graph, in tensors) graph.Tensor {
+				bias := in["bias"]
+				if i%2 > 0 {
+					bias = graph.Tensor{}
+				}
+				y := ops.Linear(g, in["x"], in["w"], bias)
+				return g.Add(in["residual"], ops.MulBroadcast(g, y, in["gamma"], 1))
+			}),
+		})
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			r := newOpRun(t, c)
+			prog, err := r.g.Build(r.outs...)
+			require.NoError(t, err)
+			require.Equal(t, 0, count(prog.Steps, "binary"))
+			closeRows(t, "output", r.outs[0].Shape(), r.eval(t, r.outs...)[0], r.onDevice(t, r.outs...)[0], c.tol)
+		})
+	}
+}

@@ -142,7 +142,7 @@ func TestDefaultBlockHasNoOptions(t *testing.T) {
 func TestUnsupportedFamiliesAreNamed(t *testing.T) {
 	for _, c := range []struct{ section, change, want string }{
 		{"", `{"multimodal_cfg": {}}`, "CoCa"},
-		{"vision_cfg", `{"timm_model_name": "convnext_base"}`, "convnext_base"},
+		{"vision_cfg", `{"timm_model_name": "convnextv2_base"}`, "convnextv2_base"},
 		{"text_cfg", `{"hf_model_name": "google/mt5-base"}`, "google/mt5-base"},
 		{"text_cfg", `{"text_arch": "modern"}`, "modern"},
 		{"text_cfg", `{"variable_text": true}`, "variable_text"},

@@ -17,7 +17,7 @@ var families = []Family{
 	planned("other timm", Visual, timmNamed(""), timmName),
 	timmViT, siglip, siglip2, peCore,
 	mobileCLIPB,
-	planned("ConvNeXt", Visual, timmNamed("convnext"), timmName),
+	convNeXt,
 	planned("EVA", Visual, timmNamed("eva"), timmName),
 	planned("ViTamin", Visual, timmNamed("vitamin"), timmName),
 	planned("FastViT", Visual, timmNamed("fastvit"), timmName),

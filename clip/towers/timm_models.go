@@ -108,10 +108,24 @@ func readTimmTrunk(v *config.VisionConfig) (timmTrunk, error) {
 	return a.trunk(v)
 }
 
-// timmKwargs decodes the model's arguments and those of the config over them.
-// As in timm, null leaves an argument alone.
+// kwargsSection holds what a config passes to timm's constructors.
+const kwargsSection = "vision_cfg.timm_model_kwargs"
+
+// timmKwargs decodes the arguments of a VisionTransformer or Eva.
 func timmKwargs(v *config.VisionConfig, dst any, common *timmArgs) error {
-	const section = "vision_cfg.timm_model_kwargs"
+	if err := decodeKwargs(v, timm.Models[v.TimmName()], dst); err != nil {
+		return err
+	}
+	if timmOwnHead(v) && v.TimmPool != nil {
+		common.GlobalPool = *v.TimmPool
+	}
+	return common.check(kwargsSection)
+}
+
+// decodeKwargs decodes the model's arguments and those of the config over them.
+// As in timm, null leaves an argument alone.
+func decodeKwargs(v *config.VisionConfig, args map[string]json.RawMessage, dst any) error {
+	const section = kwargsSection
 	kwargs := map[string]json.RawMessage{}
 	if len(v.TimmModelKwargs) > 0 {
 		if err := strictjson.Unmarshal(v.TimmModelKwargs, &kwargs); err != nil {
@@ -128,11 +142,11 @@ func timmKwargs(v *config.VisionConfig, dst any, common *timmArgs) error {
 			return fmt.Errorf("%s.%s of %s is %w", section, k, v.TimmName(), config.ErrUnsupported)
 		}
 	}
-	own := timmOwnHead(v)
-	if _, ok := kwargs["global_pool"]; ok && own {
+	if _, ok := kwargs["global_pool"]; ok && timmOwnHead(v) {
 		return fmt.Errorf("%w: %s.global_pool beside timm_pool; with timm_proj %q open_clip gives it itself", config.ErrConfig, section, config.Value(v.TimmProj))
 	}
-	all := maps.Clone(timm.Models[v.TimmName()])
+	all := map[string]json.RawMessage{}
+	maps.Copy(all, args)
 	maps.Copy(all, kwargs)
 	data, err := json.Marshal(all)
 	if err == nil {
@@ -141,10 +155,7 @@ func timmKwargs(v *config.VisionConfig, dst any, common *timmArgs) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", config.ErrConfig, strictjson.At(section, data, err))
 	}
-	if own && v.TimmPool != nil {
-		common.GlobalPool = *v.TimmPool
-	}
-	return common.check(section)
+	return nil
 }
 
 // addRates adds the arguments that open_clip's own options are. Those that the config

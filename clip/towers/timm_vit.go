@@ -39,30 +39,20 @@ func (read trunkReader) family(name, recording string, matches func(*config.Conf
 
 func (read trunkReader) check(c *config.Config) error {
 	v := &c.VisionCfg
-	proj := config.Value(v.TimmProj)
-	err := check.First(
-		check.DropRate("vision_cfg.timm_drop", v.TimmDrop),
-		check.DropRate("vision_cfg.timm_drop_path", config.Value(v.TimmDropPath)),
-	)
-	if err != nil {
+	if err := checkTimmHead(v); err != nil {
 		return err
 	}
 	t, err := read(v)
 	if err == nil {
-		err = check.First(
-			check.OneOf("vision_cfg.timm_proj", proj, "", "none", "linear", "mlp"),
-			check.Elements("vision_cfg.timm_model_kwargs.img_size", t.grid()[0]*t.grid()[1], t.EmbedDim),
-		)
+		err = check.Elements("vision_cfg.timm_model_kwargs.img_size", t.grid()[0]*t.grid()[1], t.EmbedDim)
 	}
 	switch {
 	case err != nil:
 		return err
 	case v.ImageSize != t.ImgSize:
 		return fmt.Errorf("%w: vision_cfg.image_size %v is not the %v of %s; timm_model_kwargs.img_size changes that", config.ErrConfig, v.ImageSize, t.ImgSize, v.TimmName())
-	case proj == "none" && c.EmbedDim != t.EmbedDim:
-		return fmt.Errorf("%w: vision_cfg.timm_proj none wants embed_dim (%d) equal to the width of %s (%d)", config.ErrConfig, c.EmbedDim, v.TimmName(), t.EmbedDim)
 	}
-	return nil
+	return checkNoProjection(c, t.EmbedDim)
 }
 
 // timmTower is open_clip's TimmModel (timm_model.py) over timm's VisionTransformer
@@ -78,11 +68,9 @@ type timmTower struct {
 	AttnPool   *layers.AttentionPoolLatent `w:"trunk.attn_pool"`
 	FCNorm     *layers.LayerNorm           `w:"trunk.fc_norm"`
 	TrunkHead  *layers.Linear              `w:"trunk.head"` // timm_proj ""
-	Proj       *layers.Linear              `w:"head.proj"`  // timm_proj linear
-	MLP        *layers.TimmMLP             `w:"head.mlp"`   // timm_proj mlp
+	timmHead   `w:""`
 
 	angles *graph.Param // of ops.Rotary, in no state dict; nil without rotary positions
-	drop   float64      // rate of dropout before Proj
 	cfg    timmTrunk
 	read   trunkReader
 	pixels
@@ -133,7 +121,8 @@ func (read trunkReader) tower(c *config.Config) *timmTower {
 		PosEmbed:   layers.NewParam(layers.Normal(0.02), 1, positions, width),
 		PatchEmbed: t.embed(&t),
 		NormPre:    norm(t.preNorm), Norm: norm(t.norm), FCNorm: norm(t.fcNorm),
-		cfg: t, read: read, pixels: pixels{v.ImageSize},
+		timmHead: newTimmHead(c, width),
+		cfg:      t, read: read, pixels: pixels{v.ImageSize},
 	}
 	if t.ClassToken {
 		m.ClsToken = layers.NewParam(layers.Normal(t.tokenInit), 1, 1, width)
@@ -158,24 +147,11 @@ func (read trunkReader) tower(c *config.Config) *timmTower {
 		m.angles = layers.NewParam(rotaryAngles{&t}, grid[0]*grid[1]+t.prefix(), width/t.NumHeads)
 		m.angles.Name, m.angles.Frozen = "rope angles", true
 	}
-	m.addHead(c)
-	return m
-}
-
-func (t *timmTower) addHead(c *config.Config) {
-	v, width := &c.VisionCfg, t.cfg.EmbedDim
-	switch config.Value(v.TimmProj) {
-	case "":
-		t.TrunkHead = layers.NewTimmLinear(width, c.EmbedDim, true)
-		t.TrunkHead.Weight.Source = layers.Normal(t.cfg.headInit)
-	case "linear":
-		t.Proj, t.drop = layers.NewLinear(width, c.EmbedDim, v.TimmProjBias), v.TimmDrop
-	case "mlp":
-		t.MLP = &layers.TimmMLP{
-			FC1: layers.NewLinear(width, 2*c.EmbedDim, true), FC2: layers.NewLinear(2*c.EmbedDim, c.EmbedDim, v.TimmProjBias),
-			Activation: ops.GELU, HiddenDrop: v.TimmDrop,
-		}
+	if config.Value(v.TimmProj) == "" {
+		m.TrunkHead = layers.NewTimmLinear(width, c.EmbedDim, true)
+		m.TrunkHead.Weight.Source = layers.Normal(t.headInit)
 	}
+	return m
 }
 
 // Depth implements Tower.
@@ -279,15 +255,7 @@ func (t *timmTower) head(g *graph.Graph, x graph.Tensor) graph.Tensor {
 	})
 	g.Tap(x)
 	end()
-	return g.Module("head", func() graph.Tensor {
-		switch {
-		case t.Proj != nil:
-			return t.Proj.Forward(g, ops.Dropout(g, x, t.drop))
-		case t.MLP != nil:
-			return t.MLP.Forward(g, x)
-		}
-		return x
-	})
+	return t.project(g, x)
 }
 
 // pool gives [batch, width], or x itself with global_pool "".
