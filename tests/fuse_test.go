@@ -31,8 +31,9 @@ func TestFusedTowersEqualUnfusedOnes(t *testing.T) {
 			fused, steps := runTowers(t, m, name, func(*graph.Graph) {})
 			unfused, more := runTowers(t, m, name, func(g *graph.Graph) { g.Unfused = true })
 			assert.Less(t, len(steps), len(more), "nothing was fused")
-			assert.Equal(t, count(more, "batchnorm"), count(steps, "batchnorm_fold")+count(steps, "batchnorm"), "batch norms")
-			assert.Zero(t, count(more, "batchnorm_fold"))
+			branches := count(more, "batchnorm_fold") // whose sum is one convolution in any case
+			assert.Equal(t, count(more, "batchnorm"), count(steps, "batchnorm_fold")-branches+count(steps, "batchnorm"), "batch norms")
+			assert.Equal(t, name == "fastvit_mci0", branches > 0)
 			if name == "modified_resnet" {
 				assert.Positive(t, count(steps, "batchnorm_fold"))
 				assert.Zero(t, count(steps, "batchnorm"), "every convolution takes its batch norm in")

@@ -85,3 +85,39 @@ func TestScaleChannels(t *testing.T) {
 	}
 	runOpCases(t, cases)
 }
+
+func TestAddCentered(t *testing.T) {
+	var cases []opCase
+	for _, c := range []struct {
+		side, small int
+		plus        float64
+	}{{7, 3, 0}, {3, 1, 0.5}, {3, 3, 1}, {1, 1, 0}, {7, 0, 1}} {
+		inputs := []opInput{param("a", c.side*c.side, 5)}
+		if c.small > 0 {
+			inputs = append(inputs, param("small", c.small*c.small, 5))
+		}
+		cases = append(cases, opCase{
+			name: fmt.Sprint(c), tol: tolSum, inputs: inputs,
+			build: one(func(g *graph.Graph, in tensors) graph.Tensor { return ops.AddCentered(g, in["a"], in["small"], c.plus) }),
+		})
+	}
+	runOpCases(t, cases)
+}
+
+func TestBatchNormFold(t *testing.T) {
+	var cases []opCase
+	for _, n := range []int{1, 65} {
+		cases = append(cases, opCase{
+			name: fmt.Sprint(n), tol: tolNorm,
+			inputs: []opInput{
+				param("w", n), param("b", n), param("mean", n),
+				{name: "variance", shape: graph.Shape{n}, gen: func(i int) float64 { return 0.1 + float64(i%5) }},
+			},
+			build: func(g *graph.Graph, in tensors) []graph.Tensor {
+				bias, scale := ops.BatchNormFold(g, in["w"], in["b"], in["mean"], in["variance"], 1e-5)
+				return []graph.Tensor{bias, scale}
+			},
+		})
+	}
+	runOpCases(t, cases)
+}

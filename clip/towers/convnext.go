@@ -256,7 +256,10 @@ func (t *convNeXtTower) Record(g *graph.Graph, batch, _, depth int) Recorded {
 	}
 	g.Tap(x, "norm_pre")
 	return Recorded{
-		Outputs: func() Outputs { return Outputs{Features: t.project(g, t.head(g, x))} },
+		Outputs: func() Outputs {
+			wantLastStage(g, depth, len(t.Stages))
+			return Outputs{Features: t.project(g, t.head(g, x))}
+		},
 		Block:   func(i int, _ bool) Block { return Block{Tokens: all[i]} },
 	}
 }
@@ -265,9 +268,6 @@ func (t *convNeXtTower) Record(g *graph.Graph, batch, _, depth int) Recorded {
 func (t *convNeXtTower) head(g *graph.Graph, x graph.Tensor) graph.Tensor {
 	defer g.Scope("trunk")()
 	h := &t.TrunkHead
-	if width := h.Norm.Weight.Shape[0]; x.Dim(3) != width {
-		g.Fail("the head wants the last stage's %d channels, not the %d of a stage before it: features and stop_early exclude each other", width, x.Dim(3))
-	}
 	return g.Tap(g.Module("head", func() graph.Tensor {
 		x = h.Norm.Forward(g, ops.MeanAxis(g, g.Reshape(x, x.Dim(0), x.Dim(1)*x.Dim(2), x.Dim(3)), 1))
 		if h.PreLogits != nil {

@@ -20,7 +20,7 @@ var families = []Family{
 	convNeXt,
 	planned("EVA", Visual, timmNamed("eva"), timmName),
 	planned("ViTamin", Visual, timmNamed("vitamin"), timmName),
-	planned("FastViT", Visual, timmNamed("fastvit"), timmName),
+	fastViT,
 	planned("modern text", Text, func(c *config.Config) bool { return c.TextCfg.TextArch != "clip" }, textArch).offering("supported is \"clip\""),
 	planned("NaFlex", Visual, timmNamed("naflexvit"), timmName),
 	planned("Hugging Face text", Text, func(c *config.Config) bool { return hfModelName(c) != "" }, func(c *config.Config) string { return fmt.Sprintf("hf_model_name %q", hfModelName(c)) }),

@@ -62,3 +62,10 @@ func checkNoProjection(c *config.Config, width int) error {
 	}
 	return nil
 }
+
+// wantLastStage refuses features of a tower that ended at an earlier stage, as timm fails.
+func wantLastStage(g *graph.Graph, depth, stages int) {
+	if depth < stages {
+		g.Fail("features want the last of %d stages, and stop_early ended at stage %d: ask for intermediates only", stages, depth)
+	}
+}
