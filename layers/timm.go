@@ -17,6 +17,18 @@ type TimmConfig struct {
 	LSInit                 *float64 // LayerScale's initial value; nil for none
 	// Rates of dropout of what linear maps give and of attention's weights, and of drop path.
 	ProjDrop, AttnDrop, DropPath float64
+	// LastStd is the standard deviation that the last linear maps of attention and of the
+	// MLP start with; 0: that of the others.
+	LastStd float64
+}
+
+// last initialises the last linear maps of a block's parts.
+func (c TimmConfig) last(ls ...*Linear) {
+	for _, l := range ls {
+		if c.LastStd > 0 {
+			l.Weight.Source = Normal(c.LastStd)
+		}
+	}
 }
 
 // timmInit is timm's initialisation of Linear weights; their biases are zeros.
@@ -38,21 +50,35 @@ type TimmBlock struct {
 	Attn  *TimmAttention `w:"attn"`
 	LS1   *LayerScale    `w:"ls1"`
 	Norm2 *LayerNorm     `w:"norm2"`
-	MLP   *TimmMLP       `w:"mlp"`
+	MLP   Feed           `w:"mlp"` // a TimmMLP, unless it is replaced
 	LS2   *LayerScale    `w:"ls2"`
 
 	dropPath float64
 }
 
-// NewTimmBlock returns one block.
-func NewTimmBlock(c TimmConfig) *TimmBlock {
+// Feed is the part of a block that maps each token by itself: [..., width] to its own
+// shape.
+type Feed interface {
+	Forward(g *graph.Graph, x graph.Tensor) graph.Tensor
+}
+
+// newMLP returns the MLP that c describes.
+func (c TimmConfig) newMLP() *TimmMLP {
 	mlp := NewTimmMLP(c.Width, c.MLPWidth, c.Width, c.ProjBias, c.Activation)
 	mlp.HiddenDrop, mlp.OutDrop = c.ProjDrop, c.ProjDrop
+	c.last(mlp.FC2)
+	return mlp
+}
+
+// NewTimmBlock returns one block.
+func NewTimmBlock(c TimmConfig) *TimmBlock {
+	mlp, proj := c.newMLP(), NewTimmLinear(c.Width, c.Width, c.ProjBias)
+	c.last(proj)
 	return &TimmBlock{
 		Norm1: NewLayerNorm(c.Width, c.Eps),
 		Attn: &TimmAttention{
 			QKV:   NewTimmLinear(c.Width, 3*c.Width, c.QKVBias),
-			Proj:  NewTimmLinear(c.Width, c.Width, c.ProjBias),
+			Proj:  proj,
 			Heads: c.Heads, attnDrop: c.AttnDrop, projDrop: c.ProjDrop,
 		},
 		LS1:   NewLayerScale(c.Width, c.LSInit),

@@ -109,7 +109,7 @@ func TestMisuse(t *testing.T) {
 			return Conv2D(g, floats(g, "x", 1, 2, 8, 3), floats(g, "w", 4, 3, 5, 5), graph.Tensor{}, 1, 1)
 		}, []string{"unfold", "f32[1×2×8×3]", "5×5", "padding 1"}},
 		"avgpool2d, no window": {func(g *graph.Graph) graph.Tensor {
-			return AvgPool2D(g, floats(g, "x", 1, 2, 8, 3), 3)
+			return AvgPool2D(g, floats(g, "x", 1, 2, 8, 3), 3, 3, 0)
 		}, []string{"avgpool2d", "f32[1×2×8×3]", "3×3"}},
 		"transpose of a vector": {func(g *graph.Graph) graph.Tensor {
 			return Transpose(g, floats(g, "x", 7))

@@ -260,7 +260,7 @@ func (t *convNeXtTower) Record(g *graph.Graph, batch, _, depth int) Recorded {
 			wantLastStage(g, depth, len(t.Stages))
 			return Outputs{Features: t.project(g, t.head(g, x))}
 		},
-		Block:   func(i int, _ bool) Block { return Block{Tokens: all[i]} },
+		Block: func(i int, _ bool) Block { return Block{Tokens: all[i]} },
 	}
 }
 

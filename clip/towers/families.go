@@ -19,7 +19,7 @@ var families = []Family{
 	mobileCLIPB,
 	convNeXt,
 	planned("EVA", Visual, timmNamed("eva"), timmName),
-	planned("ViTamin", Visual, timmNamed("vitamin"), timmName),
+	viTamin,
 	fastViT,
 	planned("modern text", Text, func(c *config.Config) bool { return c.TextCfg.TextArch != "clip" }, textArch).offering("supported is \"clip\""),
 	planned("NaFlex", Visual, timmNamed("naflexvit"), timmName),

@@ -60,7 +60,7 @@ func (a *timmEvaArgs) trunk(v *config.VisionConfig) (timmTrunk, error) {
 	t := timmTrunk{
 		timmArgs: a.timmArgs, block: block, pooler: block, registers: a.NumRegTokens, attnPool: a.GlobalPool == "map",
 		preNorm: a.PreNorm, norm: post, fcNorm: fc,
-		tokenInit: 0.02, headInit: 0.02 * a.HeadInitScale, eva: true, embed: newTimmPatches, stride: a.PatchSize,
+		tokenInit: 0.02, headInit: 0.02 * a.HeadInitScale, eva: true, embed: newTimmPatches, newBlock: newTimmBlock, stride: a.PatchSize,
 	}
 	if a.AttnPoolNumHeads != 0 {
 		t.pooler.Heads = a.AttnPoolNumHeads

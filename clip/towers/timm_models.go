@@ -62,8 +62,11 @@ type timmTrunk struct {
 	tokenInit, headInit   float64 // standard deviations
 	eva                   bool    // attention pooling sees all tokens, and the last layers of blocks start smaller from block to block
 
-	embed  func(*timmTrunk) patchEmbed // makes its layer
-	stride config.Size                 // pixels from one patch to the next
+	embed    func(*timmTrunk) patchEmbed                       // makes its layer
+	newBlock func(t *timmTrunk, c layers.TimmConfig) timmBlock // makes one; c is block with the rates of its place
+	stride   config.Size                                       // pixels from one patch to the next
+	ceil     bool                                              // the last patches of an image may be cut off
+	noPos    bool                                              // no position embedding
 }
 
 // prefix is the number of tokens before those of the patches.
@@ -75,7 +78,11 @@ func (t *timmTrunk) prefix() int {
 }
 
 func (t *timmTrunk) grid() config.Size {
-	return config.Size{t.ImgSize[0] / t.stride[0], t.ImgSize[1] / t.stride[1]}
+	size := t.ImgSize
+	if t.ceil {
+		size = config.Size{size[0] + t.stride[0] - 1, size[1] + t.stride[1] - 1}
+	}
+	return config.Size{size[0] / t.stride[0], size[1] / t.stride[1]}
 }
 
 func isTimmViT(v *config.VisionConfig) bool {
@@ -113,7 +120,7 @@ const kwargsSection = "vision_cfg.timm_model_kwargs"
 
 // timmKwargs decodes the arguments of a VisionTransformer or Eva.
 func timmKwargs(v *config.VisionConfig, dst any, common *timmArgs) error {
-	if err := decodeKwargs(v, timm.Models[v.TimmName()], dst); err != nil {
+	if err := decodeKwargs(v, timm.Find(v.TimmName()), dst); err != nil {
 		return err
 	}
 	if timmOwnHead(v) && v.TimmPool != nil {
@@ -240,7 +247,7 @@ func (a *timmViTArgs) trunk(v *config.VisionConfig) (timmTrunk, error) {
 	t := timmTrunk{
 		timmArgs: a.timmArgs, block: block, pooler: block, registers: a.RegTokens, attnPool: a.GlobalPool == "map",
 		preNorm: a.PreNorm, norm: a.FinalNorm && !fc, fcNorm: a.FinalNorm && fc, poolPrefix: a.PoolIncludePrefix,
-		tokenInit: 1e-6, headInit: 0.02, embed: newTimmPatches, stride: a.PatchSize,
+		tokenInit: 1e-6, headInit: 0.02, embed: newTimmPatches, newBlock: newTimmBlock, stride: a.PatchSize,
 	}
 	err = check.First(check.InRange("timm's reg_tokens", a.RegTokens, 0, check.MaxSide), t.resetPool(v))
 	return t, err

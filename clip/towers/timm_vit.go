@@ -60,10 +60,10 @@ func (read trunkReader) check(c *config.Config) error {
 type timmTower struct {
 	ClsToken   *graph.Param                `w:"trunk.cls_token"` // [1, 1, width]
 	RegToken   *graph.Param                `w:"trunk.reg_token"` // [1, registers, width]
-	PosEmbed   *graph.Param                `w:"trunk.pos_embed"` // [1, tokens, width], or patches with no_embed_class
+	PosEmbed   *graph.Param                `w:"trunk.pos_embed"` // [1, tokens, width], or patches with no_embed_class; nil for none
 	PatchEmbed patchEmbed                  `w:"trunk.patch_embed"`
 	NormPre    *layers.LayerNorm           `w:"trunk.norm_pre"`
-	Blocks     []*layers.TimmBlock         `w:"trunk.blocks"`
+	Blocks     []timmBlock                 `w:"trunk.blocks"`
 	Norm       *layers.LayerNorm           `w:"trunk.norm"`
 	AttnPool   *layers.AttentionPoolLatent `w:"trunk.attn_pool"`
 	FCNorm     *layers.LayerNorm           `w:"trunk.fc_norm"`
@@ -84,6 +84,15 @@ type patchEmbed interface {
 	// TokenBias [width] is what each patch's token gets with its position; nil for none.
 	TokenBias() *graph.Param
 }
+
+// timmBlock is a transformer block under timm's names.
+type timmBlock interface {
+	// Forward keeps x's shape [batch, tokens, width]. angles are those of ops.Rotary, or
+	// absent.
+	Forward(g *graph.Graph, x, angles graph.Tensor) graph.Tensor
+}
+
+func newTimmBlock(_ *timmTrunk, c layers.TimmConfig) timmBlock { return layers.NewTimmBlock(c) }
 
 // timmPatches is timm's PatchEmbed (patch_embed.py).
 type timmPatches struct {
@@ -118,11 +127,13 @@ func (read trunkReader) tower(c *config.Config) *timmTower {
 		positions += t.prefix()
 	}
 	m := &timmTower{
-		PosEmbed:   layers.NewParam(layers.Normal(0.02), 1, positions, width),
 		PatchEmbed: t.embed(&t),
 		NormPre:    norm(t.preNorm), Norm: norm(t.norm), FCNorm: norm(t.fcNorm),
 		timmHead: newTimmHead(c, width),
 		cfg:      t, read: read, pixels: pixels{v.ImageSize},
+	}
+	if !t.noPos {
+		m.PosEmbed = layers.NewParam(layers.Normal(0.02), 1, positions, width)
 	}
 	if t.ClassToken {
 		m.ClsToken = layers.NewParam(layers.Normal(t.tokenInit), 1, 1, width)
@@ -133,12 +144,10 @@ func (read trunkReader) tower(c *config.Config) *timmTower {
 	for i := range t.Depth {
 		block := t.block
 		block.DropPath = t.DropPathRate * float64(i) / float64(max(1, t.Depth-1)) // timm's calculate_drop_path_rates
-		b := layers.NewTimmBlock(block)
 		if t.eva {
-			last := layers.Normal(0.02 / math.Sqrt(2*float64(i+1)))
-			b.Attn.Proj.Weight.Source, b.MLP.FC2.Weight.Source = last, last
+			block.LastStd = 0.02 / math.Sqrt(2*float64(i+1))
 		}
-		m.Blocks = append(m.Blocks, b)
+		m.Blocks = append(m.Blocks, t.newBlock(&t, block))
 	}
 	if t.attnPool {
 		m.AttnPool = layers.NewAttentionPoolLatent(t.pooler)
@@ -196,7 +205,10 @@ func (t *timmTower) sequence(g *graph.Graph, image graph.Tensor, depth int) []gr
 		patches = ops.AddBroadcast(g, patches, g.Param(bias), 1)
 	}
 	g.Tap(patches, "patch_embed")
-	x = ops.Dropout(g, ops.AddBroadcast(g, x, t.table(g), 1), t.cfg.PosDropRate)
+	if t.PosEmbed != nil {
+		x = ops.AddBroadcast(g, x, t.table(g), 1)
+	}
+	x = ops.Dropout(g, x, t.cfg.PosDropRate)
 	var angles graph.Tensor
 	if t.angles != nil {
 		angles = g.Param(t.angles)
@@ -279,6 +291,9 @@ func (t *timmTower) pool(g *graph.Graph, x graph.Tensor) graph.Tensor {
 // set_input_size of timm's towers does once it is loaded; open_clip calls that for
 // force_image_size only.
 func (t *timmTower) Adapt(m weights.Map, stored *config.Config) error {
+	if t.PosEmbed == nil {
+		return nil
+	}
 	name, grid, width := t.PosEmbed.Name, t.cfg.grid(), t.cfg.EmbedDim
 	x, ok := m[name]
 	trunk, err := t.read(&stored.VisionCfg)

@@ -28,6 +28,19 @@ var Classes = func() (m map[string]Args) {
 	return m
 }()
 
+// Find returns the arguments of a model of any class; nil where there is none of the name.
+func Find(name string) map[string]json.RawMessage {
+	if args, ok := Models[name]; ok {
+		return args
+	}
+	for _, all := range Classes {
+		if args, ok := all[name]; ok {
+			return args
+		}
+	}
+	return nil
+}
+
 func read(data []byte, to any) {
 	if err := json.Unmarshal(data, to); err != nil {
 		panic(err) // a file of this package
