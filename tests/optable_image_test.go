@@ -28,7 +28,9 @@ func TestAvgPool2D(t *testing.T) {
 	} {
 		cases = append(cases, opCase{
 			name: fmt.Sprintf("%v by %d, stride %d, padding %d", c.x, c.side, c.stride, c.pad), tol: tolSum, inputs: []opInput{{name: "x", shape: c.x}},
-			build: one(func(g *graph.Graph, in tensors) graph.Tensor { return ops.AvgPool2D(g, in["x"], c.side, c.stride, c.pad) }),
+			build: one(func(g *graph.Graph, in tensors) graph.Tensor {
+				return ops.AvgPool2D(g, in["x"], c.side, c.stride, c.pad)
+			}),
 		})
 	}
 	runOpCases(t, cases)

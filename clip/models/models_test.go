@@ -46,7 +46,7 @@ func TestEveryNamedModelIsBuiltOrRefused(t *testing.T) {
 		require.NoError(t, err, name)
 	}
 	for name, asked := range map[string]string{
-		"EVA02-B-16": `"eva02_base_patch16_clip_224"`, "mt5-base-ViT-B-32": `"google/mt5-base"`, "coca_ViT-B-32": "multimodal_cfg",
+		"swin_base_patch4_window7_224": `"swin_base_patch4_window7_224"`, "mt5-base-ViT-B-32": `"google/mt5-base"`, "coca_ViT-B-32": "multimodal_cfg",
 		"moderntext-ViT-B-32-256": `"modern"`, "CLAP-HTSAT-tiny": "audio_cfg", "naflexgenlip_test": "genlip_cfg",
 		"naflexgenlap_test_1d": "genlap_cfg",
 	} {

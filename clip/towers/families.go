@@ -18,7 +18,7 @@ var families = []Family{
 	timmViT, siglip, siglip2, peCore,
 	mobileCLIPB,
 	convNeXt,
-	planned("EVA", Visual, timmNamed("eva"), timmName),
+	eva,
 	viTamin,
 	fastViT,
 	planned("modern text", Text, func(c *config.Config) bool { return c.TextCfg.TextArch != "clip" }, textArch).offering("supported is \"clip\""),

@@ -15,9 +15,10 @@ var peCore = trunkReader(readPECore).family("PE-Core", "pe_core", func(c *config
 	return isTimmViT(&c.VisionCfg) && strings.HasPrefix(c.VisionCfg.TimmName(), "vit_pe_core")
 })
 
-// timmEvaArgs are those of Eva (eva.py), as far as the Perception Encoder needs them.
+// timmEvaArgs are those of Eva (eva.py) that the Perception Encoder or EVA needs.
 type timmEvaArgs struct {
 	timmArgs
+	evaBlockArgs
 	NumRegTokens     int          `json:"num_reg_tokens"`
 	PreNorm          bool         `json:"use_pre_transformer_norm"`
 	PostNorm         *bool        `json:"use_post_transformer_norm"` // nil: where there is no fc_norm
@@ -34,12 +35,36 @@ type timmEvaArgs struct {
 	HeadInitScale    float64      `json:"head_init_scale"`
 }
 
+// evaBlockArgs are those of its blocks whose attn_type is "eva".
+type evaBlockArgs struct {
+	QKVFused       bool `json:"qkv_fused"`
+	SwiGLUMLP      bool `json:"swiglu_mlp"`
+	ScaleMLP       bool `json:"scale_mlp"`
+	ScaleAttnInner bool `json:"scale_attn_inner"`
+	UsePostNorm    bool `json:"use_post_norm"`
+}
+
+// timmEvaDefaults are the constructor's defaults.
+func timmEvaDefaults() timmEvaArgs {
+	a := timmEvaArgs{
+		timmArgs: timmDefaults(), evaBlockArgs: evaBlockArgs{QKVFused: true},
+		AttnType: "eva", RopeType: "cat", RopeGridIndexing: "ij", RopeTemperature: 10000, HeadInitScale: 0.001,
+	}
+	a.GlobalPool = "avg"
+	return a
+}
+
 // readPECore reads an Eva as readTimmTrunk reads a VisionTransformer.
 func readPECore(v *config.VisionConfig) (timmTrunk, error) {
-	a := timmEvaArgs{timmArgs: timmDefaults(), AttnType: "eva", RopeType: "cat", RopeGridIndexing: "ij", RopeTemperature: 10000, HeadInitScale: 0.001}
-	a.GlobalPool = "avg"
+	a := timmEvaDefaults()
 	if err := timmKwargs(v, &a, &a.timmArgs); err != nil {
 		return timmTrunk{}, err
+	}
+	switch {
+	case a.AttnType != "rope":
+		return timmTrunk{}, fmt.Errorf("timm's attn_type %q of %s is %w; supported is \"rope\"", a.AttnType, v.TimmName(), config.ErrUnsupported)
+	case a.evaBlockArgs != evaBlockArgs{QKVFused: true}:
+		return timmTrunk{}, fmt.Errorf("timm's qkv_fused, swiglu_mlp, scale_mlp, scale_attn_inner and use_post_norm of %s are %w", v.TimmName(), config.ErrUnsupported)
 	}
 	return a.trunk(v)
 }
@@ -86,16 +111,14 @@ func (t *timmTrunk) checkPooler() error {
 	)
 }
 
-// check refuses what the Perception Encoder does not have.
+// check refuses what these towers do not have.
 func (a *timmEvaArgs) check() error {
 	head := a.EmbedDim / a.NumHeads
 	switch {
-	case a.AttnType != "rope":
-		return fmt.Errorf("timm's attn_type %q is %w; supported is \"rope\"", a.AttnType, config.ErrUnsupported)
 	case a.RopeType != "cat":
 		return fmt.Errorf("timm's rope_type %q is %w; supported is \"cat\"", a.RopeType, config.ErrUnsupported)
 	case a.InitValues != nil:
-		return fmt.Errorf("timm's init_values of a PE-Core tower is %w", config.ErrUnsupported)
+		return fmt.Errorf("timm's init_values of an Eva is %w", config.ErrUnsupported)
 	case a.UseRotPosEmb && head%4 != 0:
 		return fmt.Errorf("%w: timm's rotary positions want a head width divisible by 4, have %d", config.ErrConfig, head)
 	case !(a.RopeTemperature > 0) || math.IsNaN(a.RopeGridOffset):
