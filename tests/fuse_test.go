@@ -45,7 +45,8 @@ func TestFusedTowersEqualUnfusedOnes(t *testing.T) {
 				return
 			}
 			ofGPU, steps := runTowers(t, m, name, func(g *graph.Graph) { g.Adapter = graph.Discrete })
-			assert.Zero(t, count(steps, "unfold"), "a GPU reads windows from the image")
+			pools := map[string]int{"timm_resnet18": 1}[name] // by the maxima of unfolded windows
+			assert.Equal(t, pools, count(steps, "unfold"), "a GPU reads windows from the image")
 			for i := range ofGPU {
 				assert.InDeltaSlice(t, unfused[i], ofGPU[i], 1e-5, "output %d", i)
 			}

@@ -282,11 +282,7 @@ func (t *convNeXtTower) head(g *graph.Graph, x graph.Tensor) graph.Tensor {
 
 // BlockOptions refuses NLC and drops Normalize, as timm's ConvNeXt does.
 func (t *convNeXtTower) BlockOptions(o BlockOptions) (BlockOptions, error) {
-	if o.Format == "NLC" {
-		return o, fmt.Errorf("%w: the image output format of a ConvNeXt must be NCHW", check.ErrInput)
-	}
-	o.Normalize = false
-	return o, nil
+	return mapOptions(o, "ConvNeXt")
 }
 
 // Adapt does nothing: nothing of the tower depends on the image size.

@@ -16,7 +16,7 @@ var families = []Family{
 	vit, clipa, modifiedResNet,
 	planned("other timm", Visual, timmNamed(""), timmName),
 	timmViT, siglip, siglip2, peCore,
-	mobileCLIPB,
+	mobileCLIPB, timmResNet,
 	convNeXt,
 	eva,
 	viTamin,

@@ -1,7 +1,6 @@
 package towers
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -67,19 +66,13 @@ func readFastViT(v *config.VisionConfig) (fastViTArgs, error) {
 		InChans: 3, Downsamples: []bool{false, true, true, true}, SEDownsamples: []bool{false, false, false, false},
 		RepMixerKernelSize: 3, DownPatchSize: 7, StemUseScaleBranch: true, ClsRatio: 2, LayerScaleInit: 1e-5, GlobalPool: "avg",
 	}
-	args, ok := models[v.TimmName()]
-	if !ok {
+	if _, ok := models[v.TimmName()]; !ok {
 		return a, fmt.Errorf("timm_model_name %q is %w; supported are %q", v.TimmName(), config.ErrUnsupported, slices.Sorted(maps.Keys(models)))
 	}
-	data, err := json.Marshal(args)
-	if err == nil {
-		err = json.Unmarshal(data, &a.fixed)
-	}
+	args, err := fixedArgs(v.TimmName(), &a.fixed)
 	if err != nil {
 		return a, err
 	}
-	args = maps.Clone(args)
-	maps.DeleteFunc(args, func(key string, _ json.RawMessage) bool { return key == "pos_embs" || key == "layer_norm_eps" })
 	if err := decodeKwargs(v, args, &a); err != nil {
 		return a, err
 	}
@@ -274,11 +267,7 @@ func (t *fastViTTower) head(g *graph.Graph, x graph.Tensor) graph.Tensor {
 
 // BlockOptions refuses NLC and drops Normalize, as timm's FastVit does.
 func (t *fastViTTower) BlockOptions(o BlockOptions) (BlockOptions, error) {
-	if o.Format == "NLC" {
-		return o, fmt.Errorf("%w: the image output format of a FastViT must be NCHW", check.ErrInput)
-	}
-	o.Normalize = false
-	return o, nil
+	return mapOptions(o, "FastViT")
 }
 
 // Adapt does nothing: nothing of the tower depends on the image size.

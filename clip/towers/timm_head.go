@@ -69,3 +69,12 @@ func wantLastStage(g *graph.Graph, depth, stages int) {
 		g.Fail("features want the last of %d stages, and stop_early ended at stage %d: ask for intermediates only", stages, depth)
 	}
 }
+
+// mapOptions are the options of a tower of feature maps without a final norm.
+func mapOptions(o BlockOptions, tower string) (BlockOptions, error) {
+	if o.Format == "NLC" {
+		return o, fmt.Errorf("%w: the image output format of a %s must be NCHW", check.ErrInput, tower)
+	}
+	o.Normalize = false
+	return o, nil
+}

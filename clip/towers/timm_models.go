@@ -165,6 +165,20 @@ func decodeKwargs(v *config.VisionConfig, args map[string]json.RawMessage, dst a
 	return nil
 }
 
+// fixedArgs decodes those arguments of a model that dst has and no config can give, and
+// returns the others.
+func fixedArgs(model string, dst any) (map[string]json.RawMessage, error) {
+	args := maps.Clone(timm.Find(model))
+	data, err := json.Marshal(args)
+	if err == nil {
+		err = json.Unmarshal(data, dst)
+	}
+	for _, key := range strictjson.Keys(dst) {
+		delete(args, key)
+	}
+	return args, err
+}
+
 // addRates adds the arguments that open_clip's own options are. Those that the config
 // gives itself count, null too.
 func addRates(kwargs map[string]json.RawMessage, v *config.VisionConfig) (err error) {
