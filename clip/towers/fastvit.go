@@ -21,6 +21,7 @@ var fastViT = Family{
 	Matches: timmNamed("fastvit"),
 	Check:   checkFastViT,
 	Image:   func(c *config.Config) ImageTower { return newFastViT(c) },
+	Layouts: []*weights.Layout{weights.MobileCLIPS},
 	Keys:    []string{"image_size"},
 	Groups: [][]string{ // group_matcher of timm's class, what is left of the trunk, open_clip's head
 		{"trunk.stem"},

@@ -1,6 +1,15 @@
 package towers_test
 
-import "testing"
+import (
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/clip-wgpu/clip-wgpu/clip/checkpoint"
+	"github.com/clip-wgpu/clip-wgpu/clip/models"
+)
 
 func TestFastViTConfigs(t *testing.T) {
 	for _, c := range []badConfig{
@@ -30,4 +39,22 @@ func TestFastViTConfigs(t *testing.T) {
 	} {
 		c.check(t, `{"image_size": 32, "timm_model_name": "fastvit_mci0", "timm_pool": "avg", "timm_proj": null}`, `{"layers": [1, 1, 1, 1], "embed_dims": [4, 8, 8, 32]}`)
 	}
+}
+
+// Apple's checkpoint of MobileCLIP-S and what open_clip makes of it are one model.
+func TestFastViTOfApple(t *testing.T) {
+	vision := `{"image_size": 32, "timm_model_name": "fastvit_mci0", "timm_pool": "avg", "timm_proj": null}`
+	data := timmConfig(t, vision, `{"layers": [1, 1, 1, 1], "embed_dims": [4, 4, 8, 32], "mlp_ratios": [1, 1, 1, 1]}`)
+	c, _, err := models.Parse(data)
+	require.NoError(t, err)
+	c.CustomText, c.TextCfg.NoCausalMask = true, true
+	var values []map[string][]float32
+	for _, name := range []string{"mobileclip_s_apple", "mobileclip_s"} {
+		m, err := checkpoint.Open(t.Context(), filepath.Join("../../tests/testdata/containers", name+".safetensors"), checkpoint.Options{Config: &c})
+		require.NoError(t, err)
+		values = append(values, mobileCLIPValues(t, m.Model))
+		require.NoError(t, m.Close())
+	}
+	assert.Equal(t, values[1], values[0])
+	assert.Equal(t, []float32{7}, values[0]["visual.trunk.stages.3.blocks.0.norm.num_batches_tracked"])
 }
