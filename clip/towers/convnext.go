@@ -98,6 +98,9 @@ func checkConvNeXt(c *config.Config) error {
 	switch {
 	case err != nil:
 		return err
+	case !timmOwnHead(v) && a.width() != a.Dims[stagesOfConvNeXt-1]: // which open_clip's head overlooks
+		return fmt.Errorf("%w: vision_cfg.timm_proj %s wants %s.head_hidden_size (%d) equal to the last of dims (%d)",
+			config.ErrConfig, config.Value(v.TimmProj), section, a.HeadHiddenSize, a.Dims[stagesOfConvNeXt-1])
 	case a.KernelSizes%2 == 0:
 		return fmt.Errorf("timm's kernel_sizes %d, which is even, is %w", a.KernelSizes, config.ErrUnsupported)
 	case a.PatchSize == 2:

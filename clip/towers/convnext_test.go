@@ -52,7 +52,8 @@ func (c badConfig) check(t *testing.T, vision, kwargs string) {
 func TestConvNeXtConfigs(t *testing.T) {
 	for _, c := range []badConfig{
 		{`{}`, `{}`, ""},
-		{`{"image_size": [33, 64]}`, `{"conv_mlp": true, "conv_bias": false, "norm_eps": 1e-5, "kernel_sizes": 5, "head_hidden_size": 12}`, ""},
+		{`{"image_size": [33, 64]}`, `{"conv_mlp": true, "conv_bias": false, "norm_eps": 1e-5, "kernel_sizes": 5, "head_hidden_size": 8}`, ""},
+		{`{"timm_proj": null, "timm_pool": "avg"}`, `{"head_hidden_size": 12}`, ""},
 		{`{"timm_proj": "", "timm_pool": "avg"}`, `{"act_layer": "gelu_tanh", "patch_size": 3}`, ""},
 		{`{"timm_proj": "none", "timm_pool": "avg"}`, `{"dims": [8, 8, 8, 4]}`, ""},
 
@@ -71,6 +72,7 @@ func TestConvNeXtConfigs(t *testing.T) {
 		{`{}`, `{"kernel_sizes": 4}`, "kernel_sizes 4"},
 		{`{}`, `{"patch_size": 2}`, "patch_size 2"},
 		{`{}`, `{"patch_size": 8}`, "patch_size is 8"},
+		{`{}`, `{"head_hidden_size": 12}`, "head_hidden_size (12) equal to the last of dims (8)"},
 		{`{}`, `{"use_grn": true}`, "timm_model_kwargs.use_grn of convnext_tiny is not supported"},
 		{`{}`, `{"act_layer": "relu6"}`, `act_layer "relu6" is not supported`},
 		{`{}`, `{"norm_eps": -1}`, "timm_model_kwargs.norm_eps is -1"},
