@@ -259,18 +259,16 @@ func (t *convNeXtTower) Record(g *graph.Graph, batch, _, depth int) Recorded {
 	}
 	g.Tap(x, "norm_pre")
 	return Recorded{
-		Outputs: func() Outputs {
-			wantLastStage(g, depth, len(t.Stages))
-			return Outputs{Features: t.project(g, t.head(g, x))}
-		},
-		Block: func(i int, _ bool) Block { return Block{Tokens: all[i]} },
+		Outputs: func() Outputs { return Outputs{Features: t.project(g, t.head(g, x))} },
+		Block:   func(i int, _ bool) Block { return Block{Tokens: all[i]} },
 	}
 }
 
-// head pools the last stage's output.
+// head pools the last recorded stage's output.
 func (t *convNeXtTower) head(g *graph.Graph, x graph.Tensor) graph.Tensor {
 	defer g.Scope("trunk")()
 	h := &t.TrunkHead
+	wantWidth(g, x, h.Norm.Weight.Shape[0])
 	return g.Tap(g.Module("head", func() graph.Tensor {
 		x = h.Norm.Forward(g, ops.MeanAxis(g, g.Reshape(x, x.Dim(0), x.Dim(1)*x.Dim(2), x.Dim(3)), 1))
 		if h.PreLogits != nil {

@@ -161,6 +161,7 @@ type fastViTTower struct {
 	timmHead  `w:""`
 
 	headDrop float64 // rate of dropout before TrunkHead
+	width    int     // of the features that the head takes
 	pixels
 }
 
@@ -182,7 +183,7 @@ func newFastViT(c *config.Config) *fastViTTower {
 			layers.NewMobileOne(first, first, 1, 1, false, ops.GELU),
 		},
 		FinalConv: layers.NewMobileOneDepthwise(last, width, 3, 1, true, ops.GELU),
-		timmHead:  newTimmHead(c, width), headDrop: a.DropRate, pixels: pixels{c.VisionCfg.ImageSize},
+		timmHead:  newTimmHead(c, width), headDrop: a.DropRate, width: width, pixels: pixels{c.VisionCfg.ImageSize},
 	}
 	t.FinalConv.SE = layers.NewSqueezeExcite(width, max(1, int(float64(width)/16+0.5)))
 	if config.Value(c.VisionCfg.TimmProj) == "" {
@@ -245,18 +246,18 @@ func (t *fastViTTower) Record(g *graph.Graph, batch, _, depth int) Recorded {
 		all[i] = x
 	}
 	return Recorded{
-		Outputs: func() Outputs {
-			wantLastStage(g, depth, len(t.Stages))
-			return Outputs{Features: t.project(g, t.head(g, x))}
-		},
-		Block: func(i int, _ bool) Block { return Block{Tokens: all[i]} },
+		Outputs: func() Outputs { return Outputs{Features: t.project(g, t.head(g, x, depth == len(t.Stages)))} },
+		Block:   func(i int, _ bool) Block { return Block{Tokens: all[i]} },
 	}
 }
 
-// head pools the last stage's output.
-func (t *fastViTTower) head(g *graph.Graph, x graph.Tensor) graph.Tensor {
+// head pools the last recorded stage's output, behind FinalConv if it is the last of all.
+func (t *fastViTTower) head(g *graph.Graph, x graph.Tensor, last bool) graph.Tensor {
 	defer g.Scope("trunk")()
-	x = g.Module("final_conv", func() graph.Tensor { return t.FinalConv.Forward(g, x) })
+	if last {
+		x = g.Module("final_conv", func() graph.Tensor { return t.FinalConv.Forward(g, x) })
+	}
+	wantWidth(g, x, t.width)
 	return g.Tap(g.Module("head", func() graph.Tensor {
 		x := ops.Dropout(g, ops.MeanAxis(g, g.Reshape(x, x.Dim(0), x.Dim(1)*x.Dim(2), x.Dim(3)), 1), t.headDrop)
 		if t.TrunkHead == nil {

@@ -63,10 +63,11 @@ func checkNoProjection(c *config.Config, width int) error {
 	return nil
 }
 
-// wantLastStage refuses features of a tower that ended at an earlier stage, as timm fails.
-func wantLastStage(g *graph.Graph, depth, stages int) {
-	if depth < stages {
-		g.Fail("features want the last of %d stages, and stop_early ended at stage %d: ask for intermediates only", stages, depth)
+// wantWidth refuses features of a map x that ends at an earlier stage, whose channels are
+// not the width that the head takes. timm fails there, too, and not where they are.
+func wantWidth(g *graph.Graph, x graph.Tensor, width int) {
+	if have := x.Dim(3); have != width {
+		g.Fail("features want the %d channels of the last stage, and stop_early ended where there are %d: ask for intermediates only", width, have)
 	}
 }
 

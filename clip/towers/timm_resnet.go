@@ -117,6 +117,7 @@ type timmResNetTower struct {
 	timmHead  `w:""`
 
 	headDrop float64 // rate of dropout before TrunkHead
+	width    int     // of the features that the head takes
 	pixels
 }
 
@@ -125,7 +126,7 @@ func newTimmResNet(c *config.Config) *timmResNetTower {
 	a, _ := readTimmResNet(&c.VisionCfg)
 	t := &timmResNetTower{
 		Conv1: layers.NewResNetConv(3, stemOfTimmResNet, 7, 2), BN1: layers.NewBatchNorm2D(stemOfTimmResNet),
-		timmHead: newTimmHead(c, a.width()), headDrop: a.DropRate, pixels: pixels{c.VisionCfg.ImageSize},
+		timmHead: newTimmHead(c, a.width()), headDrop: a.DropRate, width: a.width(), pixels: pixels{c.VisionCfg.ImageSize},
 	}
 	total, at, in := 0, 0, stemOfTimmResNet
 	for _, n := range a.Layers {
@@ -167,17 +168,15 @@ func (t *timmResNetTower) Record(g *graph.Graph, batch, _, depth int) Recorded {
 		all = append(all, x)
 	}
 	return Recorded{
-		Outputs: func() Outputs {
-			wantLastStage(g, depth, t.Depth())
-			return Outputs{Features: t.project(g, t.head(g, x))}
-		},
-		Block: func(i int, _ bool) Block { return Block{Tokens: all[i]} },
+		Outputs: func() Outputs { return Outputs{Features: t.project(g, t.head(g, x))} },
+		Block:   func(i int, _ bool) Block { return Block{Tokens: all[i]} },
 	}
 }
 
-// head pools the last stage's output.
+// head pools the last recorded stage's output.
 func (t *timmResNetTower) head(g *graph.Graph, x graph.Tensor) graph.Tensor {
 	defer g.Scope("trunk")()
+	wantWidth(g, x, t.width)
 	x = g.Module("global_pool", func() graph.Tensor {
 		return ops.MeanAxis(g, g.Reshape(x, x.Dim(0), x.Dim(1)*x.Dim(2), x.Dim(3)), 1)
 	})
