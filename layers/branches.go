@@ -119,19 +119,30 @@ func (d *DepthwiseBranches) fold(g *graph.Graph) (taps, bias graph.Tensor) {
 	return taps, bias
 }
 
-// DenseBranches are as DepthwiseBranches, of convolutions of one group.
+// DenseNorm is a convolution of one group without bias and its normalisation.
+type DenseNorm struct {
+	Conv *Conv2D      `w:"conv"`
+	BN   *BatchNorm2D `w:"bn"`
+}
+
+// Forward maps [batch, height, width, in] to [batch, rows, cols, out].
+func (d *DenseNorm) Forward(g *graph.Graph, x graph.Tensor) graph.Tensor {
+	return d.BN.Forward(g, d.Conv.Forward(g, x))
+}
+
+// DenseBranches are as DepthwiseBranches, of convolutions of one group. They stay apart
+// in evaluation.
 type DenseBranches struct {
-	Identity *BatchNorm2D   `w:"identity"`
-	Conv     []*ConvNormAct `w:"conv_kxk"`
-	Scale    *ConvNormAct   `w:"conv_scale"`
+	Identity *BatchNorm2D `w:"identity"`
+	Conv     []*DenseNorm `w:"conv_kxk"`
+	Scale    *DenseNorm   `w:"conv_scale"`
 }
 
 // Forward maps [batch, height, width, in] to [batch, rows, cols, out].
 func (d *DenseBranches) Forward(g *graph.Graph, x graph.Tensor) graph.Tensor {
-	forward := func(c *ConvNormAct) graph.Tensor { return c.BN.Forward(g, c.Conv.Forward(g, x)) }
-	y := forward(d.Conv[0])
+	y := d.Conv[0].Forward(g, x)
 	if d.Scale != nil {
-		y = g.Add(forward(d.Scale), y)
+		y = g.Add(d.Scale.Forward(g, x), y)
 	}
 	if d.Identity != nil {
 		y = g.Add(d.Identity.Forward(g, x), y)
@@ -155,10 +166,10 @@ type MobileOne struct {
 // NewMobileOne returns one whose convolution has one group, and a Scale if scale and side
 // allow.
 func NewMobileOne(in, out, side, stride int, scale bool, act ops.Function) *MobileOne {
-	norm := func(side int) *ConvNormAct {
-		return &ConvNormAct{Conv: NewConv2D(in, out, side, stride, side/2), BN: NewBatchNorm2D(out)}
+	norm := func(side int) *DenseNorm {
+		return &DenseNorm{NewConv2D(in, out, side, stride, side/2), NewBatchNorm2D(out)}
 	}
-	b := &DenseBranches{Conv: []*ConvNormAct{norm(side)}}
+	b := &DenseBranches{Conv: []*DenseNorm{norm(side)}}
 	if side > 1 && scale {
 		b.Scale = norm(1)
 	}
