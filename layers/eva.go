@@ -11,7 +11,7 @@ type EvaConfig struct {
 	TimmConfig
 	QKVFused  bool // queries, keys and values come from one weight; their bias has no part for keys in any case
 	SwiGLU    bool // the MLP is a gated one
-	ScaleMLP  bool // SwiGLU has a norm within, and two weights in place of one
+	ScaleMLP  bool // the MLP has a norm before its last linear map, and with SwiGLU two weights in place of one
 	InnerNorm bool // attention has a norm before its last linear map
 }
 
@@ -128,7 +128,11 @@ func (a *EvaAttention) Forward(g *graph.Graph, x, angles graph.Tensor) graph.Ten
 // newFeed returns the MLP that c describes.
 func (c EvaConfig) newFeed() Feed {
 	if !c.SwiGLU {
-		return c.newMLP()
+		m := c.newMLP()
+		if c.ScaleMLP {
+			m.Norm = NewLayerNorm(c.MLPWidth, c.Eps)
+		}
+		return m
 	}
 	m := &swiGLU{FC2: NewTimmLinear(c.MLPWidth, c.Width, true), drop: c.ProjDrop}
 	c.last(m.FC2)

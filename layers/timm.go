@@ -46,14 +46,20 @@ func NewTimmLinear(in, out int, bias bool) *Linear {
 
 // TimmBlock is a pre-norm transformer block under timm's names.
 type TimmBlock struct {
-	Norm1 *LayerNorm     `w:"norm1"`
-	Attn  *TimmAttention `w:"attn"`
-	LS1   *LayerScale    `w:"ls1"`
-	Norm2 *LayerNorm     `w:"norm2"`
-	MLP   Feed           `w:"mlp"` // a TimmMLP, unless it is replaced
-	LS2   *LayerScale    `w:"ls2"`
+	Norm1 *LayerNorm    `w:"norm1"`
+	Attn  selfAttention `w:"attn"`
+	LS1   *LayerScale   `w:"ls1"`
+	Norm2 *LayerNorm    `w:"norm2"`
+	MLP   Feed          `w:"mlp"` // a TimmMLP, unless it is replaced
+	LS2   *LayerScale   `w:"ls2"`
 
 	dropPath float64
+}
+
+// selfAttention is the part of a block that maps tokens [batch, tokens, width] to as many,
+// whose queries and keys it turns by angles where there are any.
+type selfAttention interface {
+	Forward(g *graph.Graph, x, angles graph.Tensor) graph.Tensor
 }
 
 // Feed is the part of a block that maps each token by itself: [..., width] to its own
@@ -127,8 +133,9 @@ func attentionOf(width, heads int) ops.AttentionConfig {
 
 // TimmMLP is timm's Mlp (mlp.py).
 type TimmMLP struct {
-	FC1 *Linear `w:"fc1"`
-	FC2 *Linear `w:"fc2"`
+	FC1  *Linear    `w:"fc1"`
+	Norm *LayerNorm `w:"norm"` // or nil
+	FC2  *Linear    `w:"fc2"`
 
 	Activation          ops.Function
 	HiddenDrop, OutDrop float64 // rates of dropout behind the activation and behind FC2
@@ -143,7 +150,7 @@ func NewTimmMLP(in, hidden, out int, bias bool, act ops.Function) *TimmMLP {
 func (m *TimmMLP) Forward(g *graph.Graph, x graph.Tensor) graph.Tensor {
 	h := g.Module("fc1", func() graph.Tensor { return m.FC1.Forward(g, x) })
 	h = g.Module("act", func() graph.Tensor { return ops.Map(g, h, m.Activation) })
-	h = ops.Dropout(g, h, m.HiddenDrop)
+	h = m.Norm.Forward(g, ops.Dropout(g, h, m.HiddenDrop))
 	return ops.Dropout(g, g.Module("fc2", func() graph.Tensor { return m.FC2.Forward(g, h) }), m.OutDrop)
 }
 

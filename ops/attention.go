@@ -97,7 +97,7 @@ func attentionWays(n *graph.Node, s attentionDims) []string {
 		slices.Reverse(passes)
 	}
 	switch {
-	case n.Used(1):
+	case n.Used(1) || biasItems(n) > 0: // one pass has masks that heads share
 		return passes
 	case tooLong:
 		return []string{onePass}
@@ -129,10 +129,11 @@ var attentionOp = &graph.Op{
 	VJP: func(g *graph.Graph, n *graph.Node, dy []graph.Tensor) []graph.Tensor {
 		in := append([]graph.Tensor{n.In[0], n.In[1], n.In[2], n.Output(1), dy[0]}, n.In[4:]...)
 		d := g.Apply(attentionGradOp, n.Attr, in...)
+		bias := biasGrad(g, n, d[len(d)-1])
 		if dimsOf(n).qkv {
-			return []graph.Tensor{d[0], {}, {}, {}}
+			return []graph.Tensor{d[0], {}, {}, bias}
 		}
-		return append(d[:min(3, len(d))], graph.Tensor{})
+		return append(d[:min(3, len(d))], bias)
 	},
 	Ref: refAttention,
 }
@@ -154,11 +155,15 @@ func inThreePasses(n *graph.Node, s attentionDims, product shaders.Variant) []gr
 	rows := s.b * s.h * s.lq
 	q, k, v := s.parts(graph.In)
 	maskRows, maskItem := maskRows(n)
+	heads := uint32(s.h)
+	if items := biasItems(n); items > 0 { // each head of an item is to softmax an item
+		maskRows, maskItem, heads = uint32(items*s.h*s.lq), uint32(s.lq), 1
+	}
 	launches := []graph.Launch{
 		s.scores(c.Scale).launch(product, q, k, graph.None(), graph.Out(1)),
 		{
 			Kernel: kernel("softmax"),
-			Params: []uint32{uint32(rows), uint32(s.lk), flag(true), flag(c.Causal), uint32(s.lq), uint32(s.h), maskRows, maskItem},
+			Params: []uint32{uint32(rows), uint32(s.lk), flag(true), flag(c.Causal), uint32(s.lq), heads, maskRows, maskItem},
 			Args:   []graph.Arg{graph.None(), graph.In(3), graph.Out(1)},
 			Rows:   rows,
 		},
@@ -218,7 +223,11 @@ func inferAttention(n *graph.Node) ([]graph.Spec, error) {
 
 func attentionOutputs(n *graph.Node, s attentionDims, mask graph.Tensor) ([]graph.Spec, error) {
 	repeats := func(have, want int) bool { return have == want || have == 1 }
-	if m := mask.Shape(); mask.Valid() && !(len(m) == 3 && repeats(m[0], s.b) && repeats(m[1], s.lq) && m[2] == s.lk) {
+	if m := mask.Shape(); mask.Valid() && len(m) == 4 {
+		if m[0] < 1 || s.b%m[0] != 0 || m[1] != s.h || m[2] != s.lq || m[3] != s.lk {
+			return nil, fmt.Errorf("%d items of %d heads, %d queries, %d keys, bias %v: want the bias [items or a part of them, %d, %d, %d]", s.b, s.h, s.lq, s.lk, mask.Spec(), s.h, s.lq, s.lk)
+		}
+	} else if mask.Valid() && !(len(m) == 3 && repeats(m[0], s.b) && repeats(m[1], s.lq) && m[2] == s.lk) {
 		return nil, fmt.Errorf("%d queries, %d keys, mask %v: want the mask [%d or 1, %d or 1, %d]", s.lq, s.lk, mask.Spec(), s.b, s.lq, s.lk)
 	}
 	probs := graph.Spec{Shape: graph.Shape{s.b, s.h, s.lq, s.lk}}
@@ -252,6 +261,9 @@ func refAttention(n *graph.Node, in, out [][]float64) {
 			}
 			if mask := in[3]; mask != nil {
 				row := b*int(maskItem) + r%int(maskItem)
+				if biasItems(n) > 0 {
+					row = i
+				}
 				p[j] += mask[row*s.lk%len(mask)+j]
 			}
 			if c.Causal && j > r {
@@ -278,7 +290,8 @@ func refAttention(n *graph.Node, in, out [][]float64) {
 // [batch, Lq, Heads·D], k [batch, Lk, Heads·D] and v [batch, Lk, Heads·Dv] give
 // [batch, Lq, Heads·Dv]. The optional mask [batch or 1, Lq or 1, Lk], shared by
 // the heads, is added to the scores and may hold −Inf; a query that sees no key
-// gives zeros. No gradient flows into the mask.
+// gives zeros. No gradient flows into the mask. Instead there may be a bias of each head,
+// [items, Heads, Lq, Lk], that repeats where the batch has more items, and has a gradient.
 // (Vaswani et al., Attention Is All You Need, 2017, §3.2.)
 func Attention(g *graph.Graph, q, k, v, mask graph.Tensor, c AttentionConfig) graph.Tensor {
 	in := []graph.Tensor{q, k, v, mask}

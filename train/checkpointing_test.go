@@ -58,6 +58,7 @@ func TestCheckpointingChangesNoBit(t *testing.T) {
 	for _, name := range []string{
 		"modified_resnet", "opt_all_block", "siglip_timm_map", "timm_vit_dinov2_reg", "pe_core", "hf_roberta_quick", "mobileclip_b_mci", "convnext_base_linear", "fastvit_mci0", "vitamin_small",
 		"eva02_base_clip", "timm_resnet18",
+		"timm_eva02", "swin_base", "vit_relpos_cls",
 	} {
 		t.Run(name, func(t *testing.T) {
 			run := func(checkpointing bool) (losses []float64, all map[string]clip.Array, plan *Plan) {

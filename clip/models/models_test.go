@@ -46,7 +46,7 @@ func TestEveryNamedModelIsBuiltOrRefused(t *testing.T) {
 		require.NoError(t, err, name)
 	}
 	for name, asked := range map[string]string{
-		"swin_base_patch4_window7_224": `"swin_base_patch4_window7_224"`, "mt5-base-ViT-B-32": `"google/mt5-base"`, "coca_ViT-B-32": "multimodal_cfg",
+		"mt5-base-ViT-B-32": `"google/mt5-base"`, "coca_ViT-B-32": "multimodal_cfg",
 		"moderntext-ViT-B-32-256": `"modern"`, "CLAP-HTSAT-tiny": "audio_cfg", "naflexgenlip_test": "genlip_cfg",
 		"naflexgenlap_test_1d": "genlap_cfg",
 	} {
@@ -140,7 +140,7 @@ func TestFamilies(t *testing.T) {
 	}
 	assert.Equal(t, 154, imageText)
 	for family, n := range map[string]int{
-		"ModifiedResNet": 10, "SigLIP": 11, "SigLIP2": 15, "PE-Core": 5, "CLIPA": 6, "EVA": 7, "ConvNeXt": 11,
+		"ModifiedResNet": 10, "SigLIP": 11, "SigLIP2": 15, "PE-Core": 5, "CLIPA": 6, "EVA": 7, "ConvNeXt": 11, "Swin": 1, "relative-position ViT": 1,
 	} {
 		assert.Equal(t, n, counts[family], family)
 	}

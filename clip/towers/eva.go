@@ -27,9 +27,6 @@ func readEva(v *config.VisionConfig) (timmTrunk, error) {
 	if a.AttnType != "eva" {
 		return timmTrunk{}, fmt.Errorf("timm's attn_type %q of %s is %w; supported is \"eva\"", a.AttnType, v.TimmName(), config.ErrUnsupported)
 	}
-	if a.ScaleMLP && !a.SwiGLUMLP {
-		return timmTrunk{}, fmt.Errorf("timm's scale_mlp without swiglu_mlp is %w", config.ErrUnsupported)
-	}
 	t, err := a.trunk(v)
 	t.newBlock = func(_ *timmTrunk, c layers.TimmConfig) timmBlock {
 		block := layers.EvaConfig{TimmConfig: c, QKVFused: a.QKVFused, SwiGLU: a.SwiGLUMLP, ScaleMLP: a.ScaleMLP, InnerNorm: a.ScaleAttnInner}

@@ -9,11 +9,11 @@ func TestEvaConfigs(t *testing.T) {
 		{`{"timm_model_name": "eva_giant_patch14_224", "timm_pool": "avg"}`, `{"qkv_bias": false}`, ""},
 		{`{"timm_model_name": "eva02_enormous_patch14_clip_224", "timm_proj": "mlp"}`, `{"swiglu_mlp": true, "qkv_fused": false}`, ""},
 		{`{"timm_pool": "map"}`, `{"num_reg_tokens": 2, "no_embed_class": true}`, ""},
+		{`{}`, `{"swiglu_mlp": false, "use_abs_pos_emb": false}`, ""},
 
 		{`{"timm_model_name": "eva03_base_patch16_224"}`, `{}`, `timm_model_name "eva03_base_patch16_224" is not supported`},
 		{`{"image_size": 32}`, `{}`, "timm_model_kwargs.img_size changes that"},
 		{`{}`, `{"attn_type": "rope"}`, `attn_type "rope" of eva02_base_patch16_clip_224 is not supported`},
-		{`{}`, `{"swiglu_mlp": false}`, "scale_mlp without swiglu_mlp"},
 		{`{}`, `{"init_values": 0.1}`, "init_values"},
 		{`{}`, `{"num_heads": 3}`, "num_heads"},
 		{`{}`, `{"num_heads": 4}`, "head width divisible by 4"},

@@ -21,6 +21,7 @@ var families = []Family{
 	eva,
 	viTamin,
 	fastViT,
+	relPosViT, swin,
 	planned("modern text", Text, func(c *config.Config) bool { return c.TextCfg.TextArch != "clip" }, textArch).offering("supported is \"clip\""),
 	planned("NaFlex", Visual, timmNamed("naflexvit"), timmName),
 	planned("Hugging Face text", Text, func(c *config.Config) bool { return hfModelName(c) != "" }, func(c *config.Config) string { return fmt.Sprintf("hf_model_name %q", hfModelName(c)) }),
@@ -66,6 +67,9 @@ type Family struct {
 	// last group of their entry. The first name that fits a parameter counts. A
 	// parameter that no name fits is never locked.
 	Groups [][]string
+	// ChannelsLast tells that the image tower's feature maps have the channels last in
+	// timm, too.
+	ChannelsLast bool
 	// UnlockedStats names the batch norms that freezeBNStats of LockImageTower misses.
 	UnlockedStats []string
 	// LayerNorm is the last part of the names of the layer norms that LockTextTower can

@@ -24,6 +24,7 @@ type timmEvaArgs struct {
 	PostNorm         *bool        `json:"use_post_transformer_norm"` // nil: where there is no fc_norm
 	FCNorm           *bool        `json:"use_fc_norm"`               // nil: with global_pool avg
 	AttnType         string       `json:"attn_type"`
+	UseAbsPosEmb     bool         `json:"use_abs_pos_emb"`
 	UseRotPosEmb     bool         `json:"use_rot_pos_emb"`
 	RopeType         string       `json:"rope_type"`
 	RopeGridOffset   float64      `json:"rope_grid_offset"`
@@ -48,7 +49,7 @@ type evaBlockArgs struct {
 func timmEvaDefaults() timmEvaArgs {
 	a := timmEvaArgs{
 		timmArgs: timmDefaults(), evaBlockArgs: evaBlockArgs{QKVFused: true},
-		AttnType: "eva", RopeType: "cat", RopeGridIndexing: "ij", RopeTemperature: 10000, HeadInitScale: 0.001,
+		AttnType: "eva", UseAbsPosEmb: true, RopeType: "cat", RopeGridIndexing: "ij", RopeTemperature: 10000, HeadInitScale: 0.001,
 	}
 	a.GlobalPool = "avg"
 	return a
@@ -85,7 +86,7 @@ func (a *timmEvaArgs) trunk(v *config.VisionConfig) (timmTrunk, error) {
 	t := timmTrunk{
 		timmArgs: a.timmArgs, block: block, pooler: block, registers: a.NumRegTokens, attnPool: a.GlobalPool == "map",
 		preNorm: a.PreNorm, norm: post, fcNorm: fc,
-		tokenInit: 0.02, headInit: 0.02 * a.HeadInitScale, eva: true, embed: newTimmPatches, newBlock: newTimmBlock, stride: a.PatchSize,
+		tokenInit: 0.02, headInit: 0.02 * a.HeadInitScale, eva: true, noPos: !a.UseAbsPosEmb, embed: newTimmPatches, newBlock: newTimmBlock, stride: a.PatchSize,
 	}
 	if a.AttnPoolNumHeads != 0 {
 		t.pooler.Heads = a.AttnPoolNumHeads

@@ -59,7 +59,7 @@ type timmTrunk struct {
 	attnPool              bool // global_pool map
 	poolPrefix            bool // pooling sees the class token and registers
 	rope                  *timmEvaArgs
-	tokenInit, headInit   float64 // standard deviations
+	tokenInit, headInit   float64 // standard deviations; headInit 0: torch's initialisation
 	eva                   bool    // attention pooling sees all tokens, and the last layers of blocks start smaller from block to block
 
 	embed    func(*timmTrunk) patchEmbed                       // makes its layer
@@ -306,10 +306,16 @@ func (read trunkReader) resize(v *config.VisionConfig, size config.Size) {
 	if err != nil || t.ImgSize == size {
 		return
 	}
+	setKwarg(v, "img_size", size)
+}
+
+// setKwarg sets one of v's timm_model_kwargs. What cannot be read stays as it is: the
+// check will say what is wrong.
+func setKwarg(v *config.VisionConfig, name string, value any) {
 	kwargs := map[string]json.RawMessage{}
 	if len(v.TimmModelKwargs) > 0 && json.Unmarshal(v.TimmModelKwargs, &kwargs) != nil {
 		return
 	}
-	kwargs["img_size"], _ = size.MarshalJSON() // numbers, which cannot fail
+	kwargs[name], _ = json.Marshal(value) // numbers, which cannot fail
 	v.TimmModelKwargs, _ = json.Marshal(kwargs)
 }

@@ -46,17 +46,23 @@ func (read trunkReader) check(c *config.Config) error {
 	if err == nil {
 		err = check.Elements("vision_cfg.timm_model_kwargs.img_size", t.grid()[0]*t.grid()[1], t.EmbedDim)
 	}
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case v.ImageSize != t.ImgSize:
-		return fmt.Errorf("%w: vision_cfg.image_size %v is not the %v of %s; timm_model_kwargs.img_size changes that", config.ErrConfig, v.ImageSize, t.ImgSize, v.TimmName())
 	}
-	return checkNoProjection(c, t.EmbedDim)
+	return check.First(checkImageSize(v, t.ImgSize), checkNoProjection(c, t.EmbedDim))
 }
 
-// timmTower is open_clip's TimmModel (timm_model.py) over timm's VisionTransformer
-// or, with rotary positions, Eva (vision_transformer.py, eva.py).
+// checkImageSize wants images of the one size that the trunk takes.
+func checkImageSize(v *config.VisionConfig, size config.Size) error {
+	if v.ImageSize != size {
+		return fmt.Errorf("%w: vision_cfg.image_size %v is not the %v of %s; timm_model_kwargs.img_size changes that", config.ErrConfig, v.ImageSize, size, v.TimmName())
+	}
+	return nil
+}
+
+// timmTower is open_clip's TimmModel (timm_model.py) over timm's VisionTransformer,
+// Eva or VisionTransformerRelPos (vision_transformer.py, eva.py,
+// vision_transformer_relpos.py).
 type timmTower struct {
 	ClsToken   *graph.Param                `w:"trunk.cls_token"` // [1, 1, width]
 	RegToken   *graph.Param                `w:"trunk.reg_token"` // [1, registers, width]
@@ -157,8 +163,10 @@ func (read trunkReader) tower(c *config.Config) *timmTower {
 		m.angles.Name, m.angles.Frozen = "rope angles", true
 	}
 	if config.Value(v.TimmProj) == "" {
-		m.TrunkHead = layers.NewTimmLinear(width, c.EmbedDim, true)
-		m.TrunkHead.Weight.Source = layers.Normal(t.headInit)
+		m.TrunkHead = layers.NewLinear(width, c.EmbedDim, true)
+		if t.headInit != 0 {
+			m.TrunkHead.Weight.Source, m.TrunkHead.Bias.Source = layers.Normal(t.headInit), layers.Constant(0)
+		}
 	}
 	return m
 }
@@ -170,10 +178,13 @@ func (t *timmTower) Depth() int { return len(t.Blocks) }
 // patches are zero: positions, class token, registers and the bias of the patch
 // embedding.
 func (t *timmTower) table(g *graph.Graph) graph.Tensor {
-	prefix, width := t.cfg.prefix(), t.cfg.EmbedDim
-	pos := g.Reshape(g.Param(t.PosEmbed), t.PosEmbed.Shape[1], width)
+	prefix, width, grid := t.cfg.prefix(), t.cfg.EmbedDim, t.cfg.grid()
+	pos := g.Fill(0, grid[0]*grid[1], width)
+	if t.PosEmbed != nil {
+		pos = g.Reshape(g.Param(t.PosEmbed), t.PosEmbed.Shape[1], width)
+	}
 	var before graph.Tensor
-	if !t.cfg.NoEmbedClass && prefix > 0 {
+	if t.PosEmbed != nil && !t.cfg.NoEmbedClass && prefix > 0 {
 		s := ops.Split(g, pos, 0, prefix, pos.Dim(0)-prefix)
 		before, pos = s[0], s[1]
 	}
@@ -205,7 +216,7 @@ func (t *timmTower) sequence(g *graph.Graph, image graph.Tensor, depth int) []gr
 		patches = ops.AddBroadcast(g, patches, g.Param(bias), 1)
 	}
 	g.Tap(patches, "patch_embed")
-	if t.PosEmbed != nil {
+	if t.PosEmbed != nil || prefix > 0 || t.PatchEmbed.TokenBias() != nil {
 		x = ops.AddBroadcast(g, x, t.table(g), 1)
 	}
 	x = ops.Dropout(g, x, t.cfg.PosDropRate)

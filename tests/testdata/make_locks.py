@@ -10,7 +10,8 @@ import open_clip
 
 RECORDED = ('modified_resnet', 'opt_attn_pool_cascade', 'opt_embed_cls', 'opt_no_ln_pre', 'opt_proj_bias', 'opt_proj_none',
             'opt_sincos', 'siglip_timm_map', 'timm_vit_avg', 'vit_openai_tiny', 'mobileclip_b_mci', 'hf_roberta_quick',
-            'convnext_base_linear', 'fastvit_mci0', 'vitamin_small', 'eva02_base_clip', 'timm_resnet18')
+            'convnext_base_linear', 'fastvit_mci0', 'vitamin_small', 'eva02_base_clip', 'timm_resnet18',
+            'eva02_enormous', 'timm_eva02', 'swin_base', 'vit_relpos_cls')
 LACKING = ('pe_core', 'siglip2_timm_map', 'timm_vit_clip_quickgelu')
 RUNS = {
     'train_vit': ('lock_image_tower(0) then (2): later call overrides', 'lock_text_tower(unlocked_layers=1,freeze_layer_norm=True)'),

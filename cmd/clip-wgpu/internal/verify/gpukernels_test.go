@@ -19,6 +19,7 @@ func TestKernelsOfGPUs(t *testing.T) {
 	for _, name := range []string{
 		"bn_train_mobileclip_b_mci", "convnext_base_linear", "emoji_clip", "eva02_base_clip", "fastvit_mci0", "hf_roberta_quick", "intermediates_resnet", "mobileclip_b_mci", "modified_resnet",
 		"pe_core", "siglip2_timm_map", "timm_resnet18", "timm_vit_dinov2_reg", "train_resnet", "vit_openai_tiny", "vitamin_small",
+		"swin_base", "vit_relpos_cls",
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(testdata, "oracle", name)
