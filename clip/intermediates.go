@@ -296,9 +296,9 @@ func channelsFirst(t Array) Array {
 // Trace returns the outputs of modules by their open_clip names, as forward
 // hooks would see them: "visual.transformer.resblocks.0.attn", "ln_final", and
 // "transformer.input" for what enters a stack of blocks. Feature maps, as that of
-// "visual.conv1", are [n, channels, height, width]. Names of a tower whose input
-// is absent, and of modules that the model lacks, are errors, and so is an
-// empty batch.
+// "visual.conv1", are [n, channels, height, width], those of Swin [n, height, width,
+// channels]. Names of a tower whose input is absent, and of modules that the model
+// lacks, are errors, and so is an empty batch.
 func (m *Model) Trace(ctx context.Context, images map[string]Array, texts [][]int32, modules ...string) (map[string]Array, error) {
 	if err := notEmpty(images, texts); err != nil {
 		return nil, err
@@ -360,7 +360,7 @@ func (m *Model) trace(ctx context.Context, tower string, b towers.Batch, record 
 	}
 	for name, x := range outs {
 		t := Array(x)
-		if len(t.Shape) == 4 { // feature maps are channels-last on the device
+		if len(t.Shape) == 4 && !m.towers.ChannelsLast() { // as they are on the device
 			t = channelsFirst(t)
 		}
 		found[name] = t

@@ -117,6 +117,11 @@ type Node struct {
 // output is not read need not be launched.
 func (n *Node) Used(i int) bool { return n.used[i] }
 
+// Exact reports, while fusing, whether what both nodes give must not change by a bit. That
+// is so in a training step: with Checkpointing it has copies of n that cannot be fused,
+// because gradients read what is between both nodes.
+func (n *Node) Exact() bool { return n.g.Training || n.g.Checkpointing }
+
 // Output returns output i of n, for VJPs that need what the forward computed.
 func (n *Node) Output(i int) Tensor { return Tensor{n, i} }
 

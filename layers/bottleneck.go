@@ -66,7 +66,7 @@ func (b *Bottleneck) pool(g *graph.Graph, name string, x graph.Tensor) graph.Ten
 	if b.Stride == 1 {
 		return x
 	}
-	return g.Module(name, func() graph.Tensor { return ops.AvgPool2D(g, x, b.Stride) })
+	return g.Module(name, func() graph.Tensor { return ops.AvgPool2D(g, x, b.Stride, b.Stride, 0) })
 }
 
 // ConvNormReLU applies conv, bn and ReLU to x [batch, height, width, in], as modules

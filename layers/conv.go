@@ -38,6 +38,28 @@ func (c *Conv2D) Forward(g *graph.Graph, x graph.Tensor) graph.Tensor {
 	return c.Weight.Forward(g, ops.Unfold(g, x, s[2], s[3], c.Stride, c.Padding), c.Bias)
 }
 
+// DepthwiseConv2D is torch's nn.Conv2d of as many groups as there are channels. Images
+// have the channels last.
+type DepthwiseConv2D struct {
+	Weight          *graph.Param `w:"weight"` // [out, 1, side, side]
+	Bias            *graph.Param `w:"bias"`   // [out]; nil for none
+	Stride, Padding int
+}
+
+// NewDepthwiseConv2D returns one with torch's default initialisation.
+func NewDepthwiseConv2D(out, side, stride, padding int, bias bool) *DepthwiseConv2D {
+	c := &DepthwiseConv2D{Weight: NewParam(kaimingUniform(side*side), out, 1, side, side), Stride: stride, Padding: padding}
+	if bias {
+		c.Bias = NewParam(c.Weight.Source, out)
+	}
+	return c
+}
+
+// Forward maps [batch, height, width, in] to [batch, rows, cols, out].
+func (c *DepthwiseConv2D) Forward(g *graph.Graph, x graph.Tensor) graph.Tensor {
+	return ops.DepthwiseConv2D(g, x, g.Param(c.Weight), optional(g, c.Bias), c.Stride, c.Padding)
+}
+
 // BatchNorm2D is torch's nn.BatchNorm2d (Ioffe & Szegedy, 2015): it normalises
 // every channel by the running statistics or, where the graph is for training, by
 // the batch's, which the running ones then follow.

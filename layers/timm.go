@@ -17,6 +17,18 @@ type TimmConfig struct {
 	LSInit                 *float64 // LayerScale's initial value; nil for none
 	// Rates of dropout of what linear maps give and of attention's weights, and of drop path.
 	ProjDrop, AttnDrop, DropPath float64
+	// LastStd is the standard deviation that the last linear maps of attention and of the
+	// MLP start with; 0: that of the others.
+	LastStd float64
+}
+
+// last initialises the last linear maps of a block's parts.
+func (c TimmConfig) last(ls ...*Linear) {
+	for _, l := range ls {
+		if c.LastStd > 0 {
+			l.Weight.Source = Normal(c.LastStd)
+		}
+	}
 }
 
 // timmInit is timm's initialisation of Linear weights; their biases are zeros.
@@ -34,25 +46,45 @@ func NewTimmLinear(in, out int, bias bool) *Linear {
 
 // TimmBlock is a pre-norm transformer block under timm's names.
 type TimmBlock struct {
-	Norm1 *LayerNorm     `w:"norm1"`
-	Attn  *TimmAttention `w:"attn"`
-	LS1   *LayerScale    `w:"ls1"`
-	Norm2 *LayerNorm     `w:"norm2"`
-	MLP   *TimmMLP       `w:"mlp"`
-	LS2   *LayerScale    `w:"ls2"`
+	Norm1 *LayerNorm    `w:"norm1"`
+	Attn  selfAttention `w:"attn"`
+	LS1   *LayerScale   `w:"ls1"`
+	Norm2 *LayerNorm    `w:"norm2"`
+	MLP   Feed          `w:"mlp"` // a TimmMLP, unless it is replaced
+	LS2   *LayerScale   `w:"ls2"`
 
 	dropPath float64
 }
 
-// NewTimmBlock returns one block.
-func NewTimmBlock(c TimmConfig) *TimmBlock {
+// selfAttention is the part of a block that maps tokens [batch, tokens, width] to as many,
+// whose queries and keys it turns by angles where there are any.
+type selfAttention interface {
+	Forward(g *graph.Graph, x, angles graph.Tensor) graph.Tensor
+}
+
+// Feed is the part of a block that maps each token by itself: [..., width] to its own
+// shape.
+type Feed interface {
+	Forward(g *graph.Graph, x graph.Tensor) graph.Tensor
+}
+
+// newMLP returns the MLP that c describes.
+func (c TimmConfig) newMLP() *TimmMLP {
 	mlp := NewTimmMLP(c.Width, c.MLPWidth, c.Width, c.ProjBias, c.Activation)
 	mlp.HiddenDrop, mlp.OutDrop = c.ProjDrop, c.ProjDrop
+	c.last(mlp.FC2)
+	return mlp
+}
+
+// NewTimmBlock returns one block.
+func NewTimmBlock(c TimmConfig) *TimmBlock {
+	mlp, proj := c.newMLP(), NewTimmLinear(c.Width, c.Width, c.ProjBias)
+	c.last(proj)
 	return &TimmBlock{
 		Norm1: NewLayerNorm(c.Width, c.Eps),
 		Attn: &TimmAttention{
 			QKV:   NewTimmLinear(c.Width, 3*c.Width, c.QKVBias),
-			Proj:  NewTimmLinear(c.Width, c.Width, c.ProjBias),
+			Proj:  proj,
 			Heads: c.Heads, attnDrop: c.AttnDrop, projDrop: c.ProjDrop,
 		},
 		LS1:   NewLayerScale(c.Width, c.LSInit),
@@ -101,8 +133,9 @@ func attentionOf(width, heads int) ops.AttentionConfig {
 
 // TimmMLP is timm's Mlp (mlp.py).
 type TimmMLP struct {
-	FC1 *Linear `w:"fc1"`
-	FC2 *Linear `w:"fc2"`
+	FC1  *Linear    `w:"fc1"`
+	Norm *LayerNorm `w:"norm"` // or nil
+	FC2  *Linear    `w:"fc2"`
 
 	Activation          ops.Function
 	HiddenDrop, OutDrop float64 // rates of dropout behind the activation and behind FC2
@@ -117,7 +150,7 @@ func NewTimmMLP(in, hidden, out int, bias bool, act ops.Function) *TimmMLP {
 func (m *TimmMLP) Forward(g *graph.Graph, x graph.Tensor) graph.Tensor {
 	h := g.Module("fc1", func() graph.Tensor { return m.FC1.Forward(g, x) })
 	h = g.Module("act", func() graph.Tensor { return ops.Map(g, h, m.Activation) })
-	h = ops.Dropout(g, h, m.HiddenDrop)
+	h = m.Norm.Forward(g, ops.Dropout(g, h, m.HiddenDrop))
 	return ops.Dropout(g, g.Module("fc2", func() graph.Tensor { return m.FC2.Forward(g, h) }), m.OutDrop)
 }
 

@@ -10,7 +10,7 @@ import (
 
 // Weight is a parameter that is the matrix of a linear map: W [out, in …] or, where
 // it is Transposed, P [in, out]; a table is a map, too, from ids. Every product of
-// a tower with a parameter is a call of one of its methods. So there is one place
+// a tower with a parameter, but for depthwise convolutions, is a call of one of its methods. So there is one place
 // for what changes all weights of a model: their Format and their Adapter, which
 // weights.Find reaches.
 type Weight struct {

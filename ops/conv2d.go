@@ -17,6 +17,14 @@ func (k window) over(height, width int) (rows, cols int) {
 	return (height+2*k.pad-k.h)/k.stride + 1, (width+2*k.pad-k.w)/k.stride + 1
 }
 
+// check refuses windows of which an image has none.
+func (k window) check(x graph.Spec) error {
+	if s := x.Shape; k.h < 1 || k.w < 1 || k.stride < 1 || k.pad < 0 || k.h > s[1]+2*k.pad || k.w > s[2]+2*k.pad {
+		return fmt.Errorf("x %v, windows of %d×%d, stride %d, padding %d: want at least one window", x, k.h, k.w, k.stride, k.pad)
+	}
+	return nil
+}
+
 var unfoldOp = &graph.Op{
 	Name: "unfold",
 	Infer: func(n *graph.Node) ([]graph.Spec, error) {
@@ -24,10 +32,10 @@ var unfoldOp = &graph.Op{
 		if len(x.Shape) != 4 || x.Element != graph.F32 {
 			return nil, fmt.Errorf("x %v: want f32 [batch, height, width, channels]", x)
 		}
-		s := x.Shape
-		if k.h < 1 || k.w < 1 || k.stride < 1 || k.pad < 0 || k.h > s[1]+2*k.pad || k.w > s[2]+2*k.pad {
-			return nil, fmt.Errorf("x %v, windows of %d×%d, stride %d, padding %d: want at least one window", x, k.h, k.w, k.stride, k.pad)
+		if err := k.check(x); err != nil {
+			return nil, err
 		}
+		s := x.Shape
 		rows, cols := k.over(s[1], s[2])
 		return []graph.Spec{{Shape: graph.Shape{s[0], rows, cols, s[3] * k.h * k.w}}}, nil
 	},

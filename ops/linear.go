@@ -24,8 +24,8 @@ const none = Function(len(functions))
 // linearOp takes x, w, bias and residual, the last two optional, to y; where w is
 // packed and the length of x's rows is no multiple of 4, output 1 is x padded with
 // zeros to the next. What
-// Build fuses may have four inputs more, BatchNorm's but x, in place of the bias:
-// its last output is what BatchNorm makes of them, [bias and scale, out].
+// Build fuses may have four inputs more, BatchNorm's but x, in place of the bias, or one, a
+// factor of each column of y: its last output is what is made of them, [bias and scale, out].
 var linearOp = &graph.Op{
 	Name:   "linear",
 	Packed: []int{1},
@@ -36,7 +36,10 @@ var linearOp = &graph.Op{
 			p := attr.packed(n, w)
 			if len(n.In) > 4 {
 				bias := graph.Out(len(n.Out) - 1)
-				fold := batchNormFold(attr.rows, attr.eps, graph.In(4), graph.In(5), graph.In(6), graph.In(7), bias)
+				fold := elementwise(kernel("scale_fold"), attr.rows, []graph.Arg{graph.In(2), graph.In(4), bias}, flag(n.In[2].Valid()))
+				if len(n.In) > 5 {
+					fold = batchNormFold(attr.rows, attr.eps, graph.In(4), graph.In(5), graph.In(6), graph.In(7), bias)
+				}
 				return append([]graph.Launch{fold}, p.launches(n, bias, 2, attr.residualRows(n.In[3]))...)
 			}
 			return p.launches(n, graph.In(2), int(flag(n.In[2].Valid())), attr.residualRows(n.In[3]))
@@ -78,7 +81,10 @@ var linearOp = &graph.Op{
 			if in[2] != nil {
 				sum += in[2][attr.first+o]
 			}
-			if len(in) > 4 {
+			if len(in) == 5 {
+				sum *= in[4][o]
+			}
+			if len(in) > 5 {
 				sum = (sum-in[6][o])/math.Sqrt(in[7][o]+attr.eps)*in[4][o] + in[5][o]
 			}
 			if attr.act != none && !attr.after {
@@ -157,8 +163,8 @@ func (a linearAttr) want() string {
 	return "[out, in …]"
 }
 
-// fuseLinear takes a BatchNorm, a Function and an addition into the launch of a
-// packed weight: the first before the others, these in either order.
+// fuseLinear takes a BatchNorm or a factor of each column, a Function and an addition into
+// the launch of a packed weight: the first before the others, these in either order.
 func fuseLinear(n, user *graph.Node) *graph.Node {
 	w, attr := n.In[1].State(), n.Attr.(linearAttr)
 	if w == nil || !w.Packed() {
@@ -174,6 +180,10 @@ func fuseLinear(n, user *graph.Node) *graph.Node {
 	case user.Op == batchNormOp && user.In[0] == y && attr.act == none && len(in) == 4 && !in[2].Valid() && attr.rows == w.Shape[0]:
 		attr.eps = user.Attr.(float64)
 		in = append(in, user.In[1:]...)
+		out = append(slices.Clone(out), graph.Spec{Shape: graph.Shape{2, attr.rows}})
+	case user.Op == mulBroadcastOp && !n.Exact() && user.In[0] == y && attr.act == none && len(in) == 4 && attr.rows == w.Shape[0] &&
+		user.Attr.(int) == 1 && user.In[1].Shape().Elems() == attr.rows:
+		in = append(in, user.In[1])
 		out = append(slices.Clone(out), graph.Spec{Shape: graph.Shape{2, attr.rows}})
 	case user.Op.Name == "add" && user.In[0] == y:
 		in[3] = user.In[1]

@@ -99,6 +99,12 @@ func TestMisuse(t *testing.T) {
 		"attention, lengths of k and v": {func(g *graph.Graph) graph.Tensor {
 			return Attention(g, floats(g, "q", 1, 5, 8), floats(g, "k", 1, 6, 8), floats(g, "v", 1, 7, 8), graph.Tensor{}, two)
 		}, []string{"k f32[1×6×8]", "v f32[1×7×8]"}},
+		"attention, bias of another number of heads": {func(g *graph.Graph) graph.Tensor {
+			return SelfAttention(g, floats(g, "qkv", 4, 5, 24), floats(g, "bias", 2, 3, 5, 5), AttentionConfig{Heads: 2})
+		}, []string{"attention", "f32[2×3×5×5]", "2 heads", "[items or a part of them, 2, 5, 5]"}},
+		"attention, bias of more items": {func(g *graph.Graph) graph.Tensor {
+			return SelfAttention(g, floats(g, "qkv", 4, 5, 24), floats(g, "bias", 3, 2, 5, 5), AttentionConfig{Heads: 2})
+		}, []string{"4 items", "f32[3×2×5×5]"}},
 		"attention, mask": {func(g *graph.Graph) graph.Tensor {
 			return Attention(g, floats(g, "q", 3, 5, 8), floats(g, "k", 3, 6, 8), floats(g, "v", 3, 6, 8), floats(g, "mask", 2, 5, 6), two)
 		}, []string{"mask f32[2×5×6]", "[3 or 1, 5 or 1, 6]"}},
@@ -109,7 +115,7 @@ func TestMisuse(t *testing.T) {
 			return Conv2D(g, floats(g, "x", 1, 2, 8, 3), floats(g, "w", 4, 3, 5, 5), graph.Tensor{}, 1, 1)
 		}, []string{"unfold", "f32[1×2×8×3]", "5×5", "padding 1"}},
 		"avgpool2d, no window": {func(g *graph.Graph) graph.Tensor {
-			return AvgPool2D(g, floats(g, "x", 1, 2, 8, 3), 3)
+			return AvgPool2D(g, floats(g, "x", 1, 2, 8, 3), 3, 3, 0)
 		}, []string{"avgpool2d", "f32[1×2×8×3]", "3×3"}},
 		"transpose of a vector": {func(g *graph.Graph) graph.Tensor {
 			return Transpose(g, floats(g, "x", 7))

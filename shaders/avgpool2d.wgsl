@@ -1,11 +1,11 @@
-// y[b,i,j,c] = 1/side² · Σ_{v,u < side} x[b, side·i + v, side·j + u, c]
+// y[b,i,j,c] = mean of x[b, stride·i + v − pad, stride·j + u − pad, c] over those v, u < side that lie in x
 // x, y: images with the channels last. Rows and columns of x beyond the last whole window take no part.
 // One invocation makes one of the n elements of y, one workgroup WG of them.
 //!use fold
-struct Params { n: u32, height: u32, width: u32, channels: u32, side: u32 }
+struct Params { n: u32, height: u32, width: u32, channels: u32, rows: u32, cols: u32, stride: u32, pad: u32, side: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;        // [batch, height, width, channels]
-@group(0) @binding(2) var<storage, read_write> y: array<f32>;  // [batch, height / side, width / side, channels]
+@group(0) @binding(2) var<storage, read_write> y: array<f32>;  // [batch, rows, cols, channels]
 
 const WG = 64u;
 
@@ -16,17 +16,21 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
     if i >= p.n {
         return;
     }
-    let cols = p.width / p.side;
-    let rows = p.height / p.side;
     let c = i % p.channels;
     let cell = i / p.channels;
-    let row = cell / cols % rows * p.side;
-    let first = ((cell / (cols * rows) * p.height + row) * p.width + cell % cols * p.side) * p.channels + c;
+    let image = cell / (p.cols * p.rows) * p.height;
+    // Above or left of x the differences wrap around to great numbers.
+    let top = cell / p.cols % p.rows * p.stride - p.pad;
+    let left = cell % p.cols * p.stride - p.pad;
     var sum = 0.0;
+    var count = 0u;
     for (var v = 0u; v < p.side; v++) {
         for (var u = 0u; u < p.side; u++) {
-            sum += x[first + (v * p.width + u) * p.channels];
+            if top + v < p.height && left + u < p.width {
+                sum += x[((image + top + v) * p.width + left + u) * p.channels + c];
+                count++;
+            }
         }
     }
-    y[i] = sum / f32(p.side * p.side);
+    y[i] = sum / f32(count);
 }

@@ -40,7 +40,7 @@ func TestDropoutFollowsOpenCLIP(t *testing.T) {
 		Cases []dropoutCase
 	}
 	require.NoError(t, json.Unmarshal(data, &recorded))
-	require.Len(t, recorded.Cases, 10)
+	require.Len(t, recorded.Cases, 14)
 	for _, c := range recorded.Cases {
 		t.Run(c.Name, func(t *testing.T) {
 			cfg, _, err := models.Parse(c.Config)

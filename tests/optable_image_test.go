@@ -15,18 +15,22 @@ import (
 func TestAvgPool2D(t *testing.T) {
 	var cases []opCase
 	for _, c := range []struct {
-		x    graph.Shape
-		side int
+		x                 graph.Shape
+		side, stride, pad int
 	}{
-		{graph.Shape{2, 8, 6, 3}, 2},
-		{graph.Shape{2, 7, 5, 65}, 2}, // a row and a column are left over
-		{graph.Shape{1, 9, 11, 4}, 3},
-		{graph.Shape{3, 5, 5, 1}, 5},
-		{graph.Shape{1, 3, 1, 7}, 1},
+		{graph.Shape{2, 8, 6, 3}, 2, 2, 0},
+		{graph.Shape{2, 7, 5, 65}, 2, 2, 0}, // a row and a column are left over
+		{graph.Shape{1, 9, 11, 4}, 3, 3, 0},
+		{graph.Shape{3, 5, 5, 1}, 5, 5, 0},
+		{graph.Shape{1, 3, 1, 7}, 1, 1, 0},
+		{graph.Shape{2, 6, 5, 7}, 3, 2, 1}, // windows that overlap and reach beyond the image
+		{graph.Shape{1, 1, 2, 3}, 3, 1, 2},
 	} {
 		cases = append(cases, opCase{
-			name: fmt.Sprintf("%v by %d", c.x, c.side), tol: tolSum, inputs: []opInput{{name: "x", shape: c.x}},
-			build: one(func(g *graph.Graph, in tensors) graph.Tensor { return ops.AvgPool2D(g, in["x"], c.side) }),
+			name: fmt.Sprintf("%v by %d, stride %d, padding %d", c.x, c.side, c.stride, c.pad), tol: tolSum, inputs: []opInput{{name: "x", shape: c.x}},
+			build: one(func(g *graph.Graph, in tensors) graph.Tensor {
+				return ops.AvgPool2D(g, in["x"], c.side, c.stride, c.pad)
+			}),
 		})
 	}
 	runOpCases(t, cases)
@@ -157,4 +161,36 @@ func TestConv2DWithBatchNorm(t *testing.T) {
 		}
 	}
 	runOpCases(t, cases)
+}
+
+// TestLinearWithScale has every kernel of a packed weight multiply its columns by a factor
+// each, with and without a bias.
+func TestLinearWithScale(t *testing.T) {
+	var cases []opCase
+	for i, v := range linearVariants {
+		cases = append(cases, opCase{
+			name: fmt.Sprintf("%s, bias: %t", v, i%2 == 0), tol: tolScaled + tolUlp, variant: v,
+			inputs: []opInput{
+				param("x", 9, 27), {name: "w", shape: graph.Shape{13, 27}, format: packing.F32},
+				param("bias", 13), param("gamma", 13), param("residual", 9, 13),
+			},
+			build: one(func(g *graph.Graph, in tensors) graph.Tensor {
+				bias := in["bias"]
+				if i%2 > 0 {
+					bias = graph.Tensor{}
+				}
+				y := ops.Linear(g, in["x"], in["w"], bias)
+				return g.Add(in["residual"], ops.MulBroadcast(g, y, in["gamma"], 1))
+			}),
+		})
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			r := newOpRun(t, c)
+			prog, err := r.g.Build(r.outs...)
+			require.NoError(t, err)
+			require.Equal(t, 0, count(prog.Steps, "binary"))
+			closeRows(t, "output", r.outs[0].Shape(), r.eval(t, r.outs...)[0], r.onDevice(t, r.outs...)[0], c.tol)
+		})
+	}
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/clip-wgpu/clip-wgpu/graph"
 )
 
-// mayBeAbsent are the names of inputs that ops do without; weight is LayerNorm's.
-var mayBeAbsent = []string{"bias", "mask", "weight"}
+// mayBeAbsent are the names of inputs that ops do without; weight is LayerNorm's, small AddCentered's.
+var mayBeAbsent = []string{"bias", "mask", "weight", "small"}
 
 // checkMisuse records the case with each input absent, of another graph or of
 // another shape. Nothing panics. Build returns an error for inputs of other graphs

@@ -56,8 +56,10 @@ func batchFor(m *clip.Model, n int) Batch {
 // TestCheckpointingChangesNoBit of losses, parameters and running statistics.
 func TestCheckpointingChangesNoBit(t *testing.T) {
 	for _, name := range []string{
-		"modified_resnet", "opt_all_block", "siglip_timm_map", "timm_vit_dinov2_reg", "pe_core", "hf_roberta_quick", "hf_bert_cls_linear", "mobileclip_b_mci",
-		"hf_mt5_mean_mlp", "hf_nllb_cls_linear", "hf_modernbert_cls_linear", "moderntext_vit_b32", "opt_modern_reg_vr",
+		"modified_resnet", "opt_all_block", "siglip_timm_map", "timm_vit_dinov2_reg", "pe_core", "hf_roberta_quick", "mobileclip_b_mci", "convnext_base_linear", "fastvit_mci0", "vitamin_small",
+		"eva02_base_clip", "timm_resnet18",
+		"timm_eva02", "swin_base", "vit_relpos_cls", "hf_bert_cls_linear", "hf_mt5_mean_mlp", "hf_nllb_cls_linear", "hf_modernbert_cls_linear",
+		"moderntext_vit_b32", "opt_modern_reg_vr",
 	} {
 		t.Run(name, func(t *testing.T) {
 			run := func(checkpointing bool) (losses []float64, all map[string]clip.Array, plan *Plan) {

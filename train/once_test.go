@@ -16,7 +16,7 @@ import (
 // its checkpoint gives: nothing that was computed from the old parameters is left. So does
 // a trainer that resumes.
 func TestEncodingAfterTraining(t *testing.T) {
-	for _, name := range []string{"modified_resnet", "mobileclip_b_mci", "siglip2_timm_map", "pe_core"} {
+	for _, name := range []string{"modified_resnet", "mobileclip_b_mci", "siglip2_timm_map", "pe_core", "fastvit_mci0"} {
 		for _, micro := range []int{0, 2} {
 			m := openRecording(t, name)
 			b := batchFor(m, 3)

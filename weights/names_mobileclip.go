@@ -1,9 +1,17 @@
 package weights
 
-import "strings"
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
 
-// MobileCLIPB is the layout of MobileCLIP-B as Apple published it.
-var MobileCLIPB = &Layout{"MobileCLIP-B", isMobileCLIPB, fromMobileCLIPB, ""}
+// The layouts of MobileCLIP-B, and of MobileCLIP S0 to S2, as Apple published them.
+var (
+	MobileCLIPB = &Layout{"MobileCLIP-B", isMobileCLIPB, fromMobileCLIPB, ""}
+	MobileCLIPS = &Layout{"MobileCLIP-S", isMobileCLIPS, fromMobileCLIPS, ""}
+)
 
 const (
 	mobileCLIPImage = "image_encoder.model."
@@ -12,6 +20,10 @@ const (
 
 func isMobileCLIPB(src StateDict) bool {
 	return has(src, mobileCLIPImage+"patch_emb.0.block.conv.weight")
+}
+
+func isMobileCLIPS(src StateDict) bool {
+	return has(src, mobileCLIPImage+"patch_embed.0.rbr_conv.0.conv.weight")
 }
 
 var (
@@ -34,12 +46,22 @@ var (
 // of open_clip's CustomTextCLIP over timm's tower (convert_mobile_clip_state_dict of
 // open_clip's convert.py and _convert_mobileclip of timm's vision_transformer_hybrid.py).
 func fromMobileCLIPB(src StateDict) (Map, error) {
+	return fromMobileCLIP(src, mobileCLIPBImageNames.Replace, "visual.trunk.head")
+}
+
+// fromMobileCLIPS does that for MobileCLIP-S (checkpoint_filter_fn of timm's fastvit.py).
+// Its convolutions are in branches, as they were trained.
+func fromMobileCLIPS(src StateDict) (Map, error) {
+	return fromMobileCLIP(src, mobileCLIPStages(src), "visual.trunk.head.fc")
+}
+
+func fromMobileCLIP(src StateDict, image func(string) string, head string) (Map, error) {
 	m := Map{}
 	for _, old := range src.Names() {
 		t, _ := src.Tensor(old)
 		name := old
 		if rest, ok := strings.CutPrefix(old, mobileCLIPImage); ok {
-			name = "visual.trunk." + mobileCLIPBImageNames.Replace(rest)
+			name = "visual.trunk." + image(rest)
 		} else if rest, ok := strings.CutPrefix(old, mobileCLIPText); ok {
 			name = "text." + mobileCLIPTextNames.Replace(rest)
 		}
@@ -60,12 +82,58 @@ func fromMobileCLIPB(src StateDict) (Map, error) {
 			return nil, err
 		}
 	}
-	return m, addHead(m)
+	return m, addHead(m, head)
+}
+
+var mobileCLIPSImageNames = strings.NewReplacer(
+	"patch_embed.", "stem.", "rbr_conv.", "conv_kxk.", "rbr_scale.", "conv_scale.", "rbr_skip.", "identity.",
+	"conv_exp.", "final_conv.", "lkb_origin.", "large_conv.", "convffn.", "mlp.", "se.reduce.", "se.fc1.", "se.expand.", "se.fc2.",
+	"head.proj", "head.fc.weight",
+)
+
+// mobileCLIPStages names the tensors of the image tower. Apple's is one network of parts
+// by number; with each downsampling, which has a proj, a stage begins.
+func mobileCLIPStages(src StateDict) func(string) string {
+	const network = "network."
+	part := func(name string) (number int, rest string, ok bool) {
+		name, ok = strings.CutPrefix(name, network)
+		first, rest, _ := strings.Cut(name, ".")
+		number, err := strconv.Atoi(first)
+		return number, rest, ok && err == nil
+	}
+	var begins []int
+	for _, name := range src.Names() {
+		if n, rest, ok := part(strings.TrimPrefix(name, mobileCLIPImage)); ok && strings.HasPrefix(rest, "proj.") && !slices.Contains(begins, n) {
+			begins = append(begins, n)
+		}
+	}
+	return func(name string) string {
+		if n, rest, ok := part(name); ok {
+			stage := 0
+			for _, first := range begins {
+				if first <= n {
+					stage++
+				}
+			}
+			if proj, ok := strings.CutPrefix(rest, "proj."); ok {
+				rest = "downsample.proj." + proj
+			} else if positions, ok := strings.CutPrefix(rest, "pe."); ok {
+				rest = "pos_emb.pos_enc." + positions
+			} else {
+				rest = "blocks." + rest
+			}
+			name = fmt.Sprintf("stages.%d.%s", stage, rest)
+		}
+		if last := name[strings.LastIndex(name, ".")+1:]; strings.HasPrefix(last, "layer_scale") {
+			name += ".gamma"
+		}
+		return mobileCLIPSImageNames.Replace(name)
+	}
 }
 
 // addHead turns Apple's projection [width, embed_dim] into a Linear with a bias of zeros.
-func addHead(m Map) error {
-	const weight, bias = "visual.trunk.head.weight", "visual.trunk.head.bias"
+func addHead(m Map, head string) error {
+	weight, bias := head+".weight", head+".bias"
 	t, ok := m[weight]
 	if !ok {
 		return nil // for Bind to report

@@ -9,7 +9,7 @@ import (
 )
 
 // allLayouts are those that there are.
-var allLayouts = []*Layout{OpenAI, HuggingFaceCLIP, HuggingFaceSigLIP, BigVision, MobileCLIPB}
+var allLayouts = []*Layout{OpenAI, HuggingFaceCLIP, HuggingFaceSigLIP, BigVision, MobileCLIPB, MobileCLIPS}
 
 // The files are one model: as big_vision and transformers name it, and as
 // open_clip's own conversion does (make_siglip.py).
@@ -33,17 +33,20 @@ func TestCanonicalSigLIP(t *testing.T) {
 	}
 }
 
-// Apple's names of MobileCLIP-B, and what open_clip makes of them (make_mobileclip.py).
-func TestCanonicalMobileCLIPB(t *testing.T) {
-	want := open(t, references+"/mobileclip_b.safetensors")
-	got, layout, err := Canonical(open(t, references+"/mobileclip_b_apple.safetensors"), allLayouts...)
-	require.NoError(t, err)
-	assert.Equal(t, MobileCLIPB, layout)
-	require.Equal(t, want.Names(), got.Names())
-	for _, x := range want.Tensors() {
-		y, _ := got.Tensor(x.Name)
-		assert.Equal(t, x.Name, y.Name)
-		requireSameTensor(t, x, y)
+// Apple's names of MobileCLIP, and what open_clip makes of them (make_mobileclip.py and
+// make_mobileclip_s.py).
+func TestCanonicalMobileCLIP(t *testing.T) {
+	for name, wanted := range map[string]*Layout{"mobileclip_b": MobileCLIPB, "mobileclip_s": MobileCLIPS} {
+		want := open(t, references+"/"+name+".safetensors")
+		got, layout, err := Canonical(open(t, references+"/"+name+"_apple.safetensors"), allLayouts...)
+		require.NoError(t, err)
+		assert.Equal(t, wanted, layout)
+		require.Equal(t, want.Names(), got.Names())
+		for _, x := range want.Tensors() {
+			y, _ := got.Tensor(x.Name)
+			assert.Equal(t, x.Name, y.Name)
+			requireSameTensor(t, x, y)
+		}
 	}
 }
 
@@ -99,7 +102,7 @@ func TestCanonicalNamesWhatIsMissing(t *testing.T) {
 
 // Tensors of shapes that a rule does not expect give an error, never a panic.
 func TestCanonicalOfOddShapes(t *testing.T) {
-	for _, file := range []string{"siglip.npz", "siglip_stacked.npz", "siglip_hf.safetensors", "mobileclip_b_apple.safetensors"} {
+	for _, file := range []string{"siglip.npz", "siglip_stacked.npz", "siglip_hf.safetensors", "mobileclip_b_apple.safetensors", "mobileclip_s_apple.safetensors"} {
 		all := open(t, references+"/"+file).Tensors()
 		for i := range all {
 			for _, shape := range [][]int{{}, {1}, {1, 1, 1, 1, 1}} {

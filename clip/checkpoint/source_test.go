@@ -23,17 +23,17 @@ func TestPlainPathsDoNotAskTheHub(t *testing.T) {
 	_, err = Open(t.Context(), "ViT-B-32", Options{})
 	require.ErrorIs(t, err, fs.ErrNotExist)
 	for source, names := range map[string][]string{
-		"no-model":                      {"no-model", "no such file"},
-		"./a:b":                         {"./a:b", "no such file"},
-		localPrefix + "no-folder":       {"no such folder no-folder"},
-		localPrefix + "save.go":         {"save.go", "want a folder"},
-		"ViT-B-33:openai":               {"ViT-B-33:openai", "ViT-B-32,"},
-		"ViT-B-33":                      {"ViT-B-33", "not exist", "ViT-B-32,"},
-		"ViT-B-32:openay":               {"ViT-B-32:openay", "openai"},
-		"ViT-M-32":                      {"ViT-M-32", "no weights"},
-		"vit-b/32":                      {"vit-b/32", "ViT-B-32:", ":openai"},
-		"hf-hub:a/b/c":                  {`"a/b/c"`, "org/name"},
-		"EVA02-B-16:merged2b_s8b_b131k": {"EVA02-B-16", "not supported"},
+		"no-model":                           {"no-model", "no such file"},
+		"./a:b":                              {"./a:b", "no such file"},
+		localPrefix + "no-folder":            {"no such folder no-folder"},
+		localPrefix + "save.go":              {"save.go", "want a folder"},
+		"ViT-B-33:openai":                    {"ViT-B-33:openai", "ViT-B-32,"},
+		"ViT-B-33":                           {"ViT-B-33", "not exist", "ViT-B-32,"},
+		"ViT-B-32:openay":                    {"ViT-B-32:openay", "openai"},
+		"ViT-M-32":                           {"ViT-M-32", "no weights"},
+		"vit-b/32":                           {"vit-b/32", "ViT-B-32:", ":openai"},
+		"hf-hub:a/b/c":                       {`"a/b/c"`, "org/name"},
+		"CLAP-HTSAT-tiny-Roberta-base:laion": {"CLAP-HTSAT-tiny-Roberta-base", "not supported"},
 	} {
 		_, err := Open(t.Context(), source, Options{})
 		require.Error(t, err, source)
@@ -94,15 +94,15 @@ func TestConfigAndPreprocessingOfATagWin(t *testing.T) {
 
 // No weights are downloaded for a model that cannot be built.
 func TestUnsupportedModelsOnTheHub(t *testing.T) {
-	eva := `{"embed_dim": 512, "vision_cfg": {"image_size": 224, "timm_model_name": "eva02_base_patch16_clip_224"}, "text_cfg": {}}`
-	s := hubtest.New(t, map[string]map[string][]byte{"org/eva": {
-		"open_clip_config.json":       []byte(`{"model_cfg": ` + eva + `}`),
+	focalNet := `{"embed_dim": 512, "vision_cfg": {"image_size": 224, "timm_model_name": "focalnet_tiny_srf"}, "text_cfg": {}}`
+	s := hubtest.New(t, map[string]map[string][]byte{"org/focalnet": {
+		"open_clip_config.json":       []byte(`{"model_cfg": ` + focalNet + `}`),
 		"open_clip_model.safetensors": []byte("weights"),
 	}})
 	s.Environment(t)
-	_, err := Open(t.Context(), "hf-hub:org/eva", Options{})
+	_, err := Open(t.Context(), "hf-hub:org/focalnet", Options{})
 	require.ErrorIs(t, err, config.ErrUnsupported)
-	assert.ErrorContains(t, err, "hf-hub:org/eva")
+	assert.ErrorContains(t, err, "hf-hub:org/focalnet")
 	for _, r := range s.Requests() {
 		assert.NotContains(t, r, "safetensors")
 	}

@@ -149,7 +149,7 @@ func TestVariableTextIsCustomText(t *testing.T) {
 
 func TestUnsupportedFamiliesAreNamed(t *testing.T) {
 	for _, c := range []struct{ section, change, want string }{
-		{"vision_cfg", `{"timm_model_name": "convnext_base"}`, "convnext_base"},
+		{"vision_cfg", `{"timm_model_name": "convnextv2_base"}`, "convnextv2_base"},
 		{"text_cfg", `{"hf_model_name": "google/t5-base"}`, "google/t5-base"},
 	} {
 		_, _, err := models.Parse(cliptest.With(t, c.section, c.change))

@@ -16,11 +16,12 @@ var families = []Family{
 	vit, clipa, modifiedResNet,
 	planned("other timm", Visual, timmNamed(""), timmName),
 	timmViT, siglip, siglip2, peCore,
-	mobileCLIPB,
-	planned("ConvNeXt", Visual, timmNamed("convnext"), timmName),
-	planned("EVA", Visual, timmNamed("eva"), timmName),
-	planned("ViTamin", Visual, timmNamed("vitamin"), timmName),
-	planned("FastViT", Visual, timmNamed("fastvit"), timmName),
+	mobileCLIPB, timmResNet,
+	convNeXt,
+	eva,
+	viTamin,
+	fastViT,
+	relPosViT, swin,
 	modernText,
 	planned("NaFlex", Visual, timmNamed("naflexvit"), timmName),
 	planned("Hugging Face text", Text, func(c *config.Config) bool { return hfModelName(c) != "" }, func(c *config.Config) string { return fmt.Sprintf("hf_model_name %q", hfModelName(c)) }),
@@ -70,6 +71,9 @@ type Family struct {
 	// last group of their entry. The first name that fits a parameter counts. A
 	// parameter that no name fits is never locked.
 	Groups [][]string
+	// ChannelsLast tells that the image tower's feature maps have the channels last in
+	// timm, too.
+	ChannelsLast bool
 	// UnlockedStats names the batch norms that freezeBNStats of LockImageTower misses.
 	UnlockedStats []string
 	// LayerNorm is the last part of the names of the layer norms that LockTextTower can

@@ -62,6 +62,12 @@ func (s *convStem) Forward(g *graph.Graph, image graph.Tensor, lead int) graph.T
 		}
 		return x
 	})
+	return behindLead(g, x, lead)
+}
+
+// behindLead are the pixels of a feature map x [batch, height, width, channels] as tokens
+// behind lead tokens of zeros.
+func behindLead(g *graph.Graph, x graph.Tensor, lead int) graph.Tensor {
 	batch, width := x.Dim(0), x.Dim(3)
 	x = g.Reshape(x, batch, x.Dim(1)*x.Dim(2), width)
 	if lead == 0 {

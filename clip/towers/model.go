@@ -193,6 +193,10 @@ func (m *Model) FreezeBatchNorm() {
 	weights.Find(m.Tree(), func(_ string, b *layers.BatchNorm2D) { b.Freeze() })
 }
 
+// ChannelsLast tells that modules of the image tower give feature maps [n, height, width,
+// channels] in open_clip, and not [n, channels, height, width].
+func (m *Model) ChannelsLast() bool { return m.imageFamily.ChannelsLast }
+
 // ImageScope is the prefix of the image tower's names.
 func (m *Model) ImageScope() string { return "visual" }
 

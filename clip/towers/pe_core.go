@@ -15,14 +15,16 @@ var peCore = trunkReader(readPECore).family("PE-Core", "pe_core", func(c *config
 	return isTimmViT(&c.VisionCfg) && strings.HasPrefix(c.VisionCfg.TimmName(), "vit_pe_core")
 })
 
-// timmEvaArgs are those of Eva (eva.py), as far as the Perception Encoder needs them.
+// timmEvaArgs are those of Eva (eva.py) that the Perception Encoder or EVA needs.
 type timmEvaArgs struct {
 	timmArgs
+	evaBlockArgs
 	NumRegTokens     int          `json:"num_reg_tokens"`
 	PreNorm          bool         `json:"use_pre_transformer_norm"`
 	PostNorm         *bool        `json:"use_post_transformer_norm"` // nil: where there is no fc_norm
 	FCNorm           *bool        `json:"use_fc_norm"`               // nil: with global_pool avg
 	AttnType         string       `json:"attn_type"`
+	UseAbsPosEmb     bool         `json:"use_abs_pos_emb"`
 	UseRotPosEmb     bool         `json:"use_rot_pos_emb"`
 	RopeType         string       `json:"rope_type"`
 	RopeGridOffset   float64      `json:"rope_grid_offset"`
@@ -34,12 +36,36 @@ type timmEvaArgs struct {
 	HeadInitScale    float64      `json:"head_init_scale"`
 }
 
+// evaBlockArgs are those of its blocks whose attn_type is "eva".
+type evaBlockArgs struct {
+	QKVFused       bool `json:"qkv_fused"`
+	SwiGLUMLP      bool `json:"swiglu_mlp"`
+	ScaleMLP       bool `json:"scale_mlp"`
+	ScaleAttnInner bool `json:"scale_attn_inner"`
+	UsePostNorm    bool `json:"use_post_norm"`
+}
+
+// timmEvaDefaults are the constructor's defaults.
+func timmEvaDefaults() timmEvaArgs {
+	a := timmEvaArgs{
+		timmArgs: timmDefaults(), evaBlockArgs: evaBlockArgs{QKVFused: true},
+		AttnType: "eva", UseAbsPosEmb: true, RopeType: "cat", RopeGridIndexing: "ij", RopeTemperature: 10000, HeadInitScale: 0.001,
+	}
+	a.GlobalPool = "avg"
+	return a
+}
+
 // readPECore reads an Eva as readTimmTrunk reads a VisionTransformer.
 func readPECore(v *config.VisionConfig) (timmTrunk, error) {
-	a := timmEvaArgs{timmArgs: timmDefaults(), AttnType: "eva", RopeType: "cat", RopeGridIndexing: "ij", RopeTemperature: 10000, HeadInitScale: 0.001}
-	a.GlobalPool = "avg"
+	a := timmEvaDefaults()
 	if err := timmKwargs(v, &a, &a.timmArgs); err != nil {
 		return timmTrunk{}, err
+	}
+	switch {
+	case a.AttnType != "rope":
+		return timmTrunk{}, fmt.Errorf("timm's attn_type %q of %s is %w; supported is \"rope\"", a.AttnType, v.TimmName(), config.ErrUnsupported)
+	case a.evaBlockArgs != evaBlockArgs{QKVFused: true}:
+		return timmTrunk{}, fmt.Errorf("timm's qkv_fused, swiglu_mlp, scale_mlp, scale_attn_inner and use_post_norm of %s are %w", v.TimmName(), config.ErrUnsupported)
 	}
 	return a.trunk(v)
 }
@@ -60,7 +86,7 @@ func (a *timmEvaArgs) trunk(v *config.VisionConfig) (timmTrunk, error) {
 	t := timmTrunk{
 		timmArgs: a.timmArgs, block: block, pooler: block, registers: a.NumRegTokens, attnPool: a.GlobalPool == "map",
 		preNorm: a.PreNorm, norm: post, fcNorm: fc,
-		tokenInit: 0.02, headInit: 0.02 * a.HeadInitScale, eva: true, embed: newTimmPatches, stride: a.PatchSize,
+		tokenInit: 0.02, headInit: 0.02 * a.HeadInitScale, eva: true, noPos: !a.UseAbsPosEmb, embed: newTimmPatches, newBlock: newTimmBlock, stride: a.PatchSize,
 	}
 	if a.AttnPoolNumHeads != 0 {
 		t.pooler.Heads = a.AttnPoolNumHeads
@@ -86,16 +112,14 @@ func (t *timmTrunk) checkPooler() error {
 	)
 }
 
-// check refuses what the Perception Encoder does not have.
+// check refuses what these towers do not have.
 func (a *timmEvaArgs) check() error {
 	head := a.EmbedDim / a.NumHeads
 	switch {
-	case a.AttnType != "rope":
-		return fmt.Errorf("timm's attn_type %q is %w; supported is \"rope\"", a.AttnType, config.ErrUnsupported)
 	case a.RopeType != "cat":
 		return fmt.Errorf("timm's rope_type %q is %w; supported is \"cat\"", a.RopeType, config.ErrUnsupported)
 	case a.InitValues != nil:
-		return fmt.Errorf("timm's init_values of a PE-Core tower is %w", config.ErrUnsupported)
+		return fmt.Errorf("timm's init_values of an Eva is %w", config.ErrUnsupported)
 	case a.UseRotPosEmb && head%4 != 0:
 		return fmt.Errorf("%w: timm's rotary positions want a head width divisible by 4, have %d", config.ErrConfig, head)
 	case !(a.RopeTemperature > 0) || math.IsNaN(a.RopeGridOffset):

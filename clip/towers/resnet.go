@@ -100,7 +100,7 @@ func (t *modifiedResNetTower) stem(g *graph.Graph, image graph.Tensor) graph.Ten
 	x := layers.ConvNormReLU(g, "1", t.Conv1, t.BN1, layers.ChannelsLast(g, image))
 	x = layers.ConvNormReLU(g, "2", t.Conv2, t.BN2, x)
 	x = layers.ConvNormReLU(g, "3", t.Conv3, t.BN3, x)
-	return g.Module("avgpool", func() graph.Tensor { return ops.AvgPool2D(g, x, 2) })
+	return g.Module("avgpool", func() graph.Tensor { return ops.AvgPool2D(g, x, 2, 2, 0) })
 }
 
 // Depth counts the stem and the four stages.

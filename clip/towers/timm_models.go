@@ -59,11 +59,14 @@ type timmTrunk struct {
 	attnPool              bool // global_pool map
 	poolPrefix            bool // pooling sees the class token and registers
 	rope                  *timmEvaArgs
-	tokenInit, headInit   float64 // standard deviations
+	tokenInit, headInit   float64 // standard deviations; headInit 0: torch's initialisation
 	eva                   bool    // attention pooling sees all tokens, and the last layers of blocks start smaller from block to block
 
-	embed  func(*timmTrunk) patchEmbed // makes its layer
-	stride config.Size                 // pixels from one patch to the next
+	embed    func(*timmTrunk) patchEmbed                       // makes its layer
+	newBlock func(t *timmTrunk, c layers.TimmConfig) timmBlock // makes one; c is block with the rates of its place
+	stride   config.Size                                       // pixels from one patch to the next
+	ceil     bool                                              // the last patches of an image may be cut off
+	noPos    bool                                              // no position embedding
 }
 
 // prefix is the number of tokens before those of the patches.
@@ -75,7 +78,11 @@ func (t *timmTrunk) prefix() int {
 }
 
 func (t *timmTrunk) grid() config.Size {
-	return config.Size{t.ImgSize[0] / t.stride[0], t.ImgSize[1] / t.stride[1]}
+	size := t.ImgSize
+	if t.ceil {
+		size = config.Size{size[0] + t.stride[0] - 1, size[1] + t.stride[1] - 1}
+	}
+	return config.Size{size[0] / t.stride[0], size[1] / t.stride[1]}
 }
 
 func isTimmViT(v *config.VisionConfig) bool {
@@ -108,10 +115,24 @@ func readTimmTrunk(v *config.VisionConfig) (timmTrunk, error) {
 	return a.trunk(v)
 }
 
-// timmKwargs decodes the model's arguments and those of the config over them.
-// As in timm, null leaves an argument alone.
+// kwargsSection holds what a config passes to timm's constructors.
+const kwargsSection = "vision_cfg.timm_model_kwargs"
+
+// timmKwargs decodes the arguments of a VisionTransformer or Eva.
 func timmKwargs(v *config.VisionConfig, dst any, common *timmArgs) error {
-	const section = "vision_cfg.timm_model_kwargs"
+	if err := decodeKwargs(v, timm.Find(v.TimmName()), dst); err != nil {
+		return err
+	}
+	if timmOwnHead(v) && v.TimmPool != nil {
+		common.GlobalPool = *v.TimmPool
+	}
+	return common.check(kwargsSection)
+}
+
+// decodeKwargs decodes the model's arguments and those of the config over them.
+// As in timm, null leaves an argument alone.
+func decodeKwargs(v *config.VisionConfig, args map[string]json.RawMessage, dst any) error {
+	const section = kwargsSection
 	kwargs := map[string]json.RawMessage{}
 	if len(v.TimmModelKwargs) > 0 {
 		if err := strictjson.Unmarshal(v.TimmModelKwargs, &kwargs); err != nil {
@@ -128,11 +149,11 @@ func timmKwargs(v *config.VisionConfig, dst any, common *timmArgs) error {
 			return fmt.Errorf("%s.%s of %s is %w", section, k, v.TimmName(), config.ErrUnsupported)
 		}
 	}
-	own := timmOwnHead(v)
-	if _, ok := kwargs["global_pool"]; ok && own {
+	if _, ok := kwargs["global_pool"]; ok && timmOwnHead(v) {
 		return fmt.Errorf("%w: %s.global_pool beside timm_pool; with timm_proj %q open_clip gives it itself", config.ErrConfig, section, config.Value(v.TimmProj))
 	}
-	all := maps.Clone(timm.Models[v.TimmName()])
+	all := map[string]json.RawMessage{}
+	maps.Copy(all, args)
 	maps.Copy(all, kwargs)
 	data, err := json.Marshal(all)
 	if err == nil {
@@ -141,10 +162,21 @@ func timmKwargs(v *config.VisionConfig, dst any, common *timmArgs) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", config.ErrConfig, strictjson.At(section, data, err))
 	}
-	if own && v.TimmPool != nil {
-		common.GlobalPool = *v.TimmPool
+	return nil
+}
+
+// fixedArgs decodes those arguments of a model that dst has and no config can give, and
+// returns the others.
+func fixedArgs(model string, dst any) (map[string]json.RawMessage, error) {
+	args := maps.Clone(timm.Find(model))
+	data, err := json.Marshal(args)
+	if err == nil {
+		err = json.Unmarshal(data, dst)
 	}
-	return common.check(section)
+	for _, key := range strictjson.Keys(dst) {
+		delete(args, key)
+	}
+	return args, err
 }
 
 // addRates adds the arguments that open_clip's own options are. Those that the config
@@ -229,7 +261,7 @@ func (a *timmViTArgs) trunk(v *config.VisionConfig) (timmTrunk, error) {
 	t := timmTrunk{
 		timmArgs: a.timmArgs, block: block, pooler: block, registers: a.RegTokens, attnPool: a.GlobalPool == "map",
 		preNorm: a.PreNorm, norm: a.FinalNorm && !fc, fcNorm: a.FinalNorm && fc, poolPrefix: a.PoolIncludePrefix,
-		tokenInit: 1e-6, headInit: 0.02, embed: newTimmPatches, stride: a.PatchSize,
+		tokenInit: 1e-6, headInit: 0.02, embed: newTimmPatches, newBlock: newTimmBlock, stride: a.PatchSize,
 	}
 	err = check.First(check.InRange("timm's reg_tokens", a.RegTokens, 0, check.MaxSide), t.resetPool(v))
 	return t, err
@@ -274,10 +306,16 @@ func (read trunkReader) resize(v *config.VisionConfig, size config.Size) {
 	if err != nil || t.ImgSize == size {
 		return
 	}
+	setKwarg(v, "img_size", size)
+}
+
+// setKwarg sets one of v's timm_model_kwargs. What cannot be read stays as it is: the
+// check will say what is wrong.
+func setKwarg(v *config.VisionConfig, name string, value any) {
 	kwargs := map[string]json.RawMessage{}
 	if len(v.TimmModelKwargs) > 0 && json.Unmarshal(v.TimmModelKwargs, &kwargs) != nil {
 		return
 	}
-	kwargs["img_size"], _ = size.MarshalJSON() // numbers, which cannot fail
+	kwargs[name], _ = json.Marshal(value) // numbers, which cannot fail
 	v.TimmModelKwargs, _ = json.Marshal(kwargs)
 }

@@ -39,50 +39,44 @@ func (read trunkReader) family(name, recording string, matches func(*config.Conf
 
 func (read trunkReader) check(c *config.Config) error {
 	v := &c.VisionCfg
-	proj := config.Value(v.TimmProj)
-	err := check.First(
-		check.DropRate("vision_cfg.timm_drop", v.TimmDrop),
-		check.DropRate("vision_cfg.timm_drop_path", config.Value(v.TimmDropPath)),
-	)
-	if err != nil {
+	if err := checkTimmHead(v); err != nil {
 		return err
 	}
 	t, err := read(v)
 	if err == nil {
-		err = check.First(
-			check.OneOf("vision_cfg.timm_proj", proj, "", "none", "linear", "mlp"),
-			check.Elements("vision_cfg.timm_model_kwargs.img_size", t.grid()[0]*t.grid()[1], t.EmbedDim),
-		)
+		err = check.Elements("vision_cfg.timm_model_kwargs.img_size", t.grid()[0]*t.grid()[1], t.EmbedDim)
 	}
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case v.ImageSize != t.ImgSize:
-		return fmt.Errorf("%w: vision_cfg.image_size %v is not the %v of %s; timm_model_kwargs.img_size changes that", config.ErrConfig, v.ImageSize, t.ImgSize, v.TimmName())
-	case proj == "none" && c.EmbedDim != t.EmbedDim:
-		return fmt.Errorf("%w: vision_cfg.timm_proj none wants embed_dim (%d) equal to the width of %s (%d)", config.ErrConfig, c.EmbedDim, v.TimmName(), t.EmbedDim)
+	}
+	return check.First(checkImageSize(v, t.ImgSize), checkNoProjection(c, t.EmbedDim))
+}
+
+// checkImageSize wants images of the one size that the trunk takes.
+func checkImageSize(v *config.VisionConfig, size config.Size) error {
+	if v.ImageSize != size {
+		return fmt.Errorf("%w: vision_cfg.image_size %v is not the %v of %s; timm_model_kwargs.img_size changes that", config.ErrConfig, v.ImageSize, size, v.TimmName())
 	}
 	return nil
 }
 
-// timmTower is open_clip's TimmModel (timm_model.py) over timm's VisionTransformer
-// or, with rotary positions, Eva (vision_transformer.py, eva.py).
+// timmTower is open_clip's TimmModel (timm_model.py) over timm's VisionTransformer,
+// Eva or VisionTransformerRelPos (vision_transformer.py, eva.py,
+// vision_transformer_relpos.py).
 type timmTower struct {
 	ClsToken   *graph.Param                `w:"trunk.cls_token"` // [1, 1, width]
 	RegToken   *graph.Param                `w:"trunk.reg_token"` // [1, registers, width]
-	PosEmbed   *graph.Param                `w:"trunk.pos_embed"` // [1, tokens, width], or patches with no_embed_class
+	PosEmbed   *graph.Param                `w:"trunk.pos_embed"` // [1, tokens, width], or patches with no_embed_class; nil for none
 	PatchEmbed patchEmbed                  `w:"trunk.patch_embed"`
 	NormPre    *layers.LayerNorm           `w:"trunk.norm_pre"`
-	Blocks     []*layers.TimmBlock         `w:"trunk.blocks"`
+	Blocks     []timmBlock                 `w:"trunk.blocks"`
 	Norm       *layers.LayerNorm           `w:"trunk.norm"`
 	AttnPool   *layers.AttentionPoolLatent `w:"trunk.attn_pool"`
 	FCNorm     *layers.LayerNorm           `w:"trunk.fc_norm"`
 	TrunkHead  *layers.Linear              `w:"trunk.head"` // timm_proj ""
-	Proj       *layers.Linear              `w:"head.proj"`  // timm_proj linear
-	MLP        *layers.TimmMLP             `w:"head.mlp"`   // timm_proj mlp
+	timmHead   `w:""`
 
 	angles *graph.Param // of ops.Rotary, in no state dict; nil without rotary positions
-	drop   float64      // rate of dropout before Proj
 	cfg    timmTrunk
 	read   trunkReader
 	pixels
@@ -96,6 +90,15 @@ type patchEmbed interface {
 	// TokenBias [width] is what each patch's token gets with its position; nil for none.
 	TokenBias() *graph.Param
 }
+
+// timmBlock is a transformer block under timm's names.
+type timmBlock interface {
+	// Forward keeps x's shape [batch, tokens, width]. angles are those of ops.Rotary, or
+	// absent.
+	Forward(g *graph.Graph, x, angles graph.Tensor) graph.Tensor
+}
+
+func newTimmBlock(_ *timmTrunk, c layers.TimmConfig) timmBlock { return layers.NewTimmBlock(c) }
 
 // timmPatches is timm's PatchEmbed (patch_embed.py).
 type timmPatches struct {
@@ -130,10 +133,13 @@ func (read trunkReader) tower(c *config.Config) *timmTower {
 		positions += t.prefix()
 	}
 	m := &timmTower{
-		PosEmbed:   layers.NewParam(layers.Normal(0.02), 1, positions, width),
 		PatchEmbed: t.embed(&t),
 		NormPre:    norm(t.preNorm), Norm: norm(t.norm), FCNorm: norm(t.fcNorm),
-		cfg: t, read: read, pixels: pixels{v.ImageSize},
+		timmHead: newTimmHead(c, width),
+		cfg:      t, read: read, pixels: pixels{v.ImageSize},
+	}
+	if !t.noPos {
+		m.PosEmbed = layers.NewParam(layers.Normal(0.02), 1, positions, width)
 	}
 	if t.ClassToken {
 		m.ClsToken = layers.NewParam(layers.Normal(t.tokenInit), 1, 1, width)
@@ -144,12 +150,10 @@ func (read trunkReader) tower(c *config.Config) *timmTower {
 	for i := range t.Depth {
 		block := t.block
 		block.DropPath = t.DropPathRate * float64(i) / float64(max(1, t.Depth-1)) // timm's calculate_drop_path_rates
-		b := layers.NewTimmBlock(block)
 		if t.eva {
-			last := layers.Normal(0.02 / math.Sqrt(2*float64(i+1)))
-			b.Attn.Proj.Weight.Source, b.MLP.FC2.Weight.Source = last, last
+			block.LastStd = 0.02 / math.Sqrt(2*float64(i+1))
 		}
-		m.Blocks = append(m.Blocks, b)
+		m.Blocks = append(m.Blocks, t.newBlock(&t, block))
 	}
 	if t.attnPool {
 		m.AttnPool = layers.NewAttentionPoolLatent(t.pooler)
@@ -158,24 +162,13 @@ func (read trunkReader) tower(c *config.Config) *timmTower {
 		m.angles = layers.NewParam(rotaryAngles{&t}, grid[0]*grid[1]+t.prefix(), width/t.NumHeads)
 		m.angles.Name, m.angles.Frozen = "rope angles", true
 	}
-	m.addHead(c)
-	return m
-}
-
-func (t *timmTower) addHead(c *config.Config) {
-	v, width := &c.VisionCfg, t.cfg.EmbedDim
-	switch config.Value(v.TimmProj) {
-	case "":
-		t.TrunkHead = layers.NewTimmLinear(width, c.EmbedDim, true)
-		t.TrunkHead.Weight.Source = layers.Normal(t.cfg.headInit)
-	case "linear":
-		t.Proj, t.drop = layers.NewLinear(width, c.EmbedDim, v.TimmProjBias), v.TimmDrop
-	case "mlp":
-		t.MLP = &layers.TimmMLP{
-			FC1: layers.NewLinear(width, 2*c.EmbedDim, true), FC2: layers.NewLinear(2*c.EmbedDim, c.EmbedDim, v.TimmProjBias),
-			Activation: ops.GELU, HiddenDrop: v.TimmDrop,
+	if config.Value(v.TimmProj) == "" {
+		m.TrunkHead = layers.NewLinear(width, c.EmbedDim, true)
+		if t.headInit != 0 {
+			m.TrunkHead.Weight.Source, m.TrunkHead.Bias.Source = layers.Normal(t.headInit), layers.Constant(0)
 		}
 	}
+	return m
 }
 
 // Depth implements Tower.
@@ -185,10 +178,13 @@ func (t *timmTower) Depth() int { return len(t.Blocks) }
 // patches are zero: positions, class token, registers and the bias of the patch
 // embedding.
 func (t *timmTower) table(g *graph.Graph) graph.Tensor {
-	prefix, width := t.cfg.prefix(), t.cfg.EmbedDim
-	pos := g.Reshape(g.Param(t.PosEmbed), t.PosEmbed.Shape[1], width)
+	prefix, width, grid := t.cfg.prefix(), t.cfg.EmbedDim, t.cfg.grid()
+	pos := g.Fill(0, grid[0]*grid[1], width)
+	if t.PosEmbed != nil {
+		pos = g.Reshape(g.Param(t.PosEmbed), t.PosEmbed.Shape[1], width)
+	}
 	var before graph.Tensor
-	if !t.cfg.NoEmbedClass && prefix > 0 {
+	if t.PosEmbed != nil && !t.cfg.NoEmbedClass && prefix > 0 {
 		s := ops.Split(g, pos, 0, prefix, pos.Dim(0)-prefix)
 		before, pos = s[0], s[1]
 	}
@@ -220,7 +216,10 @@ func (t *timmTower) sequence(g *graph.Graph, image graph.Tensor, depth int) []gr
 		patches = ops.AddBroadcast(g, patches, g.Param(bias), 1)
 	}
 	g.Tap(patches, "patch_embed")
-	x = ops.Dropout(g, ops.AddBroadcast(g, x, t.table(g), 1), t.cfg.PosDropRate)
+	if t.PosEmbed != nil || prefix > 0 || t.PatchEmbed.TokenBias() != nil {
+		x = ops.AddBroadcast(g, x, t.table(g), 1)
+	}
+	x = ops.Dropout(g, x, t.cfg.PosDropRate)
 	var angles graph.Tensor
 	if t.angles != nil {
 		angles = g.Param(t.angles)
@@ -279,15 +278,7 @@ func (t *timmTower) head(g *graph.Graph, x graph.Tensor) graph.Tensor {
 	})
 	g.Tap(x)
 	end()
-	return g.Module("head", func() graph.Tensor {
-		switch {
-		case t.Proj != nil:
-			return t.Proj.Forward(g, ops.Dropout(g, x, t.drop))
-		case t.MLP != nil:
-			return t.MLP.Forward(g, x)
-		}
-		return x
-	})
+	return t.project(g, x)
 }
 
 // pool gives [batch, width], or x itself with global_pool "".
@@ -311,6 +302,9 @@ func (t *timmTower) pool(g *graph.Graph, x graph.Tensor) graph.Tensor {
 // set_input_size of timm's towers does once it is loaded; open_clip calls that for
 // force_image_size only.
 func (t *timmTower) Adapt(m weights.Map, stored *config.Config) error {
+	if t.PosEmbed == nil {
+		return nil
+	}
 	name, grid, width := t.PosEmbed.Name, t.cfg.grid(), t.cfg.EmbedDim
 	x, ok := m[name]
 	trunk, err := t.read(&stored.VisionCfg)

@@ -42,6 +42,12 @@ CASES = {
     'SigLIP': dict(vision_cfg=timm_tower('vit_base_patch16_siglip_224', 'none', dict(ALL, embed_dim=20), timm_pool='map', patch_dropout=0.5), text_cfg=TEXT),
     'PE-Core': dict(vision_cfg=timm_tower('vit_pe_core_base_patch16_224', '', dict(ALL, attn_pool_num_heads=3), timm_pool='map', patch_dropout=0.5), text_cfg=TEXT),
     'MobileCLIP-B': dict(vision_cfg=timm_tower('vit_base_mci_224', '', dict(ALL, patch_size=1, embed_dim=768, depth=1, num_heads=2, mlp_ratio=0.1), timm_pool='token', patch_dropout=0.5), text_cfg=TEXT),
+    'EVA-02': dict(vision_cfg=timm_tower('eva02_base_patch16_clip_224', '', ALL, timm_pool='token', patch_dropout=0.5), text_cfg=TEXT),
+    'EVA with norms behind': dict(vision_cfg=timm_tower('eva02_enormous_patch14_clip_224', 'linear', dict(ALL, swiglu_mlp=True)), text_cfg=TEXT),
+    'relative positions': dict(vision_cfg=timm_tower('vit_relpos_medium_patch16_cls_224', '', dict({k: v for k, v in ALL.items() if k != 'pos_drop_rate'}, rel_pos_dim=6), timm_pool='token'), text_cfg=TEXT),
+    # not proj_drop_rate, whose mask is by windows in timm
+    'Swin': dict(vision_cfg=dict(image_size=32, timm_model_name='swin_tiny_patch4_window7_224', timm_pool='avg', timm_proj='', timm_model_kwargs=dict(
+        img_size=32, patch_size=4, window_size=4, embed_dim=8, depths=[2, 2], num_heads=[1, 2], drop_rate=0.1, attn_drop_rate=0.25, drop_path_rate=0.4)), text_cfg=TEXT),
     'RoBERTa': dict(vision_cfg=dict(VIT, layers=1), text_cfg=dict(
         hf_model_name='roberta-base', hf_pooler_type='cls_pooler', hf_proj_type='mlp', hf_model_pretrained=False, hf_model_config=dict(
             vocab_size=60, hidden_size=24, num_hidden_layers=2, num_attention_heads=3, intermediate_size=36, max_position_embeddings=12,

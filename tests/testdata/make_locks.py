@@ -9,7 +9,9 @@ import sys
 import open_clip
 
 RECORDED = ('modified_resnet', 'opt_attn_pool_cascade', 'opt_embed_cls', 'opt_no_ln_pre', 'opt_proj_bias', 'opt_proj_none', 'opt_sincos',
-            'siglip_timm_map', 'timm_vit_avg', 'vit_openai_tiny', 'mobileclip_b_mci', 'hf_roberta_quick', 'coca_tiny', 'coca_roberta_tokens')
+            'siglip_timm_map', 'timm_vit_avg', 'vit_openai_tiny', 'mobileclip_b_mci', 'hf_roberta_quick', 'coca_tiny', 'coca_roberta_tokens',
+            'convnext_base_linear', 'fastvit_mci0', 'vitamin_small', 'eva02_base_clip', 'timm_resnet18',
+            'eva02_enormous', 'timm_eva02', 'swin_base', 'vit_relpos_cls')
 LACKING = ('pe_core', 'siglip2_timm_map', 'timm_vit_clip_quickgelu')
 HUGGING_FACE = ('hf_bert_cls_linear', 'hf_mt5_mean_mlp', 'hf_nllb_cls_linear', 'hf_modernbert_cls_linear', 'moderntext_vit_b32')
 RUNS = {

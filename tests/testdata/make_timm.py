@@ -47,8 +47,20 @@ CASES = {
     'timm_vit_medium_gap': (
         "the model's own average pooling (timm_pool ''), no bias of q, k and v, LayerScale, norm before the pool, linear head with bias",
         dict(embed_dim=18, vision_cfg=tower('vit_medium_patch16_gap_256', '', 'linear', 24, bias=True, depth=1, patch_size=[8, 6]), text_cfg=TEXT)),
+    'eva_options': (
+        'Eva: queries, keys and values by maps without biases, a norm before the last map of the attention and of an MLP without gates, rotary positions '
+        'but no learned ones, registers, a grid of 3 by 5, fc_norm after the average of the patches, own head',
+        dict(embed_dim=18, vision_cfg=tower('eva_giant_patch14_224', 'avg', '', [24, 40], qkv_fused=False, qkv_bias=False, scale_attn_inner=True, scale_mlp=True,
+                                            use_abs_pos_emb=False, use_rot_pos_emb=True, num_reg_tokens=2, mlp_ratio=2.1), text_cfg=TEXT)),
+    'swin_odd': (
+        'Swin: a grid of 15 by 23 that windows of 4 by 3 do not fit, a shift that differs by axis, merged patches beyond the grid, own head',
+        dict(embed_dim=18, vision_cfg=dict(tower('swin_tiny_patch4_window7_224', 'avg', '', [30, 46]), timm_model_kwargs=dict(
+            img_size=[30, 46], patch_size=2, window_size=[4, 3], embed_dim=6, depths=[2, 2], num_heads=[1, 2], mlp_ratio=3)), text_cfg=TEXT)),
+    'vit_relpos_gap': (
+        'biases by relative positions in a grid of 3 by 5 without class token, fc_norm after the average of the patches, mlp head',
+        dict(embed_dim=18, vision_cfg=tower('vit_relpos_small_patch16_224', '', 'mlp', [24, 40], rel_pos_dim=6), text_cfg=TEXT)),
 }
-HOOKED = ('patch_embed', 'norm_pre', 'blocks.0', 'blocks.1', 'norm', 'attn_pool', 'fc_norm', 'head')
+HOOKED = ('patch_embed', 'norm_pre', 'blocks.0', 'blocks.1', 'layers.0', 'layers.1', 'norm', 'attn_pool', 'fc_norm', 'head')
 COMBOS = [
     dict(image_indices=[-1, 0], image_output_extra_tokens=True), dict(image_indices=1, normalize_intermediates=True, image_output_fmt='NLC'),
     dict(image_indices=[0], stop_early=True, normalize=False, image_output_extra_tokens=True), dict(intermediates_only=True, image_output_fmt='NLC', only='image'),
@@ -87,7 +99,7 @@ def compute(model, image, text, double):
         out.update(image_features_norm=i, text_features_norm=t, image_logits=logits, text_logits=logits.T, logit_scale_exp=model.logit_scale.exp())
         if model.logit_bias is not None:
             out['logit_bias'] = model.logit_bias
-        extra = model.visual.trunk.num_prefix_tokens > 0
+        extra = getattr(model.visual.trunk, 'num_prefix_tokens', 0) > 0
         for key, value in flat(model.forward_intermediates(image, text, image_output_extra_tokens=extra)).items():
             out['fi.' + key] = value
     for h in hooks:

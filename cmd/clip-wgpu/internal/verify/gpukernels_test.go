@@ -17,9 +17,9 @@ func TestKernelsOfGPUs(t *testing.T) {
 	t.Setenv(debug.Variable, "kernels=gpu")
 	checked, plain := newVerifier(t, gpu.Options{DefaultLimits: true, Check: true}), newVerifier(t, gpu.Options{DefaultLimits: true})
 	for _, name := range []string{
-		"bn_train_mobileclip_b_mci", "emoji_clip", "hf_roberta_quick", "intermediates_resnet", "mobileclip_b_mci", "modified_resnet",
-		"pe_core", "siglip2_timm_map", "timm_vit_dinov2_reg", "train_resnet", "vit_openai_tiny",
-		"hf_modernbert_cls_linear", "hf_mt5_mean_mlp", "opt_modern_reg_vr",
+		"bn_train_mobileclip_b_mci", "convnext_base_linear", "emoji_clip", "eva02_base_clip", "fastvit_mci0", "hf_roberta_quick", "intermediates_resnet", "mobileclip_b_mci", "modified_resnet",
+		"pe_core", "siglip2_timm_map", "timm_resnet18", "timm_vit_dinov2_reg", "train_resnet", "vit_openai_tiny", "vitamin_small",
+		"swin_base", "vit_relpos_cls", "hf_modernbert_cls_linear", "hf_mt5_mean_mlp", "opt_modern_reg_vr",
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(testdata, "oracle", name)

@@ -47,12 +47,12 @@ func TestLocksThatDiffer(t *testing.T) {
 	}
 	require.NoError(t, os.CopyFS(filepath.Join(dir, "opt_sincos"), os.DirFS(filepath.Join(testdata, "oracle/opt_sincos"))))
 	text := map[string]any{"context_length": 8, "vocab_size": 90, "width": 24, "heads": 2, "layers": 1}
-	vision := map[string]any{"timm_model_name": "convnext_base", "image_size": 64}
-	write("convnext/config.json", map[string]any{"embed_dim": 20, "vision_cfg": vision, "text_cfg": text})
-	write("convnext/meta.json", map[string]any{"kind": "forward"})
+	vision := map[string]any{"timm_model_name": "focalnet_tiny_srf", "image_size": 64}
+	write("focalnet/config.json", map[string]any{"embed_dim": 20, "vision_cfg": vision, "text_cfg": text})
+	write("focalnet/meta.json", map[string]any{"kind": "forward"})
 	write("locks/meta.json", map[string]any{"kind": "locks"})
 	write("locks/locks.json", map[string]map[string][]string{
-		"convnext": {"lock_image_tower(0)": {}},
+		"focalnet": {"lock_image_tower(0)": {}},
 		"opt_sincos": {
 			"lock_image_tower(0)":       {"visual.proj"},
 			"lock_image_tower(1)":       {},
@@ -65,7 +65,7 @@ func TestLocksThatDiffer(t *testing.T) {
 	rows, err := newVerifier(t, gpu.Options{}).Run(t.Context(), filepath.Join(dir, "locks"))
 	require.NoError(t, err)
 	assert.Equal(t, []Row{
-		{Case: "locks", Tensor: "convnext.lock_image_tower(0)", Status: NotBuilt, Note: "a model of the family ConvNeXt"},
+		{Case: "locks", Tensor: "focalnet.lock_image_tower(0)", Status: NotBuilt, Note: "a model of the family other timm"},
 		{Case: "locks", Tensor: "opt_sincos.lock_image_tower(0)", Error: 1, Status: Fail, Note: "visual.proj"},
 		{Case: "locks", Tensor: "opt_sincos.lock_image_tower(1)", Error: 1, Status: Fail, Note: "visual.proj"},
 		{Case: "locks", Tensor: "opt_sincos.lock_text_tower(0)", Error: 2, Status: Fail, Note: "no_such_name positional_embedding"},
@@ -74,7 +74,7 @@ func TestLocksThatDiffer(t *testing.T) {
 		{Case: "locks", Tensor: "opt_sincos.something else", Status: NotBuilt, Note: "this list"},
 	}, rows)
 
-	write("locks/locks.json", map[string]map[string][]string{"convnext": {"lock_image_tower(0)": {}}})
+	write("locks/locks.json", map[string]map[string][]string{"focalnet": {"lock_image_tower(0)": {}}})
 	rows, err = newVerifier(t, gpu.Options{}).Run(t.Context(), filepath.Join(dir, "locks"))
 	require.ErrorIs(t, err, ErrCannotRun)
 	assert.Len(t, rows, 1)

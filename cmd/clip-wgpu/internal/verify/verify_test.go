@@ -317,7 +317,7 @@ func TestCannotRun(t *testing.T) {
 	unsupported := copyCase(t, "opt_text_first")
 	var cfg map[string]any
 	readJSON(t, filepath.Join(unsupported, "config.json"), &cfg)
-	cfg["vision_cfg"].(map[string]any)["timm_model_name"] = "convnext_tiny"
+	cfg["vision_cfg"].(map[string]any)["timm_model_name"] = "convnextv2_tiny"
 	writeJSON(t, filepath.Join(unsupported, "config.json"), cfg)
 	_, err := v.Run(t.Context(), unsupported)
 	assert.ErrorIs(t, err, ErrCannotRun)

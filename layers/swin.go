@@ -1,0 +1,146 @@
+package layers
+
+import (
+	"fmt"
+
+	"github.com/clip-wgpu/clip-wgpu/graph"
+	"github.com/clip-wgpu/clip-wgpu/ops"
+)
+
+// SwinConfig describes a stage of a Swin Transformer (SwinTransformerStage in timm's
+// swin_transformer.py; Liu et al., 2021).
+type SwinConfig struct {
+	In, Width, Heads, MLPWidth int // In: channels of what the stage is given; 0: it merges no patches
+	Grid, Window               [2]int
+	QKVBias                    bool
+	ProjDrop, AttnDrop         float64
+	DropPath                   []float64 // a block's each
+}
+
+// swinEps is that of torch's nn.LayerNorm.
+const swinEps = defaultEps
+
+// SwinStage merges patches and attends within windows, of which every second block's are
+// shifted by half a window.
+type SwinStage struct {
+	Downsample *patchMerging `w:"downsample"`
+	Blocks     []*swinBlock  `w:"blocks"`
+}
+
+// NewSwinStage returns a stage with timm's initialisation.
+func NewSwinStage(c SwinConfig) *SwinStage {
+	s := &SwinStage{}
+	if c.In > 0 {
+		s.Downsample = &patchMerging{Norm: NewLayerNorm(4*c.In, swinEps), Reduction: NewTimmLinear(4*c.In, c.Width, false)}
+	}
+	for i, drop := range c.DropPath {
+		mlp := NewTimmMLP(c.Width, c.MLPWidth, c.Width, true, ops.GELU)
+		mlp.HiddenDrop, mlp.OutDrop = c.ProjDrop, c.ProjDrop
+		s.Blocks = append(s.Blocks, &swinBlock{
+			Norm1: NewLayerNorm(c.Width, swinEps), Attn: newWindowAttention(c, i%2 == 1),
+			Norm2: NewLayerNorm(c.Width, swinEps), MLP: mlp, dropPath: drop,
+		})
+	}
+	return s
+}
+
+// Forward maps [batch, height, width, In] to [batch, height/2, width/2, Width], halves
+// rounded up, or keeps the shape where no patches are merged.
+func (s *SwinStage) Forward(g *graph.Graph, x graph.Tensor) graph.Tensor {
+	x = g.Module("downsample", func() graph.Tensor { return s.Downsample.forward(g, x) })
+	for i, b := range s.Blocks {
+		x = g.Block(fmt.Sprintf("blocks.%d", i), func() graph.Tensor { return b.forward(g, x) })
+	}
+	return x
+}
+
+// Tables are the biases of the blocks, [offsets, heads] each.
+func (s *SwinStage) Tables() (tables []*graph.Param) {
+	for _, b := range s.Blocks {
+		tables = append(tables, b.Attn.Table)
+	}
+	return tables
+}
+
+// patchMerging makes one token of two by two.
+type patchMerging struct {
+	Norm      *LayerNorm `w:"norm"`
+	Reduction *Linear    `w:"reduction"`
+}
+
+// forward with nil is the identity.
+func (m *patchMerging) forward(g *graph.Graph, x graph.Tensor) graph.Tensor {
+	if m == nil {
+		return x
+	}
+	y := ops.Windows(g, x, ops.WindowConfig{Height: 2, Width: 2, ByColumn: true})
+	y = g.Reshape(y, x.Dim(0), (x.Dim(1)+1)/2, (x.Dim(2)+1)/2, 4*x.Dim(3))
+	return m.Reduction.Forward(g, m.Norm.Forward(g, y))
+}
+
+type swinBlock struct {
+	Norm1 *LayerNorm       `w:"norm1"`
+	Attn  *windowAttention `w:"attn"`
+	Norm2 *LayerNorm       `w:"norm2"`
+	MLP   *TimmMLP         `w:"mlp"`
+
+	dropPath float64
+}
+
+// forward keeps x's shape.
+func (b *swinBlock) forward(g *graph.Graph, x graph.Tensor) graph.Tensor {
+	h := g.Module("norm1", func() graph.Tensor { return b.Norm1.Forward(g, x) })
+	x = g.Add(x, ops.DropPath(g, b.Attn.forward(g, h), b.dropPath))
+	h = g.Module("norm2", func() graph.Tensor { return b.Norm2.Forward(g, x) })
+	h = g.Module("mlp", func() graph.Tensor { return b.MLP.Forward(g, h) })
+	return g.Add(x, ops.DropPath(g, h, b.dropPath))
+}
+
+// windowAttention is self-attention within windows, with biases by relative positions.
+type windowAttention struct {
+	Table *graph.Param `w:"relative_position_bias_table"` // [offsets, heads]
+	QKV   *Linear      `w:"qkv"`
+	Proj  *Linear      `w:"proj"`
+
+	config   ops.AttentionConfig
+	window   ops.WindowConfig
+	bias     ops.RelativeBiasConfig
+	projDrop float64
+}
+
+// newWindowAttention has no windows larger than the grid, and shifts nothing along an axis
+// that one window covers.
+func newWindowAttention(c SwinConfig, shifted bool) *windowAttention {
+	var size, shift [2]int
+	for i := range size {
+		size[i] = min(c.Grid[i], c.Window[i])
+		if shifted && c.Grid[i] > size[i] {
+			shift[i] = c.Window[i] / 2
+		}
+	}
+	a := &windowAttention{
+		Table:  NewParam(timmInit, (2*size[0]-1)*(2*size[1]-1), c.Heads),
+		QKV:    NewTimmLinear(c.Width, 3*c.Width, c.QKVBias),
+		Proj:   NewTimmLinear(c.Width, c.Width, true),
+		config: attentionOf(c.Width, c.Heads),
+		window: ops.WindowConfig{Height: size[0], Width: size[1], ShiftY: shift[0], ShiftX: shift[1]},
+		bias: ops.RelativeBiasConfig{
+			Height: size[0], Width: size[1], Rows: graph.Ceil(c.Grid[0], size[0]), Cols: graph.Ceil(c.Grid[1], size[1]),
+			ShiftY: shift[0], ShiftX: shift[1],
+		},
+		projDrop: c.ProjDrop,
+	}
+	a.config.Dropout, a.Table.NoDecay = c.AttnDrop, true
+	return a
+}
+
+// forward keeps the shape of x [batch, height, width, channels]. The last map is applied
+// to the image, not to its windows: so the block's addition is part of it.
+func (a *windowAttention) forward(g *graph.Graph, x graph.Tensor) graph.Tensor {
+	defer g.Scope("attn")()
+	y := a.QKV.Forward(g, ops.Windows(g, x, a.window))
+	y = ops.SelfAttention(g, y, ops.RelativeBias(g, g.Param(a.Table), a.bias), a.config)
+	g.Tap(a.Proj.Forward(g, y))
+	y = ops.FromWindows(g, y, x.Shape(), a.window)
+	return ops.Dropout(g, a.Proj.Forward(g, y), a.projDrop)
+}
