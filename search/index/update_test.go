@@ -223,6 +223,15 @@ func TestFilesThatAreGone(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrNotExist)
 	assert.Len(t, all(t, x), 2)
 
+	other := t.TempDir()
+	put(t, picture(t, 40), other, "a.jpg")
+	report, err = x.Update(t.Context(), []string{folder, other}, encoder(new(int)), UpdateOptions{})
+	require.ErrorIs(t, err, os.ErrNotExist)
+	assert.Equal(t, 1, report.Encoded, "the other root is done")
+	assert.Len(t, all(t, x), 3)
+	_, err = x.Forget(t.Context(), []string{other})
+	require.NoError(t, err)
+
 	removed, err := x.Forget(t.Context(), []string{folder})
 	require.NoError(t, err)
 	assert.Equal(t, 2, removed)
