@@ -6,7 +6,7 @@ export XDG_RUNTIME_DIR ?= /tmp
 PICTURES := clip/emoji-clip/examples
 SERIAL := LongState|LongSubmission|FoldedDispatch|SplitToFitABinding|CastDType|MemoryStaysFlat|Variants|TagsDecide|OptionsCombine|$\
 	IntermediatesOptions|MemoryIsBounded|ModulesAreBounded|SaveRoundTrip|ConvertMemory|ContainersAgree|WithoutCacheFolder|StateDict|KilledRuns
-NEED_GPU := clip|clip/internal/engine|cmd/.*|gpu|gpu/.*|tests|train
+NEED_GPU := clip|clip/internal/engine|cmd/.*|gpu|gpu/.*|search|tests|train
 
 .PHONY: check nocgo build dist demo test race window cross bench verify program profile
 

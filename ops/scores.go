@@ -5,6 +5,7 @@ import (
 
 	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/clip-wgpu/clip-wgpu/internal/half"
+	"github.com/clip-wgpu/clip-wgpu/shaders"
 )
 
 // scoresGroup is how many numbers of a vector a kernel loads at once.
@@ -22,8 +23,7 @@ var scoresOp = &graph.Op{
 	},
 	Lower: func(n *graph.Node) []graph.Launch {
 		queries, rows, width := n.In[0].Dim(0), n.In[1].Dim(0), n.In[0].Dim(1)
-		few, many := pick{"scores", by("SPAN"), smallest}, pick{"scores", by("SPAN"), largest}
-		unmeasured := byAdapter{cpu: few, integrated: many, discrete: many}.of(n.Adapter()).variant()
+		unmeasured := scoresDefault(n.Adapter())
 		return []graph.Launch{{
 			Kernel: chooseKernel(n, fmt.Sprintf("scores %d×%d", powerOfTwo(rows), width), startWith(tuned("scores"), unmeasured)),
 			Params: []uint32{uint32(queries), uint32(rows), uint32(width / scoresGroup)},
@@ -43,6 +43,13 @@ var scoresOp = &graph.Op{
 			}
 		}
 	},
+}
+
+// scoresDefault is where nothing was measured: on a GPU the invocations of a row load what
+// is side by side in its memory. Only CPUs were measured.
+func scoresDefault(a graph.Adapter) shaders.Variant {
+	alone, together := pick{"scores", by("SPAN"), smallest}, pick{"scores", by("SPAN"), largest}
+	return byAdapter{cpu: alone, integrated: together, discrete: together}.of(a).variant()
 }
 
 // Scores records the products of queries, f32 [queries, width], with vectors, i32

@@ -96,6 +96,7 @@ func (s *Searcher) Close() error {
 	s.mu.Unlock()
 	if v != nil {
 		v.retire()
+		<-v.stopped
 	}
 	return nil
 }

@@ -17,6 +17,7 @@ type vectors struct {
 	device  *gpu.Device
 	width   int // values of a vector, with the zeros that fill it up
 	cancel  context.CancelFunc
+	stopped chan struct{} // closed when nothing is read any more
 
 	mu     sync.Mutex
 	store  *gpu.Store
@@ -40,9 +41,10 @@ func startVectors(d *gpu.Device, x *index.Index, version int64) *vectors {
 	v := &vectors{
 		version: version, device: d, store: d.NewStore(), cancel: cancel,
 		width: graph.Ceil(x.Options().Dim, multiple) * multiple,
-		grown: make(chan struct{}), users: 2,
+		grown: make(chan struct{}), users: 2, stopped: make(chan struct{}),
 	}
 	go func() {
+		defer close(v.stopped)
 		defer v.release()
 		err := v.load(ctx, x)
 		if ctx.Err() != nil {
