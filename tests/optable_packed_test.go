@@ -20,7 +20,7 @@ import (
 var packedLayouts = []packing.Format{packing.F32, packing.F16, packing.BF16, packing.Q8}
 
 // linearVariants are all kernels of a packed linear map, with all values that they tune.
-var linearVariants = slices.Concat(tunedNames("linear_step"), tunedNames("linear_split"), tunedNames("linear_tile"))
+var linearVariants = slices.Concat(tunedNames("linear_step"), tunedNames("linear_split"), tunedNames("linear_tile"), tunedNames("linear_row"))
 
 func tunedNames(file string) (names []string) {
 	variants, err := shaders.Variant{File: file}.Tuned()
