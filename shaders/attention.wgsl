@@ -86,7 +86,8 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
         }
 
         var next = greatest;
-        for (var key = j + across; key < j + 4u * SIDE; key += SIDE) {
+        for (var c = 0u; c < 4u; c++) {
+            let key = j + c * SIDE + across;
             var score = weights[0];
             if p.mask_rows != 0u {
                 let source = mask_at + min(key, p.lk - 1u);

@@ -35,9 +35,10 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
     let across = lane % SIDE;
 
     let rows = apart(group % tiles * 4u * UPS + up, UPS);
-    let dy_at = ((item * p.lq + min(rows, vec4<u32>(p.lq - 1u))) * p.heads + head) * p.width;
+    let row = min(rows, vec4<u32>(p.lq - 1u));
+    let dy_at = ((item * p.lq + row) * p.heads + head) * p.width;
     let v_at = p.base + item * p.batch + head * p.head;
-    let map_at = (pair * p.lq + rows) * p.lk;
+    let map_at = (pair * p.lq + row) * p.lk;
     var along = vec4<f32>(0.0);
     for (var j = 0u; j < p.lk; j += 4u * SIDE) {
         var flow = mat4x4<f32>(vec4<f32>(0.0), vec4<f32>(0.0), vec4<f32>(0.0), vec4<f32>(0.0));
@@ -54,21 +55,24 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
             flow = add_terms(flow, up, across);
             workgroupBarrier();
         }
-        for (var key = j + across; key < j + 4u * SIDE; key += SIDE) {
-            let values = kept(flow[0], map_at + key);
+        for (var c = 0u; c < 4u; c++) {
+            let key = j + c * SIDE + across;
+            let at = map_at + min(key, p.lk - 1u);
+            let values = kept(flow[0], at);
+            let weights = vec4<f32>(probs[at.x], probs[at.y], probs[at.z], probs[at.w]);
+            along += select(vec4<f32>(0.0), weights * values, key < p.lk);
             flow = rotated(flow);
-            for (var r = 0u; r < 4u; r++) {
+            for (var r = 0u; r < 4u; r++) {  //!unroll
                 if rows[r] < p.lq && key < p.lk {
-                    dscores[map_at[r] + key] = values[r];
-                    along[r] = fma(probs[map_at[r] + key], values[r], along[r]);
+                    dscores[at[r]] = values[r];
                 }
             }
         }
     }
     let total = sum_across(along, up, across);
-    for (var r = 0u; r < 4u; r++) {
-        if rows[r] < p.lq {
-            for (var key = across; key < p.lk; key += SIDE) {
+    for (var key = across; key < p.lk; key += SIDE) {
+        for (var r = 0u; r < 4u; r++) {  //!unroll
+            if rows[r] < p.lq {
                 let at = map_at[r] + key;
                 dscores[at] = probs[at] * (dscores[at] - total[r]);
             }
