@@ -188,11 +188,12 @@ func inOnePass(n *graph.Node, s attentionDims) graph.Launch {
 	kernel, seed := c.dropping("attention", graph.In(4))
 	params = append(params, bits(c.Scale), flag(c.Causal), maskRows, maskItem)
 	return graph.Launch{
-		Kernel: kernel.With(map[string]any{"QUADS": graph.Ceil(max(s.d, s.dv), 4)}),
+		Kernel: kernel.With(map[string]any{"PARTS": min(graph.Ceil(s.dv, 64), 2)}),
 		Params: append(params, c.params()...),
 		Args:   []graph.Arg{q, k, v, graph.In(3), seed, graph.Out(0)},
 		Batch:  s.b * s.h,
 		Rows:   s.lq,
+		Cols:   s.dv,
 		FLOPs:  2 * int64(s.b*s.h) * int64(s.lq) * int64(s.lk) * int64(s.d+s.dv),
 	}
 }

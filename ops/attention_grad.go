@@ -38,7 +38,7 @@ var attentionGradOp = &graph.Op{
 		}
 		return append(launches,
 			dv.launch(product, weights, dy, graph.None(), vOut),
-			c.scoresGrad(s, v, dy, probs, seed, dscores),
+			c.scoresGrad(n.Adapter(), s, v, dy, probs, seed, dscores),
 			dq.launch(product, dscores, k, graph.None(), qOut),
 			dk.launch(product, dscores, q, graph.None(), kOut),
 		)
@@ -47,9 +47,9 @@ var attentionGradOp = &graph.Op{
 }
 
 // scoresGrad makes the gradient of the scores.
-func (d drop) scoresGrad(s attentionDims, v, dy, probs, seed, dscores graph.Arg) graph.Launch {
+func (d drop) scoresGrad(a graph.Adapter, s attentionDims, v, dy, probs, seed, dscores graph.Arg) graph.Launch {
 	at := s.v()
-	kernel, seed := d.dropping("attention_grad", seed)
+	kernel, seed := d.dropping(scoresGradDefault(a).File, seed)
 	return graph.Launch{
 		Kernel: kernel,
 		Params: append([]uint32{

@@ -12,7 +12,8 @@ import (
 // nothing, by the shape of the problem and the type of adapter. The columns hold what was
 // fastest on Mesa's software driver (CPU) and on an NVIDIA H200 (Discrete). Nobody has
 // measured an integrated GPU: its column is a copy of Discrete's. Nor were matmul_tile and
-// linear_weight_grad_tile measured: their bounds are those of linear_tile.
+// linear_weight_grad_tile measured, whose bounds are those of linear_tile, nor linear_row,
+// attention and attention_grad_tile.
 
 // pick is one of the variants of a kernel's file. It is a place, not a value, because an
 // edited file may tune other values.
@@ -55,6 +56,7 @@ func (c byAdapter) of(a graph.Adapter) pick {
 func onGPUs(p pick) byAdapter { return byAdapter{integrated: p, discrete: p} }
 
 var (
+	singleRow     = pick{"linear_row", nil, smallest}
 	splitFewRows  = pick{"linear_split", by("ROWS"), smallest}
 	splitRows     = pick{"linear_split", by("ROWS"), middle}
 	splitManyRows = pick{"linear_split", by("ROWS"), largest}
@@ -73,7 +75,8 @@ const leastDepth = 16
 
 // linearDefaults are for products with packed weights: the first row that fits counts.
 var linearDefaults = []linearDefault{
-	{rows: 2, byAdapter: byAdapter{cpu: splitFewRows, integrated: splitFewRows, discrete: splitFewRows}},
+	{rows: 4, ofRows: true, byAdapter: onGPUs(singleRow)},
+	{rows: 2, byAdapter: byAdapter{cpu: splitFewRows}},
 	{rows: 4, byAdapter: byAdapter{cpu: splitRows}},
 	{rows: 8, byAdapter: onGPUs(splitFewRows)},
 	{rows: 64, byAdapter: onGPUs(splitRows)},
@@ -84,6 +87,7 @@ var linearDefaults = []linearDefault{
 
 type linearDefault struct {
 	rows     int  // of the result, at most; 0 is any number
+	ofRows   bool // only where x is no image
 	backward bool // only gradients of at least 256 columns
 	tiles    int  // only where largeTile has fewer workgroups; 0 is any number
 	byAdapter
@@ -93,6 +97,7 @@ func (d linearDefault) fits(p packedLinear, a graph.Adapter) bool {
 	size := tile(largeTile.variant())
 	return d.of(a).file != "" &&
 		(d.rows == 0 || p.m <= d.rows) &&
+		(!d.ofRows || p.image == nil) &&
 		(!d.backward || p.backward && p.n >= 256) &&
 		(d.tiles == 0 || graph.Ceil(p.m, size[0])*graph.Ceil(p.n, size[1]) < d.tiles)
 }
@@ -148,4 +153,10 @@ func weightGradDefault(a graph.Adapter, rows, out, in int) shaders.Variant {
 // attentionDefault is how attention works.
 func attentionDefault(a graph.Adapter) string {
 	return map[graph.Adapter]string{graph.CPU: threePasses, graph.Integrated: onePass, graph.Discrete: onePass}[a]
+}
+
+// scoresGradDefault is the kernel of the gradient of attention's scores.
+func scoresGradDefault(a graph.Adapter) shaders.Variant {
+	plain, inTiles := pick{"attention_grad", nil, smallest}, pick{"attention_grad_tile", nil, smallest}
+	return byAdapter{cpu: plain, integrated: inTiles, discrete: inTiles}.of(a).variant()
 }

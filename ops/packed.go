@@ -27,9 +27,9 @@ type packedLinear struct {
 // candidates are the kernels that make y, all with the same parameters. The first is
 // the one to take where nothing was measured.
 func (p packedLinear) candidates(a graph.Adapter) []shaders.Variant {
-	all := slices.Concat(tuned("linear_split"), tuned("linear_step"), tuned("linear_tile"))
-	if p.image != nil { // as on GPUs alone, for which linear_step is not made
-		all = slices.DeleteFunc(all, func(v shaders.Variant) bool { return v.File == "linear_step" })
+	all := slices.Concat(tuned("linear_split"), tuned("linear_tile"))
+	if p.image == nil {
+		all = slices.Concat(all, tuned("linear_step"), tuned("linear_row"))
 	}
 	return startWith(all, p.unmeasured(a))
 }

@@ -79,16 +79,16 @@ var adapters = []graph.Adapter{graph.Discrete, graph.Integrated, graph.CPU}
 // TestDefaultKernels: what is taken where nothing was measured.
 func TestDefaultKernels(t *testing.T) {
 	const split1, split4, split8, tiles = "linear_split ROWS=1", "linear_split ROWS=4", "linear_split ROWS=8", "linear_tile"
-	const step, wide = "linear_step GROUPS=2", "linear_step GROUPS=4"
+	const step, wide, row1 = "linear_step GROUPS=2", "linear_step GROUPS=4", "linear_row"
 	for _, c := range []struct {
 		rows, cols int
 		backward   bool
 		gpu, cpu   string
 	}{
-		{1, 512, false, split1, split1},
-		{2, 512, true, split1, split1},
-		{3, 512, false, split1, split4},
-		{4, 512, true, split1, split4},
+		{1, 512, false, row1, split1},
+		{2, 512, true, row1, split1},
+		{3, 512, false, row1, split4},
+		{4, 512, true, row1, split4},
 		{5, 512, false, split1, step},
 		{8, 512, true, split1, wide},
 		{8, 255, true, split1, step},
@@ -108,18 +108,19 @@ func TestDefaultKernels(t *testing.T) {
 			}
 			candidates := p.candidates(a)
 			assert.Equal(t, want, candidates[0].String(), "%+v on adapter %d", c, a)
-			assert.Len(t, candidates, len(tuned("linear_split"))+len(tuned("linear_step"))+len(tuned("linear_tile")))
+			assert.Len(t, candidates, len(tuned("linear_split"))+len(tuned("linear_step"))+len(tuned("linear_tile"))+len(tuned("linear_row")))
 		}
 	}
 	for _, a := range adapters {
-		row, grad, attention := "layernorm WG=128", "linear_weight_grad GROUPS=1 WG=32", "one pass"
+		row, grad, attention, scores := "layernorm WG=128", "linear_weight_grad GROUPS=1 WG=32", "one pass", "attention_grad_tile"
 		if a == graph.CPU {
-			row, grad, attention = "layernorm WG=32", "linear_weight_grad GROUPS=4 WG=8", "three passes"
+			row, grad, attention, scores = "layernorm WG=32", "linear_weight_grad GROUPS=4 WG=8", "three passes", "attention_grad"
 		}
 		assert.Equal(t, row, rowDefault("layernorm", 256, a).String())
 		assert.Equal(t, "layernorm WG=32", rowDefault("layernorm", 255, a).String())
 		assert.Equal(t, grad, weightGradDefault(a, 1, 512, 512).String())
 		assert.Equal(t, attention, attentionDefault(a))
+		assert.Equal(t, scores, scoresGradDefault(a).String())
 	}
 }
 
@@ -165,11 +166,11 @@ func TestTilesByWork(t *testing.T) {
 func TestBuildRefusesEditedKernels(t *testing.T) {
 	for _, tune := range []string{"//!tune", "//!tune x", "//!tune -1"} {
 		edited(t, "//!tune", tune, "linear_split")
-		_, err := kernelsOf(1, graph.Discrete)
+		_, err := kernelsOf(5, graph.Discrete)
 		require.ErrorContains(t, err, "linear_split.wgsl:11: want `const NAME = VALUE;  //!tune N N …`", tune)
 	}
 	edited(t, "//!tune", "//!tune 16", "linear_split")
-	_, err := kernelsOf(1, graph.Discrete)
+	_, err := kernelsOf(5, graph.Discrete)
 	require.ErrorContains(t, err, "linear_split.wgsl:14: const_assert fails: ROWS <= SLICES")
 	edited(t, "//!tile", "", "linear_tile")
 	_, err = kernelsOf(5000, graph.Discrete)

@@ -17,12 +17,15 @@ const DEPTH = 4u;  // groups of x  //!dx12 1
 const_assert WG % DEPTH == 0u;
 const LOADS_X = (TILE * DEPTH + WG - 1u) / WG;  // an invocation
 const ALL_X = TILE * DEPTH % WG == 0u;          // no invocation loads less
-const LOADS_W = (SIDE * DEPTH + WG - 1u) / WG;
+const LOADS_W = (4u * SIDE * DEPTH + WG - 1u) / WG;
+const ALL_W = 4u * SIDE * DEPTH % WG == 0u;
 const ACT = NONE;  // f, as in lib/function.wgsl
 const BACKWARD = false;
 
 var<workgroup> part_x: array<array<array<vec4<f32>, DEPTH>, LANES>, ROWS>;  // [row / LANES][row % LANES][group]
-var<workgroup> part_w: array<array<array<vec4<f32>, SIDE>, 4>, DEPTH>;      // [group][number in it][column]
+// [group][number in it][column]. The last two columns are not used: without them invocations that store the four numbers
+// of a group would meet in one bank.
+var<workgroup> part_w: array<array<array<vec4<f32>, SIDE + 2u>, 4>, DEPTH>;
 
 //!tile TILE 4*SIDE
 @compute @workgroup_size(WG)
@@ -42,7 +45,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
     var sum: array<vec4<f32>, ROWS>;
     for (var i = 0u; i < p.inner; i += DEPTH) {
         var from_x: array<vec4<f32>, LOADS_X>;
-        var from_w: array<mat4x4<f32>, LOADS_W>;
+        var from_w: array<vec4<f32>, LOADS_W>;
         let part = group_at(i + lane % DEPTH);
         for (var t = 0u; t < LOADS_X; t++) {  //!unroll
             let j = lane + t * WG;
@@ -53,7 +56,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
         }
         for (var t = 0u; t < LOADS_W; t++) {  //!unroll
             let j = lane + t * WG;
-            from_w[t] = factors(min(col + j % SIDE, groups_n - 1u), min(i + j / SIDE, p.inner - 1u));
+            from_w[t] = factor(min(col + j / 4u % SIDE, groups_n - 1u), min(i + j / (4u * SIDE), p.inner - 1u), j % 4u);
         }
         for (var t = 0u; t < LOADS_X; t++) {  //!unroll
             let j = lane + t * WG;
@@ -63,11 +66,8 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
         }
         for (var t = 0u; t < LOADS_W; t++) {  //!unroll
             let j = lane + t * WG;
-            if j < SIDE * DEPTH {
-                part_w[j / SIDE][0][j % SIDE] = from_w[t][0];
-                part_w[j / SIDE][1][j % SIDE] = from_w[t][1];
-                part_w[j / SIDE][2][j % SIDE] = from_w[t][2];
-                part_w[j / SIDE][3][j % SIDE] = from_w[t][3];
+            if ALL_W || j < 4u * SIDE * DEPTH {
+                part_w[j / (4u * SIDE)][j % 4u][j / 4u % SIDE] = from_w[t];
             }
         }
         workgroupBarrier();

@@ -97,7 +97,17 @@ type attentionCase struct {
 	dropout                    float64
 }
 
-func TestAttention(t *testing.T) { runOpCases(t, attentionCases()) }
+func TestAttention(t *testing.T) { runOpCases(t, onGPUAndCPU(attentionCases())) }
+
+// onGPUAndCPU has the kernels of GPUs, and those of a software driver, make each case.
+// Finite differences are taken once: they know of no kernels.
+func onGPUAndCPU(cases []opCase) []opCase {
+	for _, c := range cases {
+		c.name, c.adapter, c.kink = c.name+", on a CPU", graph.CPU, true
+		cases = append(cases, c)
+	}
+	return cases
+}
 
 // One pass over the keys stores no probabilities, so it serves the forward
 // pass only.
@@ -110,12 +120,13 @@ func TestAttentionInOnePass(t *testing.T) {
 	runOpCases(t, cases)
 }
 
-// TestAttentionLengths is attention in one pass at the lengths and head widths of CLIP's
-// towers: to all keys, causal and masked.
+// TestAttentionLengths is attention in one pass, and its gradient, at the lengths and head
+// widths of CLIP's towers: to all keys, causal and masked. Ref takes long for gradients:
+// each length and width has that of one of the three.
 func TestAttentionLengths(t *testing.T) {
 	var cases []opCase
 	for _, length := range []int{1, 50, 77, 197, 257, 577} {
-		for _, width := range []int{32, 64, 80, 96, 128} {
+		for i, width := range []int{32, 64, 80, 96, 128} {
 			c := attentionCase{batch: 1, heads: 1, lq: length, lk: length, d: width, v: width}
 			causal, masked := c, c
 			causal.causal, masked.maskRows, masked.mask = true, 1, func(i int) float64 {
@@ -124,11 +135,16 @@ func TestAttentionLengths(t *testing.T) {
 				}
 				return math.Sin(float64(i))
 			}
-			for kind, c := range map[string]attentionCase{"all": c, "causal": causal, "masked": masked} {
-				c.name = fmt.Sprintf("%d tokens, head width %d, %s", length, width, kind)
+			for j, c := range []attentionCase{c, causal, masked} {
+				c.name = fmt.Sprintf("%d tokens, head width %d, %s", length, width, []string{"all", "causal", "masked"}[j])
 				row := c.row()
 				row.variant, row.noGrad = "one pass", []string{"q", "k", "v", "mask"}
 				cases = append(cases, row)
+				if j == (i+length)%3 && (length < 577 || width == 64) {
+					row := c.row()
+					row.name, row.kink = c.name+", gradient", true
+					cases = append(cases, row)
+				}
 			}
 		}
 	}
@@ -187,7 +203,7 @@ func TestAttentionHeads(t *testing.T) {
 }
 
 // Packed queries, keys and values are the same attention.
-func TestSelfAttention(t *testing.T) { runOpCases(t, selfAttentionCases()) }
+func TestSelfAttention(t *testing.T) { runOpCases(t, onGPUAndCPU(selfAttentionCases())) }
 
 func selfAttentionCases() (cases []opCase) {
 	for _, c := range []attentionCase{

@@ -106,5 +106,5 @@ func TestAttentionDropout(t *testing.T) {
 		build: trained(one(func(g *graph.Graph, in tensors) graph.Tensor {
 			return ops.SelfAttention(g, in["qkv"], graph.Tensor{}, config)
 		}))})
-	runOpCases(t, cases)
+	runOpCases(t, onGPUAndCPU(cases))
 }

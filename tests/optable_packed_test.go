@@ -20,7 +20,7 @@ import (
 var packedLayouts = []packing.Format{packing.F32, packing.F16, packing.BF16, packing.Q8}
 
 // linearVariants are all kernels of a packed linear map, with all values that they tune.
-var linearVariants = slices.Concat(tunedNames("linear_step"), tunedNames("linear_split"), tunedNames("linear_tile"))
+var linearVariants = slices.Concat(tunedNames("linear_step"), tunedNames("linear_split"), tunedNames("linear_tile"), tunedNames("linear_row"))
 
 func tunedNames(file string) (names []string) {
 	variants, err := shaders.Variant{File: file}.Tuned()
@@ -83,8 +83,10 @@ func TestDX12(t *testing.T) {
 	}
 	for _, width := range []int{4, 72, 64, 112, 300} {
 		c := attentionCase{name: fmt.Sprint("attention ", width), batch: 1, heads: 2, lq: 35, lk: 35, d: width, v: width, causal: true}.row()
+		grad := c
+		grad.name += ", gradient"
 		c.variant, c.noGrad = "one pass", []string{"q", "k", "v"}
-		cases = append(cases, c)
+		cases = append(cases, c, grad)
 	}
 	for _, c := range append(cases, tilesOnDX12()...) {
 		c.dx12 = true

@@ -40,6 +40,13 @@ fn row_w(block: u32, k: u32) -> vec4<f32> {
     return widen(select(q.xy, q.zw, k % 2u == 1u));
 }
 
+// column_w(block, n)[k] is that element, too.
+fn column_w(block: u32, n: u32) -> vec4<f32> {
+    let at = 2u * block;
+    let q = vec4<u32>(w[at][n / 2u], w[at][n / 2u + 2u], w[at + 1u][n / 2u], w[at + 1u][n / 2u + 2u]) >> vec4<u32>(n % 2u * 16u);
+    return bitcast<vec4<f32>>(q << vec4<u32>(16u));
+}
+
 fn widen(pairs: vec2<u32>) -> vec4<f32> {
     return bitcast<vec4<f32>>(vec4<u32>(pairs.x << 16u, pairs.x & 0xffff0000u, pairs.y << 16u, pairs.y & 0xffff0000u));
 }

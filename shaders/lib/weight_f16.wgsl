@@ -48,5 +48,12 @@ fn row_w(block: u32, k: u32) -> vec4<f32> {
     return vec4<f32>(unpack2x16float(pairs.x), unpack2x16float(pairs.y));
 }
 
+// column_w(block, n)[k] is that element, too.
+fn column_w(block: u32, n: u32) -> vec4<f32> {
+    let at = 2u * block;
+    let q = vec4<u32>(w[at][n / 2u], w[at][n / 2u + 2u], w[at + 1u][n / 2u], w[at + 1u][n / 2u + 2u]) >> vec4<u32>(n % 2u * 16u);
+    return vec4<f32>(unpack2x16float(q.x).x, unpack2x16float(q.y).x, unpack2x16float(q.z).x, unpack2x16float(q.w).x);
+}
+
 // scale_w(block) are the scales of four n.
 fn scale_w(block: u32) -> vec4<f32> { return vec4<f32>(1.0); }

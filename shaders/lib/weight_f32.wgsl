@@ -29,5 +29,8 @@ fn load_w(block: u32) -> mat4x4<f32> {
 // row_w(block, k)[n] is an element of a block, before its scale, as load_w(block)[k][n].
 fn row_w(block: u32, k: u32) -> vec4<f32> { return w[4u * block + k]; }
 
+// column_w(block, n)[k] is that element, too.
+fn column_w(block: u32, n: u32) -> vec4<f32> { return columns_w(block, n); }
+
 // scale_w(block) are the scales of four n.
 fn scale_w(block: u32) -> vec4<f32> { return vec4<f32>(1.0); }

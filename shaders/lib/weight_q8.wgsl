@@ -42,6 +42,12 @@ fn row_w(block: u32, k: u32) -> vec4<f32> {
     return widen(select(q.x, q.y, k % 2u == 1u));
 }
 
+// column_w(block, n)[k] is that element, too.
+fn column_w(block: u32, n: u32) -> vec4<f32> {
+    let q = vec4<u32>(w[2u * block], w[2u * block + 1u]) << vec4<u32>(24u - 8u * n);
+    return vec4<f32>(bitcast<vec4<i32>>(q));
+}
+
 // widen(q)[n] is byte n of q and, as its fraction, the bytes below it, times 2^24.
 fn widen(q: u32) -> vec4<f32> {
     return vec4<f32>(bitcast<vec4<i32>>(vec4<u32>(q << 24u, q << 16u, q << 8u, q)));

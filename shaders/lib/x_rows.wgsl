@@ -26,3 +26,11 @@ fn factors(col: u32, i: u32) -> mat4x4<f32> {
     }
     return load_w(block_at(p.first + col, i, p.blocks, p.depth));
 }
+
+// factor(col, i, j) is factors(col, i)[j]. Neighbouring j lie side by side.
+fn factor(col: u32, i: u32, j: u32) -> vec4<f32> {
+    if BACKWARD {
+        return column_w(block_at(p.first + i, col, p.blocks, p.depth), j);
+    }
+    return row_w(block_at(p.first + col, i, p.blocks, p.depth), j);
+}

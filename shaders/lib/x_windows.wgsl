@@ -44,6 +44,9 @@ fn factors(col: u32, i: u32) -> mat4x4<f32> {
     return mat4x4<f32>(column(col, k), column(col, k + TAPS), column(col, k + 2u * TAPS), column(col, k + 3u * TAPS));
 }
 
+// factor(col, i, j) is factors(col, i)[j].
+fn factor(col: u32, i: u32, j: u32) -> vec4<f32> { return column(col, 4u * i - 3u * (i % TAPS) + j * TAPS); }
+
 // column(col, k) are four rows of W's column k, or of its last one where the padding of x, zeros, meets none.
 fn column(col: u32, k: u32) -> vec4<f32> {
     let in_w = min(k, p.channels * TAPS - 1u);
