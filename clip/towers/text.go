@@ -201,7 +201,8 @@ func (t *textTransformer) blocks(g *graph.Graph, in inputs, depth int) []graph.T
 // step implements reader.
 func (t *textTransformer) step(g *graph.Graph, ids, positions graph.Tensor, caches []layers.KVCache, s layers.Slots) graph.Tensor {
 	x := t.TokenEmbedding.Forward(g, ids)
-	x = g.Add(x, g.Reshape(ops.Gather(g, g.Param(t.PositionalEmbedding), positions), x.Shape()...))
+	pos := g.Param(t.PositionalEmbedding) // of which embed takes a part: it is no layers.Weight
+	x = g.Add(x, g.Reshape(ops.Gather(g, pos, positions), x.Shape()...))
 	for i, b := range t.Transformer.Resblocks {
 		x = b.Step(g, x, caches[i], s)
 	}
