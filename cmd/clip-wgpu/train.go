@@ -27,11 +27,13 @@ name of an architecture, which starts from random weights.
   loss.svg             the loss and the learning rate as a picture
   run.json, state-*    what --resume goes on from: the flags, the place in the data, the
                        weights and the optimizer's moments
+  run.lock             keeps a second training out of the folder
 
 All are written every --save-every steps and at the end. An interrupt writes them, too, and
 ends with exit code 130; after a crash the last ones are whole. --resume FOLDER goes on from
 there, with the flags of that run, and gives what an undisturbed run gives. Only --steps,
---epochs, --save-every, --log-every and those of the device may be other ones.
+--epochs, --save-every, --log-every, --eval-every, --max-bad and those of the device may be
+other ones, which the next --resume keeps.
 
 --dry-run says what a training takes: samples, steps, memory and, from two steps whose
 results are dropped, time.
@@ -41,7 +43,7 @@ The loss of a batch is over all its pairs, however many the towers see at once
 captions are no negatives of each other; with classes that is so without it.
 
 Samples that cannot be read are listed, and others take their places. More than --max-bad of
-them end the training.
+them end the training; --resume counts anew.
 
 DATA is one of these, or several of a kind.
 
@@ -241,8 +243,8 @@ func (t *training) checkTraining(cmd *cobra.Command, g *globals, args []string) 
 		flag  string
 		value int
 	}{{"epochs", t.epochs}, {"steps", t.steps}, {"save-every", t.saveEvery}, {"log-every", t.logEvery}, {"eval-every", t.evalEvery}} {
-		if cmd.Flags().Changed(n.flag) && n.value < 1 {
-			return usageErrorf(cmd, "--%s %d: want 1 or more", n.flag, n.value)
+		if cmd.Flags().Changed(n.flag) && (n.value < 1 || n.value > math.MaxInt32) {
+			return usageErrorf(cmd, "--%s %d: want 1 to %d", n.flag, n.value, math.MaxInt32)
 		}
 	}
 	switch o := t.optimizer; {
