@@ -12,6 +12,7 @@ import (
 	"slices"
 
 	"github.com/clip-wgpu/clip-wgpu/internal/atomicfile"
+	"github.com/clip-wgpu/clip-wgpu/internal/smallfile"
 	"github.com/clip-wgpu/clip-wgpu/internal/sysfile"
 	"github.com/clip-wgpu/clip-wgpu/train/data"
 	"github.com/spf13/cobra"
@@ -40,6 +41,12 @@ const (
 	runName  = "run.json"
 	logName  = "log.jsonl"
 	lockName = "run.lock"
+)
+
+// maxRun and maxLog are the most bytes that they have.
+const (
+	maxRun = 64 << 20
+	maxLog = 1 << 36
 )
 
 // runFolder is the folder that a training writes.
@@ -125,7 +132,7 @@ func (r *runFolder) close() {
 
 // readRun reads run.json of a training.
 func readRun(path string) (f runFile, err error) {
-	content, err := os.ReadFile(filepath.Join(path, runName))
+	content, err := smallfile.Read(filepath.Join(path, runName), maxRun)
 	if errors.Is(err, fs.ErrNotExist) {
 		return f, fmt.Errorf("--resume %s: there is no run.json of a training that has saved anything", path)
 	}
@@ -167,9 +174,9 @@ func continueRun(path string, step int) (*runFolder, []logLine, error) {
 
 // cutLog leaves the log the lines up to a step, and returns them.
 func (r *runFolder) cutLog(step int) (all []logLine, err error) {
-	content, err := os.ReadFile(r.at(logName))
+	content, err := smallfile.Read(r.at(logName), maxLog)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+		return nil, outputError(r.at(logName), err)
 	}
 	var kept []byte
 	for text := range bytes.Lines(content) {
