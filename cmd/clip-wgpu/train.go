@@ -123,7 +123,7 @@ func newTrainCommand(g *globals) *cobra.Command {
 	f.IntVar(&t.evalEvery, "eval-every", 0, "`steps` between evaluations (default: an epoch)")
 	f.IntVar(&t.maxBad, "max-bad", 100, "samples that may be unreadable; -1 is any number")
 	f.Uint64Var(&t.seed, "seed", 0, "`number` that the order, the augmentation, dropout and random weights follow from")
-	f.StringVar(&t.loss, "loss", "", "`name` of the loss: clip, or siglip, the default of models with a logit bias")
+	f.StringVar(&t.loss, "loss", "", "`name` of the loss: clip; siglip, the default of models with a logit bias; or coca, of those with a decoder")
 	f.BoolVar(&t.groupEqual, "group-equal", false, "pairs of equal captions are no negatives of each other")
 	t.optimizer.addFlags(cmd)
 	t.locks.addFlags(cmd)
@@ -221,20 +221,33 @@ func (o *optimizerFlags) schedule(steps int) train.Schedule {
 	return train.CosineLR(o.lr, warmup, steps)
 }
 
+// lossOf names the loss, which the model decides where no flag does.
+func (t *training) lossOf(m *clip.Model) string {
+	_, bias := m.LogitBias()
+	switch {
+	case t.loss != "":
+		return t.loss
+	case m.Config().MultimodalCfg != nil:
+		return "coca"
+	case bias:
+		return "siglip"
+	}
+	return "clip"
+}
+
 // config makes the trainer's config.
 func (t *training) config(m *clip.Model, schedule train.Schedule) train.Config {
 	o := t.optimizer
-	c := train.Config{
-		Loss:         train.ClipLoss{Grouped: t.groupEqual},
+	return train.Config{
+		Loss: map[string]train.Loss{
+			"clip": train.ClipLoss{Grouped: t.groupEqual}, "siglip": train.SigLipLoss{Grouped: t.groupEqual},
+			"coca": train.CoCaLoss{ClipWeight: 1, CaptionWeight: 2}, // open_clip_train's weights
+		}[t.lossOf(m)],
 		Optimizer:    train.Scheduled{Optimizer: train.AdamW{Beta1: o.beta1, Beta2: o.beta2, Eps: o.eps, WeightDecay: o.wd}, LR: schedule},
 		MicroBatch:   int(t.micro),
 		GradClipNorm: o.clip,
 		Seed:         t.seed,
 	}
-	if _, bias := m.LogitBias(); t.loss == "siglip" || t.loss == "" && bias {
-		c.Loss = train.SigLipLoss{Grouped: t.groupEqual}
-	}
-	return c
 }
 
 // checkTraining refuses flags that make no sense.
@@ -254,8 +267,8 @@ func (t *training) checkTraining(cmd *cobra.Command, g *globals, args []string) 
 		return usageErrorf(cmd, "--epochs and --steps: want one of them")
 	case !slices.Contains([]string{"cosine", "const"}, o.scheduler):
 		return usageErrorf(cmd, "--lr-scheduler %q: want cosine or const", o.scheduler)
-	case !slices.Contains([]string{"", "clip", "siglip"}, t.loss):
-		return usageErrorf(cmd, "--loss %q: want clip or siglip", t.loss)
+	case !slices.Contains([]string{"", "clip", "siglip", "coca"}, t.loss):
+		return usageErrorf(cmd, "--loss %q: want clip, siglip or coca", t.loss)
 	case !(o.lr >= 0) || math.IsInf(o.lr, 0):
 		return usageErrorf(cmd, "--lr %v: want 0 or more", o.lr)
 	case cmd.Flags().Changed("warmup") && o.warmup < 0:

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -84,4 +85,14 @@ func TestTrainRefusesFolders(t *testing.T) {
 	o := program(t, "train", "--resume", out, "--steps", "2")
 	require.Zero(t, o.code, o.stderr)
 	assert.Contains(t, o.stderr, "has 0 lines of 1 steps")
+}
+
+// A model with a decoder learns captions, too: a random one's loss is twice ln(vocabulary),
+// and what it has of pairs.
+func TestTrainOfCoCa(t *testing.T) {
+	classes, _ := exampleClasses(t)
+	model, out := captionModel(t), filepath.Join(t.TempDir(), "out")
+	program(t, "train", classes, "--model", model, "--batch-size", "4", "--steps", "1", "-o", out).requireDone(t)
+	assert.InDelta(t, 2*math.Log(49408), losses(t, out)[0], 10)
+	program(t, "train", classes, "--model", model, "--batch-size", "4", "--group-equal", "-o", out+"2").requireFailure(t, exitUsage, "--group-equal")
 }

@@ -117,7 +117,7 @@ func (t *training) recall(cmd *cobra.Command, args []string) (runFile, error) {
 	return f, err
 }
 
-// prepare makes the loader and the trainer, and opens the folder.
+// prepare makes the loader and the trainer, and goes on where --resume says.
 func (r *trainingRun) prepare(cmd *cobra.Command) error {
 	transform, err := r.augmentation.transform(cmd, r.model.Preprocess().Config())
 	if err != nil {
@@ -142,6 +142,12 @@ func (r *trainingRun) prepare(cmd *cobra.Command) error {
 		return fmt.Errorf("%d epochs of %s: want at most %d steps", r.epochs, plural(r.loader.Steps(), "step"), math.MaxInt32)
 	case r.saved.Step > steps || r.saved.Step == steps && r.saved.Pending == nil:
 		return fmt.Errorf("--resume %s: %d steps are made, of %d; --steps or --epochs asks for more", r.resume, r.saved.Step, steps)
+	}
+	if r.lossOf(r.model) == "coca" {
+		if cmd.Flags().Changed("group-equal") {
+			return usageErrorf(cmd, "--group-equal does not go with the loss coca")
+		}
+		r.groupEqual = false // which classes ask for
 	}
 	if err := r.locks.lock(r.model); err != nil {
 		return err
