@@ -40,7 +40,7 @@ results are dropped, time.
 
 The loss of a batch is over all its pairs, however many the towers see at once
 (--micro-batch, which is halved until memory is enough). With --group-equal pairs of equal
-captions are no negatives of each other; with classes that is so without it.
+captions are no negatives of each other. Pairs of one class never are.
 
 Samples that cannot be read are listed, and others take their places. More than --max-bad of
 them end the training; --resume counts anew.

@@ -96,3 +96,19 @@ func TestTrainOfCoCa(t *testing.T) {
 	assert.InDelta(t, 2*math.Log(49408), losses(t, out)[0], 10)
 	program(t, "train", classes, "--model", model, "--batch-size", "4", "--group-equal", "-o", out+"2").requireFailure(t, exitUsage, "--group-equal")
 }
+
+// Pictures of one class are no negatives of each other, whatever templates their captions
+// are of: a model that knows both classes has no loss.
+func TestTrainGroupsClasses(t *testing.T) {
+	folder, out := t.TempDir(), filepath.Join(t.TempDir(), "out")
+	for _, name := range []string{"rose", "pizza"} {
+		picture, err := os.ReadFile(example(name))
+		require.NoError(t, err)
+		require.NoError(t, os.Mkdir(filepath.Join(folder, name), 0o777))
+		for i := range 4 {
+			require.NoError(t, os.WriteFile(filepath.Join(folder, name, fmt.Sprintf("%d.png", i)), picture, 0o666))
+		}
+	}
+	program(t, "train", folder, "--template", "{}", "--template", "{} {}", "--template", "a {}", "--batch-size", "8", "--steps", "1", "-o", out).requireDone(t)
+	assert.Less(t, losses(t, out)[0], 0.3)
+}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -320,7 +321,12 @@ func (r *trainingRun) pairs(b data.Batch) (train.Batch, error) {
 	}
 	size := r.model.Preprocess().Config().Size
 	batch := train.Batch{Images: clip.Array{Shape: []int{len(texts), 3, size[0], size[1]}, Data: b.Images}, Texts: texts}
-	if r.groupEqual {
+	switch {
+	case r.groupEqual && r.set.Classes != nil:
+		for _, sample := range b.Samples { // classes may have one name
+			batch.Groups = append(batch.Groups, int32(slices.Index(r.set.Classes, r.set.Classes[r.set.Class(sample)])))
+		}
+	case r.groupEqual:
 		batch.Groups = train.GroupEqual(texts)
 	}
 	return batch, nil
