@@ -213,7 +213,7 @@ func (r *runFolder) commit(f runFile) error {
 	if err != nil {
 		return outputError(r.at(runName), err)
 	}
-	old, _ := fs.Glob(os.DirFS(r.path), "state-*.safetensors")
+	old, _ := fs.Glob(os.DirFS(r.path), "state-*.safetensors*") // a crash leaves unfinished ones, too
 	for _, name := range old {
 		if name != f.State {
 			os.Remove(r.at(name))
