@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/clip-wgpu/clip-wgpu/internal/atomicfile"
 	"github.com/clip-wgpu/clip-wgpu/internal/smallfile"
@@ -254,16 +255,19 @@ func restoreFlags(cmd *cobra.Command, flags map[string][]string) error {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(flags)) {
-		f := cmd.Flags().Lookup(name)
-		if f == nil || now[name] != nil {
+		if now[name] != nil {
 			continue
+		}
+		f := cmd.Flags().Lookup(name)
+		if f == nil {
+			return fmt.Errorf("run.json: there is no flag --%s", name)
 		}
 		var err error
 		if list, ok := f.Value.(pflag.SliceValue); ok {
 			err = list.Replace(flags[name])
 			f.Changed = true
-		} else if len(flags[name]) == 1 {
-			err = cmd.Flags().Set(name, flags[name][0])
+		} else {
+			err = cmd.Flags().Set(name, strings.Join(flags[name], " "))
 		}
 		if err != nil {
 			return fmt.Errorf("run.json: --%s %q: %w", name, flags[name], err)

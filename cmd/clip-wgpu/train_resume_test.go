@@ -68,6 +68,8 @@ func TestTrainRefusesFolders(t *testing.T) {
 	for from, to := range map[string]string{
 		string(run):          "",
 		`"flags": {`:         `"flags": null, "x": {`,
+		`"lr": [`:            `"rate": [`,
+		`"0.001"`:            `"0.001", "2"`,
 		`"clip_wgpu_run": 1`: `"clip_wgpu_run": 2`,
 		`"step": 1`:          `"step": 0`,
 		`"state": "`:         `"state": "../`,
