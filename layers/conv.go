@@ -69,6 +69,8 @@ type BatchNorm2D struct {
 	RunningMean       *graph.Param `w:"running_mean"`
 	RunningVar        *graph.Param `w:"running_var"`
 	NumBatchesTracked *graph.Param `w:"num_batches_tracked"` // a scalar; nil when frozen
+
+	Eval bool // training normalises by the running statistics, too, and leaves them (torch's eval)
 }
 
 // batchNormMomentum is the weight of a batch in the running statistics.
@@ -101,7 +103,7 @@ func (b *BatchNorm2D) isFrozen() bool { return b.NumBatchesTracked == nil }
 // Forward keeps the shape of x [..., channels].
 func (b *BatchNorm2D) Forward(g *graph.Graph, x graph.Tensor) graph.Tensor {
 	mean, variance := g.Param(b.RunningMean), g.Param(b.RunningVar)
-	if g.Training && !b.isFrozen() {
+	if g.Training && !b.Eval && !b.isFrozen() {
 		mean, variance = b.track(g, x)
 	}
 	return ops.BatchNorm(g, x, g.Param(b.Weight), g.Param(b.Bias), mean, variance, defaultEps)

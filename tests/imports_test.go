@@ -48,7 +48,7 @@ var mayImport = map[string][]string{
 	"clip/config":     {"clip/internal/check", "clip/internal/timm", "clip/tokenizer", "internal/guard", "internal/strictjson", "weights"},
 	"clip/towers": {"clip/config", "clip/internal/check", "clip/internal/timm", "clip/internal/transformers", "clip/posembed", "graph", "graph/packing", "internal/guard", "internal/strictjson", "layers", "ops",
 		"weights"},
-	"clip/lora":       {"graph", "internal/atomicfile", "layers", "ops", "weights"},
+	"clip/lora":       {"graph", "internal/atomicfile", "internal/smallfile", "layers", "ops", "weights"},
 	"clip/generation": {"clip/internal/check"},
 	"clip/models":     {"clip/config", "clip/preprocess", "clip/towers"},
 	"clip/checkpoint": {"clip/config", "clip/emoji-clip", "clip/hub", "clip/internal/check", "clip/internal/finite", "clip/lora", "clip/models", "clip/preprocess", "clip/tokenizer",

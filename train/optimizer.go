@@ -33,7 +33,7 @@ func (AdamW) Rule() *ops.Rule { return &adamW }
 // Settings implements Optimizer. Settings out of range give clip.ErrInput.
 func (o AdamW) Settings(step int) (map[string]float64, error) {
 	if !(o.LR >= 0 && o.Eps > 0 && o.Beta1 >= 0 && o.Beta1 < 1 && o.Beta2 >= 0 && o.Beta2 < 1 && o.WeightDecay >= 0) {
-		return nil, fmt.Errorf("%w: AdamW with %+v", clip.ErrInput, o)
+		return nil, fmt.Errorf("%w: AdamW with %+v: want LR and WeightDecay of 0 or more, Beta1 and Beta2 in [0, 1), Eps above 0", clip.ErrInput, o)
 	}
 	return map[string]float64{
 		"lr": o.LR, "eps": o.Eps, "weight_decay": o.WeightDecay,

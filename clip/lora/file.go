@@ -3,13 +3,15 @@ package lora
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"os"
+	"io/fs"
 	"path/filepath"
 	"slices"
 
 	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/clip-wgpu/clip-wgpu/internal/atomicfile"
+	"github.com/clip-wgpu/clip-wgpu/internal/smallfile"
 	"github.com/clip-wgpu/clip-wgpu/layers"
 	"github.com/clip-wgpu/clip-wgpu/weights"
 )
@@ -19,6 +21,9 @@ const (
 	configFile  = "adapter_config.json"
 	weightsFile = "adapter_model.safetensors"
 )
+
+// maxConfig is the most bytes that adapter_config.json has.
+const maxConfig = 16 << 20
 
 // savedConfig is adapter_config.json. The fields but Config's are those that PEFT wants, and
 // those that would change what an adapter does.
@@ -75,13 +80,17 @@ func (a *Adapter) Save(folder, base string, values func(p *graph.Param) graph.So
 // adapters in a folder of PEFT's layout. Those of another model give ErrAdapter, which names
 // the first tensor that differs; files that are damaged give the errors of package weights.
 func Load(tree any, folder string) (*Adapter, error) {
-	content, err := os.ReadFile(filepath.Join(folder, configFile))
-	if err != nil {
-		return nil, err
-	}
+	path := filepath.Join(folder, configFile)
+	content, err := smallfile.Read(path, maxConfig)
 	var c savedConfig
-	if err := json.Unmarshal(content, &c); err != nil {
-		return nil, fmt.Errorf("%s: %w: %w", filepath.Join(folder, configFile), ErrAdapter, err)
+	if err == nil {
+		err = json.Unmarshal(content, &c)
+	}
+	var system *fs.PathError
+	if errors.As(err, &system) {
+		return nil, err
+	} else if err != nil {
+		return nil, fmt.Errorf("%s: %w: %w", path, ErrAdapter, err)
 	}
 	a, err := load(tree, c, filepath.Join(folder, weightsFile))
 	if err != nil {

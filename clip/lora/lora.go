@@ -90,7 +90,8 @@ func (p *pair) Adapt(g *graph.Graph, x, y graph.Tensor, first int) graph.Tensor 
 
 // New gives the targets below tree, the Tree of a model that has not computed yet, adapters
 // that change nothing at first: A is drawn from seed as PEFT draws it, B is zero. Of the
-// model only they are trained. A target that is no linear map gives ErrAdapter.
+// model only they are trained: batch norms keep their statistics, too, as they are in no
+// adapter. A target that is no linear map gives ErrAdapter.
 func New(tree any, c Config, seed uint64) (*Adapter, error) {
 	if err := c.check(); err != nil {
 		return nil, err
@@ -117,6 +118,7 @@ func New(tree any, c Config, seed uint64) (*Adapter, error) {
 // attach freezes what is below tree and sets the adapters.
 func (a *Adapter) attach(tree any) {
 	weights.Walk(tree, func(_ string, p *graph.Param) { p.Frozen = true })
+	weights.Find(tree, func(_ string, b *layers.BatchNorm2D) { b.Eval = true })
 	for _, p := range a.pairs {
 		p.weight.Adapter = p
 	}

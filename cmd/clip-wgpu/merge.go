@@ -87,6 +87,10 @@ func merge(cmd *cobra.Command, g *globals, args []string, alpha float64, output 
 // mix gives the values of other's parameters, its adapter merged into them and taken from
 // it, mixed with those of base.
 func mix(base, other *checkpoint.Checkpoint, alpha float64) (func(p *graph.Param) graph.Source, error) {
+	a, b := base.Model.Config, other.Model.Config // what shapes do not show
+	if a.QuickGELU != b.QuickGELU || a.VisionCfg.HeadWidth != b.VisionCfg.HeadWidth || a.TextCfg.Heads != b.TextCfg.Heads {
+		return nil, fmt.Errorf("%s and %s have other activations or heads (quick_gelu, head_width, heads): want models of one config", base.Name, other.Name)
+	}
 	of := map[string]*graph.Param{}
 	for name, p := range base.Model.Parameters() {
 		of[name] = p

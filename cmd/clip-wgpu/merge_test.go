@@ -63,3 +63,17 @@ func TestTrainAndMergeAdapters(t *testing.T) {
 	}
 	program(t, "train", classes, "--batch-size", "2", "--lora-rank", "2", "--lora-target", "q_proj", "-o", filepath.Join(folder, "x")).requireFailure(t, exitFailure, "q_proj", "c_fc")
 }
+
+// Weights of the same shapes can be of models that compute otherwise.
+func TestMergeRefusesOtherConfigs(t *testing.T) {
+	folder := t.TempDir()
+	other := filepath.Join(folder, "other")
+	program(t, "convert", "emoji-clip", "-o", other).requireDone(t)
+	path := filepath.Join(other, "open_clip_config.json")
+	config, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Contains(t, string(config), `"heads": 4`)
+	require.NoError(t, os.WriteFile(path, []byte(strings.Replace(string(config), `"heads": 4`, `"heads": 8`, 1)), 0o666))
+	program(t, "merge", "emoji-clip", other, "-o", filepath.Join(folder, "x")).requireFailure(t, exitFailure, "emoji-clip", other, "heads", "models of one config")
+	assert.NoDirExists(t, filepath.Join(folder, "x"))
+}

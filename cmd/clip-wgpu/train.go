@@ -27,21 +27,23 @@ name of an architecture, which starts from random weights.
   loss.svg             the loss and the learning rate as a picture
   run.json, state-*    what --resume goes on from: the flags, the place in the data, the
                        weights and the optimizer's moments
+  run.lock             keeps a second training out of the folder
 
 All are written every --save-every steps and at the end. An interrupt writes them, too, and
 ends with exit code 130; after a crash the last ones are whole. --resume FOLDER goes on from
 there, with the flags of that run, and gives what an undisturbed run gives. Only --steps,
---epochs, --save-every, --log-every and those of the device may be other ones.
+--epochs, --save-every, --log-every, --eval-every, --max-bad and those of the device may be
+other ones, which the next --resume keeps.
 
 --dry-run says what a training takes: samples, steps, memory and, from two steps whose
 results are dropped, time.
 
 The loss of a batch is over all its pairs, however many the towers see at once
 (--micro-batch, which is halved until memory is enough). With --group-equal pairs of equal
-captions are no negatives of each other; with classes that is so without it.
+captions are no negatives of each other. Pairs of one class never are.
 
 Samples that cannot be read are listed, and others take their places. More than --max-bad of
-them end the training.
+them end the training; --resume counts anew.
 
 ` + flagsHelp + `
 
@@ -124,7 +126,7 @@ func newTrainCommand(g *globals) *cobra.Command {
 	f.IntVar(&t.evalEvery, "eval-every", 0, "`steps` between evaluations (default: an epoch)")
 	f.IntVar(&t.maxBad, "max-bad", 100, "samples that may be unreadable; -1 is any number")
 	f.Uint64Var(&t.seed, "seed", 0, "`number` that the order, the augmentation, dropout and random weights follow from")
-	f.StringVar(&t.loss, "loss", "", "`name` of the loss: clip, or siglip, the default of models with a logit bias")
+	f.StringVar(&t.loss, "loss", "", "`name` of the loss: clip; siglip, the default of models with a logit bias; or coca, of those with a decoder")
 	f.BoolVar(&t.groupEqual, "group-equal", false, "pairs of equal captions are no negatives of each other")
 	t.optimizer.addFlags(cmd)
 	t.locks.addFlags(cmd)
@@ -222,20 +224,33 @@ func (o *optimizerFlags) schedule(steps int) train.Schedule {
 	return train.CosineLR(o.lr, warmup, steps)
 }
 
+// lossOf names the loss, which the model decides where no flag does.
+func (t *training) lossOf(m *clip.Model) string {
+	_, bias := m.LogitBias()
+	switch {
+	case t.loss != "":
+		return t.loss
+	case m.Config().MultimodalCfg != nil:
+		return "coca"
+	case bias:
+		return "siglip"
+	}
+	return "clip"
+}
+
 // config makes the trainer's config.
 func (t *training) config(m *clip.Model, schedule train.Schedule) train.Config {
 	o := t.optimizer
-	c := train.Config{
-		Loss:         train.ClipLoss{Grouped: t.groupEqual},
+	return train.Config{
+		Loss: map[string]train.Loss{
+			"clip": train.ClipLoss{Grouped: t.groupEqual}, "siglip": train.SigLipLoss{Grouped: t.groupEqual},
+			"coca": train.CoCaLoss{ClipWeight: 1, CaptionWeight: 2}, // open_clip_train's weights
+		}[t.lossOf(m)],
 		Optimizer:    train.Scheduled{Optimizer: train.AdamW{Beta1: o.beta1, Beta2: o.beta2, Eps: o.eps, WeightDecay: o.wd}, LR: schedule},
 		MicroBatch:   int(t.micro),
 		GradClipNorm: o.clip,
 		Seed:         t.seed,
 	}
-	if _, bias := m.LogitBias(); t.loss == "siglip" || t.loss == "" && bias {
-		c.Loss = train.SigLipLoss{Grouped: t.groupEqual}
-	}
-	return c
 }
 
 // checkTraining refuses flags that make no sense.
@@ -244,8 +259,8 @@ func (t *training) checkTraining(cmd *cobra.Command, g *globals, args []string) 
 		flag  string
 		value int
 	}{{"epochs", t.epochs}, {"steps", t.steps}, {"save-every", t.saveEvery}, {"log-every", t.logEvery}, {"eval-every", t.evalEvery}} {
-		if cmd.Flags().Changed(n.flag) && n.value < 1 {
-			return usageErrorf(cmd, "--%s %d: want 1 or more", n.flag, n.value)
+		if cmd.Flags().Changed(n.flag) && (n.value < 1 || n.value > math.MaxInt32) {
+			return usageErrorf(cmd, "--%s %d: want 1 to %d", n.flag, n.value, math.MaxInt32)
 		}
 	}
 	switch o := t.optimizer; {
@@ -255,8 +270,8 @@ func (t *training) checkTraining(cmd *cobra.Command, g *globals, args []string) 
 		return usageErrorf(cmd, "--epochs and --steps: want one of them")
 	case !slices.Contains([]string{"cosine", "const"}, o.scheduler):
 		return usageErrorf(cmd, "--lr-scheduler %q: want cosine or const", o.scheduler)
-	case !slices.Contains([]string{"", "clip", "siglip"}, t.loss):
-		return usageErrorf(cmd, "--loss %q: want clip or siglip", t.loss)
+	case !slices.Contains([]string{"", "clip", "siglip", "coca"}, t.loss):
+		return usageErrorf(cmd, "--loss %q: want clip, siglip or coca", t.loss)
 	case !(o.lr >= 0) || math.IsInf(o.lr, 0):
 		return usageErrorf(cmd, "--lr %v: want 0 or more", o.lr)
 	case cmd.Flags().Changed("warmup") && o.warmup < 0:

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -11,8 +10,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/clip-wgpu/clip-wgpu/internal/atomicfile"
+	"github.com/clip-wgpu/clip-wgpu/internal/smallfile"
+	"github.com/clip-wgpu/clip-wgpu/internal/sysfile"
 	"github.com/clip-wgpu/clip-wgpu/train/data"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -25,8 +27,9 @@ type runFile struct {
 	Step     int                 `json:"step"`
 	Steps    int                 `json:"steps"` // of the whole training
 	Position data.Position       `json:"position"`
-	State    string              `json:"state"` // the file that Trainer.Resume reads
-	Data     string              `json:"data"`  // data.Dataset.Fingerprint
+	Pending  *logLine            `json:"pending,omitempty"` // of the last step, where its evaluation was interrupted
+	State    string              `json:"state"`             // the file that Trainer.Resume reads
+	Data     string              `json:"data"`              // data.Dataset.Fingerprint
 	Device   string              `json:"device"`
 	Args     []string            `json:"args"`
 	Flags    map[string][]string `json:"flags"`
@@ -34,9 +37,24 @@ type runFile struct {
 
 const runVersion = 1
 
+// Files of a training's folder.
+const (
+	runName  = "run.json"
+	logName  = "log.jsonl"
+	lockName = "run.lock"
+)
+
+// maxRun and maxLog are the most bytes that they have.
+const (
+	maxRun = 64 << 20
+	maxLog = 1 << 36
+)
+
 // runFolder is the folder that a training writes.
 type runFolder struct {
 	path string
+	made bool     // by this process
+	lock *os.File // keeps other processes from writing, too
 	log  *os.File
 }
 
@@ -46,66 +64,133 @@ func (r *runFolder) at(name string) string { return filepath.Join(r.path, name) 
 func createRun(path string) (*runFolder, error) {
 	entries, err := os.ReadDir(path)
 	switch {
+	case err == nil && slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == runName }):
+		return nil, fmt.Errorf("output %s: the folder is not empty (--resume %s goes on with the training in it)", path, path)
 	case err == nil && len(entries) > 0:
-		return nil, fmt.Errorf("output %s: the folder is not empty (--resume %s goes on with a training in it)", path, path)
+		return nil, fmt.Errorf("output %s: the folder is not empty", path)
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return nil, outputError(path, err)
 	}
+	r := &runFolder{path: path, made: err != nil}
 	if err := os.MkdirAll(path, 0o777); err != nil {
 		return nil, outputError(path, err)
 	}
-	r := &runFolder{path: path}
-	return r, r.openLog()
+	if err = r.takeLock(); err == nil {
+		err = r.openLog()
+	}
+	if err != nil {
+		r.close()
+	}
+	return r, err
 }
 
-func (r *runFolder) openLog() (err error) {
-	r.log, err = os.OpenFile(r.at("log.jsonl"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o666)
+// takeLock refuses a folder that another process trains in.
+func (r *runFolder) takeLock() (err error) {
+	if r.lock, err = os.OpenFile(r.at(lockName), os.O_RDWR|os.O_CREATE, 0o666); err != nil {
+		return outputError(r.at(lockName), err)
+	}
+	locked, err := sysfile.TryLock(r.lock)
+	if err == nil && !locked {
+		err = errors.New("another process trains in the folder")
+	}
 	if err != nil {
-		return outputError(r.at("log.jsonl"), err)
+		r.lock.Close()
+		r.lock = nil
+		return outputError(r.path, err)
 	}
 	return nil
 }
 
+func (r *runFolder) openLog() (err error) {
+	r.log, err = os.OpenFile(r.at(logName), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o666)
+	if err != nil {
+		return outputError(r.at(logName), err)
+	}
+	return nil
+}
+
+// close lets others write. Of a training that has not begun nothing is left.
+func (r *runFolder) close() {
+	if r.lock == nil {
+		return // the folder is another's
+	}
+	if r.log != nil {
+		r.log.Close()
+	}
+	info, err := os.Stat(r.at(logName))
+	_, none := os.Lstat(r.at(runName))
+	if err == nil && info.Size() > 0 || none == nil {
+		r.lock.Close()
+		return
+	}
+	os.Remove(r.at(logName))
+	r.lock.Close()
+	os.Remove(r.at(lockName))
+	if r.made {
+		os.Remove(r.path)
+	}
+}
+
 // readRun reads run.json of a training.
 func readRun(path string) (f runFile, err error) {
-	content, err := os.ReadFile(filepath.Join(path, "run.json"))
+	content, err := smallfile.Read(filepath.Join(path, runName), maxRun)
 	if errors.Is(err, fs.ErrNotExist) {
 		return f, fmt.Errorf("--resume %s: there is no run.json of a training that has saved anything", path)
 	}
 	if err == nil {
 		err = json.Unmarshal(content, &f)
 	}
-	if err == nil && (f.Version != runVersion || f.Step < 0 || f.Steps < 1 || f.State != filepath.Base(f.State)) {
+	if err == nil && (f.Version != runVersion || f.Step < 0 || f.Steps < 1 || f.Flags == nil || f.State != filepath.Base(f.State)) {
 		err = errors.New("is not of a training that this version goes on with")
 	}
 	if err != nil {
-		return f, fmt.Errorf("%s: %w", filepath.Join(path, "run.json"), err)
+		return f, fmt.Errorf("%s: %w", filepath.Join(path, runName), err)
 	}
 	return f, nil
 }
 
 // continueRun opens a training's folder as it was at a step, and returns the lines of the
-// log: later ones go.
+// log: later ones go, and what is damaged.
 func continueRun(path string, step int) (*runFolder, []logLine, error) {
 	r := &runFolder{path: path}
-	name := r.at("log.jsonl")
-	content, err := os.ReadFile(name)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := r.takeLock(); err != nil {
 		return nil, nil, err
 	}
-	var kept []byte
+	now, err := readRun(path)
+	if err == nil && now.Step != step {
+		err = fmt.Errorf("--resume %s: another process has gone on with it meanwhile", path)
+	}
 	var all []logLine
-	for lines := bufio.NewScanner(bytes.NewReader(content)); lines.Scan(); {
+	if err == nil {
+		all, err = r.cutLog(step)
+	}
+	if err == nil {
+		err = r.openLog()
+	}
+	if err != nil {
+		r.close()
+	}
+	return r, all, err
+}
+
+// cutLog leaves the log the lines up to a step, and returns them.
+func (r *runFolder) cutLog(step int) (all []logLine, err error) {
+	content, err := smallfile.Read(r.at(logName), maxLog)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, outputError(r.at(logName), err)
+	}
+	var kept []byte
+	for text := range bytes.Lines(content) {
 		var line logLine
-		if json.Unmarshal(lines.Bytes(), &line) != nil || line.Step > step {
+		if json.Unmarshal(text, &line) != nil || line.Step > step {
 			break
 		}
-		all, kept = append(all, line), append(append(kept, lines.Bytes()...), '\n')
+		all, kept = append(all, line), append(append(kept, bytes.TrimSpace(text)...), '\n')
 	}
-	if err := atomicfile.Write(name, kept, true); err != nil {
-		return nil, nil, outputError(name, err)
+	if err := atomicfile.Write(r.at(logName), kept, true); err != nil {
+		return nil, outputError(r.at(logName), err)
 	}
-	return r, all, r.openLog()
+	return all, nil
 }
 
 // append writes a line of the log.
@@ -115,7 +200,7 @@ func (r *runFolder) append(line logLine) error {
 		_, err = r.log.Write(append(content, '\n'))
 	}
 	if err != nil {
-		return outputError(r.at("log.jsonl"), err)
+		return outputError(r.at(logName), err)
 	}
 	return nil
 }
@@ -124,22 +209,22 @@ func (r *runFolder) append(line logLine) error {
 func (r *runFolder) commit(f runFile) error {
 	content, err := json.MarshalIndent(f, "", "  ")
 	if err == nil {
-		err = atomicfile.Write(r.at("run.json"), append(content, '\n'), true)
+		err = atomicfile.Write(r.at(runName), append(content, '\n'), true)
 	}
 	if err != nil {
-		return outputError(r.at("run.json"), err)
+		return outputError(r.at(runName), err)
 	}
-	old, _ := filepath.Glob(r.at("state-*.safetensors"))
+	old, _ := fs.Glob(os.DirFS(r.path), "state-*.safetensors*") // a crash leaves unfinished ones, too
 	for _, name := range old {
-		if filepath.Base(name) != f.State {
-			os.Remove(name)
+		if name != f.State {
+			os.Remove(r.at(name))
 		}
 	}
 	return nil
 }
 
 // mayDiffer are the flags that a training that goes on may have other values of.
-var mayDiffer = []string{"resume", "steps", "epochs", "save-every", "log-every", "eval-every", "device", "max-gpu-mem", "batch", "json", "quiet", "micro-batch"}
+var mayDiffer = []string{"resume", "steps", "epochs", "save-every", "log-every", "eval-every", "device", "max-gpu-mem", "batch", "json", "quiet", "micro-batch", "max-bad"}
 
 // givenFlags are the values of the flags that were given, by name.
 func givenFlags(cmd *cobra.Command) map[string][]string {
@@ -156,7 +241,8 @@ func givenFlags(cmd *cobra.Command) map[string][]string {
 	return given
 }
 
-// restoreFlags sets the flags of a training that goes on, but for those that are given now.
+// restoreFlags sets the flags of a training that goes on, but for those that are given now:
+// they take the places of the others in flags, too.
 func restoreFlags(cmd *cobra.Command, flags map[string][]string) error {
 	now := givenFlags(cmd)
 	for name := range now {
@@ -164,23 +250,30 @@ func restoreFlags(cmd *cobra.Command, flags map[string][]string) error {
 			return usageErrorf(cmd, "--%s does not go with --resume, which takes the flags of the training", name)
 		}
 	}
+	for name, other := range map[string]string{"steps": "epochs", "epochs": "steps"} {
+		if now[name] != nil {
+			delete(flags, other)
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(flags)) {
-		f := cmd.Flags().Lookup(name)
-		_, given := now[name]
-		other := map[string]string{"steps": "epochs", "epochs": "steps"}[name]
-		if _, replaced := now[other]; given || replaced || f == nil {
+		if now[name] != nil {
 			continue
+		}
+		f := cmd.Flags().Lookup(name)
+		if f == nil {
+			return fmt.Errorf("run.json: there is no flag --%s", name)
 		}
 		var err error
 		if list, ok := f.Value.(pflag.SliceValue); ok {
 			err = list.Replace(flags[name])
 			f.Changed = true
-		} else if len(flags[name]) == 1 {
-			err = cmd.Flags().Set(name, flags[name][0])
+		} else {
+			err = cmd.Flags().Set(name, strings.Join(flags[name], " "))
 		}
 		if err != nil {
 			return fmt.Errorf("run.json: --%s %q: %w", name, flags[name], err)
 		}
 	}
+	maps.Copy(flags, now)
 	return nil
 }

@@ -6,17 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
+	"math"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
 	"github.com/clip-wgpu/clip-wgpu/clip/lora"
-	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/clip-wgpu/clip-wgpu/train"
 	"github.com/clip-wgpu/clip-wgpu/train/data"
-	"github.com/clip-wgpu/clip-wgpu/weights"
 )
 
 // logLine is a line of log.jsonl.
@@ -41,7 +40,8 @@ type trainingRun struct {
 	set      *data.Dataset
 	eval     *data.Dataset // nil: none
 	folder   *runFolder
-	saved    runFile // what the next commit writes
+	saved    runFile // what the next checkpoint writes
+	tried    int     // step of the last checkpoint, written or not
 	schedule train.Schedule
 	watch    trainingWatch
 	stdout   io.Writer
@@ -92,6 +92,12 @@ func (t *training) command(cmd *cobra.Command, g *globals, args []string) error 
 		}
 		return clip.Load(ctx, g.model, o...)
 	}
+	if !t.dryRun {
+		if err := r.openFolder(); err != nil {
+			return err
+		}
+		defer func() { r.folder.close() }()
+	}
 	return withModelFrom(cmd, g, load, func(ctx context.Context, s *session) error {
 		r.session = s
 		if err := r.prepare(cmd); err != nil {
@@ -118,7 +124,7 @@ func (t *training) recall(cmd *cobra.Command, args []string) (runFile, error) {
 	return f, err
 }
 
-// prepare makes the loader and the trainer, and opens the folder.
+// prepare makes the loader and the trainer, and goes on where --resume says.
 func (r *trainingRun) prepare(cmd *cobra.Command) error {
 	transform, err := r.augmentation.transform(cmd, r.model.Preprocess().Config())
 	if err != nil {
@@ -138,8 +144,17 @@ func (r *trainingRun) prepare(cmd *cobra.Command) error {
 		steps = max(1, r.epochs) * r.loader.Steps()
 	}
 	r.saved.Steps = steps
-	if r.saved.Step >= steps {
+	switch {
+	case steps > math.MaxInt32:
+		return fmt.Errorf("%d epochs of %s: want at most %d steps", r.epochs, plural(r.loader.Steps(), "step"), math.MaxInt32)
+	case r.saved.Step > steps || r.saved.Step == steps && r.saved.Pending == nil:
 		return fmt.Errorf("--resume %s: %d steps are made, of %d; --steps or --epochs asks for more", r.resume, r.saved.Step, steps)
+	}
+	if r.lossOf(r.model) == "coca" {
+		if cmd.Flags().Changed("group-equal") {
+			return usageErrorf(cmd, "--group-equal does not go with the loss coca")
+		}
+		r.groupEqual = false // which classes ask for
 	}
 	if err := r.locks.lock(r.model); err != nil {
 		return err
@@ -161,48 +176,83 @@ func (r *trainingRun) prepare(cmd *cobra.Command) error {
 	for _, bad := range r.set.Bad {
 		r.note("left out: %v", bad)
 	}
-	return r.openFolder(cmd.Context())
+	return r.goOn(cmd.Context())
 }
 
-// openFolder makes the folder, or goes on where a training was.
-func (r *trainingRun) openFolder(ctx context.Context) (err error) {
-	device := r.model.Device().Info().Name
+// openFolder makes the folder, or opens that of --resume.
+func (r *trainingRun) openFolder() (err error) {
 	if r.resume == "" {
 		r.folder, err = createRun(r.output)
 	} else {
-		if device != r.saved.Device {
-			r.note("warning: the training was on %s and goes on on %s, which rounds otherwise", r.saved.Device, device)
-		}
-		if err = r.trainer.Resume(ctx, (&runFolder{path: r.output}).at(r.saved.State)); err == nil {
-			r.folder, r.lines, err = continueRun(r.output, r.saved.Step)
-		}
+		r.folder, r.lines, err = continueRun(r.output, r.saved.Step)
 	}
-	r.saved.Device = device
 	return err
 }
 
-// run makes the steps. What ends it early, an interrupt or a loss that is no number, leaves
-// the last step or the last checkpoint.
+// goOn brings the trainer where the training of --resume was.
+func (r *trainingRun) goOn(ctx context.Context) error {
+	device := r.model.Device().Info().Name
+	if r.resume != "" {
+		if device != r.saved.Device {
+			r.note("warning: the training was on %s and goes on on %s, which rounds otherwise", r.saved.Device, device)
+		}
+		if err := r.trainer.Resume(ctx, r.folder.at(r.saved.State)); err != nil {
+			return err
+		}
+		if made := r.trainer.Steps(); made != r.saved.Step {
+			return fmt.Errorf("%s is of step %d, and %s of step %d", r.folder.at(r.saved.State), made, r.folder.at(runName), r.saved.Step)
+		}
+		if want := r.logged(); len(r.lines) != want {
+			r.note("warning: %s has %s of %d steps: the others are lost", r.folder.at(logName), plural(len(r.lines), "line"), want)
+		}
+	}
+	r.saved.Device = device
+	return nil
+}
+
+// logged is how many steps the log is to have.
+func (r *trainingRun) logged() int {
+	if r.saved.Pending != nil {
+		return r.saved.Step - 1
+	}
+	return r.saved.Step
+}
+
+// run makes the steps.
 func (r *trainingRun) run(ctx context.Context) error {
-	defer func() { r.folder.log.Close() }()
 	r.watch = newTrainingWatch(r.batchSize.or(64), r.model.LogitScale(), r.note)
+	r.tried = r.saved.Step
+	if line := r.saved.Pending; line != nil {
+		if err := r.follow(ctx, *line); err != nil || r.saved.Step == r.saved.Steps {
+			return r.end(ctx, err)
+		}
+	}
 	for b, err := range r.loader.Batches(ctx, r.saved.Position) {
 		if err == nil {
 			err = r.step(ctx, b)
 		}
-		var odd *train.NotFiniteError
-		switch {
-		case ctx.Err() != nil:
-			return r.interrupted(ctx)
-		case errors.As(err, &odd):
-			return fmt.Errorf("%w; %s", err, r.remedy())
-		case err != nil:
-			return err
-		case r.saved.Step == r.saved.Steps:
-			return r.finish(ctx)
+		if err != nil || r.saved.Step == r.saved.Steps {
+			return r.end(ctx, err)
 		}
 	}
 	return ctx.Err()
+}
+
+// end saves what the last step left, whether it was to be the last one or err, an interrupt
+// perhaps, ends the training early. A loss that is no number leaves the last checkpoint.
+func (r *trainingRun) end(ctx context.Context, err error) error {
+	var odd *train.NotFiniteError
+	switch {
+	case err == nil:
+		return r.finish(ctx)
+	case ctx.Err() != nil:
+		return r.interrupted(ctx)
+	case errors.As(err, &odd):
+		return fmt.Errorf("%w; %s", err, r.remedy())
+	case r.saved.Step > r.tried && r.save(ctx) == nil:
+		r.note("%d of %s are saved; --resume %s goes on", r.saved.Step, plural(r.saved.Steps, "step"), r.output)
+	}
+	return err
 }
 
 // remedy says what to try against a loss that is no number.
@@ -232,20 +282,29 @@ func (r *trainingRun) step(ctx context.Context, b data.Batch) error {
 	r.saved.Step++
 	r.saved.Position = b.After
 	took := r.watch.tick(start)
-	line := logLine{
+	return r.follow(ctx, logLine{
 		Step: r.saved.Step, Epoch: b.After.Epoch, Loss: loss, LR: r.schedule(r.saved.Step), GradNorm: r.trainer.GradNorm(),
 		LogitScale: r.model.LogitScale(), SamplesPerS: significant(float64(len(b.Samples)) / took.Seconds()),
-	}
+	})
+}
+
+// follow does what is due after a step, whose line this is: an evaluation, the log, a
+// checkpoint.
+func (r *trainingRun) follow(ctx context.Context, line logLine) error {
+	r.saved.Pending = &line
 	if r.eval != nil && due(line.Step, r.evalEvery, r.loader.Steps(), r.saved.Steps) {
-		if line.Eval, err = r.evaluate(ctx); err != nil {
+		numbers, err := r.evaluate(ctx)
+		if err != nil {
 			return err
 		}
+		line.Eval = numbers
 		r.watch.pause()
 	}
-	r.lines = append(r.lines, line)
 	if err := r.folder.append(line); err != nil {
 		return err
 	}
+	r.saved.Pending = nil
+	r.lines = append(r.lines, line)
 	if err := r.tell(line); err != nil {
 		return err
 	}
@@ -268,7 +327,12 @@ func (r *trainingRun) pairs(b data.Batch) (train.Batch, error) {
 	}
 	size := r.model.Preprocess().Config().Size
 	batch := train.Batch{Images: clip.Array{Shape: []int{len(texts), 3, size[0], size[1]}, Data: b.Images}, Texts: texts}
-	if r.groupEqual {
+	switch {
+	case r.groupEqual && r.set.Classes != nil:
+		for _, sample := range b.Samples { // classes may have one name
+			batch.Groups = append(batch.Groups, int32(slices.Index(r.set.Classes, r.set.Classes[r.set.Class(sample)])))
+		}
+	case r.groupEqual:
 		batch.Groups = train.GroupEqual(texts)
 	}
 	return batch, nil
@@ -284,78 +348,4 @@ func (r *trainingRun) evaluate(ctx context.Context) (map[string]any, error) {
 		return nil, err
 	}
 	return report.numbers(), nil
-}
-
-// save writes a checkpoint, and then the model and the picture of the loss.
-func (r *trainingRun) save(ctx context.Context) error {
-	r.saved.State = fmt.Sprintf("state-%08d.safetensors", r.saved.Step)
-	if err := r.trainer.Save(ctx, r.folder.at(r.saved.State)); err != nil {
-		return err
-	}
-	if err := r.folder.commit(r.saved); err != nil {
-		return err
-	}
-	if err := r.saveModel(ctx); err != nil {
-		return err
-	}
-	return r.folder.plot(r.lines)
-}
-
-// saveModel writes what other commands take: the model, or its adapters.
-func (r *trainingRun) saveModel(ctx context.Context) error {
-	if r.adapter == nil {
-		_, err := r.model.Save(ctx, r.result(), clip.SaveOptions{DType: weights.F32, Replace: true})
-		return err
-	}
-	if err := os.MkdirAll(r.result(), 0o777); err != nil {
-		return outputError(r.result(), err)
-	}
-	return r.adapter.Save(r.result(), r.model.Name(), func(p *graph.Param) graph.Source { return trained{ctx, r.model, p} })
-}
-
-// result is the folder that other commands take.
-func (r *trainingRun) result() string {
-	if r.adapter != nil {
-		return r.folder.at("adapter")
-	}
-	return r.folder.at("model")
-}
-
-// trained is a parameter on the device.
-type trained struct {
-	ctx   context.Context
-	model *clip.Model
-	param *graph.Param
-}
-
-// ReadF32 implements graph.Source.
-func (t trained) ReadF32(dst []float32, offset int) error {
-	all := make([]float32, t.param.Shape.Elems()) // a few thousand
-	err := t.model.Store().ReadParam(t.ctx, t.param, all)
-	copy(dst, all[offset:])
-	return err
-}
-
-// finish saves what the last step left.
-func (r *trainingRun) finish(ctx context.Context) error {
-	if err := r.save(ctx); err != nil {
-		return err
-	}
-	if r.json {
-		return nil
-	}
-	r.clear()
-	_, err := fmt.Fprintf(r.stdout, "%s made; the result is in %s\n", plural(r.saved.Step, "step"), r.result())
-	return err
-}
-
-// interrupted saves the last whole step.
-func (r *trainingRun) interrupted(ctx context.Context) error {
-	if r.saved.Step == 0 {
-		return ctx.Err()
-	}
-	if err := r.save(context.WithoutCancel(ctx)); err != nil {
-		return err
-	}
-	return &exitError{exitInterrupted, fmt.Sprintf("interrupted: %d of %s are saved; --resume %s goes on", r.saved.Step, plural(r.saved.Steps, "step"), r.output)}
 }

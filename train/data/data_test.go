@@ -63,6 +63,8 @@ func TestTables(t *testing.T) {
 		"utf16.csv":     "\xff\xfei\x00m\x00a\x00g\x00e\x00,\x00t\x00e\x00x\x00t\x00\n\x00a\x00,\x00\xfc\x00\n\x00",
 		"own.tsv":       "url\tfilepath\tname\nx\ta.png\tmine\n",
 		"semicolon.csv": "filepath;title\na.png;b, c\n",
+		"quotes.tsv":    "filepath\ttitle\na.png\t\"Hello\" he said\nb.png\ta 5\" pipe\nc.png\tbar \"x\"\n\"d\"\"\tx.png\"\t\"\"\"last\"\"\"\n",
+		"quotes.csv":    "filepath,title\na\"b.png,\"x\"y\n",
 	})
 	for name, want := range map[string][]string{
 		"tab.csv":       {`a.png ["the \"first\" one"]`, `sub/b.png ["a; b, c"]`},
@@ -70,6 +72,8 @@ func TestTables(t *testing.T) {
 		"lines.jsonl":   {`a.png ["one"]`, `b.png ["two" "three"]`},
 		"utf16.csv":     {`a ["ü"]`},
 		"semicolon.csv": {`a.png ["b, c"]`},
+		"quotes.tsv":    {`a.png ["Hello he said"]`, `b.png ["a 5\" pipe"]`, `c.png ["bar \"x\""]`, "d\"\tx.png [\"\\\"last\\\"\"]"},
+		"quotes.csv":    {`a"b.png ["xy"]`},
 	} {
 		d, err := Open([]string{filepath.Join(folder, name)}, Options{})
 		require.NoError(t, err, name)
@@ -92,11 +96,11 @@ func TestTables(t *testing.T) {
 // What is broken is listed with its place, and the rest is taken.
 func TestBrokenLines(t *testing.T) {
 	folder := write(t, map[string]string{
-		"a.csv":   "filepath,title\na.png,one\nb.png\nc.png,\xff\xfe\n,no picture\nd.png,  \ne.png,\"x\"y\nf.png,last\n",
+		"a.csv":   "filepath,title\na.png,one\nb.png\nc.png,\xff\xfe\n,no picture\nd.png,  \nf.png,last\n",
 		"a.jsonl": "{\"image\": \"a.png\", \"text\": \"one\"}\n{\"image\": \n[1]\n{\"image\": 5, \"text\": \"x\"}\n{\"image\": \"b.png\"}\n{\"image\": \"c.png\", \"text\": \"\xff\"}\n",
 	})
 	for name, want := range map[string][]string{
-		"a.csv":   {"a.csv:3: 1 columns", "a.csv:4: neither UTF-8", "a.csv:5: no path", "a.csv:6: no caption", "a.csv:7: "},
+		"a.csv":   {"a.csv:3: 1 columns", "a.csv:4: neither UTF-8", "a.csv:5: no path", "a.csv:6: no caption"},
 		"a.jsonl": {"a.jsonl:2: ", "a.jsonl:3: json", "a.jsonl:4: no path", "a.jsonl:5: no caption", "a.jsonl:6: neither UTF-8"},
 	} {
 		d, err := Open([]string{filepath.Join(folder, name)}, Options{})
@@ -198,9 +202,9 @@ func TestClasses(t *testing.T) {
 }
 
 func TestSources(t *testing.T) {
-	folder := write(t, map[string]string{"x.pdf": "", "empty.csv": "", "empty.jsonl": "", "only.csv": "filepath,title\n", "{a,b}.csv": "filepath,title\na,b\n"})
+	folder := write(t, map[string]string{"x.pdf": "", "empty.csv": "", "empty.jsonl": "", "only.csv": "filepath,title\n", "open.csv": "filepath,title\na,b\nc,\"d\ne,f\n", "{a,b}.csv": "filepath,title\na,b\n"})
 	for name, want := range map[string]string{
-		"x.pdf": "want a folder", "empty.csv": "is empty", "empty.jsonl": "has no sample", "only.csv": "has no sample", "none.csv": "none.csv",
+		"x.pdf": "want a folder", "empty.csv": "is empty", "empty.jsonl": "has no sample", "only.csv": "has no sample", "none.csv": "none.csv", "open.csv": "line 3 are not closed",
 		"no*.tar": "no file is named", "{5..2}.tar": "{5..2}", "{0..9999999}.tar": "at most",
 	} {
 		_, err := Open([]string{filepath.Join(folder, name)}, Options{})

@@ -3,7 +3,6 @@ package data
 import (
 	"bufio"
 	"bytes"
-	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -50,9 +49,8 @@ func (d *Dataset) addTable(path string) error {
 	if separator == 0 {
 		separator = d.separator(string(line))
 	}
-	r := csv.NewReader(in)
-	r.Comma, r.LazyQuotes, r.FieldsPerRecord = separator, separator == '\t', -1
-	columns, err := r.Read()
+	r := records{in: in, separator: string(separator)}
+	columns, err := r.next()
 	if err != nil {
 		return fmt.Errorf("%w: %s: %w", ErrData, path, err)
 	}
@@ -64,15 +62,11 @@ func (d *Dataset) addTable(path string) error {
 		return fmt.Errorf("%w: %s has the columns %q, none of which is a caption: %q", ErrData, path, columns, d.options.CaptionKeys)
 	}
 	for {
-		fields, err := r.Read()
-		number, _ := r.FieldPos(0)
-		where := fmt.Sprintf("%s:%d", path, number)
-		var parse *csv.ParseError
+		fields, err := r.next()
+		where := fmt.Sprintf("%s:%d", path, r.first)
 		switch {
 		case err == io.EOF:
 			return nil
-		case errors.As(err, &parse):
-			d.Bad = append(d.Bad, Bad{fmt.Sprintf("%s:%d", path, parse.StartLine), parse.Err})
 		case err != nil:
 			return fmt.Errorf("%s: %w", path, err)
 		case len(fields) != len(columns):

@@ -87,7 +87,7 @@ func Retrieve(ctx context.Context, s Scorer, images, texts clip.Array, owners []
 	if err == nil { // again, since now the scores of all pairs are known
 		err = blocks(ctx, s, images, texts, func(i int, scores []float32) {
 			for text, score := range scores {
-				if score > own[text] || score == own[text] && i < owners[text] {
+				if i != owners[text] && !(score < own[text] || score == own[text] && i > owners[text]) {
 					ofTexts[text]++
 				}
 			}
@@ -129,10 +129,11 @@ func blocks(ctx context.Context, s Scorer, images, texts clip.Array, use func(i 
 	return nil
 }
 
-// place is how many come before item i in the order of scores.
+// place is how many come before item i in the order of scores. What has no number has not
+// been found: all others come before it.
 func place(scores []float32, i int) (before int) {
 	for j, s := range scores {
-		if s > scores[i] || s == scores[i] && j < i {
+		if j != i && !(s < scores[i] || s == scores[i] && j > i) {
 			before++
 		}
 	}

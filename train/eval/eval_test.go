@@ -3,6 +3,7 @@ package eval
 import (
 	"context"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -59,6 +60,10 @@ func TestClassify(t *testing.T) {
 	got, err = Classify(t.Context(), &dots{}, images, classes, []int{1, 4, 5, 6})
 	require.NoError(t, err)
 	assert.Equal(t, ZeroShot{0, 0.5}, got)
+	nan := float32(math.NaN())
+	got, err = Classify(t.Context(), &dots{}, array([]float32{nan, nan, nan, nan, nan, nan, nan}), classes, []int{0})
+	require.NoError(t, err)
+	assert.Equal(t, ZeroShot{}, got, "of no numbers none is right")
 	_, err = Classify(t.Context(), &dots{fails: 1}, images, classes, []int{0, 4, 5, 0})
 	require.EqualError(t, err, "no device")
 	for _, labels := range [][]int{{0, 1, 2}, {0, 1, 2, 7}, {0, 1, 2, -1}} {

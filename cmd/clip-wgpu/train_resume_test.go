@@ -1,0 +1,116 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/clip-wgpu/clip-wgpu/internal/sysfile"
+)
+
+// What ends a training between two steps loses none of them, and no line of the log.
+func TestTrainSavesWhatItHas(t *testing.T) {
+	csv, folder := captionTable(t), t.TempDir()
+	table, err := os.ReadFile(csv)
+	require.NoError(t, err)
+	eval := filepath.Join(folder, "eval.csv")
+	require.NoError(t, os.WriteFile(eval, []byte("filepath,title\nlater.png,rose\n"), 0o666))
+	out := filepath.Join(folder, "out")
+	o := program(t, quickly(csv, "--steps", "4", "--eval", eval, "--eval-every", "2", "-o", out)...)
+	require.Equal(t, exitFailure, o.code)
+	assert.Contains(t, o.stderr, "2 of 4 steps are saved; --resume "+out)
+	assert.Contains(t, o.stderr, "none of the 1 inputs could be read\n")
+	rose, err := os.ReadFile(example("rose"))
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(folder, "later.png"), rose, 0o666))
+	program(t, "train", "--resume", out).requireDone(t)
+	log, err := os.ReadFile(filepath.Join(out, "log.jsonl"))
+	require.NoError(t, err)
+	lines := decodeLines[logLine](t, string(log))
+	require.Len(t, lines, 4)
+	for i, line := range lines {
+		assert.Equal(t, i+1, line.Step)
+		assert.Equal(t, i%2 == 1, line.Eval != nil)
+	}
+
+	for i := range 3 {
+		table = fmt.Appendf(table, "%d.png,none\n", i)
+	}
+	require.NoError(t, os.WriteFile(csv, table, 0o666))
+	out = filepath.Join(folder, "bad")
+	o = program(t, quickly(csv, "--steps", "7", "--max-bad", "2", "-o", out)...)
+	require.Equal(t, exitFailure, o.code)
+	assert.Contains(t, o.stderr, "at most 2 may be so")
+	o = program(t, "train", "--resume", out, "--max-bad", "3")
+	require.Zero(t, o.code, o.stderr)
+	assert.Len(t, losses(t, out), 7)
+}
+
+func TestTrainRefusesFolders(t *testing.T) {
+	csv, out := captionTable(t), filepath.Join(t.TempDir(), "out")
+	program(t, quickly(csv, "--steps", "1", "-o", out)...).requireDone(t)
+	lock, err := os.OpenFile(filepath.Join(out, lockName), os.O_RDWR, 0)
+	require.NoError(t, err)
+	locked, err := sysfile.TryLock(lock)
+	require.NoError(t, err)
+	require.True(t, locked)
+	program(t, "train", "--resume", out, "--steps", "2").requireFailure(t, exitFailure, out, "another process trains")
+	require.NoError(t, lock.Close())
+
+	run, err := os.ReadFile(filepath.Join(out, runName))
+	require.NoError(t, err)
+	for from, to := range map[string]string{
+		string(run):          "",
+		`"flags": {`:         `"flags": null, "x": {`,
+		`"lr": [`:            `"rate": [`,
+		`"0.001"`:            `"0.001", "2"`,
+		`"clip_wgpu_run": 1`: `"clip_wgpu_run": 2`,
+		`"step": 1`:          `"step": 0`,
+		`"state": "`:         `"state": "../`,
+		`"next": 4`:          `"next": -4`,
+		`"data": "`:          `"data": "0`,
+	} {
+		changed := strings.Replace(string(run), from, to, 1)
+		require.NotEqual(t, string(run), changed, from)
+		require.NoError(t, os.WriteFile(filepath.Join(out, runName), []byte(changed), 0o666))
+		o := program(t, "train", "--resume", out, "--steps", "2")
+		assert.Equal(t, exitFailure, o.code, "%s: %s", to, o.stderr)
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(out, runName), run, 0o666))
+	require.NoError(t, os.WriteFile(filepath.Join(out, logName), []byte(`{"step": `), 0o666))
+	o := program(t, "train", "--resume", out, "--steps", "2")
+	require.Zero(t, o.code, o.stderr)
+	assert.Contains(t, o.stderr, "has 0 lines of 1 steps")
+}
+
+// A model with a decoder learns captions, too: a random one's loss is twice ln(vocabulary),
+// and what it has of pairs.
+func TestTrainOfCoCa(t *testing.T) {
+	classes, _ := exampleClasses(t)
+	model, out := captionModel(t), filepath.Join(t.TempDir(), "out")
+	program(t, "train", classes, "--model", model, "--batch-size", "4", "--steps", "1", "-o", out).requireDone(t)
+	assert.InDelta(t, 2*math.Log(49408), losses(t, out)[0], 10)
+	program(t, "train", classes, "--model", model, "--batch-size", "4", "--group-equal", "-o", out+"2").requireFailure(t, exitUsage, "--group-equal")
+}
+
+// Pictures of one class are no negatives of each other, whatever templates their captions
+// are of: a model that knows both classes has no loss.
+func TestTrainGroupsClasses(t *testing.T) {
+	folder, out := t.TempDir(), filepath.Join(t.TempDir(), "out")
+	for _, name := range []string{"rose", "pizza"} {
+		picture, err := os.ReadFile(example(name))
+		require.NoError(t, err)
+		require.NoError(t, os.Mkdir(filepath.Join(folder, name), 0o777))
+		for i := range 4 {
+			require.NoError(t, os.WriteFile(filepath.Join(folder, name, fmt.Sprintf("%d.png", i)), picture, 0o666))
+		}
+	}
+	program(t, "train", folder, "--template", "{}", "--template", "{} {}", "--template", "a {}", "--batch-size", "8", "--steps", "1", "-o", out).requireDone(t)
+	assert.Less(t, losses(t, out)[0], 0.3)
+}
