@@ -22,7 +22,7 @@ var families = []Family{
 	planned("ViTamin", Visual, timmNamed("vitamin"), timmName),
 	planned("FastViT", Visual, timmNamed("fastvit"), timmName),
 	modernText,
-	planned("NaFlex", Visual, timmNamed("naflexvit"), timmName),
+	naflex,
 	planned("Hugging Face text", Text, func(c *config.Config) bool { return hfModelName(c) != "" }, func(c *config.Config) string { return fmt.Sprintf("hf_model_name %q", hfModelName(c)) }),
 	bert, roberta, mt5, nllb, modernBert,
 	coca,
@@ -54,6 +54,9 @@ type Family struct {
 	Keys []string
 	// CustomText tells that the towers are those of CustomTextCLIP, whatever the config says.
 	CustomText bool
+	// Sequences tells that an image tower is a Sequencer: vision_cfg.image_seq_len is of
+	// such.
+	Sequences bool
 	// Vocabulary is the number of token ids of a text tower. Nil: text_cfg.vocab_size.
 	Vocabulary func(c *config.Config) int
 	// Resize changes what else of a config, but image_size, an image size decides. Nil: nothing.
