@@ -54,9 +54,9 @@ type Family struct {
 	Keys []string
 	// CustomText tells that the towers are those of CustomTextCLIP, whatever the config says.
 	CustomText bool
-	// Sequences tells that an image tower is a Sequencer: vision_cfg.image_seq_len is of
-	// such.
-	Sequences bool
+	// Sequence is what the function of that name returns, of towers that vision_cfg.image_seq_len
+	// is of. Nil: the tower takes images of one size.
+	Sequence func(c *config.Config) (patch config.Size, most int)
 	// Vocabulary is the number of token ids of a text tower. Nil: text_cfg.vocab_size.
 	Vocabulary func(c *config.Config) int
 	// Resize changes what else of a config, but image_size, an image size decides. Nil: nothing.

@@ -17,12 +17,15 @@ import (
 // patches (naflexvit.py; Dehghani et al., NaViT, 2023; Tschannen et al., SigLIP 2, 2025).
 var naflex = Family{
 	Name: "NaFlex", Part: Visual, Recording: "naflex_gap",
-	Matches:   func(c *config.Config) bool { return isNaFlex(&c.VisionCfg) },
-	Check:     checkNaFlex,
-	Image:     func(c *config.Config) ImageTower { return newNaFlex(c) },
-	Keys:      []string{"image_size"},
-	Sequences: true,
-	NoDecay:   []string{"trunk.embeds.pos_embed", "trunk.embeds.reg_token"},
+	Matches: func(c *config.Config) bool { return isNaFlex(&c.VisionCfg) },
+	Check:   checkNaFlex,
+	Image:   func(c *config.Config) ImageTower { return newNaFlex(c) },
+	Keys:    []string{"image_size"},
+	Sequence: func(c *config.Config) (config.Size, int) {
+		t, _ := readNaFlex(&c.VisionCfg)
+		return t.PatchSize, longest(&c.VisionCfg)
+	},
+	NoDecay: []string{"trunk.embeds.pos_embed", "trunk.embeds.reg_token"},
 	Groups: [][]string{ // group_matcher of NaFlexVit, what is left of the trunk, open_clip's head
 		{"trunk.embeds"},
 		{"trunk.blocks.*", "trunk.norm"},
@@ -60,8 +63,8 @@ type naflexTrunk struct {
 // longest of those that open_clip trains with (NaFlexDataConfig in naflex_config.py).
 const defaultSequence = 1024
 
-// sequence is the most patches that preprocessing makes of a picture.
-func sequence(v *config.VisionConfig) int {
+// longest is the most patches that preprocessing makes of a picture.
+func longest(v *config.VisionConfig) int {
 	if v.ImageSeqLen == nil {
 		return defaultSequence
 	}
@@ -128,7 +131,7 @@ func checkNaFlex(c *config.Config) error {
 		check.DropRate("vision_cfg.timm_drop", v.TimmDrop),
 		check.DropRate("vision_cfg.timm_drop_path", config.Value(v.TimmDropPath)),
 		check.OneOf("vision_cfg.timm_proj", config.Value(v.TimmProj), "", "none", "linear", "mlp"),
-		check.InRange("vision_cfg.image_seq_len", sequence(v), 1, check.MaxSide),
+		check.InRange("vision_cfg.image_seq_len", longest(v), 1, check.MaxSide),
 	)
 	if err != nil {
 		return err
@@ -162,7 +165,6 @@ type naflexTower struct {
 	drop  float64 // rate of dropout before Proj
 	cfg   naflexTrunk
 	image config.Size // that of images for training
-	most  int         // patches of a picture
 }
 
 // newNaFlex makes the tower of a config that checkNaFlex has passed.
@@ -173,7 +175,7 @@ func newNaFlex(c *config.Config) *naflexTower {
 	m := &naflexTower{
 		PosEmbed: layers.NewParam(layers.Normal(0.02), 1, grid[0], grid[1], width),
 		Embed:    layers.NewTimmLinear(t.PatchSize[0]*t.PatchSize[1]*3, width, true),
-		drop:     v.TimmDrop, cfg: t, image: v.ImageSize, most: sequence(v),
+		drop:     v.TimmDrop, cfg: t, image: v.ImageSize,
 	}
 	if t.RegTokens > 0 {
 		m.RegToken = layers.NewParam(layers.Normal(1e-6), 1, t.RegTokens, width)

@@ -21,17 +21,17 @@ const (
 	PatchValid = "patch_valid"
 )
 
-// Sequencer is an ImageTower of pictures of any size. It takes Patches, PatchCoord and
-// PatchValid, or images of any one size that patches fill.
-type Sequencer interface {
-	ImageTower
-	// Sequence is the size of a patch and the most patches that preprocessing makes of a
-	// picture.
-	Sequence() (patch config.Size, most int)
+// Sequence is how the image tower of a config that Check has passed takes pictures of any
+// size, as Patches, PatchCoord and PatchValid: the size of a patch, and the most patches
+// that preprocessing makes of a picture. False: it takes images of one size.
+func Sequence(c *config.Config) (patch config.Size, most int, ok bool) {
+	f, _ := lastOf(c, Visual)
+	if f.Sequence == nil {
+		return patch, 0, false
+	}
+	patch, most = f.Sequence(c)
+	return patch, most, true
 }
-
-// Sequence implements Sequencer.
-func (t *naflexTower) Sequence() (patch config.Size, most int) { return t.cfg.PatchSize, t.most }
 
 // naflexInputs are the graph inputs of the tower, f32.
 type naflexInputs struct {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/clip-wgpu/clip-wgpu/clip/config"
 	"github.com/clip-wgpu/clip-wgpu/clip/internal/check"
+	"github.com/clip-wgpu/clip-wgpu/clip/internal/cliptest"
 )
 
 // naflexConfig is a recording's config with members of vision_cfg added, which come last
@@ -80,16 +81,18 @@ func TestNaFlexConfigs(t *testing.T) {
 		require.ErrorIs(t, Check(&bad), config.ErrConfig)
 		require.ErrorContains(t, Check(&bad), says)
 	}
-	m, err := Build(c)
-	require.NoError(t, err)
-	_, most := m.Visual.(Sequencer).Sequence()
+	_, most, ok := Sequence(&c)
+	assert.True(t, ok)
 	assert.Equal(t, 18, most)
 	c.VisionCfg.ImageSeqLen = nil
-	m, err = Build(c)
-	require.NoError(t, err)
-	patch, most := m.Visual.(Sequencer).Sequence()
+	patch, most, _ := Sequence(&c)
 	assert.Equal(t, 1024, most)
 	assert.Equal(t, config.Size{4, 4}, patch)
+	other := parse(t, []byte(cliptest.Tiny))
+	_, _, ok = Sequence(&other)
+	assert.False(t, ok)
+	other.VisionCfg.ImageSeqLen = &most
+	require.ErrorContains(t, Check(&other), "image_seq_len with the image tower of a ViT is not supported")
 }
 
 // The distributions of NaFlexVit's init_weights, with fix_init, and of GluMlp.

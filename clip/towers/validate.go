@@ -49,7 +49,7 @@ func checkVision(c *config.Config, f Family) error {
 		return err
 	}
 	v := &c.VisionCfg
-	if v.ImageSeqLen != nil && !f.Sequences {
+	if v.ImageSeqLen != nil && f.Sequence == nil {
 		return fmt.Errorf("image_seq_len with the image tower of a %s is %w", f.Name, config.ErrUnsupported)
 	}
 	err := check.First(
