@@ -217,8 +217,8 @@ func (t *naflexTower) embed(g *graph.Graph, in naflexInputs) graph.Tensor {
 	x := t.Embed.Forward(g, in.patches)
 	cells := in.places.Dim(2)
 	places := g.Reshape(in.places, x.Dim(0)*x.Dim(1), cells)
-	positions := ops.MatMul(g, places, g.Reshape(g.Param(t.PosEmbed), cells, width), false, false)
-	x = g.Add(x, g.Reshape(positions, x.Shape()...))
+	table := g.Reshape(g.Param(t.PosEmbed), cells, width)
+	x = g.Add(x, g.Reshape(ops.MatMul(g, places, table, false, false), x.Shape()...))
 	if registers > 0 {
 		tokens := ops.Expand(g, g.Reshape(g.Param(t.RegToken), registers, width), x.Dim(0))
 		x = ops.Concat(g, 1, tokens, x)
