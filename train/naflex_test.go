@@ -34,6 +34,32 @@ func sequencesFor(m *clip.Model, n, length, width int) Batch {
 	return b
 }
 
+// Checkpointing changes no bit of losses and parameters on such pictures, and computes
+// blocks again.
+func TestCheckpointingOfSequences(t *testing.T) {
+	for _, name := range []string{"naflex_gap", "naflex_map_swiglu_modern"} {
+		run := func(checkpointing bool) (losses []float64, all map[string]clip.Array, steps int) {
+			m := openRecording(t, name)
+			m.SetGradCheckpointing(checkpointing)
+			trainer := newTrainer(t, m)
+			b := sequencesFor(m, 3, 7, 48)
+			for range 2 {
+				loss, err := trainer.Step(t.Context(), b)
+				require.NoError(t, err)
+				losses = append(losses, loss)
+			}
+			all, err := trainer.Parameters(t.Context())
+			require.NoError(t, err)
+			return losses, all, len(trainer.programs[size{3, towers.Lengths{Image: 7, Text: len(b.Texts[0])}}].step.plan.whole.Steps)
+		}
+		losses, parameters, plain := run(false)
+		again, same, checkpointed := run(true)
+		assert.Equal(t, losses, again, name)
+		assert.Equal(t, parameters, same, name)
+		assert.Greater(t, checkpointed, plain, name)
+	}
+}
+
 // Three steps on pictures of several sizes give the same bits on two runs, and nearly those
 // of micro-batches.
 func TestTrainingOnSequences(t *testing.T) {

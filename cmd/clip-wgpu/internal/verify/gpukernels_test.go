@@ -19,7 +19,7 @@ func TestKernelsOfGPUs(t *testing.T) {
 	for _, name := range []string{
 		"bn_train_mobileclip_b_mci", "emoji_clip", "hf_roberta_quick", "intermediates_resnet", "mobileclip_b_mci", "modified_resnet",
 		"pe_core", "siglip2_timm_map", "timm_vit_dinov2_reg", "train_resnet", "vit_openai_tiny",
-		"hf_modernbert_cls_linear", "hf_mt5_mean_mlp", "opt_modern_reg_vr", "naflex_map_swiglu_modern",
+		"hf_modernbert_cls_linear", "hf_mt5_mean_mlp", "opt_modern_reg_vr",
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(testdata, "oracle", name)

@@ -10,7 +10,18 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/clip-wgpu/clip-wgpu/gpu"
+	"github.com/clip-wgpu/clip-wgpu/internal/debug"
 )
+
+// A GPU's kernels and fused ops are as right on sequences with padding as a driver's.
+func TestKernelsOfGPUsOnSequences(t *testing.T) {
+	t.Setenv(debug.Variable, "kernels=gpu")
+	v := newVerifier(t, gpu.Options{DefaultLimits: true, Check: true})
+	rows, err := v.Run(t.Context(), filepath.Join(testdata, "oracle", "naflex_map_swiglu_modern"))
+	require.NoError(t, err)
+	require.NotEmpty(t, rows)
+	assert.Empty(t, failed(rows))
+}
 
 // The recording's pictures have its sizes, patches and batches; other ones are found.
 func TestNaFlexPicturesAreCompared(t *testing.T) {
