@@ -102,6 +102,46 @@ func ExampleModel_Caption() {
 	// a photo of ...
 }
 
+// A NaFlex model sees pictures in their own shape: each is resized so that patches of it
+// fill a sequence. This one has learnt nothing;
+// clip.Load(ctx, "ViT-B-16-SigLIP2-naflex:webli") has.
+func ExampleModel_EncodeImages_naFlex() {
+	ctx := context.Background()
+	cfg, _, err := models.Parse([]byte(`{"embed_dim": 24,
+		"vision_cfg": {"image_size": 64, "image_seq_len": 36, "timm_model_name": "naflexvit_base_patch16_siglip",
+			"timm_pool": "map", "timm_proj": "none", "timm_model_kwargs": {"embed_dim": 24, "depth": 1, "num_heads": 2}},
+		"text_cfg": {"width": 16, "heads": 2, "layers": 1}}`))
+	if err != nil {
+		log.Fatal(err)
+	}
+	model, err := clip.New(cfg, 1)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer model.Close()
+
+	pictures := []image.Image{
+		image.NewRGBA(image.Rect(0, 0, 640, 480)), image.NewRGBA(image.Rect(0, 0, 300, 2000)), image.NewRGBA(image.Rect(0, 0, 5000, 1)),
+	}
+	for _, p := range pictures {
+		patches, grid, err := model.Preprocess().Patches(preprocess.FromImage(p))
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(p.Bounds().Max, "→", grid[1], "×", grid[0], "patches,", len(patches), "bytes")
+	}
+	features, err := model.EncodeImages(ctx, pictures)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(features.Shape)
+	// Output:
+	// (640,480) → 7 × 5 patches, 26880 bytes
+	// (300,2000) → 2 × 14 patches, 21504 bytes
+	// (5000,1) → 36 × 1 patches, 27648 bytes
+	// [3 24]
+}
+
 // A classifier is made once from labels and templates, and used for any number
 // of pictures.
 func ExampleZeroShotClassifier() {

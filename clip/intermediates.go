@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/clip-wgpu/clip-wgpu/clip/config"
 	"github.com/clip-wgpu/clip-wgpu/clip/internal/engine"
 	"github.com/clip-wgpu/clip-wgpu/clip/towers"
 	"github.com/clip-wgpu/clip-wgpu/graph"
@@ -170,11 +171,17 @@ func (m *Model) imageIntermediates(ctx context.Context, images map[string]Array,
 	if err != nil {
 		return err
 	}
+	if _, oneSize := images[towers.Image]; !oneSize && format == "NCHW" {
+		return fmt.Errorf("%w: the image output format of images of several sizes must be NLC", ErrInput)
+	}
 	blocks, features, err := m.blocks(ctx, "image", m.towers.ImageScope(), tower, items, o.ImageIndices, bo, o)
 	if err != nil {
 		return err
 	}
 	for _, b := range blocks {
+		if items.Grid != (config.Size{}) {
+			b.tokens.Shape = []int{b.tokens.Shape[0], items.Grid[0], items.Grid[1], b.tokens.Shape[3]}
+		}
 		if format == "NCHW" {
 			b.tokens = channelsFirst(b.tokens)
 		} else {

@@ -135,6 +135,7 @@ const maxPictures = 64
 type picture struct {
 	EncodedPicture
 	pixels   []int32  // as ops.Pixels takes them
+	patches  *patched // in place of pixels
 	captions []string // of those that captions are written of
 }
 
@@ -228,12 +229,10 @@ func (e *pictureEncoder) ready(d *preprocess.Decoder, open preprocess.Picture) (
 		return p
 	}
 	opened := time.Now()
-	pix, err := e.Preprocess().Pixels(img)
-	if err != nil {
-		p.Err = err
+	if p.Err = e.preprocess(p, img); p.Err != nil {
 		return p
 	}
-	p.Turned, p.pixels = img.Turned(), words(pix)
+	p.Turned = img.Turned()
 	e.add(func(t *PictureTimes) {
 		after := d.Spent()
 		read := after.File - before.File
@@ -242,6 +241,19 @@ func (e *pictureEncoder) ready(d *preprocess.Decoder, open preprocess.Picture) (
 		t.Resize += time.Since(opened)
 	})
 	return p
+}
+
+// preprocess makes the tower's input of img.
+func (e *pictureEncoder) preprocess(p *picture, img *preprocess.Image) error {
+	t := e.Preprocess()
+	if _, ok := t.Sequence(); ok {
+		rgb, grid, err := t.Patches(img)
+		p.patches = &patched{rgb, grid}
+		return err
+	}
+	pix, err := t.Pixels(img)
+	p.pixels = words(pix)
+	return err
 }
 
 // words packs bytes four in a number, the first one lowest.
@@ -307,8 +319,8 @@ func (e *pictureEncoder) worked(ctx context.Context, b *pictureBatch) (err error
 // outputOf computes an output of the image tower of b's pictures. odd are those of which
 // it holds NaN or infinities.
 func (e *pictureEncoder) outputOf(ctx context.Context, b *pictureBatch, name string) (x Array, odd *NotFiniteError, err error) {
-	task := encoding("pixels", towers.Batch{Items: len(b.good)}, true, e.recordPixels, []string{name})
-	task.Feed, task.Took = e.feed(b.good), e.took()
+	task := e.encodingOf(b.good, name)
+	task.Took = e.took()
 	outs, err := e.engine.Run(ctx, len(b.good), task)
 	if err != nil {
 		return x, nil, err
@@ -329,7 +341,7 @@ func (e *pictureEncoder) encodeBatch(ctx context.Context, b *pictureBatch) error
 	item := len(features.Data) / len(b.good)
 	for i, p := range b.good {
 		p.Features = Array{features.Shape[1:], features.Data[i*item : (i+1)*item]}
-		p.pixels = nil
+		p.pixels, p.patches = nil, nil
 	}
 	if odd != nil {
 		for _, i := range odd.Items {

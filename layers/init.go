@@ -15,7 +15,8 @@ type Init struct {
 	dist       distribution
 	scale, cut float64
 	key        uint64
-	zero, ends uint64 // the elements that are zero, of which the second is the first behind them
+	from, ends uint64  // elements of another scale, of which the second is the first behind them
+	other      float64 // their scale
 }
 
 type distribution uint8
@@ -44,8 +45,12 @@ func TruncatedNormal(std float64) Init { return cutNormal(std, 2) }
 func cutNormal(std, cut float64) Init { return Init{dist: truncated, scale: std, cut: cut} }
 
 // withZeros is i, but that elements lo to hi are zero.
-func (i Init) withZeros(lo, hi int) Init {
-	i.zero, i.ends = uint64(lo), uint64(hi)
+func (i Init) withZeros(lo, hi int) Init { return i.withScale(lo, hi, 0) }
+
+// withScale is i, but that elements lo to hi have another standard deviation, bound or
+// constant.
+func (i Init) withScale(lo, hi int, scale float64) Init {
+	i.from, i.ends, i.other = uint64(lo), uint64(hi), scale
 	return i
 }
 
@@ -75,8 +80,8 @@ func (i Init) ReadF32(dst []float32, offset int) error {
 }
 
 func (i Init) at(n uint64) float64 {
-	if n >= i.zero && n < i.ends {
-		return 0
+	if n >= i.from && n < i.ends {
+		i.scale = i.other
 	}
 	switch i.dist {
 	case uniform:

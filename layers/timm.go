@@ -184,11 +184,16 @@ func NewAttentionPoolLatent(c TimmConfig) *AttentionPoolLatent {
 
 // Forward maps [batch, tokens, width] to [batch, width].
 func (p *AttentionPoolLatent) Forward(g *graph.Graph, x graph.Tensor) graph.Tensor {
+	return p.ForwardMasked(g, x, graph.Tensor{})
+}
+
+// ForwardMasked is Forward under a mask [batch, 1, tokens], which is added to the scores.
+func (p *AttentionPoolLatent) ForwardMasked(g *graph.Graph, x, mask graph.Tensor) graph.Tensor {
 	batch, width := x.Dim(0), x.Dim(2)
 	q := p.Q.Forward(g, g.Reshape(g.Param(p.Latent), 1, width))
 	w, b := p.KV.Weight, p.KV.Bias
 	k, v := w.Rows(g, x, b, 0, width), w.Rows(g, x, b, width, width)
-	y := ops.Attention(g, ops.Expand(g, q, batch), k, v, graph.Tensor{}, attentionOf(width, p.Heads))
+	y := ops.Attention(g, ops.Expand(g, q, batch), k, v, mask, attentionOf(width, p.Heads))
 	y = p.Proj.Forward(g, g.Reshape(y, batch, width))
 	return g.Add(y, p.MLP.Forward(g, p.Norm.Forward(g, y)))
 }

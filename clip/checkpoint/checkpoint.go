@@ -158,9 +158,7 @@ func New(c config.Config, seed uint64, o Options) (*Checkpoint, error) {
 	for _, p := range m.Parameters() {
 		layers.Seed(p, seed)
 	}
-	pp := preprocess.DefaultConfig()
-	pp.Size = [2]int(c.VisionCfg.ImageSize)
-	transform, err := preprocess.New(pp)
+	transform, err := newTransform(preprocess.DefaultConfig(), &c)
 	if err != nil {
 		return nil, err
 	}
@@ -174,6 +172,17 @@ func New(c config.Config, seed uint64, o Options) (*Checkpoint, error) {
 	name := fmt.Sprintf("random weights, seed %d", seed)
 	made := &Checkpoint{Name: name, Model: m, Transform: transform, Tokenizer: tokens, Warnings: m.Warnings}
 	return made, made.adapt(o.Adapter)
+}
+
+// newTransform makes the transform of pictures for a model.
+func newTransform(pp preprocess.Config, c *config.Config) (*preprocess.Transform, error) {
+	pp.Size = [2]int(c.VisionCfg.ImageSize)
+	t, err := preprocess.New(pp)
+	patch, most, ok := towers.Sequence(c)
+	if err != nil || !ok {
+		return t, err
+	}
+	return t.WithSequence(preprocess.Sequence{PatchSize: [2]int(patch), MaxLength: most})
 }
 
 // Close frees the file of the weights. Close of nil does nothing.

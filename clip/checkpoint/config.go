@@ -57,9 +57,7 @@ func (c *files) readConfig(o *Options) error {
 	if err := c.findPreprocessing(&found); err != nil {
 		return err
 	}
-	pp := *found.preprocess
-	pp.Size = [2]int(c.config.VisionCfg.ImageSize)
-	c.transform, err = preprocess.New(pp)
+	c.transform, err = newTransform(*found.preprocess, &c.config)
 	return err
 }
 

@@ -38,6 +38,30 @@ func ResizeGrid(old []float32, width int, from, to [2]int) []float32 {
 	return out
 }
 
+// Weights are the linear map that resizes an embedding of the grid from to the grid to, with
+// antialiasing, as torch's interpolate does it: bicubic as in ResizeGrid, or bilinear. They
+// are those of the first rows cells of the grid to, [rows, from[0]·from[1]]; rows behind its
+// end are zeros.
+func Weights(from, to [2]int, bilinear bool, rows int) []float32 {
+	k := bicubic
+	if bilinear {
+		k = linear
+	}
+	vertical, horizontal := resample(from[0], to[0], k, true), resample(from[1], to[1], k, true)
+	cells := from[0] * from[1]
+	out := make([]float32, rows*cells)
+	for i := range min(rows, to[0]*to[1]) {
+		y, x := i/to[1], i%to[1]
+		for j, wy := range vertical.weights[y] {
+			at := i*cells + (vertical.first[y]+j)*from[1] + horizontal.first[x]
+			for k, wx := range horizontal.weights[x] {
+				out[at+k] = float32(wy * wx)
+			}
+		}
+	}
+	return out
+}
+
 // ResizeText interpolates a position embedding [n, width] at length positions:
 // [length, width]. It is linear without antialiasing, as resize_text_pos_embed of
 // open_clip's model.py.

@@ -47,9 +47,13 @@ func (d *Decoder) Spent() Reading { return d.spent }
 // at least what t resizes them to: the scale that Pillow's Image.draft takes, see
 // WithScale, in whose place it comes. It is quicker and gives other vectors.
 func (t *Transform) Draft() Option {
+	resized := t.resizedSize
+	if t.sequence != nil {
+		resized = t.sequence.Size
+	}
 	return func(o *options) {
 		o.draft = func(width, height int) int {
-			h, w, err := t.resizedSize(height, width)
+			h, w, err := resized(height, width)
 			if err != nil {
 				return 1 // Pixels says why
 			}
@@ -64,8 +68,8 @@ func (t *Transform) Draft() Option {
 }
 
 // Identity is, in JSON, what t's results depend on where images are read with opts: t's
-// Config, and whether they are turned upright, drafted or scaled. Vectors of pictures with
-// other identities cannot be compared.
+// Config and Sequence, and whether they are turned upright, drafted or scaled. Vectors of
+// pictures with other identities cannot be compared.
 func (t *Transform) Identity(opts ...Option) string {
 	o := options{scale: 1}
 	for _, opt := range opts {
@@ -76,6 +80,8 @@ func (t *Transform) Identity(opts ...Option) string {
 		Orient bool `json:"orient"`
 		Draft  bool `json:"draft"`
 		Scale  int  `json:"scale"` // 1/Scale, see WithScale
-	}{t.cfg, o.orient, o.draft != nil, o.scale})
+
+		Sequence *Sequence `json:"sequence,omitempty"`
+	}{t.cfg, o.orient, o.draft != nil, o.scale, t.sequence})
 	return string(data)
 }

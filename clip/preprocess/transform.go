@@ -15,6 +15,8 @@ type Transform struct {
 	cfg    Config
 	kernel filter
 	levels [3][256]float32 // normalised value of each pixel level
+
+	sequence *Sequence // nil for models of images of one size
 }
 
 // New checks cfg and returns its transform. The error wraps ErrInvalidConfig.

@@ -23,7 +23,7 @@ var families = []Family{
 	fastViT,
 	relPosViT, swin,
 	modernText,
-	planned("NaFlex", Visual, timmNamed("naflexvit"), timmName),
+	naflex,
 	planned("Hugging Face text", Text, func(c *config.Config) bool { return hfModelName(c) != "" }, func(c *config.Config) string { return fmt.Sprintf("hf_model_name %q", hfModelName(c)) }),
 	bert, roberta, mt5, nllb, modernBert,
 	coca,
@@ -55,6 +55,9 @@ type Family struct {
 	Keys []string
 	// CustomText tells that the towers are those of CustomTextCLIP, whatever the config says.
 	CustomText bool
+	// Sequence is what the function of that name returns, of towers that vision_cfg.image_seq_len
+	// is of. Nil: the tower takes images of one size.
+	Sequence func(c *config.Config) (patch config.Size, most int)
 	// Vocabulary is the number of token ids of a text tower. Nil: text_cfg.vocab_size.
 	Vocabulary func(c *config.Config) int
 	// Resize changes what else of a config, but image_size, an image size decides. Nil: nothing.

@@ -77,7 +77,7 @@ func TestTimmConfigs(t *testing.T) {
 // Every model of the table is one that can be built, and a saved config is the
 // model's again.
 func TestTimmModels(t *testing.T) {
-	require.Len(t, timm.Models, 139)
+	require.Len(t, timm.Models, 145)
 	for name, args := range timm.Models {
 		pool := ""
 		v := config.DefaultVisionConfig()

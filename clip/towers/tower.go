@@ -68,6 +68,9 @@ type Batch struct {
 	Items  int
 	Length int                             // tokens of each, as Record takes it; without items one that it takes
 	Feed   func(lo, hi int) map[string]any // the inputs that Record declares, for items lo to hi
+	// Grid is how many rows and columns of tokens each image has, where the tower's blocks
+	// do not tell: 1 row where images differ.
+	Grid config.Size
 }
 
 // With is items with the inputs of both.

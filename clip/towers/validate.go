@@ -49,6 +49,9 @@ func checkVision(c *config.Config, f Family) error {
 		return err
 	}
 	v := &c.VisionCfg
+	if v.ImageSeqLen != nil && f.Sequence == nil {
+		return fmt.Errorf("image_seq_len with the image tower of a %s is %w", f.Name, config.ErrUnsupported)
+	}
 	err := check.First(
 		check.InRange("vision_cfg.image_size", v.ImageSize[0], 1, check.MaxSide),
 		check.InRange("vision_cfg.image_size", v.ImageSize[1], 1, check.MaxSide),
@@ -65,9 +68,6 @@ func checkText(c *config.Config, f Family) error {
 		return err
 	}
 	t := &c.TextCfg
-	if c.VisionCfg.ImageSeqLen != nil {
-		return fmt.Errorf("image_seq_len is %w", config.ErrUnsupported)
-	}
 	if err := f.Check(c); err != nil {
 		return err
 	}

@@ -95,7 +95,7 @@ func TestModelsThatRunComeFirst(t *testing.T) {
 	o = program(t, "models", "--runs")
 	o.requireDone(t)
 	assert.NotContains(t, o.stdout, "missing:")
-	assert.Equal(t, 146, strings.Count(o.stdout, "  yes  "))
+	assert.Equal(t, 154, strings.Count(o.stdout, "  yes  "))
 	program(t, "models", "--family", "VIT", "--runs").requireDone(t)
 	program(t, "models", "--family", "vitt").requireFailure(t, exitFailure, `"vitt"`, "ViT", "CLAP")
 }

@@ -26,7 +26,11 @@ func verifyForward(ctx context.Context, c *testCase) error {
 		return err
 	}
 	if c.has("outputs.safetensors") {
-		if err := c.compareOutputs(ctx, "", &forward{m: m, inputs: in}); err != nil {
+		named, err := c.naflexTensors(ctx, m, in.texts)
+		if err != nil {
+			return err
+		}
+		if err := c.compareOutputs(ctx, "", &forward{m: m, inputs: in, named: named}); err != nil {
 			return err
 		}
 	}

@@ -63,19 +63,20 @@ func (v *Verifier) Close() error {
 
 // kinds are the kinds of cases there are.
 var kinds = map[string]func(context.Context, *testCase) error{
-	"forward":          verifyForward,
-	"intermediates":    verifyIntermediates,
-	"end_to_end":       verifyEndToEnd,
-	"tokenizer":        verifyTokenizer,
-	"hf_tokenizers":    verifyHFTokenizers,
-	"preprocess":       verifyPreprocess,
-	"jpeg":             verifyJPEG,
-	"pos_embed_resize": verifyPosEmbedResize,
-	"containers":       verifyContainers,
-	"training":         verifyTraining,
-	"bn_train":         verifyBatchNormTraining,
-	"coca":             verifyCoCa,
-	"locks":            verifyLocks,
+	"forward":           verifyForward,
+	"intermediates":     verifyIntermediates,
+	"end_to_end":        verifyEndToEnd,
+	"tokenizer":         verifyTokenizer,
+	"hf_tokenizers":     verifyHFTokenizers,
+	"preprocess":        verifyPreprocess,
+	"naflex_preprocess": verifyNaFlexPreprocess,
+	"jpeg":              verifyJPEG,
+	"pos_embed_resize":  verifyPosEmbedResize,
+	"containers":        verifyContainers,
+	"training":          verifyTraining,
+	"bn_train":          verifyBatchNormTraining,
+	"coca":              verifyCoCa,
+	"locks":             verifyLocks,
 }
 
 // Run verifies the case in folder dir. Rows that were made before an error come

@@ -232,6 +232,8 @@ func TestOneWrongValueFails(t *testing.T) {
 		"features":      {"opt_text_first", "outputs.safetensors", "image_features", func(v float32) float32 { return v + 1e-3 }, "image_features"},
 		"NaN":           {"opt_text_first", "outputs.safetensors", "act.ln_final", func(float32) float32 { return float32(math.NaN()) }, "act.ln_final"},
 		"infinity":      {"opt_text_first", "outputs.safetensors", "text_logits", func(float32) float32 { return float32(math.Inf(1)) }, "text_logits"},
+		"padded":        {"naflex_gap", "outputs.safetensors", "naflex.tokens", func(v float32) float32 { return v + 1e-3 }, "naflex.tokens"},
+		"not square":    {"naflex_gap", "outputs.safetensors", "nonsquare.image_features", func(v float32) float32 { return v + 1e-3 }, "nonsquare.image_features"},
 		"resized table": {"pos_embed_resize", "outputs.safetensors", "image.3.out.2x9", func(v float32) float32 { return v + 1e-3 }, "image.3.out.2x9"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,0 +1,128 @@
+package preprocess
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/clip-wgpu/clip-wgpu/internal/guard"
+)
+
+// Sequence is how NaFlex models take a picture: of any size and shape, as a sequence of
+// patches (get_image_size_for_seq of timm's naflex_transforms.py).
+type Sequence struct {
+	PatchSize [2]int `json:"patch_size"`  // height and width
+	MaxLength int    `json:"max_seq_len"` // the most patches
+}
+
+// Validate returns an error wrapping ErrInvalidConfig that names the first field with a
+// value out of range.
+func (s Sequence) Validate() error {
+	for _, side := range s.PatchSize {
+		if side < 1 || side > maxSide {
+			return fmt.Errorf("%w: patch_size: %d, want 1 to %d", ErrInvalidConfig, side, maxSide)
+		}
+	}
+	if s.MaxLength < 1 || s.MaxLength > maxSide {
+		return fmt.Errorf("%w: max_seq_len: %d, want 1 to %d", ErrInvalidConfig, s.MaxLength, maxSide)
+	}
+	return nil
+}
+
+// sizeEps is how close the scale of a picture is to the largest.
+const sizeEps = 1e-5
+
+// Size is what a picture of a height and a width is resized to: the largest size, up to 100
+// times its own, that MaxLength patches can hold. Each side is rounded up to whole patches,
+// so that the shape changes a little. The error wraps ErrShape.
+func (s Sequence) Size(height, width int) (h, w int, err error) {
+	if height < 1 || width < 1 {
+		return 0, 0, fmt.Errorf("%w: %dx%d pixels", ErrShape, width, height)
+	}
+	rows := func(scale float64) int { return max(1, int(math.Ceil(float64(height)*scale/float64(s.PatchSize[0])))) }
+	columns := func(scale float64) int { return max(1, int(math.Ceil(float64(width)*scale/float64(s.PatchSize[1])))) }
+	lo, hi := sizeEps/10, 100.0
+	for hi-lo >= sizeEps {
+		if mid := (lo + hi) / 2; rows(mid) <= s.MaxLength/columns(mid) {
+			lo = mid
+		} else {
+			hi = mid
+		}
+	}
+	if lo <= sizeEps {
+		return 0, 0, fmt.Errorf("%w: %dx%d pixels are too many for %d patches", ErrShape, width, height, s.MaxLength)
+	}
+	return rows(lo) * s.PatchSize[0], columns(lo) * s.PatchSize[1], nil
+}
+
+// WithSequence is t for models that take pictures as sequences: Patches is there. The error
+// wraps ErrInvalidConfig.
+func (t *Transform) WithSequence(s Sequence) (*Transform, error) {
+	if err := s.Validate(); err != nil {
+		return nil, err
+	}
+	with := *t
+	with.sequence = &s
+	return &with, nil
+}
+
+// Sequence is what WithSequence was given; false where nothing was.
+func (t *Transform) Sequence() (s Sequence, ok bool) {
+	if t.sequence == nil {
+		return s, false
+	}
+	return *t.sequence, true
+}
+
+// Patches resizes img as Sequence has it, in RGB, and takes it apart: bytes
+// [rows·columns, PatchSize[0], PatchSize[1], 3] before normalisation, and the rows and
+// columns of patches. The error wraps ErrShape, and ErrInvalidConfig without a Sequence.
+func (t *Transform) Patches(img *Image) (patches []uint8, grid [2]int, err error) {
+	defer guard.Catch(&err)
+	if t.sequence == nil {
+		return nil, grid, fmt.Errorf("%w: patches want a transform with a sequence", ErrInvalidConfig)
+	}
+	if err := img.check(); err != nil {
+		return nil, grid, err
+	}
+	h, w, err := t.sequence.Size(img.height, img.width)
+	if err != nil {
+		return nil, grid, err
+	}
+	if img.mode != modeRGB {
+		img = &Image{mode: modeRGB, width: img.width, height: img.height, pix: img.RGB()}
+	}
+	f := bicubic
+	if t.cfg.Interpolation == "bilinear" {
+		f = bilinear
+	}
+	pix := img.resizeAs13(h, w, f).pix
+	p := t.sequence.PatchSize
+	patches = make([]uint8, 0, len(pix))
+	for top := 0; top < h; top += p[0] {
+		for left := 0; left < w; left += p[1] {
+			for y := top; y < top+p[0]; y++ {
+				patches = append(patches, pix[3*(y*w+left):3*(y*w+left+p[1])]...)
+			}
+		}
+	}
+	return patches, [2]int{h / p[0], w / p[1]}, nil
+}
+
+// resizeAs13 is resize in the order of Pillow 13, with which NaFlex was recorded: an image
+// that loses much more of its height than of its width is resized vertically first. Pixels
+// of the two orders differ by a level.
+func (m *Image) resizeAs13(h, w int, f filter) *Image {
+	if lost := m.height - h; lost > 0 && lost > 2*(m.width-w) {
+		m = m.resize(axis{m.width, m.width, 0, m.width}, axis{m.height, h, 0, h}, f)
+	}
+	return m.resize(axis{m.width, w, 0, w}, axis{m.height, h, 0, h}, f)
+}
+
+// Normalized are the normalised values of bytes of RGB, in their order.
+func (t *Transform) Normalized(rgb []uint8) []float32 {
+	x := make([]float32, len(rgb))
+	for i, v := range rgb {
+		x[i] = t.levels[i%3][v]
+	}
+	return x
+}
