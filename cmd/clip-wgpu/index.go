@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,7 +27,7 @@ is gone from the folders is dropped. Without DIR it looks through all folders th
 was given before. It can be stopped, or killed, at any time and goes on from there.
 
 A folder that is not there, or that has no pictures left, as that of a disk which is not
-plugged in, is an error, and its pictures stay. --forget drops those of a folder.
+plugged in, keeps its pictures in the index, and the exit code is 1. --forget drops them.
 
 Files that cannot be read are listed on stderr, and the exit code is 3. Those that are
 no pictures are tried again when they have changed.
@@ -202,10 +203,12 @@ func (ix *indexing) update(ctx context.Context, roots []string) error {
 	if errors.Is(err, context.Canceled) {
 		return &exitError{exitInterrupted, fmt.Sprintf("interrupted: %s encoded, which are in %s", plural(report.Encoded, "picture"), ix.path)}
 	}
-	if err != nil {
+	var missing *index.FolderError
+	if err != nil && (!errors.As(err, &missing) || report.Found == 0) {
 		return err
 	}
-	return ix.tell(ctx, report, time.Since(start))
+	told := ix.tell(ctx, report, time.Since(start))
+	return cmp.Or(err, told)
 }
 
 // encode is the index's encoder. Its error is yielded, too.

@@ -15,8 +15,9 @@ import (
 
 const rootHelp = `clip-wgpu runs CLIP models on the GPU: how well images and words match.
 
-Without --model the embedded model answers. It is small, knows emoji and icon
-drawings by their English names, and has never seen a photograph. --model takes
+Without --model the embedded model answers, but not on pictures of your own, which index
+and search are for. It is small, knows emoji and icon drawings by their English names, and
+has never seen a photograph. --model takes
 
   a folder in open_clip's layout (open_clip_config.json, weights and the files
   of its tokenizer) or of Hugging Face's CLIPModel or SiglipModel;
@@ -36,7 +37,7 @@ Exit codes:
   1    failed
   2    the command line makes no sense
   3    done, but some inputs were skipped (--skip-errors)
-  130  interrupted; embed keeps the rows that were finished
+  130  interrupted; embed and index keep what was finished
   141  stdout was closed`
 
 // globals are the flags that all commands share.

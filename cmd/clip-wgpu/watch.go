@@ -12,18 +12,24 @@ import (
 
 	"github.com/fsnotify/fsnotify"
 
+	"github.com/clip-wgpu/clip-wgpu/internal/sysfile"
 	"github.com/clip-wgpu/clip-wgpu/search/index"
 )
 
-// quiet is how long folders must rest before their changes are taken: files are written a
-// part at a time.
-const quiet = time.Second
+// Changes are taken when folders have rested, because files are written a part at a time,
+// or when they have been changing for long.
+const (
+	quiet    = time.Second
+	restless = 10 * time.Second
+)
 
 // watcher notes which folders have changed.
 type watcher struct {
 	*fsnotify.Watcher
 	ix      *indexing
 	changed map[string]bool
+	since   time.Time // of the first of these changes
+	rest    *time.Timer
 }
 
 // watch updates the index, and again whenever something in the folders changes.
@@ -33,7 +39,8 @@ func (ix *indexing) watch(ctx context.Context, roots []string) error {
 		return err
 	}
 	defer notify.Close()
-	w := &watcher{notify, ix, map[string]bool{}}
+	w := &watcher{Watcher: notify, ix: ix, changed: map[string]bool{}, rest: time.NewTimer(0)}
+	<-w.rest.C
 	for i, root := range roots {
 		if roots[i], err = filepath.Abs(root); err != nil {
 			return err
@@ -45,8 +52,6 @@ func (ix *indexing) watch(ctx context.Context, roots []string) error {
 	if err := w.update(ctx, roots); err != nil {
 		return err
 	}
-	rest := time.NewTimer(0)
-	<-rest.C
 	for {
 		select {
 		case <-ctx.Done():
@@ -55,16 +60,12 @@ func (ix *indexing) watch(ctx context.Context, roots []string) error {
 			if err := w.note(e); err != nil {
 				return err
 			}
-			rest.Reset(quiet)
 		case err := <-notify.Errors:
 			if !errors.Is(err, fsnotify.ErrEventOverflow) {
 				return err
 			}
-			for _, root := range roots {
-				w.changed[root] = true
-			}
-			rest.Reset(quiet)
-		case <-rest.C:
+			w.change(roots...)
+		case <-w.rest.C:
 			folders := slices.Sorted(maps.Keys(w.changed))
 			clear(w.changed)
 			if err := w.update(ctx, present(folders, roots)); err != nil {
@@ -87,14 +88,25 @@ func (w *watcher) update(ctx context.Context, folders []string) error {
 	return err
 }
 
+// change marks folders as changed.
+func (w *watcher) change(folders ...string) {
+	if len(w.changed) == 0 {
+		w.since = time.Now()
+	}
+	for _, folder := range folders {
+		w.changed[folder] = true
+	}
+	w.rest.Reset(min(quiet, restless-time.Since(w.since)))
+}
+
 // note notes a change, and watches new folders.
 func (w *watcher) note(e fsnotify.Event) error {
 	if e.Op == fsnotify.Chmod { // also of files that are only looked at
 		return nil
 	}
-	w.changed[filepath.Dir(e.Name)] = true
+	w.change(filepath.Dir(e.Name))
 	if info, err := os.Lstat(e.Name); e.Has(fsnotify.Create) && err == nil && info.IsDir() {
-		w.changed[e.Name] = true
+		w.change(e.Name)
 		return w.addAll(e.Name)
 	}
 	return nil
@@ -109,10 +121,14 @@ func (w *watcher) addAll(folder string) error {
 		case path != folder && w.ix.search.LeavesOut(d):
 			return fs.SkipDir
 		}
-		if err := w.Add(path); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
-			return &fs.PathError{Op: "watch", Path: path, Err: err}
+		err = w.Add(path)
+		switch {
+		case err == nil || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission):
+			return nil
+		case sysfile.IsFull(err): // which is how Linux says it
+			err = errors.New("the system watches no more folders (on Linux sysctl fs.inotify.max_user_watches says how many)")
 		}
-		return nil
+		return &fs.PathError{Op: "watch", Path: path, Err: err}
 	})
 }
 

@@ -34,6 +34,27 @@ type known struct {
 	failed                      bool
 }
 
+// searchAll finds what is new below roots, and returns those that are there.
+func (u *update) searchAll(ctx context.Context, roots []string) (good []string, err error) {
+	for _, root := range roots {
+		found, kept := u.report.Found, len(u.kept)
+		err := u.search(ctx, root)
+		if err == nil && u.report.Found == found && len(u.kept) == kept {
+			err = u.refuseEmpty(ctx, root)
+		}
+		var folder *FolderError
+		switch {
+		case errors.As(err, &folder):
+			u.bad = append(u.bad, err)
+		case err != nil:
+			return nil, err
+		default:
+			good = append(good, root)
+		}
+	}
+	return good, nil
+}
+
 // search finds what is new below a root.
 func (u *update) search(ctx context.Context, root string) error {
 	info, err := os.Stat(root)
@@ -49,7 +70,7 @@ func (u *update) search(ctx context.Context, root string) error {
 		return failed(u.path, err)
 	}
 	defer find.Close()
-	found, ended := u.report.Found, error(nil)
+	var ended error
 	walking, stop := context.WithCancel(ctx)
 	defer stop()
 	rest, err := walk.Pictures(walking, root, walk.Options{Hidden: u.Hidden, ExcludeDirs: u.ExcludeDirs}, func(path string, info fs.FileInfo, err error) {
@@ -65,9 +86,6 @@ func (u *update) search(ctx context.Context, root string) error {
 	}
 	for format, n := range rest.Others {
 		u.report.LeftOut[format] += n
-	}
-	if u.report.Found == found && len(u.kept) == 0 {
-		return u.refuseEmpty(ctx, root)
 	}
 	return nil
 }
@@ -155,12 +173,13 @@ func (u *update) tell(p Progress) {
 	}
 }
 
-// drop drops the files below roots that are gone. A root that has gone meanwhile, too, ends
-// it.
+// drop drops the files below roots that are gone, but not where the root itself has gone
+// meanwhile.
 func (u *update) drop(ctx context.Context, roots []string) error {
 	for _, root := range roots {
 		if _, err := os.Stat(root); err != nil {
-			return rootError(root, err)
+			u.bad = append(u.bad, rootError(root, err))
+			continue
 		}
 		if err := u.dropBelow(ctx, root); err != nil {
 			return err

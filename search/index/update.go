@@ -67,8 +67,8 @@ type Report struct {
 // from there.
 //
 // A root that is not there, or that has no pictures where the index has some, as the folder
-// of a disk that is not plugged in, ends it before anything is dropped, with a
-// *FolderError: Forget drops such.
+// of a disk that is not plugged in, keeps what the index has of it. The error is then a
+// *FolderError, once the other roots are done. Forget drops such a root.
 // While another process updates the index the error is ErrInUse.
 func (x *Index) Update(ctx context.Context, roots []string, encode Encoder, o UpdateOptions) (report Report, err error) {
 	if roots, err = distinct(roots); err != nil {
@@ -81,12 +81,11 @@ func (x *Index) Update(ctx context.Context, roots []string, encode Encoder, o Up
 	defer func() { err = errors.Join(err, failed(x.path, w.close())) }()
 	u := &update{Index: x, UpdateOptions: o, writer: w, report: Report{LeftOut: map[string]int{}},
 		seen: map[int64]bool{}, folders: map[string]int64{}, claims: map[hash]*claim{}}
-	for _, root := range roots {
-		if err := u.search(ctx, root); err != nil {
-			return u.report, err
-		}
+	good, err := u.searchAll(ctx, roots)
+	if err != nil {
+		return u.report, err
 	}
-	if err := u.addRoots(ctx, roots); err != nil {
+	if err := u.addRoots(ctx, good); err != nil {
 		return u.report, failed(x.path, err)
 	}
 	// What is done is kept, also of an update that is ended.
@@ -97,7 +96,10 @@ func (x *Index) Update(ctx context.Context, roots []string, encode Encoder, o Up
 	if err != nil {
 		return u.report, err
 	}
-	return u.report, u.drop(ctx, roots)
+	if err := u.drop(ctx, good); err != nil {
+		return u.report, err
+	}
+	return u.report, errors.Join(u.bad...)
 }
 
 // update is one Update.
@@ -106,6 +108,7 @@ type update struct {
 	UpdateOptions
 	*writer
 	report Report
+	bad    []error // FolderErrors
 
 	todo    []*file          // new and changed
 	seen    map[int64]bool   // rows of files that are there
