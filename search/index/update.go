@@ -187,5 +187,8 @@ func (x *Index) Forget(ctx context.Context, folders []string) (removed int, err 
 			return 0, err
 		}
 	}
-	return u.report.Removed, failed(x.path, u.sweep())
+	if err = u.sweep(); err == nil {
+		err = u.commit() // also where no picture has gone
+	}
+	return u.report.Removed, failed(x.path, err)
 }

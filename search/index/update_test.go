@@ -237,6 +237,14 @@ func TestFilesThatAreGone(t *testing.T) {
 	roots, err := x.Roots(t.Context())
 	require.NoError(t, err)
 	assert.Empty(t, roots)
+
+	empty := t.TempDir()
+	updated(t, x, empty)
+	_, err = x.Forget(t.Context(), []string{empty})
+	require.NoError(t, err)
+	roots, err = x.Roots(t.Context())
+	require.NoError(t, err)
+	assert.Empty(t, roots, "also those without pictures")
 }
 
 func TestFilesThatCannotBeRead(t *testing.T) {
