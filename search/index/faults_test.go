@@ -67,7 +67,7 @@ func TestFilesThatAreNoIndex(t *testing.T) {
 	_, err = Open(filepath.Join(t.TempDir(), "none.db"))
 	require.ErrorIs(t, err, os.ErrNotExist)
 	_, err = Open(t.TempDir())
-	require.Error(t, err)
+	require.ErrorIs(t, err, ErrNotIndex)
 }
 
 // change changes an index's file behind its back.

@@ -82,6 +82,9 @@ func Open(path string) (*Index, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !info.Mode().IsRegular() {
+		return nil, failed(path, ErrNotIndex)
+	}
 	db, err := open(path, false)
 	if err != nil {
 		return nil, failed(path, err)
