@@ -8,8 +8,10 @@ import (
 	"io/fs"
 	"iter"
 	"os"
+	"path/filepath"
 	"time"
 
+	"github.com/clip-wgpu/clip-wgpu/internal/atomicfile"
 	"github.com/clip-wgpu/clip-wgpu/search"
 	"github.com/clip-wgpu/clip-wgpu/search/index"
 	"github.com/spf13/cobra"
@@ -154,6 +156,9 @@ func (ix *indexing) with(roots []string) error {
 	if ix.x != nil {
 		return ix.keepUpdated(ix.cmd.Context(), roots)
 	}
+	if err := ix.checkNew(); err != nil {
+		return err
+	}
 	return withModel(ix.cmd, ix.globals, func(ctx context.Context, s *session) error {
 		o, err := search.Options(ctx, s.model, ix.model)
 		if err != nil {
@@ -165,6 +170,18 @@ func (ix *indexing) with(roots []string) error {
 		ix.s = s
 		return ix.keepUpdated(ctx, roots)
 	})
+}
+
+// checkNew tells before a model is loaded, which may take long, where no index can be made.
+func (ix *indexing) checkNew() error {
+	if err := os.MkdirAll(filepath.Dir(ix.path), 0o777); err != nil {
+		return err
+	}
+	f, err := atomicfile.Create(ix.path, false)
+	if err == nil {
+		f.Discard()
+	}
+	return err
 }
 
 // use checks that the session's model makes the index's vectors.
