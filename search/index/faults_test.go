@@ -119,6 +119,22 @@ func TestVanishingFolder(t *testing.T) {
 	assert.Len(t, all(t, x), 72)
 }
 
+// A file that vanishes while it is read does not take copies along that are known.
+func TestVanishingFileWithCopies(t *testing.T) {
+	path, _ := filled(t)
+	x, err := Open(path)
+	require.NoError(t, err)
+	defer x.Close()
+	w, err := newWriter(path, 0)
+	require.NoError(t, err)
+	defer w.close()
+	copied := &file{path: "copy.jpg", id: 7}
+	u := &update{Index: x, writer: w, seen: map[int64]bool{7: true}, claims: map[hash]*claim{{1}: {waiting: []*file{copied}}}}
+	require.NoError(t, u.take(&file{path: "a.jpg", hash: hash{1}, claims: true, passing: true}, Encoded{Err: os.ErrNotExist}))
+	assert.True(t, u.seen[7])
+	assert.Equal(t, 1, u.report.Failed)
+}
+
 // A damaged file of thumbnails is made anew.
 func TestDamagedThumbnails(t *testing.T) {
 	path, folder := filled(t)
