@@ -41,7 +41,7 @@ func (p *indexFinder) find(ctx context.Context, s gallery.Search) (f gallery.Fou
 	}
 	f = gallery.Found{Hits: make([]gallery.Hit, len(r.Hits)), Ranked: len(q.Terms) > 0, Encode: r.Encode, Search: r.Search}
 	for i, h := range r.Hits {
-		f.Hits[i] = gallery.Hit{ID: h.ID, Path: h.Paths[0], Score: h.Score}
+		f.Hits[i] = gallery.Hit{ID: h.ID, Path: pathOf(h.Picture, q.Filter), Score: h.Score}
 	}
 	return f
 }

@@ -222,8 +222,8 @@ func TestDemoFindsDrawings(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// What of a folder is not shown is told.
-func TestDemoTellsWhatIsMissing(t *testing.T) {
+// What of a folder is not shown is told, and what is shown is what was asked for.
+func TestDemoAddsFolders(t *testing.T) {
 	m, err := clip.Load(t.Context(), "")
 	require.NoError(t, err)
 	defer m.Close()
@@ -242,4 +242,16 @@ func TestDemoTellsWhatIsMissing(t *testing.T) {
 	assert.True(t, last.Finished)
 	assert.Equal(t, 1, last.Pictures)
 	require.EqualError(t, last.Err, "1 file could not be read; left out: 1 HEIC (not supported)")
+
+	// Of a picture's files the one is shown that was asked for.
+	named := filepath.Join(folder, "the same pizza.png")
+	require.NoError(t, os.Link(filepath.Join(folder, "pizza.png"), named))
+	f.addFolder(t.Context(), folder, func(gallery.Progress) {})
+	f.searcher, err = search.Open(t.Context(), m, x)
+	require.NoError(t, err)
+	defer f.searcher.Close()
+	found := f.find(t.Context(), gallery.Search{Text: `"same"`})
+	require.NoError(t, found.Err)
+	require.Len(t, found.Hits, 1)
+	assert.Equal(t, named, found.Hits[0].Path)
 }
