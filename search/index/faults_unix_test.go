@@ -187,3 +187,15 @@ func TestReadOnlyIndex(t *testing.T) {
 	require.ErrorContains(t, err, path)
 	require.ErrorContains(t, err, "was killed")
 }
+
+// An index has one writer, whatever name it is opened by.
+func TestOneWriterOfALinkedIndex(t *testing.T) {
+	x := newIndex(t)
+	w, err := newWriter(x.Path(), 0)
+	require.NoError(t, err)
+	defer w.close()
+	link := filepath.Join(t.TempDir(), "link.db")
+	require.NoError(t, os.Symlink(x.Path(), link))
+	_, err = newWriter(link, 0)
+	require.ErrorIs(t, err, ErrInUse)
+}

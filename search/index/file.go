@@ -180,6 +180,8 @@ func failed(path string, err error) error {
 			err = errFull
 		case sqlite3.SQLITE_READONLY:
 			err = os.ErrPermission
+		case sqlite3.SQLITE_CANTOPEN:
+			err = errors.New("cannot be opened: the file cannot be read and written, or its folder not be written")
 		}
 	}
 	return fmt.Errorf("index %s: %w", path, err)
