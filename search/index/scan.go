@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"runtime"
+	"slices"
 )
 
 const (
@@ -67,9 +68,26 @@ func (x *Index) Scan(ctx context.Context, block func(ids []int64, vectors []byte
 	return ctx.Err()
 }
 
+// withoutFiles is the condition that an orphan is no picture any more: an update has dropped
+// its files, and has been killed or will soon drop it, too.
+const withoutFiles = `NOT EXISTS (SELECT 1 FROM files WHERE files.content = orphans.content)`
+
+// lost are those of up to scanBlock ids that have no files any more, sorted.
+func (x *Index) lost(ctx context.Context, from int64) ([]int64, error) {
+	rows, err := x.db.QueryContext(ctx, `SELECT content FROM orphans WHERE content >= ? AND content < ? AND `+withoutFiles+` ORDER BY content`, from, from+scanBlock)
+	if err != nil {
+		return nil, err
+	}
+	return collect[int64](rows)
+}
+
 // scanBlock reads the vectors of up to scanBlock ids into s.
 func (x *Index) scanBlock(ctx context.Context, s *scanned, from int64) error {
 	s.ids, s.vectors = s.ids[:0], s.vectors[:0]
+	lost, err := x.lost(ctx, from)
+	if err != nil {
+		return err
+	}
 	rows, err := x.db.QueryContext(ctx, `SELECT id, vector FROM vectors WHERE id >= ? AND id < ? ORDER BY id`, from, from+scanBlock)
 	if err != nil {
 		return err
@@ -81,6 +99,9 @@ func (x *Index) scanBlock(ctx context.Context, s *scanned, from int64) error {
 		var vector sql.RawBytes
 		if err := rows.Scan(&id, &vector); err != nil {
 			return err
+		}
+		if _, is := slices.BinarySearch(lost, id); is {
+			continue
 		}
 		if len(vector) != width {
 			return fmt.Errorf("%w: picture %d has a vector of %d bytes, want %d", ErrDamaged, id, len(vector), width)
