@@ -151,6 +151,28 @@ func TestDamagedThumbnails(t *testing.T) {
 	}
 }
 
+// Damage that is noticed while thumbnails are written does not end the update either.
+func TestThumbnailsDamagedWithin(t *testing.T) {
+	const page = 4096 // SQLite's usual size
+	path, folder := filled(t)
+	data, err := os.ReadFile(thumbnailsPath(path))
+	require.NoError(t, err)
+	require.Greater(t, len(data), 3*page)
+	for i := page; i < len(data); i++ {
+		data[i] = 0xa5
+	}
+	put(t, data, thumbnailsPath(path))
+	put(t, picture(t, 255), folder, "new.jpg")
+	x, err := Open(path)
+	require.NoError(t, err)
+	defer x.Close()
+	updated(t, x, folder)
+	assert.Len(t, all(t, x), 61)
+	var n int
+	require.NoError(t, x.readCache().QueryRow(`SELECT count(*) FROM thumbnails`).Scan(&n))
+	assert.Equal(t, 1, n)
+}
+
 // What does not fit the file of thumbnails is dropped from it, the oldest first.
 func TestThumbnailsAreBounded(t *testing.T) {
 	const most = 64 << 10
