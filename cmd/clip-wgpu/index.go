@@ -191,7 +191,7 @@ func (ix *indexing) use(ctx context.Context, s *session) error {
 		return err
 	}
 	if o.Identity != ix.x.Options().Identity {
-		return fmt.Errorf("index %s: model %s is not what it was when the index was made; --index makes another", ix.path, ix.model)
+		return fmt.Errorf("index %s: model %s is not what it was when the index was made, with --adapter and --config as they were then; --index makes another", ix.path, ix.model)
 	}
 	return nil
 }

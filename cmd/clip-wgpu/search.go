@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"time"
 
 	"github.com/clip-wgpu/clip-wgpu/search"
@@ -134,6 +135,8 @@ func (sr *searching) check(cmd *cobra.Command, args []string) error {
 	}
 	if t := sr.query.Threshold; t != t {
 		return usageErrorf(cmd, "--threshold %v: want a number", t)
+	} else if t == 0 && cmd.Flags().Changed("threshold") {
+		sr.query.Threshold = math.SmallestNonzeroFloat32 // 0 would be none
 	}
 	terms, names, err := readQuery(args)
 	if err != nil {

@@ -65,6 +65,12 @@ func TestSearch(t *testing.T) {
 	assert.Greater(t, hits[0].Score, hits[1].Score)
 	assert.Equal(t, 256, hits[0].Width)
 
+	o = program(t, "search", "--index", path, "dog", "-cat", "--threshold", "0", "--json")
+	o.requireDone(t)
+	hits = decodeLines[hitLine](t, o.stdout)
+	assert.Less(t, len(hits), 16)
+	assert.Positive(t, hits[len(hits)-1].Score)
+
 	o = program(t, "search", "--index", path, "pizza", "--top", "1", "-v")
 	assert.Regexp(t, `^ +0\.\d{3}  `+regexp.QuoteMeta(art("pizza"))+"\n$", o.stdout)
 	assert.Regexp(t, `^clip-wgpu: 16 pictures searched of \S+, with emoji-clip on .*: query \S+, search \S+, \S+ in all\n$`, o.stderr)
