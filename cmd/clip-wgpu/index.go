@@ -136,6 +136,9 @@ func (ix *indexing) check(roots []string) error {
 		return usageErrorf(ix.cmd, "--no-thumbnails and --thumbnails do not go together")
 	}
 	for _, root := range roots {
+		if root == "" { // which would be the current folder
+			return usageErrorf(ix.cmd, "a folder's name is empty")
+		}
 		info, err := os.Stat(root)
 		if err == nil && !info.IsDir() {
 			err = errors.New("is no folder")

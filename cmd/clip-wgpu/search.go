@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/clip-wgpu/clip-wgpu/search"
@@ -137,6 +138,9 @@ func (sr *searching) check(cmd *cobra.Command, args []string) error {
 		return usageErrorf(cmd, "--threshold %v: want a number", t)
 	} else if t == 0 && cmd.Flags().Changed("threshold") {
 		sr.query.Threshold = math.SmallestNonzeroFloat32 // 0 would be none
+	}
+	if slices.Contains(slices.Concat(sr.query.Under, sr.query.Exclude), "") { // which would be the current folder
+		return usageErrorf(cmd, "--under and --exclude: a folder's name is empty")
 	}
 	terms, names, err := readQuery(args)
 	if err != nil {

@@ -111,6 +111,7 @@ func TestSearchFailures(t *testing.T) {
 		{exitUsage, []string{"20201", "2024-05-31"}, []string{"cat", "--since", "20201"}},
 		{exitUsage, []string{"dog", "weight"}, []string{"cat", "+dog:0", "--index", path}},
 		{exitUsage, []string{"--json", "--paths0"}, []string{"cat", "--json", "--paths0"}},
+		{exitUsage, []string{"--exclude", "empty"}, []string{"cat", "--exclude", ""}},
 		{exitUsage, []string{"NaN"}, []string{"cat", "--threshold", "NaN"}},
 		{exitFailure, []string{"cancel", "cat"}, []string{"cat", "-cat", "--index", path}},
 		{exitFailure, []string{"no such.png"}, []string{"--image", "no such.png", "--index", path}},
