@@ -43,7 +43,9 @@ all, the oldest are dropped.
 An index has vectors of one model: for another, or other --weights, make another --index.
 One process at a time writes an index; a second one fails. Searching goes on meanwhile.
 
-` + foldersHelp,
+` + foldersHelp + ` Both flags are for this time: what
+they leave out is dropped from the index. A hidden folder, or a link to a folder, that is
+a DIR itself is always taken.`,
 		Example: `  clip-wgpu index ~/Pictures
   clip-wgpu index
   clip-wgpu index --watch
@@ -167,7 +169,11 @@ func (ix *indexing) with(roots []string) error {
 		if err != nil {
 			return err
 		}
-		if ix.x, err = index.Create(ix.path, o); err != nil {
+		ix.x, err = index.Create(ix.path, o)
+		if errors.Is(err, fs.ErrExist) { // since checkNew
+			err = fmt.Errorf("index %s: %w", ix.path, index.ErrInUse)
+		}
+		if err != nil {
 			return err
 		}
 		ix.s = s
