@@ -121,73 +121,35 @@ func (v *vectors) add(p *piece) {
 	v.grown = make(chan struct{})
 }
 
-// block are vectors on their way to the device.
-type block struct {
-	ids  []int64
-	rows []byte
-}
-
-// load reads the vectors of x into the device's memory. One block is read while the one
-// before is on its way.
+// load reads the vectors of x into the device's memory. Scan reads the next ones meanwhile.
 func (v *vectors) load(ctx context.Context, x *index.Index) error {
 	left, err := x.Len(ctx)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	full, empty := make(chan block), make(chan block, 1)
-	empty <- block{}
-	written := make(chan error)
-	go func() {
-		err := v.write(ctx, full, empty, left)
-		cancel()
-		written <- err
-	}()
-	err = x.Scan(ctx, func(ids []int64, rows []byte) error {
-		var b block
-		select {
-		case b = <-empty:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		select {
-		case full <- block{append(b.ids[:0], ids...), append(b.rows[:0], rows...)}:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	})
-	close(full)
-	return cmp.Or(<-written, err)
-}
-
-// write makes pieces of the blocks that come from full, and gives their memory to empty.
-// left are the rows to come, as far as that is known.
-func (v *vectors) write(ctx context.Context, full <-chan block, empty chan<- block, left int) error {
 	var p *piece
-	for b := range full {
-		for at := 0; at < len(b.ids); {
+	err = x.Scan(ctx, func(ids []int64, rows []byte) error {
+		width := 2 * x.Options().Dim
+		for len(ids) > 0 {
 			if p == nil {
 				p = v.newPiece(left)
 			}
-			n := min(len(b.ids)-at, p.rows-len(p.ids))
-			width := len(b.rows) / len(b.ids)
-			if err := p.write(ctx, b.ids[at:at+n], b.rows[at*width:(at+n)*width]); err != nil {
+			n := min(len(ids), p.rows-len(p.ids))
+			if err := p.write(ctx, ids[:n], rows[:n*width]); err != nil {
 				return err
 			}
-			at, left = at+n, left-n
+			ids, rows, left = ids[n:], rows[n*width:], left-n
 			if len(p.ids) == p.rows {
 				v.add(p)
 				p = nil
 			}
 		}
-		empty <- b
-	}
-	if p != nil && ctx.Err() == nil {
+		return nil
+	})
+	if err == nil && p != nil {
 		v.add(p)
 	}
-	return nil
+	return err
 }
 
 // search finds the pictures, at most top, whose scores are the greatest.

@@ -130,7 +130,6 @@ func checked(path string, settings []string) (*sql.DB, error) {
 	case format != formatVersion:
 		err = fmt.Errorf("%w: %d, this program reads and writes %d", ErrFormat, format, formatVersion)
 	default:
-		db.SetMaxIdleConns(maxScans)
 		return db, nil
 	}
 	db.Close()

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Blocks that are read at once are passed on in the order of their ids, which have gaps.
+// Blocks that are read ahead are passed on in the order of their ids, which have gaps.
 func TestScanIsInOrder(t *testing.T) {
 	x := newIndex(t)
 	const n, gap = 3*scanBlock + 5, 2 * scanBlock
