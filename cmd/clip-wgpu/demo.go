@@ -116,7 +116,7 @@ func showDrawings(ctx context.Context, s *session, g *globals, show show) error 
 	}
 	defer x.Close()
 	p := &indexFinder{session: s, index: x}
-	if err := p.update(ctx, filepath.Join(folder, "examples"), nil); err != nil {
+	if _, err := p.update(ctx, filepath.Join(folder, "examples"), nil); err != nil {
 		return err
 	}
 	refusal := ""

@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"image"
+	"strings"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
 	"github.com/clip-wgpu/clip-wgpu/cmd/clip-wgpu/internal/gallery"
@@ -39,7 +41,7 @@ func (p *indexFinder) find(ctx context.Context, s gallery.Search) (f gallery.Fou
 	}
 	f = gallery.Found{Hits: make([]gallery.Hit, len(r.Hits)), Ranked: len(q.Terms) > 0, Encode: r.Encode, Search: r.Search}
 	for i, h := range r.Hits {
-		f.Hits[i] = gallery.Hit{ID: h.ID, Path: h.Paths[0], Score: h.Score}
+		f.Hits[i] = gallery.Hit{ID: h.ID, Path: pathOf(h.Picture, q.Filter), Score: h.Score}
 	}
 	return f
 }
@@ -64,22 +66,33 @@ func (p *indexFinder) addFolder(ctx context.Context, folder string, tell func(ga
 		return
 	}
 	tell(gallery.Progress{Folder: folder})
-	err := p.update(ctx, folder, func(u index.Progress) {
+	report, err := p.update(ctx, folder, func(u index.Progress) {
 		now := gallery.Progress{Folder: folder, Done: u.Done, Total: u.Total}
 		if u.Spent > 0 {
 			now.Rate = float64(u.Done) / u.Spent.Seconds()
 		}
 		tell(now)
 	})
-	end := gallery.Progress{Folder: folder, Finished: true, Err: err}
-	if err == nil {
-		end.Pictures, end.Err = p.index.Len(ctx)
+	n, failed := p.index.Len(ctx)
+	tell(gallery.Progress{Folder: folder, Finished: true, Pictures: n, Err: cmp.Or(err, failed, missing(report))})
+}
+
+// missing tells of files that an update has no pictures of.
+func missing(r index.Report) error {
+	var parts []string
+	if n := r.Failed + r.StillFailed; n > 0 {
+		parts = append(parts, plural(n, "file")+" could not be read")
 	}
-	tell(end)
+	if len(r.LeftOut) > 0 {
+		parts = append(parts, "left out: "+countFormats(r.LeftOut))
+	}
+	if parts == nil {
+		return nil
+	}
+	return errors.New(strings.Join(parts, "; "))
 }
 
 // update brings the index up to date with a folder.
-func (p *indexFinder) update(ctx context.Context, folder string, tell func(index.Progress)) error {
-	_, err := p.index.Update(ctx, []string{folder}, search.Encoder(p.model, p.batch), index.UpdateOptions{MaxThumbnails: defaultThumbnails, Progress: tell})
-	return err
+func (p *indexFinder) update(ctx context.Context, folder string, tell func(index.Progress)) (index.Report, error) {
+	return p.index.Update(ctx, []string{folder}, search.Encoder(p.model, p.batch), index.UpdateOptions{MaxThumbnails: defaultThumbnails, Progress: tell})
 }

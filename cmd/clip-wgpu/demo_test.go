@@ -21,6 +21,8 @@ import (
 	"github.com/clip-wgpu/clip-wgpu/gpu"
 	"github.com/clip-wgpu/clip-wgpu/gpu/scene"
 	"github.com/clip-wgpu/clip-wgpu/gpu/window"
+	"github.com/clip-wgpu/clip-wgpu/search"
+	"github.com/clip-wgpu/clip-wgpu/search/index"
 )
 
 // fakeScreen is a window without a display.
@@ -218,4 +220,38 @@ func TestDemoFindsDrawings(t *testing.T) {
 		return nil
 	})
 	require.NoError(t, err)
+}
+
+// What of a folder is not shown is told, and what is shown is what was asked for.
+func TestDemoAddsFolders(t *testing.T) {
+	m, err := clip.Load(t.Context(), "")
+	require.NoError(t, err)
+	defer m.Close()
+	o, err := search.Options(t.Context(), m, "emoji-clip")
+	require.NoError(t, err)
+	x, err := index.Create(filepath.Join(t.TempDir(), "x.db"), o)
+	require.NoError(t, err)
+	defer x.Close()
+	folder := examplePictures(t, "pizza")
+	for _, name := range []string{"bad.png", "a.heic"} {
+		require.NoError(t, os.WriteFile(filepath.Join(folder, name), []byte("bad"), 0o666))
+	}
+	f := &indexFinder{session: &session{model: m, batch: defaultBatch}, index: x}
+	var last gallery.Progress
+	f.addFolder(t.Context(), folder, func(p gallery.Progress) { last = p })
+	assert.True(t, last.Finished)
+	assert.Equal(t, 1, last.Pictures)
+	require.EqualError(t, last.Err, "1 file could not be read; left out: 1 HEIC (not supported)")
+
+	// Of a picture's files the one is shown that was asked for.
+	named := filepath.Join(folder, "the same pizza.png")
+	require.NoError(t, os.Link(filepath.Join(folder, "pizza.png"), named))
+	f.addFolder(t.Context(), folder, func(gallery.Progress) {})
+	f.searcher, err = search.Open(t.Context(), m, x)
+	require.NoError(t, err)
+	defer f.searcher.Close()
+	found := f.find(t.Context(), gallery.Search{Text: `"same"`})
+	require.NoError(t, found.Err)
+	require.Len(t, found.Hits, 1)
+	assert.Equal(t, named, found.Hits[0].Path)
 }

@@ -8,8 +8,10 @@ import (
 	"io/fs"
 	"iter"
 	"os"
+	"path/filepath"
 	"time"
 
+	"github.com/clip-wgpu/clip-wgpu/internal/atomicfile"
 	"github.com/clip-wgpu/clip-wgpu/search"
 	"github.com/clip-wgpu/clip-wgpu/search/index"
 	"github.com/spf13/cobra"
@@ -41,7 +43,9 @@ all, the oldest are dropped.
 An index has vectors of one model: for another, or other --weights, make another --index.
 One process at a time writes an index; a second one fails. Searching goes on meanwhile.
 
-` + foldersHelp,
+` + foldersHelp + ` Both flags are for this time: what
+they leave out is dropped from the index. A hidden folder, or a link to a folder, that is
+a DIR itself is always taken.`,
 		Example: `  clip-wgpu index ~/Pictures
   clip-wgpu index
   clip-wgpu index --watch
@@ -134,6 +138,9 @@ func (ix *indexing) check(roots []string) error {
 		return usageErrorf(ix.cmd, "--no-thumbnails and --thumbnails do not go together")
 	}
 	for _, root := range roots {
+		if root == "" { // which would be the current folder
+			return usageErrorf(ix.cmd, "a folder's name is empty")
+		}
 		info, err := os.Stat(root)
 		if err == nil && !info.IsDir() {
 			err = errors.New("is no folder")
@@ -154,17 +161,36 @@ func (ix *indexing) with(roots []string) error {
 	if ix.x != nil {
 		return ix.keepUpdated(ix.cmd.Context(), roots)
 	}
+	if err := ix.checkNew(); err != nil {
+		return err
+	}
 	return withModel(ix.cmd, ix.globals, func(ctx context.Context, s *session) error {
 		o, err := search.Options(ctx, s.model, ix.model)
 		if err != nil {
 			return err
 		}
-		if ix.x, err = index.Create(ix.path, o); err != nil {
+		ix.x, err = index.Create(ix.path, o)
+		if errors.Is(err, fs.ErrExist) { // since checkNew
+			err = fmt.Errorf("index %s: %w", ix.path, index.ErrInUse)
+		}
+		if err != nil {
 			return err
 		}
 		ix.s = s
 		return ix.keepUpdated(ctx, roots)
 	})
+}
+
+// checkNew tells before a model is loaded, which may take long, where no index can be made.
+func (ix *indexing) checkNew() error {
+	if err := os.MkdirAll(filepath.Dir(ix.path), 0o777); err != nil {
+		return err
+	}
+	f, err := atomicfile.Create(ix.path, false)
+	if err == nil {
+		f.Discard()
+	}
+	return err
 }
 
 // use checks that the session's model makes the index's vectors.
@@ -174,7 +200,7 @@ func (ix *indexing) use(ctx context.Context, s *session) error {
 		return err
 	}
 	if o.Identity != ix.x.Options().Identity {
-		return fmt.Errorf("index %s: model %s is not what it was when the index was made; --index makes another", ix.path, ix.model)
+		return fmt.Errorf("index %s: model %s is not what it was when the index was made, with --adapter and --config as they were then; --index makes another", ix.path, ix.model)
 	}
 	return nil
 }

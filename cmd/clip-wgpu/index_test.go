@@ -97,6 +97,7 @@ func TestIndexUsage(t *testing.T) {
 	}{
 		{exitUsage, nil, "no folder"},
 		{exitUsage, []string{"--forget"}, "--forget"},
+		{exitUsage, []string{"--forget", ""}, "empty"},
 		{exitUsage, []string{folder, "--forget", "--watch"}, "--watch"},
 		{exitUsage, []string{folder, "--no-thumbnails", "--thumbnails", "1G"}, "--thumbnails"},
 		{exitUsage, []string{folder, "--exclude-dir", "a/b"}, "a/b"},

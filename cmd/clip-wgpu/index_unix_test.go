@@ -79,3 +79,10 @@ func TestWatch(t *testing.T) {
 	require.Error(t, cmd.Wait())
 	assert.Equal(t, exitInterrupted, cmd.ProcessState.ExitCode(), stderr)
 }
+
+// Where no index can be made that is told before the model is loaded.
+func TestIndexIsCheckedFirst(t *testing.T) {
+	folder, path := examplePictures(t, "pizza"), "/proc/none/x.db" // nobody makes folders there
+	o := program(t, "index", folder, "--index", path, "--model", filepath.Join(folder, "no model"))
+	o.requireFailure(t, exitFailure, filepath.Dir(path))
+}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
+	"slices"
 	"time"
 
 	"github.com/clip-wgpu/clip-wgpu/search"
@@ -134,6 +136,11 @@ func (sr *searching) check(cmd *cobra.Command, args []string) error {
 	}
 	if t := sr.query.Threshold; t != t {
 		return usageErrorf(cmd, "--threshold %v: want a number", t)
+	} else if t == 0 && cmd.Flags().Changed("threshold") {
+		sr.query.Threshold = math.SmallestNonzeroFloat32 // 0 would be none
+	}
+	if slices.Contains(slices.Concat(sr.query.Under, sr.query.Exclude), "") { // which would be the current folder
+		return usageErrorf(cmd, "--under and --exclude: a folder's name is empty")
 	}
 	terms, names, err := readQuery(args)
 	if err != nil {

@@ -65,6 +65,12 @@ func TestSearch(t *testing.T) {
 	assert.Greater(t, hits[0].Score, hits[1].Score)
 	assert.Equal(t, 256, hits[0].Width)
 
+	o = program(t, "search", "--index", path, "dog", "-cat", "--threshold", "0", "--json")
+	o.requireDone(t)
+	hits = decodeLines[hitLine](t, o.stdout)
+	assert.Less(t, len(hits), 16)
+	assert.Positive(t, hits[len(hits)-1].Score)
+
 	o = program(t, "search", "--index", path, "pizza", "--top", "1", "-v")
 	assert.Regexp(t, `^ +0\.\d{3}  `+regexp.QuoteMeta(art("pizza"))+"\n$", o.stdout)
 	assert.Regexp(t, `^clip-wgpu: 16 pictures searched of \S+, with emoji-clip on .*: query \S+, search \S+, \S+ in all\n$`, o.stderr)
@@ -105,6 +111,7 @@ func TestSearchFailures(t *testing.T) {
 		{exitUsage, []string{"20201", "2024-05-31"}, []string{"cat", "--since", "20201"}},
 		{exitUsage, []string{"dog", "weight"}, []string{"cat", "+dog:0", "--index", path}},
 		{exitUsage, []string{"--json", "--paths0"}, []string{"cat", "--json", "--paths0"}},
+		{exitUsage, []string{"--exclude", "empty"}, []string{"cat", "--exclude", ""}},
 		{exitUsage, []string{"NaN"}, []string{"cat", "--threshold", "NaN"}},
 		{exitFailure, []string{"cancel", "cat"}, []string{"cat", "-cat", "--index", path}},
 		{exitFailure, []string{"no such.png"}, []string{"--image", "no such.png", "--index", path}},

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -27,6 +28,7 @@ const (
 type watcher struct {
 	*fsnotify.Watcher
 	ix      *indexing
+	roots   []string // full paths
 	changed map[string]bool
 	since   time.Time // of the first of these changes
 	rest    *time.Timer
@@ -39,16 +41,11 @@ func (ix *indexing) watch(ctx context.Context, roots []string) error {
 		return err
 	}
 	defer notify.Close()
-	w := &watcher{Watcher: notify, ix: ix, changed: map[string]bool{}, rest: time.NewTimer(0)}
-	<-w.rest.C
-	for i, root := range roots {
-		if roots[i], err = filepath.Abs(root); err != nil {
-			return err
-		}
-		if err := w.addAll(roots[i]); err != nil {
-			return err
-		}
+	w, err := newWatcher(ix, notify, roots)
+	if err != nil {
+		return err
 	}
+	roots = w.roots
 	if err := w.update(ctx, roots); err != nil {
 		return err
 	}
@@ -73,6 +70,23 @@ func (ix *indexing) watch(ctx context.Context, roots []string) error {
 			}
 		}
 	}
+}
+
+// newWatcher watches roots and the folders below them.
+func newWatcher(ix *indexing, notify *fsnotify.Watcher, roots []string) (*watcher, error) {
+	w := &watcher{Watcher: notify, ix: ix, changed: map[string]bool{}, rest: time.NewTimer(0)}
+	<-w.rest.C
+	for _, root := range roots {
+		full, err := filepath.Abs(root)
+		if err == nil {
+			err = w.addAll(full)
+		}
+		if err != nil {
+			return nil, err
+		}
+		w.roots = append(w.roots, full)
+	}
+	return w, nil
 }
 
 // update updates folders. What is the matter with files and folders is told and does not
@@ -104,16 +118,23 @@ func (w *watcher) note(e fsnotify.Event) error {
 	if e.Op == fsnotify.Chmod { // also of files that are only looked at
 		return nil
 	}
-	w.change(filepath.Dir(e.Name))
-	if info, err := os.Lstat(e.Name); e.Has(fsnotify.Create) && err == nil && info.IsDir() {
+	if slices.Contains(w.roots, e.Name) { // it was moved or removed: the folder above is not to be indexed
 		w.change(e.Name)
-		return w.addAll(e.Name)
+		return nil
 	}
-	return nil
+	w.change(filepath.Dir(e.Name))
+	info, err := os.Lstat(e.Name)
+	if err != nil || !e.Has(fsnotify.Create) || !info.IsDir() || w.ix.search.LeavesOut(fs.FileInfoToDirEntry(info)) {
+		return nil
+	}
+	w.change(e.Name)
+	return w.addAll(e.Name)
 }
 
-// addAll watches a folder and those below it that are searched for pictures.
+// addAll watches a folder and those below it that are searched for pictures. As walk.Pictures
+// does, it follows the folder itself where that is a link: hence the separator.
 func (w *watcher) addAll(folder string) error {
+	folder = strings.TrimSuffix(folder, string(filepath.Separator)) + string(filepath.Separator)
 	return filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil || !d.IsDir(): // what cannot be read is told by the update

@@ -57,6 +57,20 @@ func Pictures(ctx context.Context, folder string, o Options, visit func(path str
 	return rest, err
 }
 
+// Reaches tells whether Pictures of a folder looks into one that is, by its path, the
+// folder itself or below it. Paths are clean.
+func (o Options) Reaches(folder, below string) bool {
+	path := folder
+	rest := strings.TrimPrefix(below, folder)
+	for _, name := range strings.FieldsFunc(rest, func(r rune) bool { return r == filepath.Separator }) {
+		path = filepath.Join(path, name)
+		if info, err := os.Lstat(path); err == nil && (!info.IsDir() || o.LeavesOut(fs.FileInfoToDirEntry(info))) {
+			return false
+		}
+	}
+	return true
+}
+
 // LeavesOut tells whether a file or folder is hidden or excluded.
 func (o Options) LeavesOut(d fs.DirEntry) bool {
 	return !o.Hidden && isHidden(d.Name()) || d.IsDir() && o.excludes(d.Name())

@@ -169,6 +169,9 @@ func (u *update) take(f *file, e Encoded) error {
 	if err := u.write(f, content, e.Err); err != nil || !f.claims {
 		return err
 	}
+	if e.Err != nil && f.passing { // which is not the fault of the copies: they are there
+		e.Err = fmt.Errorf("%s, which has the same content, was changed while it was read", f.path)
+	}
 	for _, copied := range c.waiting {
 		copied.passing = f.passing
 		if err := u.write(copied, content, e.Err); err != nil {

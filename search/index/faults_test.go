@@ -67,7 +67,7 @@ func TestFilesThatAreNoIndex(t *testing.T) {
 	_, err = Open(filepath.Join(t.TempDir(), "none.db"))
 	require.ErrorIs(t, err, os.ErrNotExist)
 	_, err = Open(t.TempDir())
-	require.Error(t, err)
+	require.ErrorIs(t, err, ErrNotIndex)
 }
 
 // change changes an index's file behind its back.
@@ -119,6 +119,22 @@ func TestVanishingFolder(t *testing.T) {
 	assert.Len(t, all(t, x), 72)
 }
 
+// A file that vanishes while it is read does not take copies along that are known.
+func TestVanishingFileWithCopies(t *testing.T) {
+	path, _ := filled(t)
+	x, err := Open(path)
+	require.NoError(t, err)
+	defer x.Close()
+	w, err := newWriter(path, 0)
+	require.NoError(t, err)
+	defer w.close()
+	copied := &file{path: "copy.jpg", id: 7}
+	u := &update{Index: x, writer: w, seen: map[int64]bool{7: true}, claims: map[hash]*claim{{1}: {waiting: []*file{copied}}}}
+	require.NoError(t, u.take(&file{path: "a.jpg", hash: hash{1}, claims: true, passing: true}, Encoded{Err: os.ErrNotExist}))
+	assert.True(t, u.seen[7])
+	assert.Equal(t, 1, u.report.Failed)
+}
+
 // A damaged file of thumbnails is made anew.
 func TestDamagedThumbnails(t *testing.T) {
 	path, folder := filled(t)
@@ -133,6 +149,28 @@ func TestDamagedThumbnails(t *testing.T) {
 		require.NoError(t, err)
 		assert.NotEmpty(t, made)
 	}
+}
+
+// Damage that is noticed while thumbnails are written does not end the update either.
+func TestThumbnailsDamagedWithin(t *testing.T) {
+	const page = 4096 // SQLite's usual size
+	path, folder := filled(t)
+	data, err := os.ReadFile(thumbnailsPath(path))
+	require.NoError(t, err)
+	require.Greater(t, len(data), 3*page)
+	for i := page; i < len(data); i++ {
+		data[i] = 0xa5
+	}
+	put(t, data, thumbnailsPath(path))
+	put(t, picture(t, 255), folder, "new.jpg")
+	x, err := Open(path)
+	require.NoError(t, err)
+	defer x.Close()
+	updated(t, x, folder)
+	assert.Len(t, all(t, x), 61)
+	var n int
+	require.NoError(t, x.readCache().QueryRow(`SELECT count(*) FROM thumbnails`).Scan(&n))
+	assert.Equal(t, 1, n)
 }
 
 // What does not fit the file of thumbnails is dropped from it, the oldest first.

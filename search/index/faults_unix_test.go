@@ -163,3 +163,39 @@ func TestNamesThatAreNotUTF8(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, []string{folder}, roots)
 }
+
+// Where nothing can be written an index is read, but not one whose last update was killed:
+// what that has written would be missing.
+func TestReadOnlyIndex(t *testing.T) {
+	path, folder := filled(t)
+	x, err := Open(path)
+	require.NoError(t, err)
+	put(t, picture(t, 255), folder, "new.jpg")
+	updated(t, x, folder)
+	log, err := os.ReadFile(path + "-wal")
+	require.NoError(t, err)
+	require.NotEmpty(t, log)
+	require.NoError(t, x.Close())
+
+	require.NoError(t, os.Symlink("none", path+"-shm")) // which readers share: SQLite takes no links
+	x, err = Open(path)
+	require.NoError(t, err)
+	assert.Len(t, all(t, x), 61)
+	require.NoError(t, x.Close())
+	put(t, log, path+"-wal")
+	_, err = Open(path)
+	require.ErrorContains(t, err, path)
+	require.ErrorContains(t, err, "was killed")
+}
+
+// An index has one writer, whatever name it is opened by.
+func TestOneWriterOfALinkedIndex(t *testing.T) {
+	x := newIndex(t)
+	w, err := newWriter(x.Path(), 0)
+	require.NoError(t, err)
+	defer w.close()
+	link := filepath.Join(t.TempDir(), "link.db")
+	require.NoError(t, os.Symlink(x.Path(), link))
+	_, err = newWriter(link, 0)
+	require.ErrorIs(t, err, ErrInUse)
+}

@@ -22,6 +22,9 @@ var (
 	ErrDamaged  = errors.New("is damaged or cut short; delete it and index again")
 )
 
+// errFull is said in one way, whatever there was no room for.
+var errFull = errors.New("the disk is full")
+
 // ErrInUse: another process is updating the index.
 var ErrInUse = errors.New("is in use: another process is updating it")
 
@@ -92,12 +95,24 @@ func open(path string, write bool) (*sql.DB, error) {
 		settings = append(settings, "_pragma", "query_only(1)")
 	}
 	db, err := checked(path, settings)
-	var code *sqlite.Error
-	if !write && errors.As(err, &code) && (code.Code()&0xff == sqlite3.SQLITE_CANTOPEN || code.Code()&0xff == sqlite3.SQLITE_READONLY) {
-		// On a disk that cannot be written, nobody else writes either.
-		return checked(path, append(settings, "immutable", "1"))
+	if write || !isUnwritable(err) {
+		return db, err
 	}
-	return db, err
+	if hasLog(path) {
+		return nil, errors.New("its last update was killed: it has to be opened once where the disk can be written")
+	}
+	// On a disk that cannot be written, nobody else writes either.
+	return checked(path, append(settings, "immutable", "1"))
+}
+
+// isUnwritable tells errors of a disk that cannot be written: readers share a file, too.
+func isUnwritable(err error) bool {
+	var code *sqlite.Error
+	if !errors.As(err, &code) {
+		return false
+	}
+	short := code.Code() & 0xff
+	return short == sqlite3.SQLITE_CANTOPEN || short == sqlite3.SQLITE_READONLY || code.Code() == sqlite3.SQLITE_IOERR_SHMSIZE
 }
 
 // checked opens the file with settings of its address and checks what it is.
@@ -152,6 +167,8 @@ func failed(path string, err error) error {
 		return nil
 	case errors.As(err, &file):
 		return err // which names the path
+	case errors.As(err, &code) && code.Code() == sqlite3.SQLITE_IOERR_SHMSIZE:
+		err = errFull
 	case errors.As(err, &code):
 		switch code.Code() & 0xff {
 		case sqlite3.SQLITE_NOTADB:
@@ -159,9 +176,11 @@ func failed(path string, err error) error {
 		case sqlite3.SQLITE_CORRUPT:
 			err = ErrDamaged
 		case sqlite3.SQLITE_FULL:
-			err = errors.New("the disk is full")
+			err = errFull
 		case sqlite3.SQLITE_READONLY:
 			err = os.ErrPermission
+		case sqlite3.SQLITE_CANTOPEN:
+			err = errors.New("cannot be opened: the file cannot be read and written, or its folder not be written")
 		}
 	}
 	return fmt.Errorf("index %s: %w", path, err)

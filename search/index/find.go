@@ -131,14 +131,21 @@ func (u *update) refuseEmpty(ctx context.Context, root string) error {
 	if err != nil || !slices.Contains(roots, root) {
 		return err
 	}
-	first, end := below(root)
-	var n int
-	err = u.db.QueryRowContext(ctx, `SELECT count(*) FROM files f JOIN folders d ON d.id = f.folder
-		WHERE d.path = ? OR d.path >= ? AND d.path < ?`, []byte(root), first, end).Scan(&n)
-	if err == nil && n > 0 {
-		return rootError(root, fmt.Errorf("it has no pictures any more, and the index has %d", n))
+	files, err := u.filesBelow(ctx, root, u.apart(root, roots))
+	if err == nil && len(files) > 0 {
+		return rootError(root, fmt.Errorf("it has no pictures any more, and the index has %d", len(files)))
 	}
-	return failed(u.path, err)
+	return err
+}
+
+// apart are those of roots below a root which it does not reach.
+func (u *update) apart(root string, roots []string) (apart []string) {
+	for _, other := range roots {
+		if contains(root, other) && !u.reaches(root, other) {
+			apart = append(apart, other)
+		}
+	}
+	return apart
 }
 
 // FolderError is what is the matter with a folder that was to be searched.
@@ -176,49 +183,59 @@ func (u *update) tell(p Progress) {
 // drop drops the files below roots that are gone, but not where the root itself has gone
 // meanwhile.
 func (u *update) drop(ctx context.Context, roots []string) error {
+	known, err := u.Roots(ctx)
+	if err != nil {
+		return err
+	}
 	for _, root := range roots {
 		if _, err := os.Stat(root); err != nil {
 			u.bad = append(u.bad, rootError(root, err))
 			continue
 		}
-		if err := u.dropBelow(ctx, root); err != nil {
+		if err := u.dropBelow(ctx, root, u.apart(root, known)); err != nil {
 			return err
 		}
 	}
 	return failed(u.path, u.sweep())
 }
 
-// dropBelow drops the files below a folder that have not been seen.
-func (u *update) dropBelow(ctx context.Context, root string) error {
-	first, end := below(root)
-	rows, err := u.db.QueryContext(ctx, `SELECT f.id, d.path, f.name FROM files f JOIN folders d ON d.id = f.folder
-		WHERE d.path = ? OR d.path >= ? AND d.path < ?`, []byte(root), first, end)
+// dropBelow drops the files below a folder that have not been seen, but not those below
+// the folders of apart.
+func (u *update) dropBelow(ctx context.Context, root string, apart []string) error {
+	files, err := u.filesBelow(ctx, root, slices.Concat(u.kept, apart))
 	if err != nil {
-		return failed(u.path, err)
+		return err
 	}
-	defer rows.Close()
-	var gone []int64
-	for rows.Next() {
-		var id int64
-		var folder, name string
-		if err := rows.Scan(&id, &folder, &name); err != nil {
-			return failed(u.path, err)
-		}
-		path := filepath.Join(folder, name)
-		if !u.seen[id] && !slices.ContainsFunc(u.kept, func(k string) bool { return contains(k, path) }) {
-			gone = append(gone, id)
-		}
-	}
-	if err := rows.Err(); err != nil {
-		return failed(u.path, err)
-	}
-	rows.Close()
+	gone := slices.DeleteFunc(files, func(id int64) bool { return u.seen[id] })
 	for some := range slices.Chunk(gone, askedAtOnce) {
 		if err := u.dropFiles(some); err != nil {
 			return failed(u.path, err)
 		}
 	}
 	return ctx.Err()
+}
+
+// filesBelow are the rows of the files below a folder, but for those at or below others.
+func (u *update) filesBelow(ctx context.Context, folder string, others []string) (ids []int64, err error) {
+	first, end := below(folder)
+	rows, err := u.db.QueryContext(ctx, `SELECT f.id, d.path, f.name FROM files f JOIN folders d ON d.id = f.folder
+		WHERE d.path = ? OR d.path >= ? AND d.path < ?`, []byte(folder), first, end)
+	if err != nil {
+		return nil, failed(u.path, err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id int64
+		var in, name string
+		if err := rows.Scan(&id, &in, &name); err != nil {
+			return nil, failed(u.path, err)
+		}
+		path := filepath.Join(in, name)
+		if !slices.ContainsFunc(others, func(o string) bool { return contains(o, path) }) {
+			ids = append(ids, id)
+		}
+	}
+	return ids, failed(u.path, rows.Err())
 }
 
 // dropFiles drops rows of files in one transaction.

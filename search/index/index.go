@@ -82,6 +82,9 @@ func Open(path string) (*Index, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !info.Mode().IsRegular() {
+		return nil, failed(path, ErrNotIndex)
+	}
 	db, err := open(path, false)
 	if err != nil {
 		return nil, failed(path, err)
@@ -118,7 +121,7 @@ func (x *Index) Options() Options { return x.options }
 // Len is how many pictures the index has.
 func (x *Index) Len(ctx context.Context) (int, error) {
 	var n int
-	err := x.db.QueryRowContext(ctx, `SELECT count(*) FROM contents`).Scan(&n)
+	err := x.db.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM contents) - (SELECT count(*) FROM orphans WHERE `+withoutFiles+`)`).Scan(&n)
 	return n, failed(x.path, err)
 }
 

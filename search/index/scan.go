@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 )
 
 // scanBlock is how many vectors Scan passes on at once.
@@ -43,8 +44,25 @@ func (x *Index) Scan(ctx context.Context, block func(ids []int64, vectors []byte
 	return failed(x.path, failure)
 }
 
+// withoutFiles is the condition that an orphan is no picture any more: an update has dropped
+// its files, and has been killed or will soon drop it, too.
+const withoutFiles = `NOT EXISTS (SELECT 1 FROM files WHERE files.content = orphans.content)`
+
+// lost are the ids of pictures that have no files any more, sorted.
+func (x *Index) lost(ctx context.Context) ([]int64, error) {
+	rows, err := x.db.QueryContext(ctx, `SELECT content FROM orphans WHERE `+withoutFiles+` ORDER BY content`)
+	if err != nil {
+		return nil, err
+	}
+	return collect[int64](rows)
+}
+
 // read reads all vectors, in blocks that it takes from spare and hands over to full.
 func (x *Index) read(ctx context.Context, full chan<- *scanned, spare <-chan *scanned) error {
+	lost, err := x.lost(ctx)
+	if err != nil {
+		return err
+	}
 	rows, err := x.db.QueryContext(ctx, `SELECT id, vector FROM vectors ORDER BY id`)
 	if err != nil {
 		return err
@@ -56,6 +74,9 @@ func (x *Index) read(ctx context.Context, full chan<- *scanned, spare <-chan *sc
 		var vector sql.RawBytes
 		if err := rows.Scan(&id, &vector); err != nil {
 			return err
+		}
+		if _, is := slices.BinarySearch(lost, id); is {
+			continue
 		}
 		if len(vector) != width {
 			return fmt.Errorf("%w: picture %d has a vector of %d bytes, want %d", ErrDamaged, id, len(vector), width)

@@ -36,3 +36,19 @@ func TestScanIsInOrder(t *testing.T) {
 	require.ErrorIs(t, x.Scan(t.Context(), func([]int64, []byte) error { calls++; return stop }), stop)
 	assert.Equal(t, 1, calls)
 }
+
+// What an update that was killed has left without files is no picture.
+func TestScanLeavesOutWhatHasNoFiles(t *testing.T) {
+	path, _ := filled(t)
+	x, err := Open(path)
+	require.NoError(t, err)
+	defer x.Close()
+	w, err := newWriter(path, 0)
+	require.NoError(t, err)
+	defer w.close()
+	require.NoError(t, (&update{Index: x, writer: w}).dropFiles([]int64{1, 5, 60}))
+	assert.Len(t, all(t, x), 57)
+	require.NoError(t, w.exec(`INSERT INTO orphans VALUES (7)`)) // as of one of two copies
+	require.NoError(t, w.commit())
+	assert.Len(t, all(t, x), 57)
+}

@@ -13,6 +13,8 @@ import (
 	"sync"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // Thumbnails are JPEGs.
@@ -108,15 +110,20 @@ type thumbnails struct {
 func newThumbnails(path string, max int64) (*thumbnails, error) {
 	db, err := openThumbnails(path)
 	if err != nil && !errors.Is(err, fs.ErrPermission) {
-		for _, file := range []string{path, path + "-wal", path + "-shm"} {
-			os.Remove(file)
-		}
-		db, err = openThumbnails(path)
+		db, err = remakeThumbnails(path)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("thumbnails %s: %w", filepath.Base(path), err)
 	}
 	return &thumbnails{path: path, max: max, db: db}, nil
+}
+
+// remakeThumbnails puts an empty file in the place of a damaged one that nobody writes.
+func remakeThumbnails(path string) (*sql.DB, error) {
+	for _, file := range []string{path, path + "-wal", path + "-shm"} {
+		os.Remove(file)
+	}
+	return openThumbnails(path)
 }
 
 func openThumbnails(path string) (*sql.DB, error) {
@@ -135,6 +142,16 @@ func openThumbnails(path string) (*sql.DB, error) {
 
 // add adds a thumbnail, the youngest.
 func (t *thumbnails) add(hash, data []byte) error {
+	err := t.insert(hash, data)
+	if isDamaged(err) {
+		if err = t.remake(); err == nil {
+			err = t.insert(hash, data)
+		}
+	}
+	return err
+}
+
+func (t *thumbnails) insert(hash, data []byte) error {
 	if t.tx == nil {
 		tx, err := t.db.Begin()
 		if err != nil {
@@ -146,6 +163,23 @@ func (t *thumbnails) add(hash, data []byte) error {
 	return err
 }
 
+// isDamaged tells errors of a damaged file, which SQLite notices where it looks.
+func isDamaged(err error) bool {
+	var code *sqlite.Error
+	return errors.As(err, &code) && (code.Code()&0xff == sqlite3.SQLITE_CORRUPT || code.Code()&0xff == sqlite3.SQLITE_NOTADB)
+}
+
+// remake goes on with an empty file.
+func (t *thumbnails) remake() error {
+	t.close()
+	t.tx = nil
+	db, err := remakeThumbnails(t.path)
+	if err == nil {
+		t.db = db
+	}
+	return err
+}
+
 // commit writes what was added, and drops the oldest where the file is too large.
 func (t *thumbnails) commit() error {
 	if t.tx == nil {
@@ -153,9 +187,18 @@ func (t *thumbnails) commit() error {
 	}
 	tx := t.tx
 	t.tx = nil
-	if err := tx.Commit(); err != nil {
-		return err
+	err := tx.Commit()
+	if err == nil {
+		err = t.bound()
 	}
+	if isDamaged(err) {
+		err = t.remake()
+	}
+	return err
+}
+
+// bound drops the oldest thumbnails where the file is too large.
+func (t *thumbnails) bound() error {
 	for {
 		var used int64
 		err := t.db.QueryRow(`SELECT (page_count - freelist_count) * page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size`).Scan(&used)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
+	"github.com/clip-wgpu/clip-wgpu/internal/walk"
 )
 
 // Decoding decodes a file in the way of opts into d's memory, as preprocess.Picture does.
@@ -71,7 +72,7 @@ type Report struct {
 // *FolderError, once the other roots are done. Forget drops such a root.
 // While another process updates the index the error is ErrInUse.
 func (x *Index) Update(ctx context.Context, roots []string, encode Encoder, o UpdateOptions) (report Report, err error) {
-	if roots, err = distinct(roots); err != nil {
+	if roots, err = distinct(roots, o.reaches); err != nil {
 		return Report{}, err
 	}
 	w, err := newWriter(x.path, o.MaxThumbnails)
@@ -119,8 +120,14 @@ type update struct {
 	claims map[hash]*claim
 }
 
-// distinct are folders with their full paths, without those below others.
-func distinct(folders []string) ([]string, error) {
+// reaches tells whether an update of a root looks into a folder: into one below it, unless
+// that is left out or behind a link.
+func (o UpdateOptions) reaches(root, folder string) bool {
+	return contains(root, folder) && walk.Options{Hidden: o.Hidden, ExcludeDirs: o.ExcludeDirs}.Reaches(root, folder)
+}
+
+// distinct are folders with their full paths, without those that others have.
+func distinct(folders []string, has func(root, folder string) bool) ([]string, error) {
 	var all []string
 	for _, folder := range folders {
 		full, err := filepath.Abs(folder)
@@ -132,7 +139,7 @@ func distinct(folders []string) ([]string, error) {
 	slices.Sort(all)
 	var roots []string
 	for _, folder := range all {
-		if !slices.ContainsFunc(roots, func(root string) bool { return contains(root, folder) }) {
+		if !slices.ContainsFunc(roots, func(root string) bool { return has(root, folder) }) {
 			roots = append(roots, folder)
 		}
 	}
@@ -145,14 +152,14 @@ func contains(folder, path string) bool {
 	return path == folder || strings.HasPrefix(path, string(first))
 }
 
-// addRoots notes roots, but those below others.
+// addRoots notes roots, but those that others reach.
 func (u *update) addRoots(ctx context.Context, roots []string) error {
 	known, err := u.Roots(ctx)
 	if err != nil {
 		return err
 	}
 	for _, root := range roots {
-		if slices.ContainsFunc(known, func(k string) bool { return contains(k, root) }) {
+		if slices.ContainsFunc(known, func(k string) bool { return u.reaches(k, root) }) {
 			continue
 		}
 		if err := u.exec(`INSERT OR IGNORE INTO roots VALUES (?)`, []byte(root)); err != nil {
@@ -168,7 +175,7 @@ func (u *update) addRoots(ctx context.Context, roots []string) error {
 // Forget drops the pictures of the files in and below folders, and the folders themselves
 // where they are roots. It tells how many files that were.
 func (x *Index) Forget(ctx context.Context, folders []string) (removed int, err error) {
-	roots, err := distinct(folders)
+	roots, err := distinct(folders, contains)
 	if err != nil {
 		return 0, err
 	}
@@ -183,9 +190,12 @@ func (x *Index) Forget(ctx context.Context, folders []string) (removed int, err 
 		if err := u.exec(`DELETE FROM roots WHERE path = ? OR path >= ? AND path < ?`, []byte(root), first, end); err != nil {
 			return 0, failed(x.path, err)
 		}
-		if err := u.dropBelow(ctx, root); err != nil {
+		if err := u.dropBelow(ctx, root, nil); err != nil {
 			return 0, err
 		}
 	}
-	return u.report.Removed, failed(x.path, u.sweep())
+	if err = u.sweep(); err == nil {
+		err = u.commit() // also where no picture has gone
+	}
+	return u.report.Removed, failed(x.path, err)
 }

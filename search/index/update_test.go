@@ -237,6 +237,50 @@ func TestFilesThatAreGone(t *testing.T) {
 	roots, err := x.Roots(t.Context())
 	require.NoError(t, err)
 	assert.Empty(t, roots)
+
+	empty := t.TempDir()
+	updated(t, x, empty)
+	_, err = x.Forget(t.Context(), []string{empty})
+	require.NoError(t, err)
+	roots, err = x.Roots(t.Context())
+	require.NoError(t, err)
+	assert.Empty(t, roots, "also those without pictures")
+}
+
+// Folders that their root's update does not look into, hidden ones or links, are roots of
+// their own where they are named.
+func TestRootsBelowRoots(t *testing.T) {
+	x, folder, away := newIndex(t), t.TempDir(), t.TempDir()
+	hidden, link := filepath.Join(folder, ".hidden"), filepath.Join(folder, "link")
+	put(t, picture(t, 10), folder, "b", "c.jpg")
+	put(t, picture(t, 20), hidden, "a.jpg")
+	put(t, picture(t, 30), away, "a.jpg")
+	if err := os.Symlink(away, link); err != nil {
+		t.Skip(err) // not everybody makes links on Windows
+	}
+	want := []string{".hidden/a.jpg", "b/c.jpg", "link/a.jpg"}
+	_, encoded := updated(t, x, folder, hidden, link, filepath.Join(folder, "b"))
+	assert.Equal(t, 3, encoded)
+	assert.Equal(t, want, names(t, x, folder))
+	roots, err := x.Roots(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, []string{folder, hidden, link}, roots)
+	for _, some := range [][]string{{folder}, roots, {hidden}} {
+		report, _ := updated(t, x, some...)
+		assert.Zero(t, report.Removed)
+	}
+	require.NoError(t, os.Rename(away, away+"-away"))
+	_, err = x.Update(t.Context(), roots, encoder(new(int)), UpdateOptions{})
+	require.ErrorContains(t, err, link)
+	assert.Equal(t, want, names(t, x, folder))
+	require.NoError(t, os.Rename(away+"-away", away))
+
+	put(t, picture(t, 21), hidden, "b.jpg")
+	require.NoError(t, os.Remove(filepath.Join(hidden, "a.jpg")))
+	require.NoError(t, os.RemoveAll(filepath.Join(folder, "b")))
+	_, err = x.Update(t.Context(), roots, encoder(new(int)), UpdateOptions{})
+	require.ErrorContains(t, err, "the index has 1", "all that is of the folder alone is gone")
+	assert.Equal(t, []string{".hidden/b.jpg", "b/c.jpg", "link/a.jpg"}, names(t, x, folder))
 }
 
 func TestFilesThatCannotBeRead(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/clip-wgpu/clip-wgpu/internal/sysfile"
@@ -32,7 +33,11 @@ type writer struct {
 // newWriter takes the index's lock, which a killed process gives back, too. The error is
 // ErrInUse where another has it.
 func newWriter(path string, maxThumbnails int64) (*writer, error) {
-	lock, err := os.OpenFile(path+".lock", os.O_RDWR|os.O_CREATE, 0o666)
+	target := path
+	if linked, err := filepath.EvalSymlinks(path); err == nil {
+		target = linked // all links to an index share its lock
+	}
+	lock, err := os.OpenFile(target+".lock", os.O_RDWR|os.O_CREATE, 0o666)
 	if at := (*fs.PathError)(nil); errors.As(err, &at) {
 		return nil, fmt.Errorf("it cannot be written: %w", at.Err)
 	}

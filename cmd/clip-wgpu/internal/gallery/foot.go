@@ -83,8 +83,8 @@ func (g *Gallery) drawFoot(s *scene.Scene) {
 	foot.Max.X = at.Min.X - g.px(margin)
 	left, c := g.aboutText(), mutedColor
 	switch {
-	case g.problem != "":
-		left, c = g.problem, alertColor
+	case g.Problem() != "":
+		left, c = g.Problem(), alertColor
 	case !g.progress.Finished:
 		left, c = g.progressText(), textColor
 		line.Max.Y = line.Min.Y + max(g.px(2), 1)

@@ -4,6 +4,7 @@
 package gallery
 
 import (
+	"cmp"
 	"image"
 	"os"
 	"path/filepath"
@@ -48,7 +49,7 @@ type (
 		Done, Total int // pictures; Total is 0 until it is known
 		Rate        float64
 		Finished    bool
-		Pictures    int // in the index, when Finished
+		Pictures    int // in the index, when Finished; 0 where that is not known
 		Err         error
 	}
 	// Failed is something else that went wrong.
@@ -91,7 +92,8 @@ type Gallery struct {
 	scroll   int // pixels of the grid above the window's
 	thumbs   thumbs
 	progress Progress
-	problem  string
+	problem  string // of the search that is shown
+	failure  string // of anything else, until the user asks for something else
 }
 
 // New makes the state of a window that is about to open.
@@ -131,7 +133,7 @@ func (g *Gallery) Handle(e any) []Effect {
 	case Progress:
 		return g.advance(e)
 	case Failed:
-		g.problem = e.Err.Error()
+		g.failure = e.Err.Error()
 	}
 	return nil
 }
@@ -139,7 +141,7 @@ func (g *Gallery) Handle(e any) []Effect {
 // search asks for what the field says now.
 func (g *Gallery) search() []Effect {
 	g.asked++
-	g.selected = -1
+	g.selected, g.failure = -1, ""
 	return []Effect{Search{g.asked, g.field.String(), g.picture}}
 }
 
@@ -167,26 +169,27 @@ func (g *Gallery) take(f Found) {
 // advance shows how far indexing is, and at its end looks for what is new.
 func (g *Gallery) advance(p Progress) []Effect {
 	g.progress = p
-	if p.Err != nil {
-		g.problem = p.Err.Error()
-	}
 	if !p.Finished {
 		return nil
 	}
-	if p.Err == nil {
+	if p.Err == nil || p.Pictures > 0 {
 		g.about.Pictures = p.Pictures
 	}
-	return g.search()
+	effects := g.search()
+	if p.Err != nil {
+		g.failure = p.Err.Error()
+	}
+	return effects
 }
 
 // drop searches by the first picture and indexes the folders.
 func (g *Gallery) drop(paths window.Drop) (effects []Effect) {
-	picture := ""
+	picture, failure := "", ""
 	for _, path := range paths {
 		info, err := os.Stat(path)
 		switch {
 		case err != nil:
-			g.problem = err.Error()
+			failure = err.Error()
 		case info.IsDir():
 			effects = append(effects, Index(path))
 		case picture == "":
@@ -198,6 +201,7 @@ func (g *Gallery) drop(paths window.Drop) (effects []Effect) {
 		g.field.clear()
 		effects = append(effects, g.search()...)
 	}
+	g.failure = failure
 	return effects
 }
 
@@ -230,7 +234,7 @@ func (g *Gallery) click(c window.Click) []Effect {
 func (g *Gallery) Hits() []Hit { return g.found.Hits }
 
 // Problem is what the foot of the window says that went wrong, or "".
-func (g *Gallery) Problem() string { return g.problem }
+func (g *Gallery) Problem() string { return cmp.Or(g.failure, g.problem) }
 
 // Title is the window's.
 func (g *Gallery) Title() string {

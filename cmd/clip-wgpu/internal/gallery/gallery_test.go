@@ -174,7 +174,10 @@ func TestDrops(t *testing.T) {
 	g.Handle(press(window.KeyHome))
 	assert.Equal(t, []Effect{Search{5, "red", ""}}, g.Handle(press(window.KeyBackspace)))
 	assert.Empty(t, g.Handle(window.Drop{filepath.Join(folder, "gone")}))
-	assert.Contains(t, g.problem, "gone")
+	assert.Contains(t, g.Problem(), "gone")
+	g.Handle(window.Drop{filepath.Join(folder, "gone"), file})
+	g.Handle(Found{Query: 6})
+	assert.Contains(t, g.Problem(), "gone", "the other file is found")
 }
 
 func TestProgress(t *testing.T) {
@@ -184,8 +187,11 @@ func TestProgress(t *testing.T) {
 	assert.Equal(t, []Effect{Search{3, "x", ""}}, g.Handle(Progress{Finished: true, Pictures: 1023}), "looks for the new ones")
 	assert.Contains(t, g.aboutText(), "1,023 pictures")
 	g.Handle(Progress{Finished: true, Err: errors.New("no room")})
-	assert.Equal(t, "no room", g.problem)
 	assert.Contains(t, g.aboutText(), "1,023 pictures")
+	g.Handle(Found{Query: 4})
+	assert.Equal(t, "no room", g.Problem(), "also once the pictures are shown")
+	g.Handle(window.Text("z"))
+	assert.Empty(t, g.Problem())
 }
 
 func TestTimesAreOfWhatIsShown(t *testing.T) {

@@ -13,8 +13,8 @@ type thumb struct {
 	shown int
 }
 
-// maxThumbs is more than a large screen has at once.
-const maxThumbs = 600
+// maxThumbs is as many as hits are asked for: who drops those in sight loads them for ever.
+const maxThumbs = 1000
 
 func (t *thumbs) arrived(e Thumbnail) {
 	if e.Err != nil {
