@@ -67,21 +67,9 @@ func (t *training) command(cmd *cobra.Command, g *globals, args []string) error 
 	if err := t.checkTraining(cmd, g, args); err != nil {
 		return err
 	}
-	var err error
-	if r.set, err = t.open(cmd, args); err != nil {
+	if err := r.openData(cmd, args); err != nil {
 		return err
 	}
-	if t.evalData != nil {
-		if r.eval, err = t.open(cmd, t.evalData); err != nil {
-			return err
-		}
-	}
-	print := r.set.Fingerprint()
-	if t.resume != "" && print != r.saved.Data {
-		return fmt.Errorf("--resume %s: the data is not that of the training: names, captions or their order differ", t.resume)
-	}
-	r.saved.Data = print
-	t.groupEqual = t.groupEqual || r.set.Classes != nil
 	load := func(ctx context.Context, o []clip.Option) (*clip.Model, error) {
 		config, named, err := architecture(g.model)
 		switch {
@@ -109,6 +97,25 @@ func (t *training) command(cmd *cobra.Command, g *globals, args []string) error 
 		}
 		return r.run(ctx)
 	})
+}
+
+// openData reads what the training learns from and is measured by.
+func (r *trainingRun) openData(cmd *cobra.Command, args []string) (err error) {
+	if r.set, err = r.open(cmd, args); err != nil {
+		return err
+	}
+	if r.evalData != nil {
+		if r.eval, err = r.open(cmd, r.evalData); err != nil {
+			return err
+		}
+	}
+	print := r.set.Fingerprint()
+	if r.resume != "" && print != r.saved.Data {
+		return fmt.Errorf("--resume %s: the data is not that of the training: names, captions or their order differ", r.resume)
+	}
+	r.saved.Data = print
+	r.groupEqual = r.groupEqual || r.set.Classes != nil
+	return nil
 }
 
 // recall reads the training that --resume names, and its flags.
