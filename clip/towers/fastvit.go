@@ -272,5 +272,6 @@ func (t *fastViTTower) BlockOptions(o BlockOptions) (BlockOptions, error) {
 	return mapOptions(o, "FastViT")
 }
 
-// Adapt does nothing: nothing of the tower depends on the image size.
-func (t *fastViTTower) Adapt(weights.Map, *config.Config) error { return nil }
+// Adapt takes checkpoints that were fused for inference. Nothing of the tower depends on
+// the image size.
+func (t *fastViTTower) Adapt(m weights.Map, _ *config.Config) error { return unfuse(m, t) }
