@@ -205,8 +205,11 @@ func newSwin(c *config.Config) *swinTower {
 	for i, grid := range a.grids() {
 		width := a.EmbedDim << i
 		s := layers.SwinConfig{
-			Width: width, Heads: a.NumHeads[i], MLPWidth: int(float64(width) * a.MLPRatio), Grid: grid, Window: a.WindowSize.of(i),
-			QKVBias: a.QKVBias, ProjDrop: a.ProjDropRate, AttnDrop: a.AttnDropRate, DropPath: rates[i],
+			TimmConfig: layers.TimmConfig{
+				Width: width, Heads: a.NumHeads[i], MLPWidth: int(float64(width) * a.MLPRatio), QKVBias: a.QKVBias, ProjBias: true,
+				Activation: ops.GELU, Eps: swinEps, ProjDrop: a.ProjDropRate, AttnDrop: a.AttnDropRate,
+			},
+			Grid: grid, Window: a.WindowSize.of(i), DropPaths: rates[i],
 		}
 		if i > 0 {
 			s.In = width / 2
