@@ -74,5 +74,5 @@ func NewRelPosBlock(c TimmConfig, r *RelPosConfig) *TimmBlock {
 func (a *relPosAttention) Forward(g *graph.Graph, x, _ graph.Tensor) graph.Tensor {
 	table := g.Module("rel_pos.mlp", func() graph.Tensor { return a.MLP.Forward(g, g.Param(a.relPos.coords)) })
 	y := ops.SelfAttention(g, a.QKV.Forward(g, x), ops.RelativeBias(g, table, a.relPos.bias), a.config)
-	return ops.Dropout(g, a.Proj.Forward(g, y), a.projDrop)
+	return g.Tap(ops.Dropout(g, a.Proj.Forward(g, y), a.projDrop))
 }

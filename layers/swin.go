@@ -10,36 +10,30 @@ import (
 // SwinConfig describes a stage of a Swin Transformer (SwinTransformerStage in timm's
 // swin_transformer.py; Liu et al., 2021).
 type SwinConfig struct {
-	In, Width, Heads, MLPWidth int // In: channels of what the stage is given; 0: it merges no patches
-	Grid, Window               [2]int
-	QKVBias                    bool
-	ProjDrop, AttnDrop         float64
-	DropPath                   []float64 // a block's each
+	TimmConfig       // of the blocks
+	In           int // channels of what the stage is given; 0: it merges no patches
+	Grid, Window [2]int
+	DropPaths    []float64 // a block's each
 }
-
-// swinEps is that of torch's nn.LayerNorm.
-const swinEps = defaultEps
 
 // SwinStage merges patches and attends within windows, of which every second block's are
 // shifted by half a window.
 type SwinStage struct {
 	Downsample *patchMerging `w:"downsample"`
-	Blocks     []*swinBlock  `w:"blocks"`
+	Blocks     []*TimmBlock  `w:"blocks"`
 }
 
 // NewSwinStage returns a stage with timm's initialisation.
 func NewSwinStage(c SwinConfig) *SwinStage {
 	s := &SwinStage{}
 	if c.In > 0 {
-		s.Downsample = &patchMerging{Norm: NewLayerNorm(4*c.In, swinEps), Reduction: NewTimmLinear(4*c.In, c.Width, false)}
+		s.Downsample = &patchMerging{Norm: NewLayerNorm(4*c.In, c.Eps), Reduction: NewTimmLinear(4*c.In, c.Width, false)}
 	}
-	for i, drop := range c.DropPath {
-		mlp := NewTimmMLP(c.Width, c.MLPWidth, c.Width, true, ops.GELU)
-		mlp.HiddenDrop, mlp.OutDrop = c.ProjDrop, c.ProjDrop
-		s.Blocks = append(s.Blocks, &swinBlock{
-			Norm1: NewLayerNorm(c.Width, swinEps), Attn: newWindowAttention(c, i%2 == 1),
-			Norm2: NewLayerNorm(c.Width, swinEps), MLP: mlp, dropPath: drop,
-		})
+	for i := range c.DropPaths {
+		c.DropPath = c.DropPaths[i]
+		b := NewTimmBlock(c.TimmConfig)
+		b.Attn = newWindowAttention(c, i%2 == 1)
+		s.Blocks = append(s.Blocks, b)
 	}
 	return s
 }
@@ -49,7 +43,7 @@ func NewSwinStage(c SwinConfig) *SwinStage {
 func (s *SwinStage) Forward(g *graph.Graph, x graph.Tensor) graph.Tensor {
 	x = g.Module("downsample", func() graph.Tensor { return s.Downsample.forward(g, x) })
 	for i, b := range s.Blocks {
-		x = g.Block(fmt.Sprintf("blocks.%d", i), func() graph.Tensor { return b.forward(g, x) })
+		x = g.Block(fmt.Sprintf("blocks.%d", i), func() graph.Tensor { return b.Forward(g, x, graph.Tensor{}) })
 	}
 	return x
 }
@@ -57,7 +51,7 @@ func (s *SwinStage) Forward(g *graph.Graph, x graph.Tensor) graph.Tensor {
 // Tables are the biases of the blocks, [offsets, heads] each.
 func (s *SwinStage) Tables() (tables []*graph.Param) {
 	for _, b := range s.Blocks {
-		tables = append(tables, b.Attn.Table)
+		tables = append(tables, b.Attn.(*windowAttention).Table)
 	}
 	return tables
 }
@@ -76,24 +70,6 @@ func (m *patchMerging) forward(g *graph.Graph, x graph.Tensor) graph.Tensor {
 	y := ops.Windows(g, x, ops.WindowConfig{Height: 2, Width: 2, ByColumn: true})
 	y = g.Reshape(y, x.Dim(0), (x.Dim(1)+1)/2, (x.Dim(2)+1)/2, 4*x.Dim(3))
 	return m.Reduction.Forward(g, m.Norm.Forward(g, y))
-}
-
-type swinBlock struct {
-	Norm1 *LayerNorm       `w:"norm1"`
-	Attn  *windowAttention `w:"attn"`
-	Norm2 *LayerNorm       `w:"norm2"`
-	MLP   *TimmMLP         `w:"mlp"`
-
-	dropPath float64
-}
-
-// forward keeps x's shape.
-func (b *swinBlock) forward(g *graph.Graph, x graph.Tensor) graph.Tensor {
-	h := g.Module("norm1", func() graph.Tensor { return b.Norm1.Forward(g, x) })
-	x = g.Add(x, ops.DropPath(g, b.Attn.forward(g, h), b.dropPath))
-	h = g.Module("norm2", func() graph.Tensor { return b.Norm2.Forward(g, x) })
-	h = g.Module("mlp", func() graph.Tensor { return b.MLP.Forward(g, h) })
-	return g.Add(x, ops.DropPath(g, h, b.dropPath))
 }
 
 // windowAttention is self-attention within windows, with biases by relative positions.
@@ -134,10 +110,10 @@ func newWindowAttention(c SwinConfig, shifted bool) *windowAttention {
 	return a
 }
 
-// forward keeps the shape of x [batch, height, width, channels]. The last map is applied
-// to the image, not to its windows: so the block's addition is part of it.
-func (a *windowAttention) forward(g *graph.Graph, x graph.Tensor) graph.Tensor {
-	defer g.Scope("attn")()
+// Forward keeps the shape of x [batch, height, width, channels]. There are no angles. The
+// last map is applied to the image, not to its windows, which are what is tapped: so the
+// block's addition is part of it.
+func (a *windowAttention) Forward(g *graph.Graph, x, _ graph.Tensor) graph.Tensor {
 	y := a.QKV.Forward(g, ops.Windows(g, x, a.window))
 	y = ops.SelfAttention(g, y, ops.RelativeBias(g, g.Param(a.Table), a.bias), a.config)
 	g.Tap(a.Proj.Forward(g, y))

@@ -57,7 +57,7 @@ type TimmBlock struct {
 }
 
 // selfAttention is the part of a block that maps tokens [batch, tokens, width] to as many,
-// whose queries and keys it turns by angles where there are any.
+// whose queries and keys it turns by angles where there are any. It taps its result.
 type selfAttention interface {
 	Forward(g *graph.Graph, x, angles graph.Tensor) graph.Tensor
 }
@@ -94,11 +94,13 @@ func NewTimmBlock(c TimmConfig) *TimmBlock {
 	}
 }
 
-// Forward keeps x's shape [batch, tokens, width]. angles are those of
-// ops.Rotary, or absent.
+// Forward keeps x's shape [..., width], which for most Attn is [batch, tokens, width].
+// angles are those of ops.Rotary, or absent.
 func (b *TimmBlock) Forward(g *graph.Graph, x, angles graph.Tensor) graph.Tensor {
 	h := g.Module("norm1", func() graph.Tensor { return b.Norm1.Forward(g, x) })
-	h = g.Module("attn", func() graph.Tensor { return b.Attn.Forward(g, h, angles) })
+	end := g.Scope("attn")
+	h = b.Attn.Forward(g, h, angles)
+	end()
 	x = g.Add(x, ops.DropPath(g, b.LS1.Forward(g, h), b.dropPath))
 	h = g.Module("norm2", func() graph.Tensor { return b.Norm2.Forward(g, x) })
 	h = g.Module("mlp", func() graph.Tensor { return b.MLP.Forward(g, h) })
@@ -124,7 +126,7 @@ func (a *TimmAttention) Forward(g *graph.Graph, x, angles graph.Tensor) graph.Te
 	}
 	config := attentionOf(width, a.Heads)
 	config.Dropout = a.attnDrop
-	return ops.Dropout(g, a.Proj.Forward(g, ops.SelfAttention(g, qkv, graph.Tensor{}, config)), a.projDrop)
+	return g.Tap(ops.Dropout(g, a.Proj.Forward(g, ops.SelfAttention(g, qkv, graph.Tensor{}, config)), a.projDrop))
 }
 
 func attentionOf(width, heads int) ops.AttentionConfig {

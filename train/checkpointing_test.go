@@ -53,7 +53,7 @@ func batchFor(m *clip.Model, n int) Batch {
 	return b
 }
 
-// TestCheckpointingChangesNoBit of losses, parameters and running statistics.
+// TestCheckpointingChangesNoBit in three steps of a model of each family: of losses, parameters and running statistics.
 func TestCheckpointingChangesNoBit(t *testing.T) {
 	for _, name := range []string{
 		"modified_resnet", "opt_all_block", "siglip_timm_map", "timm_vit_dinov2_reg", "pe_core", "hf_roberta_quick", "mobileclip_b_mci", "convnext_base_linear", "fastvit_mci0", "vitamin_small",
@@ -67,7 +67,7 @@ func TestCheckpointingChangesNoBit(t *testing.T) {
 				m.SetGradCheckpointing(checkpointing)
 				trainer := newTrainer(t, m)
 				b := batchFor(m, 3)
-				for range 2 {
+				for range 3 {
 					loss, err := trainer.Step(t.Context(), b)
 					require.NoError(t, err)
 					losses = append(losses, loss)

@@ -23,7 +23,8 @@ func isMobileCLIPB(src StateDict) bool {
 }
 
 func isMobileCLIPS(src StateDict) bool {
-	return has(src, mobileCLIPImage+"patch_embed.0.rbr_conv.0.conv.weight")
+	const stem = mobileCLIPImage + "patch_embed.0."
+	return has(src, stem+"rbr_conv.0.conv.weight") || has(src, stem+"reparam_conv.weight")
 }
 
 var (
@@ -50,7 +51,8 @@ func fromMobileCLIPB(src StateDict) (Map, error) {
 }
 
 // fromMobileCLIPS does that for MobileCLIP-S (checkpoint_filter_fn of timm's fastvit.py).
-// Its convolutions are in branches, as they were trained.
+// Its convolutions are in branches, as they were trained, or fused for inference
+// (reparameterize_model of Apple's mobileclip).
 func fromMobileCLIPS(src StateDict) (Map, error) {
 	return fromMobileCLIP(src, mobileCLIPStages(src), "visual.trunk.head.fc")
 }
@@ -87,7 +89,7 @@ func fromMobileCLIP(src StateDict, image func(string) string, head string) (Map,
 
 var mobileCLIPSImageNames = strings.NewReplacer(
 	"patch_embed.", "stem.", "rbr_conv.", "conv_kxk.", "rbr_scale.", "conv_scale.", "rbr_skip.", "identity.",
-	"conv_exp.", "final_conv.", "lkb_origin.", "large_conv.", "convffn.", "mlp.", "se.reduce.", "se.fc1.", "se.expand.", "se.fc2.",
+	"conv_exp.", "final_conv.", "lkb_origin.", "large_conv.", "lkb_reparam.", "reparam_conv.", "convffn.", "mlp.", "se.reduce.", "se.fc1.", "se.expand.", "se.fc2.",
 	"head.proj", "head.fc.weight",
 )
 
@@ -119,6 +121,8 @@ func mobileCLIPStages(src StateDict) func(string) string {
 				rest = "downsample.proj." + proj
 			} else if positions, ok := strings.CutPrefix(rest, "pe."); ok {
 				rest = "pos_emb.pos_enc." + positions
+			} else if strings.HasPrefix(rest, "reparam_conv.") { // fused positions
+				rest = "pos_emb." + rest
 			} else {
 				rest = "blocks." + rest
 			}

@@ -50,6 +50,29 @@ func TestCanonicalMobileCLIP(t *testing.T) {
 	}
 }
 
+// Apple's names of what is fused for inference (replknet.py and mci.py of mobileclip).
+func TestCanonicalFusedMobileCLIP(t *testing.T) {
+	names := map[string]string{
+		"patch_embed.0.reparam_conv.weight":         "stem.0.reparam_conv.weight",
+		"network.0.0.token_mixer.reparam_conv.bias": "stages.0.blocks.0.token_mixer.reparam_conv.bias",
+		"network.1.proj.0.lkb_reparam.weight":       "stages.1.downsample.proj.0.reparam_conv.weight",
+		"network.1.proj.1.reparam_conv.bias":        "stages.1.downsample.proj.1.reparam_conv.bias",
+		"network.2.reparam_conv.weight":             "stages.1.pos_emb.reparam_conv.weight",
+		"network.3.0.layer_scale_1":                 "stages.1.blocks.0.layer_scale_1.gamma",
+		"conv_exp.reparam_conv.weight":              "final_conv.reparam_conv.weight",
+	}
+	src := Map{}
+	for apple := range names {
+		src[mobileCLIPImage+apple] = f32(t, mobileCLIPImage+apple, 1)
+	}
+	got, layout, err := Canonical(src, allLayouts...)
+	require.NoError(t, err)
+	assert.Equal(t, MobileCLIPS, layout)
+	for apple, want := range names {
+		assert.True(t, has(got, "visual.trunk."+want), apple)
+	}
+}
+
 func TestCanonicalDropsPrefixesAndConstants(t *testing.T) {
 	names := func(s ...string) Map {
 		m := Map{}

@@ -122,10 +122,11 @@ func (e Entry) Config() (config.Config, error) {
 }
 
 // Tagged returns the configuration of the model with the weights that open_clip
-// has under a tag, and where these lie. Where the tag asks for QuickGELU the model
-// gets it, as it was trained so; a config that has it keeps it, as in open_clip.
+// has under a tag, in any case and with - for _, and where these lie. Where the tag
+// asks for QuickGELU the model gets it, as it was trained so; a config that has it
+// keeps it, as in open_clip.
 func (e Entry) Tagged(tag string) (config.Config, Pretrained, error) {
-	known, ok := lookUp(e.Pretrained, tag)
+	known, ok := lookUp(e.Pretrained, strings.ReplaceAll(tag, "-", "_"))
 	if !ok {
 		hint := "it has none"
 		if len(e.Pretrained) > 0 {

@@ -7,7 +7,6 @@ import (
 
 	"github.com/clip-wgpu/clip-wgpu/clip/config"
 	"github.com/clip-wgpu/clip-wgpu/clip/internal/check"
-	"github.com/clip-wgpu/clip-wgpu/clip/internal/timm"
 	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/clip-wgpu/clip-wgpu/layers"
 	"github.com/clip-wgpu/clip-wgpu/ops"
@@ -50,21 +49,16 @@ type convNeXtArgs struct {
 }
 
 func readConvNeXt(v *config.VisionConfig) (convNeXtArgs, error) {
-	models := timm.Classes["ConvNeXt"]
 	a := convNeXtArgs{
 		InChans: 3, GlobalPool: "avg", Depths: []int{3, 3, 9, 3}, Dims: []int{96, 192, 384, 768}, KernelSizes: 7,
 		LSInitValue: 1e-6, PatchSize: 4, HeadInitScale: 1, ConvBias: true, ActLayer: "gelu",
 	}
-	if _, ok := models[v.TimmName()]; !ok {
-		return a, fmt.Errorf("timm_model_name %q is %w; supported are %q", v.TimmName(), config.ErrUnsupported, slices.Sorted(maps.Keys(models)))
+	args, err := classArgs(v, "ConvNeXt")
+	if err == nil {
+		err = decodeKwargs(v, args, &a)
 	}
-	if err := decodeKwargs(v, models[v.TimmName()], &a); err != nil {
-		return a, err
-	}
-	if pool := config.Value(v.TimmPool); pool != "" || timmOwnHead(v) {
-		a.GlobalPool = pool
-	}
-	return a, nil
+	readMapPool(v, &a.GlobalPool)
+	return a, err
 }
 
 func checkConvNeXt(c *config.Config) error {
@@ -111,14 +105,6 @@ func checkConvNeXt(c *config.Config) error {
 		return fmt.Errorf("%w: %s.norm_eps is %v, want 0 or more and below 1", config.ErrConfig, section, a.eps())
 	}
 	return checkNoProjection(c, a.width())
-}
-
-// checkMapPool takes the pooling of feature maps that can be built.
-func checkMapPool(pool string) error {
-	if pool != "avg" {
-		return fmt.Errorf("timm's global_pool %q is %w; supported is \"avg\"", pool, config.ErrUnsupported)
-	}
-	return nil
 }
 
 const stagesOfConvNeXt = 4
@@ -181,11 +167,7 @@ func newConvNeXt(c *config.Config) *convNeXtTower {
 	if a.ConvBias {
 		t.Stem.Bias = layers.NewParam(layers.Constant(0), a.Dims[0])
 	}
-	total, at := 0, 0
-	for _, depth := range a.Depths {
-		total += depth
-	}
-	for i, depth := range a.Depths {
+	for i, rates := range dropPaths(a.DropPathRate, a.Depths) {
 		s := &convNeXtStage{}
 		if i > 0 {
 			s.Norm, s.Conv = layers.NewLayerNorm(a.Dims[i-1], a.eps()), layers.NewConv2D(a.Dims[i-1], a.Dims[i], 2, 2, 0)
@@ -194,12 +176,11 @@ func newConvNeXt(c *config.Config) *convNeXtTower {
 				s.Conv.Bias = layers.NewParam(layers.Constant(0), a.Dims[i])
 			}
 		}
-		for range depth {
+		for _, rate := range rates {
 			s.Blocks = append(s.Blocks, layers.NewConvNeXtBlock(layers.ConvNeXtConfig{
 				Width: a.Dims[i], Kernel: a.KernelSizes, ConvMLP: a.ConvMLP, Bias: a.ConvBias, Activation: timmActivations[a.ActLayer],
-				Eps: a.eps(), LSInit: a.LSInitValue, DropPath: a.DropPathRate * float64(at) / float64(max(1, total-1)),
+				Eps: a.eps(), LSInit: a.LSInitValue, DropPath: rate,
 			}))
-			at++
 		}
 		t.Stages = append(t.Stages, s)
 	}
@@ -270,7 +251,7 @@ func (t *convNeXtTower) head(g *graph.Graph, x graph.Tensor) graph.Tensor {
 	h := &t.TrunkHead
 	wantWidth(g, x, h.Norm.Weight.Shape[0])
 	return g.Tap(g.Module("head", func() graph.Tensor {
-		x = h.Norm.Forward(g, ops.MeanAxis(g, g.Reshape(x, x.Dim(0), x.Dim(1)*x.Dim(2), x.Dim(3)), 1))
+		x = h.Norm.Forward(g, poolMap(g, x))
 		if h.PreLogits != nil {
 			x = ops.Map(g, h.PreLogits.Forward(g, x), ops.GELU)
 		}

@@ -2,11 +2,8 @@ package towers
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/config"
-	"github.com/clip-wgpu/clip-wgpu/clip/internal/timm"
 	"github.com/clip-wgpu/clip-wgpu/layers"
 )
 
@@ -16,9 +13,8 @@ var eva = trunkReader(readEva).family("EVA", "eva02_base_clip", timmNamed("eva")
 
 // readEva reads an Eva as readTimmTrunk reads a VisionTransformer.
 func readEva(v *config.VisionConfig) (timmTrunk, error) {
-	models := timm.Classes["Eva"]
-	if _, ok := models[v.TimmName()]; !ok {
-		return timmTrunk{}, fmt.Errorf("timm_model_name %q is %w; supported are %q", v.TimmName(), config.ErrUnsupported, slices.Sorted(maps.Keys(models)))
+	if _, err := classArgs(v, "Eva"); err != nil {
+		return timmTrunk{}, err
 	}
 	a := timmEvaDefaults()
 	if err := timmKwargs(v, &a, &a.timmArgs); err != nil {

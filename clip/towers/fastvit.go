@@ -2,12 +2,9 @@ package towers
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/config"
 	"github.com/clip-wgpu/clip-wgpu/clip/internal/check"
-	"github.com/clip-wgpu/clip-wgpu/clip/internal/timm"
 	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/clip-wgpu/clip-wgpu/layers"
 	"github.com/clip-wgpu/clip-wgpu/ops"
@@ -62,13 +59,12 @@ type fastViTFixed struct {
 }
 
 func readFastViT(v *config.VisionConfig) (fastViTArgs, error) {
-	models := timm.Classes["FastViT"]
 	a := fastViTArgs{
 		InChans: 3, Downsamples: []bool{false, true, true, true}, SEDownsamples: []bool{false, false, false, false},
 		RepMixerKernelSize: 3, DownPatchSize: 7, StemUseScaleBranch: true, ClsRatio: 2, LayerScaleInit: 1e-5, GlobalPool: "avg",
 	}
-	if _, ok := models[v.TimmName()]; !ok {
-		return a, fmt.Errorf("timm_model_name %q is %w; supported are %q", v.TimmName(), config.ErrUnsupported, slices.Sorted(maps.Keys(models)))
+	if _, err := classArgs(v, "FastViT"); err != nil {
+		return a, err
 	}
 	args, err := fixedArgs(v.TimmName(), &a.fixed)
 	if err != nil {
@@ -80,9 +76,7 @@ func readFastViT(v *config.VisionConfig) (fastViTArgs, error) {
 	if a.fixed.PosEmbs == nil {
 		a.fixed.PosEmbs = make([]bool, len(a.Layers))
 	}
-	if pool := config.Value(v.TimmPool); pool != "" || timmOwnHead(v) {
-		a.GlobalPool = pool
-	}
+	readMapPool(v, &a.GlobalPool)
 	return a, nil
 }
 
@@ -189,10 +183,7 @@ func newFastViT(c *config.Config) *fastViTTower {
 	if config.Value(c.VisionCfg.TimmProj) == "" {
 		t.TrunkHead = layers.NewTimmLinear(width, c.EmbedDim, true)
 	}
-	total, at, in := 0, 0, first
-	for _, depth := range a.Layers {
-		total += depth
-	}
+	in, rates := first, dropPaths(a.DropPathRate, a.Layers)
 	for i, out := range a.EmbedDims {
 		s := &fastViTStage{}
 		if a.Downsamples[i] || in != out {
@@ -202,13 +193,12 @@ func newFastViT(c *config.Config) *fastViTTower {
 		if a.fixed.PosEmbs[i] {
 			s.PosEmb = layers.NewCondPosEnc(out)
 		}
-		for range a.Layers[i] {
+		for _, rate := range rates[i] {
 			s.Blocks = append(s.Blocks, layers.NewFastViTBlock(layers.FastViTConfig{
 				Width: out, MLPWidth: int(float64(out) * a.MLPRatios[i]), Kernel: a.RepMixerKernelSize,
 				Attention: a.TokenMixers[i] == "attention", NormEps: a.fixed.LayerNormEps, LSInit: a.LayerScaleInit,
-				ProjDrop: a.ProjDropRate, DropPath: a.DropPathRate * float64(at) / float64(max(1, total-1)),
+				ProjDrop: a.ProjDropRate, DropPath: rate,
 			}))
-			at++
 		}
 		t.Stages = append(t.Stages, s)
 		in = out
@@ -259,7 +249,7 @@ func (t *fastViTTower) head(g *graph.Graph, x graph.Tensor, last bool) graph.Ten
 	}
 	wantWidth(g, x, t.width)
 	return g.Tap(g.Module("head", func() graph.Tensor {
-		x := ops.Dropout(g, ops.MeanAxis(g, g.Reshape(x, x.Dim(0), x.Dim(1)*x.Dim(2), x.Dim(3)), 1), t.headDrop)
+		x := ops.Dropout(g, poolMap(g, x), t.headDrop)
 		if t.TrunkHead == nil {
 			return x
 		}
@@ -272,5 +262,6 @@ func (t *fastViTTower) BlockOptions(o BlockOptions) (BlockOptions, error) {
 	return mapOptions(o, "FastViT")
 }
 
-// Adapt does nothing: nothing of the tower depends on the image size.
-func (t *fastViTTower) Adapt(weights.Map, *config.Config) error { return nil }
+// Adapt takes checkpoints that were fused for inference. Nothing of the tower depends on
+// the image size.
+func (t *fastViTTower) Adapt(m weights.Map, _ *config.Config) error { return unfuse(m, t) }

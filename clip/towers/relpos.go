@@ -1,14 +1,10 @@
 package towers
 
 import (
-	"encoding/json"
 	"fmt"
-	"maps"
-	"slices"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/config"
 	"github.com/clip-wgpu/clip-wgpu/clip/internal/check"
-	"github.com/clip-wgpu/clip-wgpu/clip/internal/timm"
 	"github.com/clip-wgpu/clip-wgpu/layers"
 )
 
@@ -26,16 +22,6 @@ type timmRelPosArgs struct {
 }
 
 const defaultRelPosDim = 128
-
-// classArgs are the arguments of a model's constructor of a class of timm's.
-func classArgs(v *config.VisionConfig, class string) (map[string]json.RawMessage, error) {
-	models := timm.Classes[class]
-	args, ok := models[v.TimmName()]
-	if !ok {
-		return nil, fmt.Errorf("timm_model_name %q is %w; supported are %q", v.TimmName(), config.ErrUnsupported, slices.Sorted(maps.Keys(models)))
-	}
-	return args, nil
-}
 
 // readRelPos reads a VisionTransformerRelPos as readTimmTrunk reads a VisionTransformer.
 func readRelPos(v *config.VisionConfig) (timmTrunk, error) {

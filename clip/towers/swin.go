@@ -80,9 +80,7 @@ func readSwin(v *config.VisionConfig) (swinArgs, error) {
 	if err == nil {
 		err = decodeKwargs(v, args, &a)
 	}
-	if pool := config.Value(v.TimmPool); pool != "" || timmOwnHead(v) {
-		a.GlobalPool = pool
-	}
+	readMapPool(v, &a.GlobalPool)
 	return a, check.First(err, a.check())
 }
 
@@ -203,22 +201,18 @@ func newSwin(c *config.Config) *swinTower {
 		Norm:       layers.NewLayerNorm(a.width(), swinEps), timmHead: newTimmHead(c, a.width()),
 		args: a, pixels: pixels{c.VisionCfg.ImageSize},
 	}
-	blocks, at := 0, 0
-	for _, depth := range a.Depths {
-		blocks += depth
-	}
+	rates := dropPaths(a.DropPathRate, a.Depths)
 	for i, grid := range a.grids() {
 		width := a.EmbedDim << i
 		s := layers.SwinConfig{
-			Width: width, Heads: a.NumHeads[i], MLPWidth: int(float64(width) * a.MLPRatio), Grid: grid, Window: a.WindowSize.of(i),
-			QKVBias: a.QKVBias, ProjDrop: a.ProjDropRate, AttnDrop: a.AttnDropRate,
+			TimmConfig: layers.TimmConfig{
+				Width: width, Heads: a.NumHeads[i], MLPWidth: int(float64(width) * a.MLPRatio), QKVBias: a.QKVBias, ProjBias: true,
+				Activation: ops.GELU, Eps: swinEps, ProjDrop: a.ProjDropRate, AttnDrop: a.AttnDropRate,
+			},
+			Grid: grid, Window: a.WindowSize.of(i), DropPaths: rates[i],
 		}
 		if i > 0 {
 			s.In = width / 2
-		}
-		for range a.Depths[i] {
-			s.DropPath = append(s.DropPath, a.DropPathRate*float64(at)/float64(max(1, blocks-1)))
-			at++
 		}
 		t.Layers = append(t.Layers, layers.NewSwinStage(s))
 	}
@@ -265,7 +259,7 @@ func (t *swinTower) head(g *graph.Graph, x graph.Tensor) graph.Tensor {
 	wantWidth(g, x, t.args.width())
 	x = g.Module("norm", func() graph.Tensor { return t.Norm.Forward(g, x) })
 	return g.Tap(g.Module("head", func() graph.Tensor {
-		x = ops.MeanAxis(g, g.Reshape(x, x.Dim(0), x.Dim(1)*x.Dim(2), x.Dim(3)), 1)
+		x = poolMap(g, x)
 		if x = ops.Dropout(g, x, t.args.DropRate); t.TrunkHead != nil {
 			x = t.TrunkHead.Forward(g, x)
 		}

@@ -71,6 +71,44 @@ func wantWidth(g *graph.Graph, x graph.Tensor, width int) {
 	}
 }
 
+// poolMap is the mean of a map [batch, height, width, channels] over its places.
+func poolMap(g *graph.Graph, x graph.Tensor) graph.Tensor {
+	return ops.MeanAxis(g, g.Reshape(x, x.Dim(0), x.Dim(1)*x.Dim(2), x.Dim(3)), 1)
+}
+
+// dropPaths are the rates of drop path of stages of as many blocks as depths say. They
+// rise from 0 in the first block to rate in the last.
+func dropPaths(rate float64, depths []int) (stages [][]float64) {
+	last, at := -1, 0
+	for _, depth := range depths {
+		last += depth
+	}
+	for _, depth := range depths {
+		var rates []float64
+		for range depth {
+			rates = append(rates, rate*float64(at)/float64(max(1, last)))
+			at++
+		}
+		stages = append(stages, rates)
+	}
+	return stages
+}
+
+// readMapPool sets pool, the global_pool of a class of timm's, to v's where that counts.
+func readMapPool(v *config.VisionConfig, pool *string) {
+	if set := config.Value(v.TimmPool); set != "" || timmOwnHead(v) {
+		*pool = set
+	}
+}
+
+// checkMapPool takes the pooling of feature maps that can be built.
+func checkMapPool(pool string) error {
+	if pool != "avg" {
+		return fmt.Errorf("timm's global_pool %q is %w; supported is \"avg\"", pool, config.ErrUnsupported)
+	}
+	return nil
+}
+
 // mapOptions are the options of a tower of feature maps without a final norm.
 func mapOptions(o BlockOptions, tower string) (BlockOptions, error) {
 	if o.Format == "NLC" {

@@ -129,6 +129,16 @@ func timmKwargs(v *config.VisionConfig, dst any, common *timmArgs) error {
 	return common.check(kwargsSection)
 }
 
+// classArgs are the arguments of a model's constructor of a class of timm's.
+func classArgs(v *config.VisionConfig, class string) (map[string]json.RawMessage, error) {
+	models := timm.Classes[class]
+	args, ok := models[v.TimmName()]
+	if !ok {
+		return nil, fmt.Errorf("timm_model_name %q is %w; supported are %q", v.TimmName(), config.ErrUnsupported, slices.Sorted(maps.Keys(models)))
+	}
+	return args, nil
+}
+
 // decodeKwargs decodes the model's arguments and those of the config over them.
 // As in timm, null leaves an argument alone.
 func decodeKwargs(v *config.VisionConfig, args map[string]json.RawMessage, dst any) error {

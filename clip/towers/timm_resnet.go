@@ -62,9 +62,7 @@ func readTimmResNet(v *config.VisionConfig) (timmResNetArgs, error) {
 	if err := decodeKwargs(v, args, &a); err != nil {
 		return a, err
 	}
-	if pool := config.Value(v.TimmPool); pool != "" || timmOwnHead(v) {
-		a.GlobalPool = pool
-	}
+	readMapPool(v, &a.GlobalPool)
 	return a, nil
 }
 
@@ -128,19 +126,15 @@ func newTimmResNet(c *config.Config) *timmResNetTower {
 		Conv1: layers.NewResNetConv(3, stemOfTimmResNet, 7, 2), BN1: layers.NewBatchNorm2D(stemOfTimmResNet),
 		timmHead: newTimmHead(c, a.width()), headDrop: a.DropRate, width: a.width(), pixels: pixels{c.VisionCfg.ImageSize},
 	}
-	total, at, in := 0, 0, stemOfTimmResNet
-	for _, n := range a.Layers {
-		total += n
-	}
+	in, rates := stemOfTimmResNet, dropPaths(a.DropPathRate, a.Layers)
 	for i, stage := range []*[]*layers.ResNetBlock{&t.Layer1, &t.Layer2, &t.Layer3, &t.Layer4} {
 		stride := min(i+1, 2)
-		for range a.Layers[i] {
-			b := layers.NewResNetBlock(in, a.Channels[i], stride, a.bottleneck(), a.DropPathRate*float64(at)/float64(max(1, total-1)))
+		for _, rate := range rates[i] {
+			b := layers.NewResNetBlock(in, a.Channels[i], stride, a.bottleneck(), rate)
 			*stage = append(*stage, b)
 			if in, stride = a.Channels[i], 1; a.bottleneck() {
 				in *= bottleneckWidener
 			}
-			at++
 		}
 	}
 	if config.Value(c.VisionCfg.TimmProj) == "" {
@@ -178,7 +172,7 @@ func (t *timmResNetTower) head(g *graph.Graph, x graph.Tensor) graph.Tensor {
 	defer g.Scope("trunk")()
 	wantWidth(g, x, t.width)
 	x = g.Module("global_pool", func() graph.Tensor {
-		return ops.MeanAxis(g, g.Reshape(x, x.Dim(0), x.Dim(1)*x.Dim(2), x.Dim(3)), 1)
+		return poolMap(g, x)
 	})
 	x = ops.Dropout(g, x, t.headDrop)
 	return g.Tap(g.Module("fc", func() graph.Tensor {

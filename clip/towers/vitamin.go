@@ -2,12 +2,9 @@ package towers
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/config"
 	"github.com/clip-wgpu/clip-wgpu/clip/internal/check"
-	"github.com/clip-wgpu/clip-wgpu/clip/internal/timm"
 	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/clip-wgpu/clip-wgpu/internal/strictjson"
 	"github.com/clip-wgpu/clip-wgpu/layers"
@@ -41,13 +38,12 @@ func (a *viTaminStemArgs) UnmarshalJSON(data []byte) error {
 }
 
 func readViTamin(v *config.VisionConfig) (timmTrunk, error) {
-	models := timm.Classes["ViTamin"]
 	a := viTaminArgs{
 		timmViTArgs: timmViTArgs{timmArgs: timmDefaults(), FinalNorm: true, ProjBias: true, ActLayer: "gelu"},
 		PosEmbed:    "learn", EmbedCfg: viTaminStemArgs{[]int{96, 192, 384, 768}, []int{2, 3, 5, 2}, 64},
 	}
-	if _, ok := models[v.TimmName()]; !ok {
-		return timmTrunk{}, fmt.Errorf("timm_model_name %q is %w; supported are %q", v.TimmName(), config.ErrUnsupported, slices.Sorted(maps.Keys(models)))
+	if _, err := classArgs(v, "ViTamin"); err != nil {
+		return timmTrunk{}, err
 	}
 	if err := timmKwargs(v, &a, &a.timmArgs); err != nil {
 		return timmTrunk{}, err

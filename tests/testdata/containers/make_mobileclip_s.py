@@ -1,5 +1,6 @@
-"""Writes a tiny MobileCLIP-S under the names of Apple's checkpoints (mobileclip_s_apple.safetensors) and
-mobileclip_s.safetensors, the state dict that open_clip makes of it.
+"""Writes a tiny MobileCLIP-S under the names of Apple's checkpoints (mobileclip_s_apple.safetensors),
+mobileclip_s.safetensors, the state dict that open_clip makes of it, and mobileclip_s_fused.safetensors, that of the
+model fused for inference by timm.
 
     PYTHONPATH=open_clip/src python make_mobileclip_s.py    # open_clip 4.2.0.dev0; needs torch, timm 1.0.31, safetensors
 """
@@ -10,6 +11,7 @@ import open_clip
 import torch
 from open_clip.convert import convert_state_dict
 from safetensors.torch import save_file
+from timm.utils import reparameterize_model
 
 os.chdir(os.path.dirname(os.path.abspath(__file__)))
 torch.manual_seed(1)
@@ -67,5 +69,6 @@ for name, x in model.state_dict().items():
     apple[apple_name(name)] = x
 converted = convert_state_dict(model, dict(apple))
 model.load_state_dict(converted)
-for path, tensors in [('mobileclip_s_apple', apple), ('mobileclip_s', converted)]:
+fused = reparameterize_model(model.eval()).state_dict()
+for path, tensors in [('mobileclip_s_apple', apple), ('mobileclip_s', converted), ('mobileclip_s_fused', fused)]:
     save_file({k: v.contiguous() for k, v in tensors.items()}, path + '.safetensors')
