@@ -43,7 +43,7 @@ func TestCheckpointingOfSequences(t *testing.T) {
 			m.SetGradCheckpointing(checkpointing)
 			trainer := newTrainer(t, m)
 			b := sequencesFor(m, 3, 7, 48)
-			for range 2 {
+			for range 3 {
 				loss, err := trainer.Step(t.Context(), b)
 				require.NoError(t, err)
 				losses = append(losses, loss)
