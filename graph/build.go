@@ -193,7 +193,7 @@ func (b *builder) launch(n *Node, l Launch) error {
 	operands := make([]piece, len(l.Args))
 	var touches []touch
 	for i, a := range l.Args {
-		t, err := b.piece(n.operand(a), l.chunk)
+		t, err := b.piece(n.operand(a), l)
 		if err != nil {
 			return err
 		}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"github.com/clip-wgpu/clip-wgpu/graph/packing"
 )
 
 // Chunk is a run of rows, along its first dimension, of a tensor that is too
@@ -63,6 +65,9 @@ func (n *Node) PerChunk(s Spec, launch func(c Chunk) Launch) []Launch {
 // Binds reports, while lowering, whether a kernel can bind all of a tensor like s.
 func (n *Node) Binds(s Spec) bool { return s.Bytes() <= n.g.BindingLimit() }
 
+// BindsWeight reports, while lowering, whether a kernel can bind all of w.
+func (n *Node) BindsWeight(w packing.Weight) bool { return w.Bytes() <= n.g.BindingLimit() }
+
 // piece is a chunk of a tensor, which has its own place in memory; the zero
 // piece is that of an absent tensor.
 type piece struct {
@@ -70,18 +75,31 @@ type piece struct {
 	Chunk
 }
 
-// piece is what a launch for chunk c binds of t: all of it or, where t is too
-// long, c if that is one of t's chunks.
-func (b *builder) piece(t Tensor, c Chunk) (piece, error) {
+// OfPart makes l bind, of a packed State, the part that begins with row from.
+func (l Launch) OfPart(part packing.Weight, from int) Launch {
+	l.part = Chunk{packedPart, from / 4, part.Blocks(), int(part.Bytes() / 4)}
+	return l
+}
+
+// packedPart is the Index of what OfPart makes, whose rows are those of blocks.
+const packedPart = -1
+
+// piece is what l binds of t: all of it or, where t is too long, l's chunk if that
+// is one of t's chunks. Of a packed State it is l's part.
+func (b *builder) piece(t Tensor, l Launch) (piece, error) {
 	if !t.Valid() {
 		return piece{}, nil
 	}
 	chunks := b.chunks(t)
 	p := piece{t, chunks[0]}
 	if len(chunks) > 1 {
-		p.Chunk = c
+		p.Chunk = l.chunk
 	}
-	if limit := b.g.BindingLimit(); !slices.Contains(chunks, p.Chunk) || b.bytes(p) > limit {
+	part := b.packed(t) && l.part.Elems > 0
+	if part {
+		p.Chunk = l.part
+	}
+	if limit := b.g.BindingLimit(); !part && !slices.Contains(chunks, p.Chunk) || b.bytes(p) > limit {
 		return p, &SizeError{t.Spec(), limit}
 	}
 	return p, nil
@@ -90,14 +108,20 @@ func (b *builder) piece(t Tensor, c Chunk) (piece, error) {
 // chunks are those of t. Packed States have one.
 func (b *builder) chunks(t Tensor) []Chunk {
 	limit := b.g.BindingLimit()
-	if s, ok := b.fixed[t]; ok && s.Space == SpaceState && b.prog.States[s.Index].Packed() {
+	if b.packed(t) {
 		limit = math.MaxInt64
 	}
 	return t.Spec().chunks(limit)
 }
 
+// packed reports whether t is a packed State.
+func (b *builder) packed(t Tensor) bool {
+	s, ok := b.fixed[t]
+	return ok && s.Space == SpaceState && b.prog.States[s.Index].Packed()
+}
+
 // whole reports whether p is all of its tensor.
-func (p piece) whole() bool { return p.Elems == p.Spec().Shape.Elems() }
+func (p piece) whole() bool { return p.Index != packedPart && p.Elems == p.Spec().Shape.Elems() }
 
 // bytes is the size of p on the device.
 func (b *builder) bytes(p piece) int64 {

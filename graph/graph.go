@@ -158,6 +158,7 @@ type Launch struct {
 	FLOPs             int64 // twice the multiplications of a matrix product, 0 for other kernels
 
 	chunk Chunk // of the tensors that have several, see PerChunk
+	part  Chunk // of the packed State, see OfPart
 }
 
 // Arg is one storage binding of a Launch.

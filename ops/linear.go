@@ -261,8 +261,34 @@ func LinearRows(g *graph.Graph, x, w, bias graph.Tensor, first, count int) graph
 			bias = narrow(g, bias, first, count)
 		}
 		first = 0
+	} else if s != nil && s.Packed() && !s.Transposed && s.Bytes() > g.BindingLimit() && first >= 0 && count > 0 && first+count <= w.Dim(0) {
+		return linearParts(g, x, w, bias, first, count)
 	}
 	return g.Apply(linearOp, linearAttr{first: first, rows: count, act: none}, x, w, bias, graph.Tensor{})[0]
+}
+
+// linearParts is LinearRows of a packed weight that is too long to be bound whole: by
+// as many rows at a time as can be bound.
+func linearParts(g *graph.Graph, x, w, bias graph.Tensor, first, count int) graph.Tensor {
+	weight := g.Packing(w.State())
+	step := weight.PartRows()
+	least, _ := weight.Part(0, step)
+	step *= max(1, int(g.BindingLimit()/least.Bytes()))
+	var parts []graph.Tensor
+	for at, end := first, first+count; at < end; {
+		next := min(end, (at/step+1)*step)
+		attr := linearAttr{first: at, rows: next - at, act: none}
+		parts = append(parts, g.Apply(linearOp, attr, x, w, graph.Tensor{}, graph.Tensor{})[0])
+		at = next
+	}
+	y := parts[0]
+	if len(parts) > 1 {
+		y = Concat(g, len(x.Shape())-1, parts...)
+	}
+	if bias.Valid() {
+		y = AddBroadcast(g, y, narrow(g, bias, first, count), 1)
+	}
+	return y
 }
 
 // Project records x · p: x [..., in] and p [in, out] give [..., out].

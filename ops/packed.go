@@ -83,18 +83,31 @@ func (p packedLinear) launches(node *graph.Node, bias graph.Arg, biasRows, resid
 		consts["x"], consts["SIDE_H"], consts["SIDE_W"] = "windows", p.window.h, p.window.w
 		inner, windows = groups*p.window.h*p.window.w, p.window.params(p.image)
 	}
+	w, from := p.part(node)
 	return append(launches, graph.Launch{
 		Kernel: chooseKernel(node, p.class(), p.candidates(node.Adapter())).With(consts).With(p.w.Arrangement.Consts()),
 		Params: append([]uint32{
 			uint32(p.m), uint32(p.n), uint32(inner),
-			uint32(p.w.Blocks()), uint32(p.w.Depth()), uint32(p.first / 4),
+			uint32(w.Blocks()), uint32(w.Depth()), uint32((p.first - from) / 4),
 			uint32(biasRows), uint32(residualRows), flag(p.after),
 		}, windows...),
 		Args:  []graph.Arg{x, graph.In(1), bias, residual, graph.Out(0)},
 		Rows:  p.m,
 		Cols:  p.n,
 		FLOPs: 2 * int64(p.m) * int64(p.n) * int64(p.k),
-	})
+	}.OfPart(w, from))
+}
+
+// part is what the product binds of a weight that is too long to be bound whole, and
+// the row that it begins with; else it is the weight.
+func (p packedLinear) part(node *graph.Node) (packing.Weight, int) {
+	switch {
+	case node.BindsWeight(p.w) || p.w.Transposed:
+		return p.w, 0
+	case p.backward:
+		return p.w.Part(p.first, p.k)
+	}
+	return p.w.Part(p.first, p.n)
 }
 
 // withPadded returns the outputs of a linear op: y and, where the weight is packed and

@@ -139,6 +139,20 @@ func (w Weight) Bytes() int64 {
 	return 4 * int64(w.Blocks()) * int64(w.Depth()) * int64(blockWords[w.Format])
 }
 
+// PartRows is what the first row of a Part is a multiple of: whole panels that take
+// a multiple of 256 bytes, at which WebGPU lets a binding begin.
+func (w Weight) PartRows() int { return 64 * w.Arrangement.panel() }
+
+// Part is the least run of whole panels from a multiple of PartRows on that holds the
+// rows of W from first on, and the row it begins with. It lies as a Weight of its own.
+func (w Weight) Part(first, rows int) (part Weight, from int) {
+	from = first / w.PartRows() * w.PartRows()
+	panel := 4 * w.Arrangement.panel()
+	part = w
+	part.N = min(w.N, ceil(first+rows, panel)*panel) - from
+	return part, from
+}
+
 // IndexParams are the four parameters with which packed_index of lib/packed.wgsl finds the
 // elements of w, in F32 or not packed, by their row-major index.
 func (w Weight) IndexParams() []uint32 {
