@@ -7,7 +7,8 @@ export XDG_RUNTIME_DIR ?= /tmp
 PICTURES := clip/emoji-clip/examples
 SERIAL := LongState|LongSubmission|FoldedDispatch|SplitToFitABinding|CastDType|MemoryStaysFlat|Variants|TagsDecide|OptionsCombine|$\
 	IntermediatesOptions|MemoryIsBounded|ModulesAreBounded|SaveRoundTrip|ConvertMemory|ContainersAgree|WithoutCacheFolder|StateDict|KilledRuns|$\
-	KilledTrainings|TestTrain$$|TrainAndMerge|TestTrainStops|TestTrainLeaves
+	KilledTrainings|TestTrain$$|TrainAndMerge|TrainStops|TrainLeaves|TrainSaves|TrainOfCoCa|TrainGroups|$\
+	Checkpointing|EncodingAfterTraining|TrainingOnSequences|CoCaTrains
 NEED_GPU := clip|clip/internal/engine|cmd/.*|gpu|gpu/.*|search|tests|train|train/eval
 
 .PHONY: check nocgo build desktop dist demo test race window cross bench verify program profile

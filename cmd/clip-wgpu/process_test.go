@@ -279,5 +279,5 @@ func TestKilledTrainings(t *testing.T) {
 	}
 	program(t, args...).requireDone(t)
 	assert.Equal(t, losses(t, whole), losses(t, parts))
-	requireFiles(t, parts, "log.jsonl", "loss.svg", "model", "run.json", "state-00000012.safetensors")
+	requireFiles(t, parts, "log.jsonl", "loss.svg", "model", "run.json", "run.lock", "state-00000012.safetensors")
 }
