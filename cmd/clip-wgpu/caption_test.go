@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -33,7 +34,7 @@ func captionModel(t *testing.T) string {
 
 func TestCaption(t *testing.T) {
 	model := captionModel(t)
-	broken := filepath.Join(t.TempDir(), "broken.png")
+	broken := filepath.Join(t.TempDir(), "a-picture-that-is-broken.png")
 	require.NoError(t, os.WriteFile(broken, []byte("nothing"), 0o666))
 	args := []string{"caption", example("pizza"), broken, example("rose"), "--model", model, "--skip-errors", "--seq-len", "12", "--prompt", "a photo of", "--num-return-sequences", "2"}
 	o := program(t, append(args, "--json")...)
@@ -58,7 +59,7 @@ func TestCaption(t *testing.T) {
 	o = program(t, append(args, "--generation-type", "top_k", "--top-k", "50", "--seed", "7")...)
 	again := program(t, append(args, "--generation-type", "top_k", "--top-k", "50", "--seed", "7", "--batch", "1")...)
 	assert.Equal(t, o.stdout, again.stdout, "draws are the seed's, whatever the batch")
-	assert.Contains(t, o.stdout, example("pizza")+"   a photo of ", "as wide as the longest name")
+	assert.Contains(t, o.stdout, fmt.Sprintf("%-*s  a photo of ", len(broken), example("pizza")), "as wide as the longest name")
 }
 
 func TestCaptionRefusals(t *testing.T) {
