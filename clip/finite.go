@@ -96,8 +96,9 @@ func (m *Model) notFinite(ctx context.Context) (finite.Exceptions, error) {
 	}, nil)
 }
 
-// isImage, isLogit and isText tell the parts of the state dict apart: the image tower's,
-// the scale and bias of the logits, and all else but a decoder's, which is the text tower's.
+// isImage, isLogit and isText tell the parts of the state dict apart. The text tower's names
+// have no prefix of their own: they are those that belong neither to the image tower, nor to
+// the scale and bias of the logits, nor to a decoder.
 func (m *Model) isImage(name string) bool { return strings.HasPrefix(name, m.towers.ImageScope()+".") }
 
 func (m *Model) isText(name string) bool {

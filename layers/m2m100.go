@@ -62,8 +62,8 @@ func (l *M2M100Layer) attend(g *graph.Graph, x graph.Tensor, mask Mask) graph.Te
 	return l.OutProj.Forward(g, mask.attend(g, q, k, v, config))
 }
 
-// LayerDrop is y in place of x, what a block makes in place of its input, but where g is for
-// training, where it is x with probability rate, for the whole batch
+// LayerDrop returns y, the output of a block whose input is x. Where g is for training it
+// leaves the block out with probability rate, for the whole batch: it returns x then
 // (Fan et al., Reducing Transformer Depth on Demand with Structured Dropout, 2020).
 func LayerDrop(g *graph.Graph, x, y graph.Tensor, rate float64) graph.Tensor {
 	if !g.Training || rate == 0 {

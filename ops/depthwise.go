@@ -185,11 +185,11 @@ func init() { // the op is a part of its own gradient
 	}
 }
 
-// DepthwiseConv2D records the convolution (torch.nn.Conv2d with as many groups as x has
-// channels) of x [batch, height, width, channels], the channels last, with w [out, 1,
-// kernel height, kernel width], out a multiple of channels, and, unless it is the zero
-// Tensor, bias [out]: [batch, rows, cols, out]. padding pixels of zeros surround x on
-// every side.
+// DepthwiseConv2D records a convolution in which each channel has kernels of its own:
+// torch.nn.Conv2d with as many groups as channels. It takes x [batch, height, width,
+// channels] and w [out, 1, kernel height, kernel width] to [batch, rows, cols, out]. out is
+// a multiple of channels. bias is [out], or the zero Tensor. On every side x has padding
+// pixels of zeros.
 func DepthwiseConv2D(g *graph.Graph, x, w, bias graph.Tensor, stride, padding int) graph.Tensor {
 	if s := w.Shape(); g.Err() == nil && (len(s) != 4 || s[1] != 1) {
 		g.Fail("depthwise: weight %v: want [out, 1, height, width]", w.Spec())

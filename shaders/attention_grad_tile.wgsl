@@ -1,6 +1,7 @@
 // dscores[q,k] = probs[q,k] · (dp[q,k] − Σ_k probs[q,k]·dp[q,k]), dp[q,k] = Σ_e dy[q,e]·v[k,e], for every head of every item
-// As attention_grad, for GPUs: one workgroup makes 4·UPS queries × all keys, 4·SIDE of these at a time, one invocation 4
-// queries × 4 keys, whatever the head's width. Neighbouring invocations load and store neighbouring elements.
+// What attention_grad computes, for GPUs. One workgroup makes 4·UPS queries × all keys, 4·SIDE keys at a time. One
+// invocation makes 4 queries × 4 keys, whatever the head's width, so that registers are bounded. Neighbouring invocations
+// load and store neighbouring elements.
 //!use fold
 //!use head_tile
 struct Params {

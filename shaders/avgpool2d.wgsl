@@ -1,4 +1,5 @@
-// y[b,i,j,c] = mean of x[b, stride·i + v − pad, stride·j + u − pad, c] over those v, u < side that lie in x
+// y[b,i,j,c] = mean over v, u < side of x[b, stride·i + v − pad, stride·j + u − pad, c]
+// Places outside x do not count, neither in the sum nor in the number that divides it.
 // x, y: images with the channels last. Rows and columns of x beyond the last whole window take no part.
 // One invocation makes one of the n elements of y, one workgroup WG of them.
 //!use fold
@@ -19,7 +20,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
     let c = i % p.channels;
     let cell = i / p.channels;
     let image = cell / (p.cols * p.rows) * p.height;
-    // Above or left of x the differences wrap around to great numbers.
+    // Above or left of x these u32 wrap around, to numbers greater than height and width, which the bounds refuse.
     let top = cell / p.cols % p.rows * p.stride - p.pad;
     let left = cell % p.cols * p.stride - p.pad;
     var sum = 0.0;

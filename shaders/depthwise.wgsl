@@ -37,7 +37,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
     let first = i / p.out % runs * COLS;
     let line = i / (p.out * runs);  // of all images' rows
     let image = line / p.rows * p.height;
-    // Above or left of x the differences wrap around to great numbers.
+    // Above or left of x these u32 wrap around, to numbers greater than height and width, which the bounds refuse.
     let top = line % p.rows * STRIDE - p.pad;
     let left = first * STRIDE - p.pad;
     var sum: array<f32, COLS>;

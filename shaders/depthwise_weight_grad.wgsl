@@ -1,5 +1,6 @@
-// dw[s,v,u,o] = Σ_{r,j} dy[r,j,o] · x[b, stride·i + v − pad, stride·j + u − pad, o / mult] over row i of image b = row r of slice s
-// The gradient of w of a depthwise convolution from slices of size rows of all images, which are added after that.
+// dw[s,v,u,o] = Σ_{r,j} dy[r,j,o] · x[b, stride·i + v − pad, stride·j + u − pad, o / mult]
+// The gradient of w of a depthwise convolution, in parts. The rows of all images are counted through, and slice s sums
+// over size of them; row r is row i of image b. A second kernel adds the slices.
 // One invocation makes a row of the window, SIDE_W elements; one workgroup WG of the n rows. Neighbours are channels.
 //!use fold
 struct Params {

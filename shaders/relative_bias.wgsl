@@ -1,7 +1,8 @@
 // y[w,h,q,k] = table[(qy − ky + height − 1)·(2·width − 1) + qx − kx + width − 1, h] + mask[w,q,k]
-// The bias of attention among the tokens of a window of height by width, by how far apart they are; q and k count them
-// row by row, behind prefix tokens without bias. y has the windows of an image, rows by cols. mask is −100, in the last
-// row and the last column of them, between tokens that the shift of the image has brought together, else 0.
+// The bias of attention by how far apart two tokens of a window are. A window has height by width tokens; q and k count
+// them row by row, behind prefix tokens, which have no bias. An image has rows by cols windows. mask is −100 between
+// tokens that only the shift of the image has made neighbours, which happens in the last row and the last column of
+// windows; else it is 0.
 // One invocation makes one of the n elements of y, one workgroup WG of them.
 //!use fold
 struct Params {

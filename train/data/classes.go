@@ -22,7 +22,7 @@ func (d *Dataset) addClasses(root string) error {
 	known := len(d.Classes)
 	for _, f := range folders {
 		info, err := os.Stat(filepath.Join(root, f.Name())) // follows links
-		if err != nil || !info.IsDir() || !d.options.Hidden && strings.HasPrefix(f.Name(), ".") || d.excludes(f.Name()) {
+		if err != nil || !info.IsDir() || d.options.walk().LeavesOut(fs.FileInfoToDirEntry(info)) {
 			continue
 		}
 		name := strings.ReplaceAll(f.Name(), "_", " ")
@@ -46,18 +46,10 @@ func (d *Dataset) addClasses(root string) error {
 	return nil
 }
 
-// excludes tells whether ExcludeDirs has a name.
-func (d *Dataset) excludes(name string) bool {
-	return slices.ContainsFunc(d.options.ExcludeDirs, func(pattern string) bool {
-		match, _ := filepath.Match(pattern, name)
-		return match
-	})
-}
-
 // addClass adds the pictures in and below a folder, sorted by their paths.
 func (d *Dataset) addClass(folder string, class int) error {
 	captions := d.options.prompts(d.Classes[class])
-	_, err := walk.Pictures(context.Background(), folder, walk.Options{Hidden: d.options.Hidden, ExcludeDirs: d.options.ExcludeDirs}, func(path string, _ fs.FileInfo, err error) {
+	_, err := walk.Pictures(context.Background(), folder, d.options.walk(), func(path string, _ fs.FileInfo, err error) {
 		if err != nil {
 			d.Bad = append(d.Bad, Bad{path, err})
 			return
@@ -65,4 +57,9 @@ func (d *Dataset) addClass(folder string, class int) error {
 		d.samples = append(d.samples, sample{where: path, captions: captions, class: class})
 	})
 	return err
+}
+
+// walk are the options of class folders.
+func (o Options) walk() walk.Options {
+	return walk.Options{Hidden: o.Hidden, ExcludeDirs: o.ExcludeDirs}
 }

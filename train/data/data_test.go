@@ -171,7 +171,7 @@ func TestArchives(t *testing.T) {
 func TestClasses(t *testing.T) {
 	x := string(picture(t, 1))
 	folder := write(t, map[string]string{
-		"a/golden_retriever/2.png": x, "a/golden_retriever/sub/1.png": x, "a/cat/1.jpg": x, "a/cat/readme.txt": "", "a/.hidden/1.png": x, "a/file.png": x,
+		"a/golden_retriever/2.png": x, "a/golden_retriever/sub/1.png": x, "a/cat/1.jpg": x, "a/cat/readme.txt": "", "a/.hidden/1.png": x, "a/@eaDir/1.png": x, "a/thumbs/1.png": x, "a/file.png": x,
 		"b/cat/9.png": x, "b/dog/1.png": x,
 		"one/cat/1.png":   x,
 		"empty/cat/1.png": x, "empty/dog/1.txt": "",
@@ -182,7 +182,7 @@ func TestClasses(t *testing.T) {
 		}
 		return paths
 	}
-	d, err := Open(at("a", "b"), Options{Templates: []string{"a {}.", "{} or {}"}})
+	d, err := Open(at("a", "b"), Options{Templates: []string{"a {}.", "{} or {}"}, ExcludeDirs: []string{"thumb*"}})
 	require.NoError(t, err)
 	assert.Equal(t, []string{"cat", "golden retriever", "dog"}, d.Classes)
 	assert.Equal(t, []string{
