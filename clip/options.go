@@ -67,6 +67,12 @@ func WithImageSize(height, width int) Option {
 // force_context_length); the position embedding is resized on load.
 func WithContextLength(n int) Option { return func(o *options) { o.checkpoint.ContextLength = n } }
 
+// WithRandomWeights has Load take random weights from seed, by open_clip's initialisation,
+// in place of the model's own.
+func WithRandomWeights(seed uint64) Option {
+	return func(o *options) { o.checkpoint.RandomSeed = &seed }
+}
+
 // CastDType is open_clip's cast_dtype: how the device stores the weights of the
 // linear maps, which are nearly all of a transformer. Arithmetic, and all other
 // parameters, stay in float32.

@@ -41,6 +41,9 @@ type Options struct {
 	ImageSize config.Size
 	// ContextLength changes the text length (open_clip's force_context_length). 0: the config's.
 	ContextLength int
+	// RandomSeed, where it is not nil, is the seed of random weights, by open_clip's
+	// initialisation, that Open gives the model in place of its own.
+	RandomSeed *uint64
 	// Adapter is a folder with a LoRA of the model, as Hugging Face's PEFT saves it.
 	Adapter string
 	// Language is what texts are in to a tokenizer that has languages: a code of NLLB's,
@@ -112,7 +115,7 @@ func Open(ctx context.Context, source string, o Options) (*Checkpoint, error) {
 	if from.here {
 		o.cachedTokenizer(ctx, f)
 	}
-	c, err := f.checkpoint(from)
+	c, err := f.checkpoint(from, o.RandomSeed)
 	if err == nil {
 		err = c.adapt(o.Adapter)
 	}
@@ -155,9 +158,7 @@ func New(c config.Config, seed uint64, o Options) (*Checkpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, p := range m.Parameters() {
-		layers.Seed(p, seed)
-	}
+	randomize(m, seed)
 	transform, err := newTransform(preprocess.DefaultConfig(), &c)
 	if err != nil {
 		return nil, err
@@ -172,6 +173,13 @@ func New(c config.Config, seed uint64, o Options) (*Checkpoint, error) {
 	name := fmt.Sprintf("random weights, seed %d", seed)
 	made := &Checkpoint{Name: name, Model: m, Transform: transform, Tokenizer: tokens, Warnings: m.Warnings}
 	return made, made.adapt(o.Adapter)
+}
+
+// randomize seeds the initialisation of a model that has no weights yet.
+func randomize(m *towers.Model, seed uint64) {
+	for _, p := range m.Parameters() {
+		layers.Seed(p, seed)
+	}
 }
 
 // newTransform makes the transform of pictures for a model.
@@ -207,8 +215,8 @@ type files struct {
 	assumed   string // of the preprocessing
 }
 
-// checkpoint makes a model of files.
-func (c *files) checkpoint(from origin) (*Checkpoint, error) {
+// checkpoint makes a model of files, with random weights where there is a seed.
+func (c *files) checkpoint(from origin, seed *uint64) (*Checkpoint, error) {
 	if err := c.comesFrom(from); err != nil {
 		return nil, err
 	}
@@ -216,8 +224,10 @@ func (c *files) checkpoint(from origin) (*Checkpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	src, err := m.Bind(c.src, &c.stored, c.layout)
-	if err != nil {
+	var src weights.StateDict
+	if seed != nil {
+		randomize(m, *seed)
+	} else if src, err = m.Bind(c.src, &c.stored, c.layout); err != nil {
 		return nil, fmt.Errorf("%s: %w", c.file.Path(), err)
 	}
 	beside, err := c.tokenizer()

@@ -9,13 +9,28 @@ import (
 )
 
 // Augmentation is open_clip's AugmentationCfg, as far as it needs no timm
-// (open_clip/transform.py).
+// (open_clip/transform.py), and what it lacks: Affine and Background.
 type Augmentation struct {
-	Scale           [2]float64 `json:"scale"`             // least and most share of the picture's area that is kept
+	Scale           [2]float64 `json:"scale"`             // least and most share of the picture's area that is kept; zeros: the whole picture, as Affine puts it
 	ColorJitter     [4]float64 `json:"color_jitter"`      // brightness, contrast, saturation, hue, as torchvision's ColorJitter takes them
 	ColorJitterProb float64    `json:"color_jitter_prob"` // of a picture to get other colours
 	GrayScaleProb   float64    `json:"gray_scale_prob"`   // of a picture to become gray
+
+	// Affine, in place of Scale, is the strength g, 0 to 1, of an affine map of the whole
+	// picture and of a change of its colours. With u uniform from 0 to 1, and ± uniform
+	// between both: the picture is scaled by 1/(1.1-0.5gu), turned by ±0.2g radians, shifted
+	// by ±0.2g of the size each way, its width to height changed by e^(±0.12g); its hue
+	// by ±0.04g of the circle, its saturation and brightness by 1±0.5g. Strength 0 changes
+	// nothing. What lies outside of the picture is the background, or black.
+	Affine float64 `json:"affine"`
+	// Background is what a transparent picture lies on. Empty: its alpha is dropped, as by
+	// open_clip. BackgroundRandom: white, any gray or any colour, each a third of the time.
+	// Transparent colours of palettes are not known as such.
+	Background string `json:"background"`
 }
+
+// BackgroundRandom is an Augmentation's Background.
+const BackgroundRandom = "random"
 
 // DefaultAugmentation returns open_clip's defaults: 0.9 to 1 of the area, colours as they
 // are.
@@ -24,7 +39,14 @@ func DefaultAugmentation() Augmentation { return Augmentation{Scale: [2]float64{
 // Validate returns an error wrapping ErrInvalidConfig that names the first field with a
 // value out of range.
 func (a Augmentation) Validate() error {
-	if !(a.Scale[0] > 0 && a.Scale[0] <= a.Scale[1] && a.Scale[1] <= 1) {
+	switch whole := a.Scale == [2]float64{}; {
+	case !(a.Affine >= 0 && a.Affine <= 1):
+		return fmt.Errorf("%w: affine %v, want 0 to 1", ErrInvalidConfig, a.Affine)
+	case a.Affine > 0 && !whole:
+		return fmt.Errorf("%w: affine %v and scale %v, want one of them", ErrInvalidConfig, a.Affine, a.Scale)
+	case a.Background != "" && a.Background != BackgroundRandom:
+		return fmt.Errorf("%w: background %q, want %q or none", ErrInvalidConfig, a.Background, BackgroundRandom)
+	case !whole && !(a.Scale[0] > 0 && a.Scale[0] <= a.Scale[1] && a.Scale[1] <= 1):
 		return fmt.Errorf("%w: scale %v, want two shares, 0 < least <= most <= 1", ErrInvalidConfig, a.Scale)
 	}
 	for i, name := range [...]string{"brightness", "contrast", "saturation", "hue"} {
@@ -92,8 +114,7 @@ func (t *TrainTransform) Pixels(img *Image, rng *rand.Rand) (pix []uint8, err er
 	if err := img.check(); err != nil {
 		return nil, err
 	}
-	r := t.augmentation.crop(img.width, img.height, rng)
-	if pix, err = t.squash.Pixels(img.crop(r)); err != nil {
+	if pix, err = t.placed(img, rng); err != nil {
 		return nil, err
 	}
 	if p := t.augmentation.ColorJitterProb; p > 0 && rng.Float64() < p {
@@ -103,6 +124,28 @@ func (t *TrainTransform) Pixels(img *Image, rng *rand.Rand) (pix []uint8, err er
 		saturate(pix, 0)
 	}
 	return pix, nil
+}
+
+// placed is the stage before colours change on their own.
+func (t *TrainTransform) placed(img *Image, rng *rand.Rand) ([]uint8, error) {
+	a := t.augmentation
+	var background [3]uint8
+	random := a.Background == BackgroundRandom
+	if random {
+		background = drawBackground(rng)
+	}
+	if a.Scale == ([2]float64{}) {
+		pix := img.warped(a.drawWarp(rng), t.Config().Size, background, random)
+		if a.Affine > 0 {
+			a.drawColours(rng).apply(pix)
+		}
+		return pix, nil
+	}
+	part := img.crop(a.crop(img.width, img.height, rng))
+	if random {
+		part = part.over(background)
+	}
+	return t.squash.Pixels(part)
 }
 
 // rect is the part of an image at columns x to x+w, rows y to y+h.

@@ -32,8 +32,11 @@ name of an architecture, which starts from random weights.
 All are written every --save-every steps and at the end. An interrupt writes them, too, and
 ends with exit code 130; after a crash the last ones are whole. --resume FOLDER goes on from
 there, with the flags of that run, and gives what an undisturbed run gives. Only --steps,
---epochs, --save-every, --log-every, --eval-every, --max-bad and those of the device may be
-other ones, which the next --resume keeps.
+--epochs, --minutes, --save-every, --log-every, --eval-every, --max-bad and those of the
+device may be other ones, which the next --resume keeps.
+
+--minutes makes a piece of a training: it saves after so long, as an interrupt does, but ends
+with exit code 0.
 
 --dry-run says what a training takes: samples, steps, memory and, from two steps whose
 results are dropped, time.
@@ -51,6 +54,9 @@ DATA is one of these, or several of a kind.
 
 ` + datasetHelp
 
+// mostMinutes are a year's.
+const mostMinutes = 366 * 24 * 60
+
 // training is what one train command is asked for.
 type training struct {
 	datasetFlags
@@ -62,6 +68,8 @@ type training struct {
 	evalData              []string
 	maxBad                int
 	seed                  uint64
+	minutes               float64
+	fromScratch, inOrder  bool
 	dryRun                bool
 	optimizer             optimizerFlags
 	locks                 lockFlags
@@ -97,6 +105,8 @@ type loraFlags struct {
 type augmentationFlags struct {
 	scale, jitter          []float64
 	jitterProb, grayscaleP float64
+	affine                 float64
+	background             string
 }
 
 func newTrainCommand(g *globals) *cobra.Command {
@@ -120,6 +130,9 @@ func newTrainCommand(g *globals) *cobra.Command {
 	f.Var(&t.micro, "micro-batch", "most pairs that the towers see at once (default: all that memory holds)")
 	f.IntVar(&t.epochs, "epochs", 0, "`times` that all samples are seen (default 1)")
 	f.IntVar(&t.steps, "steps", 0, "`steps` to make, in place of --epochs")
+	f.Float64Var(&t.minutes, "minutes", 0, "`minutes` after which the training saves and ends, to go on by --resume (default: any)")
+	f.BoolVar(&t.fromScratch, "from-scratch", false, "random weights in place of the model's own")
+	f.BoolVar(&t.inOrder, "in-order", false, "samples come in the order of DATA, in every epoch")
 	f.IntVar(&t.saveEvery, "save-every", 0, "`steps` between checkpoints (default: an epoch)")
 	f.IntVar(&t.logEvery, "log-every", 0, "`steps` between lines on stdout (default: a fiftieth of all)")
 	f.StringArrayVar(&t.evalData, "eval", nil, "`data` to evaluate by, as the command eval does; may be given several times")
@@ -181,6 +194,8 @@ func (a *augmentationFlags) addFlags(cmd *cobra.Command) {
 	f.Float64SliceVar(&a.scale, "aug-scale", d.Scale[:], "`shares` of a picture's area that are kept: least, most")
 	f.Float64SliceVar(&a.jitter, "aug-color-jitter", nil, "changes of brightness, contrast, saturation and hue: four `numbers`")
 	f.Float64Var(&a.jitterProb, "aug-color-jitter-prob", 0, "`share` of pictures whose colours change")
+	f.Float64Var(&a.affine, "aug-affine", 0, "`strength`, 0 to 1, of an affine map and of other colours, in place of --aug-scale")
+	f.StringVar(&a.background, "aug-background", "", "`name` of what transparent pictures lie on: random is white, a gray or a colour (default: their alpha is dropped)")
 	f.Float64Var(&a.grayscaleP, "aug-gray-scale-prob", 0, "`share` of pictures that become gray")
 }
 
@@ -194,6 +209,18 @@ func (a *augmentationFlags) transform(cmd *cobra.Command, cfg preprocess.Config)
 	}
 	c := preprocess.Augmentation{Scale: [2]float64(a.scale), ColorJitterProb: a.jitterProb, GrayScaleProb: a.grayscaleP}
 	copy(c.ColorJitter[:], a.jitter)
+	switch affine := cmd.Flags().Changed("aug-affine"); {
+	case affine && cmd.Flags().Changed("aug-scale"):
+		return nil, usageErrorf(cmd, "--aug-affine and --aug-scale: want one of them")
+	case affine && !(a.affine >= 0 && a.affine <= 1):
+		return nil, usageErrorf(cmd, "--aug-affine %v: want 0 to 1", a.affine)
+	case affine:
+		c.Affine, c.Scale = a.affine, [2]float64{}
+	}
+	if cmd.Flags().Changed("aug-background") && a.background != preprocess.BackgroundRandom {
+		return nil, usageErrorf(cmd, "--aug-background %q: want %s", a.background, preprocess.BackgroundRandom)
+	}
+	c.Background = a.background
 	return preprocess.NewTrain(cfg, c)
 }
 
@@ -266,6 +293,8 @@ func (t *training) checkTraining(cmd *cobra.Command, g *globals, args []string) 
 	switch o := t.optimizer; {
 	case t.output == "" && !t.dryRun:
 		return usageErrorf(cmd, "no output given: -o FOLDER, or --resume FOLDER")
+	case cmd.Flags().Changed("minutes") && !(t.minutes > 0 && t.minutes <= mostMinutes):
+		return usageErrorf(cmd, "--minutes %v: want more than 0, at most %d", t.minutes, mostMinutes)
 	case t.epochs > 0 && t.steps > 0:
 		return usageErrorf(cmd, "--epochs and --steps: want one of them")
 	case !slices.Contains([]string{"cosine", "const"}, o.scheduler):

@@ -224,7 +224,7 @@ func (r *runFolder) commit(f runFile) error {
 }
 
 // mayDiffer are the flags that a training that goes on may have other values of.
-var mayDiffer = []string{"resume", "steps", "epochs", "save-every", "log-every", "eval-every", "device", "max-gpu-mem", "batch", "json", "quiet", "micro-batch", "max-bad"}
+var mayDiffer = []string{"resume", "steps", "epochs", "minutes", "save-every", "log-every", "eval-every", "device", "max-gpu-mem", "batch", "json", "quiet", "micro-batch", "max-bad"}
 
 // givenFlags are the values of the flags that were given, by name.
 func givenFlags(cmd *cobra.Command) map[string][]string {

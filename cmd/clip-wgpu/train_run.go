@@ -41,7 +41,8 @@ type trainingRun struct {
 	eval     *data.Dataset // nil: none
 	folder   *runFolder
 	saved    runFile // what the next checkpoint writes
-	tried    int     // step of the last checkpoint, written or not
+	start    time.Time
+	tried    int // step of the last checkpoint, written or not
 	schedule train.Schedule
 	watch    trainingWatch
 	stdout   io.Writer
@@ -56,7 +57,7 @@ func (t *training) command(cmd *cobra.Command, g *globals, args []string) error 
 			return err
 		}
 	}
-	r := &trainingRun{training: t, stdout: cmd.OutOrStdout(), json: g.json, saved: runFile{Version: runVersion, Args: args, Flags: givenFlags(cmd)}}
+	r := &trainingRun{training: t, start: time.Now(), stdout: cmd.OutOrStdout(), json: g.json, saved: runFile{Version: runVersion, Args: args, Flags: givenFlags(cmd)}}
 	if t.resume != "" {
 		var err error
 		if r.saved, err = t.recall(cmd, args); err != nil {
@@ -70,23 +71,13 @@ func (t *training) command(cmd *cobra.Command, g *globals, args []string) error 
 	if err := r.openData(cmd, args); err != nil {
 		return err
 	}
-	load := func(ctx context.Context, o []clip.Option) (*clip.Model, error) {
-		config, named, err := architecture(g.model)
-		switch {
-		case err != nil:
-			return nil, err
-		case named:
-			return clip.New(config, t.seed, o...)
-		}
-		return clip.Load(ctx, g.model, o...)
-	}
 	if !t.dryRun {
 		if err := r.openFolder(); err != nil {
 			return err
 		}
 		defer func() { r.folder.close() }()
 	}
-	return withModelFrom(cmd, g, load, func(ctx context.Context, s *session) error {
+	return withModelFrom(cmd, g, t.load(g.model), func(ctx context.Context, s *session) error {
 		r.session = s
 		if err := r.prepare(cmd); err != nil {
 			return err
@@ -97,6 +88,22 @@ func (t *training) command(cmd *cobra.Command, g *globals, args []string) error 
 		}
 		return r.run(ctx)
 	})
+}
+
+// load opens the model that the training begins with.
+func (t *training) load(source string) func(context.Context, []clip.Option) (*clip.Model, error) {
+	return func(ctx context.Context, o []clip.Option) (*clip.Model, error) {
+		config, named, err := architecture(source)
+		switch {
+		case err != nil:
+			return nil, err
+		case named:
+			return clip.New(config, t.seed, o...)
+		case t.fromScratch:
+			o = append(o, clip.WithRandomWeights(t.seed))
+		}
+		return clip.Load(ctx, source, o...)
+	}
 }
 
 // openData reads what the training learns from and is measured by.
@@ -141,7 +148,7 @@ func (r *trainingRun) prepare(cmd *cobra.Command) error {
 		return fmt.Errorf("model %s: its config names no tokenizer that is supported, so that it cannot read captions", r.model.Name())
 	}
 	r.loader, err = data.NewLoader(r.set, data.LoaderOptions{
-		Batch: r.batchSize.or(64), Transform: transform, Decode: r.search.options(r.model.Preprocess()), Seed: r.seed, MaxBad: r.maxBad,
+		Batch: r.batchSize.or(64), Transform: transform, Decode: r.search.options(r.model.Preprocess()), InOrder: r.inOrder, Seed: r.seed, MaxBad: r.maxBad,
 	})
 	if err != nil {
 		return err
@@ -240,6 +247,9 @@ func (r *trainingRun) run(ctx context.Context) error {
 		}
 		if err != nil || r.saved.Step == r.saved.Steps {
 			return r.end(ctx, err)
+		}
+		if r.minutes > 0 && time.Since(r.start).Minutes() >= r.minutes {
+			return r.leave(ctx)
 		}
 	}
 	return ctx.Err()

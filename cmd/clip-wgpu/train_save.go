@@ -85,6 +85,21 @@ func (r *trainingRun) finish(ctx context.Context) error {
 	return err
 }
 
+// leave saves the last step of a piece of a training.
+func (r *trainingRun) leave(ctx context.Context) error {
+	if err := r.save(context.WithoutCancel(ctx)); err != nil {
+		return err
+	}
+	made := fmt.Sprintf("%d of %s are saved after %g minutes; --resume %s goes on", r.saved.Step, plural(r.saved.Steps, "step"), r.minutes, r.output)
+	if r.json {
+		r.note("%s", made)
+		return nil
+	}
+	r.clear()
+	_, err := fmt.Fprintln(r.stdout, made)
+	return err
+}
+
 // interrupted saves the last whole step.
 func (r *trainingRun) interrupted(ctx context.Context) error {
 	if r.saved.Step == 0 {

@@ -20,7 +20,7 @@ type Batch struct {
 	Bad      []Bad     // met on the way, in whose place others came
 }
 
-// Position is a place in the order of samples, which is another in each epoch.
+// Position is a place in the order of samples, which is another in each epoch but InOrder.
 type Position struct {
 	Epoch int `json:"epoch"`
 	Next  int `json:"next"` // samples of the epoch's order that lie behind
@@ -31,6 +31,7 @@ type LoaderOptions struct {
 	Batch     int                        // samples of each
 	Transform *preprocess.TrainTransform // of the pictures
 	Decode    []preprocess.Option        // how they are read
+	InOrder   bool                       // samples come in the Dataset's order, in every epoch
 	Seed      uint64                     // decides about the order, the captions and the augmentation
 	Workers   int                        // pictures that are decoded at once; 0 is one for each core
 	MaxBad    int                        // samples that cannot be used before it is an error; negative is any number
@@ -117,8 +118,7 @@ type badSamples struct {
 // them.
 func (l *Loader) epoch(ctx context.Context, at Position, bad *badSamples, use func(Batch) bool) (made int, err error) {
 	ctx, stop := context.WithCancel(ctx)
-	order := rand.New(rand.NewPCG(l.o.Seed, uint64(at.Epoch))).Perm(l.data.Len())
-	results := l.load(ctx, at.Epoch, order[at.Next:])
+	results := l.load(ctx, at.Epoch, l.order(at.Epoch)[at.Next:])
 	defer func() {
 		stop()
 		for range results { // until the workers have left
@@ -149,6 +149,18 @@ func (l *Loader) epoch(ctx context.Context, at Position, bad *badSamples, use fu
 		}
 	}
 	return made, ctx.Err()
+}
+
+// order is that of an epoch's samples.
+func (l *Loader) order(epoch int) []int {
+	if !l.o.InOrder {
+		return rand.New(rand.NewPCG(l.o.Seed, uint64(epoch))).Perm(l.data.Len())
+	}
+	order := make([]int, l.data.Len())
+	for i := range order {
+		order[i] = i
+	}
+	return order
 }
 
 // note adds a sample that cannot be read, once. The error says that there are too many.
