@@ -11,25 +11,27 @@ import (
 // Augmentation is open_clip's AugmentationCfg, as far as it needs no timm
 // (open_clip/transform.py), and what it lacks: Affine and Background.
 type Augmentation struct {
-	Scale           [2]float64 `json:"scale"`             // least and most share of the picture's area that is kept; zeros: the whole picture, as Affine puts it
+	Scale           [2]float64 `json:"scale"`             // least and most share of the picture's area that is kept; zeros: all of it, in the model's shape
 	ColorJitter     [4]float64 `json:"color_jitter"`      // brightness, contrast, saturation, hue, as torchvision's ColorJitter takes them
 	ColorJitterProb float64    `json:"color_jitter_prob"` // of a picture to get other colours
 	GrayScaleProb   float64    `json:"gray_scale_prob"`   // of a picture to become gray
 
 	// Affine, in place of Scale, is the strength g, 0 to 1, of an affine map of the whole
-	// picture and of a change of its colours. With u uniform from 0 to 1, and ± uniform
-	// between both: the picture is scaled by 1/(1.1-0.5gu), turned by ±0.2g radians, shifted
-	// by ±0.2g of the size each way, its width to height changed by e^(±0.12g); its hue
-	// by ±0.04g of the circle, its saturation and brightness by 1±0.5g. Strength 0 changes
-	// nothing. What lies outside of the picture is the background, or black.
+	// picture and of a change of its colours. With u drawn from 0 to 1, and ±x from -x to x,
+	// all uniformly: the picture, resized to the model's size, is scaled by 1/(1.1-0.5gu),
+	// turned by ±0.2g radians, shifted by ±0.2g of the size each way, and its width ÷ height
+	// multiplied by e^(±0.12g); its hue changes by ±0.04g of the circle, and saturation and
+	// brightness are multiplied by 1±0.5g. Around the picture the background shows, or
+	// black. Strength 0 is the picture resized, and nothing else.
 	Affine float64 `json:"affine"`
-	// Background is what a transparent picture lies on. Empty: its alpha is dropped, as by
+	// Background is what transparent pictures lie on. Empty: their alpha is dropped, as by
 	// open_clip. BackgroundRandom: white, any gray or any colour, each a third of the time.
-	// Transparent colours of palettes are not known as such.
+	// Palettes of PNG, GIF and Go's image.Paletted have alpha, too. The one colour that a
+	// PNG without a palette may call transparent is not.
 	Background string `json:"background"`
 }
 
-// BackgroundRandom is an Augmentation's Background.
+// BackgroundRandom is a Background of Augmentation.
 const BackgroundRandom = "random"
 
 // DefaultAugmentation returns open_clip's defaults: 0.9 to 1 of the area, colours as they
@@ -126,26 +128,23 @@ func (t *TrainTransform) Pixels(img *Image, rng *rand.Rand) (pix []uint8, err er
 	return pix, nil
 }
 
-// placed is the stage before colours change on their own.
+// placed is the stage before ColorJitter.
 func (t *TrainTransform) placed(img *Image, rng *rand.Rand) ([]uint8, error) {
 	a := t.augmentation
-	var background [3]uint8
-	random := a.Background == BackgroundRandom
-	if random {
+	var background [3]uint8 // black
+	if a.Background == BackgroundRandom {
 		background = drawBackground(rng)
+		img = img.over(background)
 	}
-	if a.Scale == ([2]float64{}) {
-		pix := img.warped(a.drawWarp(rng), t.Config().Size, background, random)
-		if a.Affine > 0 {
-			a.drawColours(rng).apply(pix)
-		}
+	if a.Affine > 0 {
+		pix := img.warped(a.drawWarp(rng), t.Config().Size, background)
+		a.drawColours(rng).apply(pix)
 		return pix, nil
 	}
-	part := img.crop(a.crop(img.width, img.height, rng))
-	if random {
-		part = part.over(background)
+	if a.Scale != ([2]float64{}) {
+		img = img.crop(a.crop(img.width, img.height, rng))
 	}
-	return t.squash.Pixels(part)
+	return t.squash.Pixels(img)
 }
 
 // rect is the part of an image at columns x to x+w, rows y to y+h.

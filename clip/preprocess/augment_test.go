@@ -144,6 +144,10 @@ func TestAugmentationNamesWhatIsWrong(t *testing.T) {
 		"hue 0.6":               func(a *Augmentation) { a.ColorJitter[3] = 0.6 },
 		"color_jitter_prob 1.1": func(a *Augmentation) { a.ColorJitterProb = 1.1 },
 		"gray_scale_prob NaN":   func(a *Augmentation) { a.GrayScaleProb = nan },
+		"affine NaN":            func(a *Augmentation) { a.Affine = nan },
+		"affine 1.1":            func(a *Augmentation) { a.Affine = 1.1 },
+		"affine 0.5 and scale":  func(a *Augmentation) { a.Affine = 0.5 },
+		`background "pink"`:     func(a *Augmentation) { a.Background = "pink" },
 	} {
 		a := DefaultAugmentation()
 		change(&a)

@@ -11,7 +11,8 @@ func (m *Image) RGB() []uint8 {
 		copy(out, m.pix)
 	case modeRGBA:
 		for i, j := 0, 0; i < len(m.pix); i, j = i+4, j+3 {
-			copy(out[j:j+3], m.pix[i:])
+			px := m.pix[i : i+3 : i+3]
+			out[j], out[j+1], out[j+2] = px[0], px[1], px[2]
 		}
 	case modeP:
 		var colours [256][3]uint8 // an index that the file gives no colour for is black

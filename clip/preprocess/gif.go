@@ -1,6 +1,9 @@
 package preprocess
 
-import "fmt"
+import (
+	"bytes"
+	"fmt"
+)
 
 // decodeGIF reads the first frame on the file's canvas, as Pillow does. It
 // does not use image/gif, which forgets the colour of the transparent index.
@@ -11,7 +14,7 @@ func decodeGIF(data []byte, o options) (*Image, error) {
 	flags := r.u8()
 	r.next(2) // background, aspect ratio
 	global := gifPalette(r, flags)
-	transparent := 0
+	transparent := -1 // no index
 	for !r.failed {
 		switch r.u8() {
 		case '!':
@@ -35,7 +38,7 @@ func decodeGIF(data []byte, o options) (*Image, error) {
 			if err := o.checkSize(w, h); err != nil {
 				return nil, err
 			}
-			return f.decode(r, o, w, h, uint8(transparent))
+			return f.decode(r, o, w, h, transparent)
 		case ';':
 			return nil, fmt.Errorf("%w: no image in it", ErrCorrupt)
 		}
@@ -60,7 +63,7 @@ type gifFrame struct {
 	palette    []uint8 // RGB entries
 }
 
-func (f gifFrame) decode(r *byteReader, o options, w, h int, background uint8) (*Image, error) {
+func (f gifFrame) decode(r *byteReader, o options, w, h, transparent int) (*Image, error) {
 	bits := r.u8()
 	if bits < 2 || bits > 8 {
 		return nil, fmt.Errorf("%w: LZW code size %d, want 2 to 8", ErrCorrupt, bits)
@@ -77,9 +80,12 @@ func (f gifFrame) decode(r *byteReader, o options, w, h int, background uint8) (
 	if !isGrayRamp(f.palette) {
 		m.mode, m.palette = modeP, rgbPalette(f.palette)
 	}
-	if background != 0 {
+	if transparent >= 0 {
+		m.opacity = opacityOf(append(bytes.Repeat([]byte{255}, transparent), 0))
+	}
+	if transparent > 0 {
 		for i := range m.pix {
-			m.pix[i] = background
+			m.pix[i] = uint8(transparent)
 		}
 	}
 	codes := lzwReaders.Get().(*lzwReader)

@@ -3,6 +3,7 @@ package preprocess
 import (
 	"image"
 	"image/color"
+	"slices"
 	"time"
 
 	"github.com/clip-wgpu/clip-wgpu/internal/guard"
@@ -25,11 +26,12 @@ const (
 type Image struct {
 	mode          string
 	width, height int
-	pix           []uint8    // [height, width, bands], all modes but I
-	wide          []int32    // [height, width], mode I
-	palette       [][3]uint8 // mode P, the colours that the file gives
-	orientation   int        // EXIF's, if it is not applied, or 0
-	taken         time.Time  // by EXIF
+	pix           []uint8     // [height, width, bands], all modes but I
+	wide          []int32     // [height, width], mode I
+	palette       [][3]uint8  // mode P, the colours that the file gives
+	opacity       *[256]uint8 // alpha of each value in pix, where a palette has some: open_clip does not look at it
+	orientation   int         // EXIF's, if it is not applied, or 0
+	taken         time.Time   // by EXIF
 
 	fullWidth, fullHeight int // of what was decoded at a part of its size, or 0
 
@@ -62,7 +64,7 @@ func newImage(mode string, width, height int) *Image {
 // like returns an empty image of m's mode and palette.
 func (m *Image) like(width, height int) *Image {
 	out := newImage(m.mode, width, height)
-	out.palette = m.palette
+	out.palette, out.opacity = m.palette, m.opacity
 	return out
 }
 
@@ -85,7 +87,7 @@ func (m *Image) hasAlpha() bool { return m.mode == modeLA || m.mode == modeRGBA 
 //
 //	Gray                                L
 //	Gray16                              I (so that levels above 255 saturate, as in open_clip)
-//	Paletted                            P, alpha ignored
+//	Paletted                            P, whose alpha open_clip ignores
 //	YCbCr                               RGB, by libjpeg's upsampling and colour conversion
 //	CMYK                                CMYK
 //	RGBA, RGBA64, NRGBA, NRGBA64        RGB if opaque, else RGBA; 16-bit samples keep their high byte
@@ -121,7 +123,7 @@ func convert(src image.Image) *Image {
 		return gatherWide(w, h, samples{s.Pix, s.Stride, 2})
 	case *image.Paletted:
 		m := gather(modeP, w, h, samples{s.Pix, s.Stride, 1}, 0)
-		m.palette = paletteOf(s.Palette)
+		m.palette, m.opacity = paletteOf(s.Palette)
 		return m
 	case *image.YCbCr:
 		return fromYCbCr(s)
@@ -196,14 +198,26 @@ func gatherWide(w, h int, s samples) *Image {
 	return m
 }
 
-// paletteOf makes a palette of colours, of which alpha is ignored.
-func paletteOf(colors color.Palette) [][3]uint8 {
-	p := make([][3]uint8, len(colors))
+// paletteOf makes a palette of colours.
+func paletteOf(colors color.Palette) ([][3]uint8, *[256]uint8) {
+	p, alpha := make([][3]uint8, len(colors)), make([]uint8, len(colors))
 	for i, c := range colors {
 		n := color.NRGBAModel.Convert(c).(color.NRGBA)
-		p[i] = [3]uint8{n.R, n.G, n.B}
+		p[i], alpha[i] = [3]uint8{n.R, n.G, n.B}, n.A
 	}
-	return p
+	return p, opacityOf(alpha)
+}
+
+// opacityOf is an Image's opacity: colours beyond those that have alpha are opaque.
+func opacityOf(alpha []uint8) *[256]uint8 {
+	if !slices.ContainsFunc(alpha, func(v uint8) bool { return v != 255 }) {
+		return nil
+	}
+	var all [256]uint8
+	for i := copy(all[:], alpha); i < len(all); i++ {
+		all[i] = 255
+	}
+	return &all
 }
 
 // isGrayRamp reports whether entry i of n three-byte palette entries is the

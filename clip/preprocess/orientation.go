@@ -25,7 +25,7 @@ func (m *Image) oriented(orientation int, memory *[]uint8) *Image {
 		from, dy = from+(h-1)*dy, -dy
 	}
 	out := newImageIn(memory, m.mode, w, h)
-	out.palette = m.palette
+	out.palette, out.opacity = m.palette, m.opacity
 	out.taken, out.fullWidth, out.fullHeight = m.taken, m.fullWidth, m.fullHeight
 	if transpose {
 		out.fullWidth, out.fullHeight = m.fullHeight, m.fullWidth

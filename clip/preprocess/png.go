@@ -22,6 +22,7 @@ type pngFile struct {
 	unknown       error      // why an IHDR gave no layout
 	interlaced    bool
 	palette       []uint8 // RGB entries
+	opacity       []uint8 // alpha of the first of them
 	exif          []byte  // TIFF data
 	texts         int     // bytes of texts and profiles
 	apple         bool    // has the chunk of Apple's variant
@@ -56,7 +57,7 @@ func decodePNG(data []byte, o options) (*Image, error) {
 		return nil, err
 	}
 	m := o.newImage(f.layout.mode, f.width, f.height)
-	if m.palette, err = f.colours(); err != nil {
+	if m.palette, m.opacity, err = f.colours(); err != nil {
 		return nil, err
 	}
 	if err := f.readData(m); err != nil {
@@ -68,18 +69,18 @@ func decodePNG(data []byte, o options) (*Image, error) {
 	return m.withEXIF(exifIn(f.exif), o), nil
 }
 
-// colours returns the palette of mode P, which is empty without PLTE.
-func (f *pngFile) colours() ([][3]uint8, error) {
+// colours returns the palette of mode P, which is empty without PLTE, and its alpha.
+func (f *pngFile) colours() ([][3]uint8, *[256]uint8, error) {
 	n := len(f.palette) / 3
 	switch {
 	case f.palette != nil && !f.layout.is(modeP):
-		return nil, fmt.Errorf("%w: it has a palette, and its second IHDR a colour type without one", ErrCorrupt)
+		return nil, nil, fmt.Errorf("%w: it has a palette, and its second IHDR a colour type without one", ErrCorrupt)
 	case n > 256:
-		return nil, fmt.Errorf("%w: palette of %d colours", ErrCorrupt, n)
+		return nil, nil, fmt.Errorf("%w: palette of %d colours", ErrCorrupt, n)
 	case f.layout.is(modeP):
-		return rgbPalette(f.palette), nil
+		return rgbPalette(f.palette), opacityOf(f.opacity), nil
 	}
-	return nil, nil
+	return nil, nil, nil
 }
 
 // parsePNG reads the chunks before the image data, or before the end of a file without any.
@@ -174,7 +175,10 @@ func (f *pngFile) chunk(name string, body []byte) error {
 			f.palette = body
 		}
 	case "tRNS":
-		// Its colour changes neither pixels nor mode, but Pillow wants it whole.
+		if f.layout.is(modeP) {
+			f.opacity = body
+		}
+		// In other modes it is a colour, which changes neither pixels nor mode, but Pillow wants it whole.
 		gray := f.layout.is(modeBilevel) || f.layout.is(modeL) || f.layout.is(modeI)
 		if gray && len(body) < 2 || f.layout.is(modeRGB) && len(body) < 6 {
 			return fmt.Errorf("%w: chunk tRNS of %d bytes", ErrCorrupt, len(body))
