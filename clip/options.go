@@ -67,8 +67,8 @@ func WithImageSize(height, width int) Option {
 // force_context_length); the position embedding is resized on load.
 func WithContextLength(n int) Option { return func(o *options) { o.checkpoint.ContextLength = n } }
 
-// WithRandomWeights has Load take random weights from seed, by open_clip's initialisation,
-// in place of the model's own.
+// WithRandomWeights has Load give the model random weights from seed, by open_clip's
+// initialisation, in place of its own. The config, the preprocessing and the tokenizer stay.
 func WithRandomWeights(seed uint64) Option {
 	return func(o *options) { o.checkpoint.RandomSeed = &seed }
 }

@@ -41,8 +41,8 @@ type Options struct {
 	ImageSize config.Size
 	// ContextLength changes the text length (open_clip's force_context_length). 0: the config's.
 	ContextLength int
-	// RandomSeed, where it is not nil, is the seed of random weights, by open_clip's
-	// initialisation, that Open gives the model in place of its own.
+	// RandomSeed has Open give the model random weights, by open_clip's initialisation, in
+	// place of its own. nil: its own.
 	RandomSeed *uint64
 	// Adapter is a folder with a LoRA of the model, as Hugging Face's PEFT saves it.
 	Adapter string
@@ -175,7 +175,7 @@ func New(c config.Config, seed uint64, o Options) (*Checkpoint, error) {
 	return made, made.adapt(o.Adapter)
 }
 
-// randomize seeds the initialisation of a model that has no weights yet.
+// randomize gives a model the random weights of a seed.
 func randomize(m *towers.Model, seed uint64) {
 	for _, p := range m.Parameters() {
 		layers.Seed(p, seed)
@@ -224,9 +224,10 @@ func (c *files) checkpoint(from origin, seed *uint64) (*Checkpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	var src weights.StateDict
+	name, src := c.name, weights.StateDict(nil)
 	if seed != nil {
 		randomize(m, *seed)
+		name = fmt.Sprintf("%s with random weights, seed %d", name, *seed)
 	} else if src, err = m.Bind(c.src, &c.stored, c.layout); err != nil {
 		return nil, fmt.Errorf("%s: %w", c.file.Path(), err)
 	}
@@ -243,7 +244,7 @@ func (c *files) checkpoint(from origin, seed *uint64) (*Checkpoint, error) {
 		warnings = append(warnings, c.assumed)
 	}
 	open := &Checkpoint{
-		Name: c.name, Model: m, Transform: c.transform, Tokenizer: tokens, Warnings: warnings,
+		Name: name, Model: m, Transform: c.transform, Tokenizer: tokens, Warnings: warnings,
 		file: c.file, src: src, dir: c.dir, folder: c.folder(),
 	}
 	open.watch()

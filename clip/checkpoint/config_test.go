@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"github.com/clip-wgpu/clip-wgpu/clip/internal/cliptest"
 	"github.com/clip-wgpu/clip-wgpu/clip/models"
 	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
+	"github.com/clip-wgpu/clip-wgpu/graph"
 	"github.com/clip-wgpu/clip-wgpu/internal/torchtest"
 )
 
@@ -97,4 +99,41 @@ func tinyModel(t *testing.T) *Checkpoint {
 	c, err := New(cfg, 1, Options{})
 	require.NoError(t, err)
 	return c
+}
+
+// Random weights are those that New gives a model of that config. Nothing is left of its
+// own, and all else stays.
+func TestRandomWeights(t *testing.T) {
+	open := func(o Options) *Checkpoint {
+		c, err := Open(t.Context(), Embedded, o)
+		require.NoError(t, err)
+		t.Cleanup(func() { c.Close() })
+		return c
+	}
+	values := func(p *graph.Param) []float32 {
+		v := make([]float32, p.Shape.Elems())
+		require.NoError(t, p.Source.ReadF32(v, 0))
+		return v
+	}
+	seed := uint64(5)
+	own, random := open(Options{}), open(Options{RandomSeed: &seed})
+	fresh, err := New(own.Model.Config, seed, Options{})
+	require.NoError(t, err)
+	assert.Equal(t, "emoji-clip with random weights, seed 5", random.Name)
+	assert.Equal(t, own.Model.Config, random.Model.Config)
+	assert.Equal(t, own.Transform.Config(), random.Transform.Config())
+	want, err := own.Tokenizer.Tokenize([]string{"a red rose"}, 16)
+	require.NoError(t, err)
+	got, err := random.Tokenizer.Tokenize([]string{"a red rose"}, 16)
+	require.NoError(t, err)
+	assert.Equal(t, want, got)
+	trained, made := maps.Collect(own.Model.Parameters()), maps.Collect(fresh.Model.Parameters())
+	for name, p := range random.Model.Parameters() {
+		v := values(p)
+		assert.NotEqual(t, values(trained[name]), v, name)
+		assert.Equal(t, values(made[name]), v, name)
+	}
+	assert.Len(t, made, len(trained))
+	require.NoError(t, random.Inspect(t.Context()))
+	assert.Empty(t, random.NotFinite)
 }

@@ -46,8 +46,8 @@ func (m *Image) warped(w warp, size [2]int, around [3]uint8) []uint8 {
 	return out.RGB()
 }
 
-// mostStep is how many pixels may lie between two samples. Bilinear sampling sees the two
-// next to it: with more between, detail that is lost would alias.
+// mostStep is the longest way from one sample to the next, in pixels. Bilinear sampling sees
+// the pixels around each: with longer ways it misses some, and what is fine aliases.
 const mostStep = 1.5
 
 // shrunk resizes m along the axes of which a warp would take larger steps.
@@ -106,8 +106,8 @@ func (m *Image) over(colour [3]uint8) *Image {
 		return m
 	}
 	out := &Image{mode: modeRGB, width: m.width, height: m.height, pix: m.RGB()}
-	for i, alpha := range alpha {
-		share := uint32(alpha)
+	for i, v := range alpha {
+		share := uint32(v)
 		for c, v := range out.pix[3*i : 3*i+3] {
 			out.pix[3*i+c] = uint8((uint32(v)*share + uint32(colour[c])*(255-share) + 127) / 255)
 		}

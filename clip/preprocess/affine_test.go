@@ -167,6 +167,13 @@ func TestPalettesHaveAlpha(t *testing.T) {
 	fromGIF, err := Decode(&file)
 	require.NoError(t, err)
 	assert.Equal(t, []uint8{200, 100, 50, 0, 100, 200, 0, 100, 200}, fromGIF.over([3]uint8{0, 100, 200}).RGB())
+	recorded, err := DecodeFile(testdata + "/formats/png_palette_transparent.png")
+	require.NoError(t, err)
+	levels := map[uint8]int{}
+	for _, v := range recorded.alpha() {
+		levels[v]++
+	}
+	assert.Equal(t, map[uint8]int{0: 58, 255: 756}, levels, "Pillow 13's convert(RGBA)")
 	plain := randomImage(1, modeP, 3, 3)
 	assert.Same(t, plain, plain.over([3]uint8{}))
 }

@@ -15,7 +15,8 @@ import (
 
 const trainHelp = `train teaches a model pictures and their captions or classes, as open_clip_train does.
 Flags have the names that they have there. --model is a model to go on from, or open_clip's
-name of an architecture, which starts from random weights.
+name of an architecture, which starts from random weights. With --from-scratch any model
+does, and keeps its config, its preprocessing and its tokenizer.
 
 -o names a folder that gets
 
@@ -35,8 +36,9 @@ there, with the flags of that run, and gives what an undisturbed run gives. Only
 --epochs, --minutes, --save-every, --log-every, --eval-every, --max-bad and those of the
 device may be other ones, which the next --resume keeps.
 
---minutes makes a piece of a training: it saves after so long, as an interrupt does, but ends
-with exit code 0.
+--minutes makes a piece of a training: the first step that ends after so long is saved, as by
+an interrupt, and the exit code is 0. --resume makes the next piece, of as many minutes where
+no other --minutes is given.
 
 --dry-run says what a training takes: samples, steps, memory and, from two steps whose
 results are dropped, time.
@@ -54,7 +56,7 @@ DATA is one of these, or several of a kind.
 
 ` + datasetHelp
 
-// mostMinutes are a year's.
+// mostMinutes is a year.
 const mostMinutes = 366 * 24 * 60
 
 // training is what one train command is asked for.
@@ -101,7 +103,7 @@ type loraFlags struct {
 	targets        []string
 }
 
-// augmentationFlags are those of open_clip's aug_cfg.
+// augmentationFlags are those of open_clip's aug_cfg, affine and background.
 type augmentationFlags struct {
 	scale, jitter          []float64
 	jitterProb, grayscaleP float64
@@ -130,7 +132,7 @@ func newTrainCommand(g *globals) *cobra.Command {
 	f.Var(&t.micro, "micro-batch", "most pairs that the towers see at once (default: all that memory holds)")
 	f.IntVar(&t.epochs, "epochs", 0, "`times` that all samples are seen (default 1)")
 	f.IntVar(&t.steps, "steps", 0, "`steps` to make, in place of --epochs")
-	f.Float64Var(&t.minutes, "minutes", 0, "`minutes` after which the training saves and ends, to go on by --resume (default: any)")
+	f.Float64Var(&t.minutes, "minutes", 0, "`minutes` after which the training saves and ends; --resume goes on (default: any)")
 	f.BoolVar(&t.fromScratch, "from-scratch", false, "random weights in place of the model's own")
 	f.BoolVar(&t.inOrder, "in-order", false, "samples come in the order of DATA, in every epoch")
 	f.IntVar(&t.saveEvery, "save-every", 0, "`steps` between checkpoints (default: an epoch)")
@@ -194,34 +196,37 @@ func (a *augmentationFlags) addFlags(cmd *cobra.Command) {
 	f.Float64SliceVar(&a.scale, "aug-scale", d.Scale[:], "`shares` of a picture's area that are kept: least, most")
 	f.Float64SliceVar(&a.jitter, "aug-color-jitter", nil, "changes of brightness, contrast, saturation and hue: four `numbers`")
 	f.Float64Var(&a.jitterProb, "aug-color-jitter-prob", 0, "`share` of pictures whose colours change")
-	f.Float64Var(&a.affine, "aug-affine", 0, "`strength`, 0 to 1, of an affine map and of other colours, in place of --aug-scale")
-	f.StringVar(&a.background, "aug-background", "", "`name` of what transparent pictures lie on: random is white, a gray or a colour (default: their alpha is dropped)")
+	f.Float64Var(&a.affine, "aug-affine", 0, "`strength`, 0 to 1, with which pictures are scaled, turned, shifted, stretched and change colours, in place of --aug-scale")
+	f.StringVar(&a.background, "aug-background", "", "`name` of what transparent pictures lie on: random, which is white, a gray or a colour (default: their alpha is dropped)")
 	f.Float64Var(&a.grayscaleP, "aug-gray-scale-prob", 0, "`share` of pictures that become gray")
 }
 
-// transform makes the training transform for a model.
-func (a *augmentationFlags) transform(cmd *cobra.Command, cfg preprocess.Config) (*preprocess.TrainTransform, error) {
+// config is the training transform's.
+func (a *augmentationFlags) config(cmd *cobra.Command) (c preprocess.Augmentation, err error) {
 	if len(a.scale) != 2 {
-		return nil, usageErrorf(cmd, "--aug-scale: want two numbers, such as 0.9,1")
+		return c, usageErrorf(cmd, "--aug-scale: want two numbers, such as 0.9,1")
 	}
 	if len(a.jitter) != 0 && len(a.jitter) != 4 {
-		return nil, usageErrorf(cmd, "--aug-color-jitter: want four numbers, such as 0.4,0.4,0.4,0.1")
+		return c, usageErrorf(cmd, "--aug-color-jitter: want four numbers, such as 0.4,0.4,0.4,0.1")
 	}
-	c := preprocess.Augmentation{Scale: [2]float64(a.scale), ColorJitterProb: a.jitterProb, GrayScaleProb: a.grayscaleP}
+	c = preprocess.Augmentation{
+		Scale: [2]float64(a.scale), ColorJitterProb: a.jitterProb, GrayScaleProb: a.grayscaleP, Affine: a.affine, Background: a.background,
+	}
 	copy(c.ColorJitter[:], a.jitter)
-	switch affine := cmd.Flags().Changed("aug-affine"); {
-	case affine && cmd.Flags().Changed("aug-scale"):
-		return nil, usageErrorf(cmd, "--aug-affine and --aug-scale: want one of them")
-	case affine && !(a.affine >= 0 && a.affine <= 1):
-		return nil, usageErrorf(cmd, "--aug-affine %v: want 0 to 1", a.affine)
-	case affine:
-		c.Affine, c.Scale = a.affine, [2]float64{}
+	given := cmd.Flags().Changed
+	switch {
+	case given("aug-affine") && given("aug-scale"):
+		return c, usageErrorf(cmd, "--aug-affine and --aug-scale: want one of them")
+	case !(a.affine >= 0 && a.affine <= 1):
+		return c, usageErrorf(cmd, "--aug-affine %v: want 0 to 1", a.affine)
+	case given("aug-background") && a.background != preprocess.BackgroundRandom:
+		return c, usageErrorf(cmd, "--aug-background %q: want %s", a.background, preprocess.BackgroundRandom)
+	case given("aug-affine"):
+		c.Scale = [2]float64{}
+	case !(c.Scale[0] > 0): // NewTrain takes zeros for the whole picture
+		return c, usageErrorf(cmd, "--aug-scale %v: want two shares, 0 < least <= most <= 1", a.scale)
 	}
-	if cmd.Flags().Changed("aug-background") && a.background != preprocess.BackgroundRandom {
-		return nil, usageErrorf(cmd, "--aug-background %q: want %s", a.background, preprocess.BackgroundRandom)
-	}
-	c.Background = a.background
-	return preprocess.NewTrain(cfg, c)
+	return c, nil
 }
 
 // lock locks the model's towers.
@@ -319,23 +324,27 @@ func (t *training) checkTraining(cmd *cobra.Command, g *globals, args []string) 
 		return usageErrorf(cmd, "--adapter and --lora-rank: merge the one adapter into the model before you train another")
 	case t.lora.rank == 0 && g.weights != weightsFlag(clip.F32):
 		return usageErrorf(cmd, "--weights %s: only f32 can be trained; --cast-frozen is for what is locked, --lora-rank for adapters", g.weights)
-	case t.evalEvery > 0 && t.evalData == nil:
-		return usageErrorf(cmd, "--eval-every goes with --eval")
+	case t.lora.rank > 0 && t.fromScratch:
+		return usageErrorf(cmd, "--lora-rank trains adapters alone, and these need the model's own weights: want no --from-scratch")
 	}
-	for _, name := range []string{"lock-image-unlocked-groups", "lock-image-freeze-bn-stats"} {
-		if cmd.Flags().Changed(name) && !t.locks.image {
-			return usageErrorf(cmd, "--%s goes with --lock-image", name)
+	for _, g := range []struct {
+		flag  string
+		given bool
+		parts []string
+	}{
+		{"lock-image", t.locks.image, []string{"lock-image-unlocked-groups", "lock-image-freeze-bn-stats"}},
+		{"lock-text", t.locks.text, []string{"lock-text-unlocked-layers", "lock-text-freeze-layer-norm"}},
+		{"lora-rank", t.lora.rank > 0, []string{"lora-alpha", "lora-dropout", "lora-target"}},
+		{"eval", t.evalData != nil, []string{"eval-every"}},
+	} {
+		for _, name := range g.parts {
+			if cmd.Flags().Changed(name) && !g.given {
+				return usageErrorf(cmd, "--%s goes with --%s", name, g.flag)
+			}
 		}
 	}
-	for _, name := range []string{"lora-alpha", "lora-dropout", "lora-target"} {
-		if cmd.Flags().Changed(name) && t.lora.rank == 0 {
-			return usageErrorf(cmd, "--%s goes with --lora-rank", name)
-		}
-	}
-	for _, name := range []string{"lock-text-unlocked-layers", "lock-text-freeze-layer-norm"} {
-		if cmd.Flags().Changed(name) && !t.locks.text {
-			return usageErrorf(cmd, "--%s goes with --lock-text", name)
-		}
+	if _, err := t.augmentation.config(cmd); err != nil {
+		return err
 	}
 	return t.datasetFlags.check(cmd, args)
 }

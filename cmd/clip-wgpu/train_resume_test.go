@@ -89,6 +89,33 @@ func TestTrainRefusesFolders(t *testing.T) {
 	assert.Contains(t, o.stderr, "has 0 lines of 1 steps")
 }
 
+// A piece ends when its minutes are over, with what the next one goes on from: both make what
+// one training makes. It begins with random weights, and its samples come in order: the last
+// of them cannot be read.
+func TestTrainInPieces(t *testing.T) {
+	csv, folder := captionTable(t), t.TempDir()
+	table, err := os.ReadFile(csv)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(csv, append(table, "a.png,a\nb.png,b\nc.png,c\nd.png,d\n"...), 0o666))
+	flags := quickly(csv, "--steps", "3", "--max-bad", "0", "--from-scratch", "--in-order", "--aug-affine", "0.5", "--aug-background", "random")
+	whole, parts := filepath.Join(folder, "whole"), filepath.Join(folder, "parts")
+	program(t, append(flags, "-o", whole)...).requireDone(t)
+	o := program(t, append(flags, "--minutes", "1e-6", "-o", parts)...)
+	o.requireDone(t)
+	assert.Contains(t, o.stdout, "--minutes 1e-06 are over: 1 of 3 steps are saved; --resume "+parts+" goes on\n")
+	for name, value := range map[string]string{"aug-affine": "0", "aug-background": "random", "from-scratch": "false", "in-order": "false"} {
+		program(t, "train", "--resume", parts, "--"+name+"="+value).requireFailure(t, exitUsage, "--"+name)
+	}
+	program(t, "train", "--resume", parts, "--minutes", "60").requireDone(t)
+	all := losses(t, whole)
+	assert.Equal(t, all, losses(t, parts))
+	assert.InDelta(t, math.Log(4), all[0], 0.5, "it knows nothing")
+	saved, err := readRun(parts)
+	require.NoError(t, err)
+	assert.Equal(t, 12, saved.Position.Next)
+	program(t, "tokenize", "a rose", "--model", filepath.Join(parts, "model")).requireDone(t)
+}
+
 // A model with a decoder learns captions, too: a random one's loss is twice ln(vocabulary),
 // and what it has of pairs.
 func TestTrainOfCoCa(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
 	"github.com/clip-wgpu/clip-wgpu/clip/lora"
+	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
 	"github.com/clip-wgpu/clip-wgpu/train"
 	"github.com/clip-wgpu/clip-wgpu/train/data"
 )
@@ -40,9 +41,9 @@ type trainingRun struct {
 	set      *data.Dataset
 	eval     *data.Dataset // nil: none
 	folder   *runFolder
-	saved    runFile // what the next checkpoint writes
-	start    time.Time
-	tried    int // step of the last checkpoint, written or not
+	saved    runFile   // what the next checkpoint writes
+	start    time.Time // of this piece, which --minutes limits
+	tried    int       // step of the last checkpoint, written or not
 	schedule train.Schedule
 	watch    trainingWatch
 	stdout   io.Writer
@@ -90,7 +91,7 @@ func (t *training) command(cmd *cobra.Command, g *globals, args []string) error 
 	})
 }
 
-// load opens the model that the training begins with.
+// load returns what opens the model that the training begins with.
 func (t *training) load(source string) func(context.Context, []clip.Option) (*clip.Model, error) {
 	return func(ctx context.Context, o []clip.Option) (*clip.Model, error) {
 		config, named, err := architecture(source)
@@ -140,7 +141,11 @@ func (t *training) recall(cmd *cobra.Command, args []string) (runFile, error) {
 
 // prepare makes the loader and the trainer, and goes on where --resume says.
 func (r *trainingRun) prepare(cmd *cobra.Command) error {
-	transform, err := r.augmentation.transform(cmd, r.model.Preprocess().Config())
+	augmentation, err := r.augmentation.config(cmd)
+	if err != nil {
+		return err
+	}
+	transform, err := preprocess.NewTrain(r.model.Preprocess().Config(), augmentation)
 	if err != nil {
 		return err
 	}
@@ -267,7 +272,7 @@ func (r *trainingRun) end(ctx context.Context, err error) error {
 	case errors.As(err, &odd):
 		return fmt.Errorf("%w; %s", err, r.remedy())
 	case r.saved.Step > r.tried && r.save(ctx) == nil:
-		r.note("%d of %s are saved; --resume %s goes on", r.saved.Step, plural(r.saved.Steps, "step"), r.output)
+		r.note("%s", r.savedSteps())
 	}
 	return err
 }

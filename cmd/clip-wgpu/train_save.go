@@ -85,19 +85,23 @@ func (r *trainingRun) finish(ctx context.Context) error {
 	return err
 }
 
-// leave saves the last step of a piece of a training.
+// leave ends a piece of a training.
 func (r *trainingRun) leave(ctx context.Context) error {
 	if err := r.save(context.WithoutCancel(ctx)); err != nil {
 		return err
 	}
-	made := fmt.Sprintf("%d of %s are saved after %g minutes; --resume %s goes on", r.saved.Step, plural(r.saved.Steps, "step"), r.minutes, r.output)
 	if r.json {
-		r.note("%s", made)
+		r.note("--minutes %g are over: %s", r.minutes, r.savedSteps())
 		return nil
 	}
 	r.clear()
-	_, err := fmt.Fprintln(r.stdout, made)
+	_, err := fmt.Fprintf(r.stdout, "--minutes %g are over: %s\n", r.minutes, r.savedSteps())
 	return err
+}
+
+// savedSteps says how far a training is that has not ended.
+func (r *trainingRun) savedSteps() string {
+	return fmt.Sprintf("%d of %s are saved; --resume %s goes on", r.saved.Step, plural(r.saved.Steps, "step"), r.output)
 }
 
 // interrupted saves the last whole step.
@@ -108,5 +112,5 @@ func (r *trainingRun) interrupted(ctx context.Context) error {
 	if err := r.save(context.WithoutCancel(ctx)); err != nil {
 		return err
 	}
-	return &exitError{exitInterrupted, fmt.Sprintf("interrupted: %d of %s are saved; --resume %s goes on", r.saved.Step, plural(r.saved.Steps, "step"), r.output)}
+	return &exitError{exitInterrupted, "interrupted: " + r.savedSteps()}
 }

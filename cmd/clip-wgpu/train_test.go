@@ -152,6 +152,16 @@ func TestTrainRefuses(t *testing.T) {
 		"--resume takes":               {csv, "--resume", out},
 		"--aug-scale":                  {csv, "-o", out, "--aug-scale", "1"},
 		"--aug-color-jitter":           {csv, "-o", out, "--aug-color-jitter", "1,2"},
+		"--aug-scale [0 0]":            {csv, "-o", out, "--aug-scale", "0,0"},
+		"--aug-affine 1.5: want 0 to":  {csv, "-o", out, "--aug-affine", "1.5"},
+		"--aug-affine NaN":             {csv, "-o", out, "--aug-affine", "NaN"},
+		"--aug-affine and --aug-scale": {csv, "-o", out, "--aug-affine", "0", "--aug-scale", "0.9,1"},
+		`--aug-background "pink"`:      {csv, "-o", out, "--aug-background", "pink"},
+		`--aug-background ""`:          {csv, "-o", out, "--aug-background", ""},
+		"--minutes 0: want more":       {csv, "-o", out, "--minutes", "0"},
+		"--minutes NaN":                {csv, "-o", out, "--minutes", "NaN"},
+		"--minutes +Inf":               {csv, "-o", out, "--minutes", "inf"},
+		"want no --from-scratch":       {csv, "-o", out, "--lora-rank", "2", "--from-scratch"},
 	} {
 		program(t, append([]string{"train"}, args...)...).requireFailure(t, exitUsage, want)
 	}

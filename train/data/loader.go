@@ -20,7 +20,8 @@ type Batch struct {
 	Bad      []Bad     // met on the way, in whose place others came
 }
 
-// Position is a place in the order of samples, which is another in each epoch but InOrder.
+// Position is a place in the order of samples, which is another in each epoch, unless
+// LoaderOptions.InOrder says that it is the Dataset's.
 type Position struct {
 	Epoch int `json:"epoch"`
 	Next  int `json:"next"` // samples of the epoch's order that lie behind
@@ -31,8 +32,8 @@ type LoaderOptions struct {
 	Batch     int                        // samples of each
 	Transform *preprocess.TrainTransform // of the pictures
 	Decode    []preprocess.Option        // how they are read
-	InOrder   bool                       // samples come in the Dataset's order, in every epoch
-	Seed      uint64                     // decides about the order, the captions and the augmentation
+	InOrder   bool                       // samples come in the order of the Dataset, in every epoch
+	Seed      uint64                     // decides about any other order, the captions and the augmentation
 	Workers   int                        // pictures that are decoded at once; 0 is one for each core
 	MaxBad    int                        // samples that cannot be used before it is an error; negative is any number
 }
@@ -151,7 +152,7 @@ func (l *Loader) epoch(ctx context.Context, at Position, bad *badSamples, use fu
 	return made, ctx.Err()
 }
 
-// order is that of an epoch's samples.
+// order lists the samples of an epoch.
 func (l *Loader) order(epoch int) []int {
 	if !l.o.InOrder {
 		return rand.New(rand.NewPCG(l.o.Seed, uint64(epoch))).Perm(l.data.Len())

@@ -85,6 +85,26 @@ func TestBatchesAreTheSameFromAnyPosition(t *testing.T) {
 	assert.NotEqual(t, want[0].Samples, take(t, l, Position{}, 1)[0].Samples)
 }
 
+// In order is the Dataset's order, in every epoch and from any position on. The rest depends
+// on the seed as ever.
+func TestBatchesInOrder(t *testing.T) {
+	l, _ := loader(t, 7, LoaderOptions{Batch: 2, InOrder: true, Seed: 3, MaxBad: 1}, 2)
+	batches := take(t, l, Position{}, 6)
+	for i, want := range [][]int{{0, 1}, {3, 4}, {5, 6}, {0, 1}, {3, 4}, {5, 6}} {
+		assert.Equal(t, want, batches[i].Samples)
+		rest := take(t, l, batches[i].After, 1)[0]
+		assert.Equal(t, batches[(i+1)%3].Samples, rest.Samples, "after batch %d", i)
+		if i < 5 {
+			assert.Equal(t, batches[i+1].Images, rest.Images)
+		}
+	}
+	assert.NotEqual(t, batches[2].Images, batches[5].Images, "augmented otherwise")
+	l.o.Seed = 4
+	other := take(t, l, Position{}, 3)[2]
+	assert.Equal(t, []int{5, 6}, other.Samples)
+	assert.NotEqual(t, batches[2].Images, other.Images)
+}
+
 // What cannot be read is told once, and is an error where there is too much of it.
 func TestBadSamples(t *testing.T) {
 	l, folder := loader(t, 12, LoaderOptions{Batch: 3, MaxBad: 2}, 1, 7)
