@@ -16,11 +16,11 @@ type warp struct {
 // drawWarp draws one of strength Affine.
 func (a Augmentation) drawWarp(rng *rand.Rand) warp {
 	g := a.Affine
-	scale := 1 / (1.1 - float64(0.5*g*rng.Float64()))
+	scale := 1.1 - float64(0.5*g*rng.Float64())
 	stretch := math.Exp(uniform(rng, -0.12*g, 0.12*g) / 2) // of both sides: their ratio has its square
 	return warp{
 		width: scale * stretch, height: scale / stretch, turn: uniform(rng, -0.2*g, 0.2*g),
-		right: uniform(rng, -0.2*g, 0.2*g), down: uniform(rng, -0.2*g, 0.2*g),
+		right: uniform(rng, -0.1*g, 0.1*g), down: uniform(rng, -0.1*g, 0.1*g),
 	}
 }
 
@@ -140,13 +140,14 @@ func (m *Image) sample(dst []uint8, x, y float64, around [4]uint8) {
 // between is a at share 0 and b at 1.
 func between(a, b, share float32) float32 { return a + float32(share*(b-a)) }
 
-// drawBackground draws white, a gray, or any colour, one as often as the other.
+// drawBackground draws white in three of five, else a gray or any colour, one as often as
+// the other.
 func drawBackground(rng *rand.Rand) [3]uint8 {
 	level := func() uint8 { return uint8(rng.IntN(256)) }
-	switch rng.IntN(3) {
-	case 0:
+	switch rng.IntN(5) {
+	case 0, 1, 2:
 		return [3]uint8{255, 255, 255}
-	case 1:
+	case 3:
 		v := level()
 		return [3]uint8{v, v, v}
 	}
