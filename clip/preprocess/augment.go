@@ -18,14 +18,15 @@ type Augmentation struct {
 
 	// Affine, in place of Scale, is the strength g, 0 to 1, of an affine map of the whole
 	// picture and of a change of its colours. With u drawn from 0 to 1, and ±x from -x to x,
-	// all uniformly: the picture, resized to the model's size, is scaled by 1/(1.1-0.5gu),
-	// turned by ±0.2g radians, shifted by ±0.2g of the size each way, and its width ÷ height
+	// all uniformly: the picture, resized to the model's size, is scaled by 1.1-0.5gu,
+	// turned by ±0.2g radians, shifted by ±0.1g of the size each way, and its width ÷ height
 	// multiplied by e^(±0.12g); its hue changes by ±0.04g of the circle, and saturation and
 	// brightness are multiplied by 1±0.5g. Around the picture the background shows, or
 	// black. Strength 0 is the picture resized, and nothing else.
 	Affine float64 `json:"affine"`
 	// Background is what transparent pictures lie on. Empty: their alpha is dropped, as by
-	// open_clip. BackgroundRandom: white, any gray or any colour, each a third of the time.
+	// open_clip. BackgroundRandom: white in three of five, else a gray or any colour, one as
+	// often as the other.
 	// Palettes of PNG, GIF and Go's image.Paletted have alpha, too. The one colour that a
 	// PNG without a palette may call transparent is not.
 	Background string `json:"background"`
