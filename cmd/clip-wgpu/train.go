@@ -327,6 +327,17 @@ func (t *training) checkTraining(cmd *cobra.Command, g *globals, args []string) 
 	case t.lora.rank > 0 && t.fromScratch:
 		return usageErrorf(cmd, "--lora-rank trains adapters alone, and these need the model's own weights: want no --from-scratch")
 	}
+	if err := t.checkParts(cmd); err != nil {
+		return err
+	}
+	if _, err := t.augmentation.config(cmd); err != nil {
+		return err
+	}
+	return t.datasetFlags.check(cmd, args)
+}
+
+// checkParts refuses flags that say how to do what no flag asks for.
+func (t *training) checkParts(cmd *cobra.Command) error {
 	for _, g := range []struct {
 		flag  string
 		given bool
@@ -343,8 +354,5 @@ func (t *training) checkTraining(cmd *cobra.Command, g *globals, args []string) 
 			}
 		}
 	}
-	if _, err := t.augmentation.config(cmd); err != nil {
-		return err
-	}
-	return t.datasetFlags.check(cmd, args)
+	return nil
 }
