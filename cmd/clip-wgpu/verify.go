@@ -14,7 +14,7 @@ const verifyHelp = `verify compares what this device computes with reference res
 
 A case is a folder with a meta.json that names its kind (forward, intermediates,
 tokenizer, hf_tokenizers, preprocess, naflex_preprocess, jpeg, pos_embed_resize,
-end_to_end, containers, training, bn_train, locks, coca) and the files of that kind. Every
+end_to_end, containers, training, bn_train, locks, coca, tables) and the files of that kind. Every
 tensor gets a row: its largest absolute error and the tolerance, which is the case's own. A row "not
 built" is about something that this program does not do yet; it does not count as a
 failure.
