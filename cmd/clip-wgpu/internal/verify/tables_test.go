@@ -64,6 +64,7 @@ func TestTablesThatCannotBe(t *testing.T) {
 		`{"rope.resnet99": {"shape": [2, 2], ` + rows + `}}`:                             `none of open_clip's models has the trunk "resnet99"`,
 		`{"rope.convnext_base": {"shape": [2, 2], ` + rows + `}}`:                        "the tower of this model has no rope",
 		`{"naflex_pos.naflexvit_base_patch16_gap": {"shape": [2, 2], ` + rows + `}}`:     "a grid HxW of up to 128",
+		`{"naflex_pos.vit_base_patch16_224.3x3": {"shape": [9, 4], ` + rows + `}}`:       `trunk "vit_base_patch16_224" takes images of one size`,
 		`{"naflex_pos.naflexvit_base_patch16_gap.3x0": {"shape": [2, 2], ` + rows + `}}`: "a grid HxW of up to 128",
 	} {
 		dir := copyCase(t, "tables")

@@ -1,7 +1,6 @@
 package verify
 
 import (
-	"encoding/json"
 	"fmt"
 	"math"
 	"regexp"
@@ -347,21 +346,11 @@ func naflexPositions(name string, t *table) ([]float32, error) {
 	if n, _ := fmt.Sscanf(size, "%dx%d", &grid[0], &grid[1]); n != 2 || min(grid[0], grid[1]) < 1 || max(grid[0], grid[1]) > maxGrid {
 		return nil, fmt.Errorf("want the name of a trunk and a grid HxW of up to %d rows and columns", maxGrid)
 	}
-	c, err := withTrunk(trunk)
+	c, _, err := models.Parse(fmt.Appendf(nil, `{"embed_dim": %d, "text_cfg": {}, "vision_cfg": {"timm_model_name": %q, "timm_proj": "linear",
+		"timm_model_kwargs": {"embed_dim": %[1]d, "num_heads": 1, "depth": 1}}}`, t.width(), trunk))
 	if err != nil {
 		return nil, err
 	}
-	kwargs := map[string]any{}
-	if len(c.VisionCfg.TimmModelKwargs) > 0 {
-		if err := json.Unmarshal(c.VisionCfg.TimmModelKwargs, &kwargs); err != nil {
-			return nil, err
-		}
-	}
-	kwargs["embed_dim"], kwargs["num_heads"], kwargs["depth"] = t.width(), 1, 1
-	if c.VisionCfg.TimmModelKwargs, err = json.Marshal(kwargs); err != nil {
-		return nil, err
-	}
-	c.EmbedDim = t.width()
 	m, err := towers.Build(c)
 	if err != nil {
 		return nil, err
@@ -374,7 +363,10 @@ func naflexPositions(name string, t *table) ([]float32, error) {
 			p.Source = layers.Constant(0)
 		}
 	}
-	patch, _, _ := towers.Sequence(&c)
+	patch, _, ok := towers.Sequence(&c)
+	if !ok {
+		return nil, fmt.Errorf("trunk %q takes images of one size", trunk)
+	}
 	shape := []int{1, 3, grid[0] * patch[0], grid[1] * patch[1]}
 	b, err := m.Visual.Images(map[string]towers.Array{towers.Image: {Shape: shape, Data: make([]float32, 3*shape[2]*shape[3])}})
 	if err != nil {
