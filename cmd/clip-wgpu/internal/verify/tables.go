@@ -123,7 +123,7 @@ func (c *testCase) compareTable(name string, want *table, tolerance float64) err
 		}
 		c.add(name, worst, tolerance, fmt.Sprintf("%d rows of %v", len(want.Rows), want.Shape))
 		if want.Digest != nil {
-			// What elements that are off by the tolerance, each on its own, put a norm off by.
+			// If every element is off by the tolerance, the norm of the table is off by at most this.
 			c.add(name+".digest", digestOf(got).distance(*want.Digest), tolerance*math.Sqrt(float64(len(got))), "")
 		}
 		return nil
