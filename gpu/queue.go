@@ -146,14 +146,15 @@ func (c *core) wait(ctx context.Context, j *job) error {
 }
 
 // until polls until enough, which is called under calls: the library's own waiting
-// gives up after 5 s and calls that success. Any error of polling but ctx's means
-// that the device is lost.
+// gives up after 5 s and calls that success. With Options.Check it is good enough, as every
+// op is a submission of its own, and the least sleep, of a millisecond, would be longer
+// than most of them. Any error of polling but ctx's means that the device is lost.
 func (c *core) until(ctx context.Context, enough func() bool) error {
 	for {
 		done := false
 		err := c.call(ctx, func() error {
 			if len(c.flight) > 0 {
-				c.device.Poll(false, nil)
+				c.device.Poll(c.options.Check, nil)
 				c.reap()
 			}
 			if done = enough(); !done && time.Since(c.began) > watchdog {

@@ -72,7 +72,9 @@ func NewRelPosBlock(c TimmConfig, r *RelPosConfig) *TimmBlock {
 
 // Forward keeps x's shape. There are no angles.
 func (a *relPosAttention) Forward(g *graph.Graph, x, _ graph.Tensor) graph.Tensor {
-	table := g.Module("rel_pos.mlp", func() graph.Tensor { return a.MLP.Forward(g, g.Param(a.relPos.coords)) })
-	y := ops.SelfAttention(g, a.QKV.Forward(g, x), ops.RelativeBias(g, table, a.relPos.bias), a.config)
+	table := g.Module("rel_pos.mlp", func() graph.Tensor { return a.MLP.Forward(g, g.Tap(g.Param(a.relPos.coords), "coords")) })
+	y := a.QKV.Forward(g, x)
+	bias := g.Tap(ops.RelativeBias(g, table, a.relPos.bias), "rel_pos")
+	y = ops.SelfAttention(g, y, bias, a.config)
 	return g.Tap(ops.Dropout(g, a.Proj.Forward(g, y), a.projDrop))
 }

@@ -115,7 +115,9 @@ func newWindowAttention(c SwinConfig, shifted bool) *windowAttention {
 // block's addition is part of it.
 func (a *windowAttention) Forward(g *graph.Graph, x, _ graph.Tensor) graph.Tensor {
 	y := a.QKV.Forward(g, ops.Windows(g, x, a.window))
-	y = ops.SelfAttention(g, y, ops.RelativeBias(g, g.Param(a.Table), a.bias), a.config)
+	table := g.Tap(g.Param(a.Table), "relative_position_bias_table")
+	bias := g.Tap(ops.RelativeBias(g, table, a.bias), "relative_position_bias")
+	y = ops.SelfAttention(g, y, bias, a.config)
 	g.Tap(a.Proj.Forward(g, y))
 	y = ops.FromWindows(g, y, x.Shape(), a.window)
 	return ops.Dropout(g, a.Proj.Forward(g, y), a.projDrop)

@@ -335,6 +335,9 @@ func (c *files) tokenizer() (*tokenizer.Tokenizer, error) {
 	if err == nil {
 		err = text.CheckEOS(t)
 	}
+	if err != nil && lacksTokenizer(text) {
+		err = fmt.Errorf("%w; %s", err, tokenizerMissing)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.folder(), err)
 	}

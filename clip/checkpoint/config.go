@@ -49,6 +49,9 @@ func (c *files) readConfig(o *Options) error {
 	case found.quick != "":
 		c.warn("assumed quick_gelu off; weights that were trained with it want config %s", found.quick)
 	}
+	if lacksTokenizer(&c.config.TextCfg) {
+		c.warn(tokenizerMissing)
+	}
 	c.stored = c.config
 	o.Resize(&c.config)
 	if err := models.Check(&c.config); err != nil {

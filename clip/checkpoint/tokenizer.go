@@ -40,6 +40,9 @@ func LoadTokenizer(ctx context.Context, source string, o Options) (t *tokenizer.
 		err = text.NoTokenizer()
 	}
 	ignored, checked := text.CheckTokenizer()
+	if lacksTokenizer(text) {
+		ignored = append(ignored, tokenizerMissing)
+	}
 	if err == nil {
 		err = checked
 	}
@@ -51,6 +54,14 @@ func LoadTokenizer(ctx context.Context, source string, o Options) (t *tokenizer.
 	}
 	return t, text.ContextLength, ignored, nil
 }
+
+// lacksTokenizer tells that a Hugging Face text tower is to read what open_clip's default
+// tokenizer makes of texts, which is seldom meant.
+func lacksTokenizer(t *config.TextConfig) bool {
+	return config.Value(t.HFModelName) != "" && t.TokenizerName() == ""
+}
+
+const tokenizerMissing = "text_cfg.hf_tokenizer_name is missing: the tokenizer is CLIP's, as in open_clip"
 
 // describeText finds a source's config and the folder of its tokenizer.
 func (o *Options) describeText(ctx context.Context, source string) (*files, error) {

@@ -112,6 +112,17 @@ func TestLoadTokenizerWarns(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, heard, 1)
 	assert.Contains(t, heard[0], "reduction_mask is ignored")
+
+	config = string(cliptest.With(t, "text_cfg", `{"hf_model_name": "roberta-base"}`))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "open_clip_config.json"), []byte(config), 0o666))
+	_, _, heard, err = LoadTokenizer(t.Context(), dir, Options{})
+	require.NoError(t, err)
+	assert.Equal(t, []string{tokenizerMissing}, heard)
+	files, _, _ := huggingFaceTokenizer(t, "roberta")
+	writeFiles(t, dir, files)
+	_, _, _, err = LoadTokenizer(t.Context(), dir, Options{})
+	assert.ErrorContains(t, err, "vocab.json")
+	assert.ErrorContains(t, err, tokenizerMissing)
 }
 
 // huggingFaceTokenizer is a recorded tokenizer with the ids of one text.

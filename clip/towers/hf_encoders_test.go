@@ -6,7 +6,6 @@ import (
 	"math"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -101,63 +100,6 @@ func TestHFAliases(t *testing.T) {
 	}
 	assert.Equal(t, graph.Shape{6, 10}, shapes["0.layer.0.SelfAttention.q.weight"])
 	assert.NotContains(t, shapes, "1.layer.0.SelfAttention.q.weight")
-}
-
-// The tables that the encoders feed are those of transformers at the size of published
-// models.
-func TestHFTables(t *testing.T) {
-	data, err := os.ReadFile("testdata/hf_tables.json")
-	require.NoError(t, err)
-	var buckets struct {
-		Table struct {
-			Relative [3]int
-			Bucket   []int32
-		} `json:"t5.buckets"`
-		LayerTypes []string `json:"modernbert.layer_types"`
-	}
-	require.NoError(t, json.Unmarshal(data, &buckets))
-	e := &mt5Encoder{buckets: 32, distance: 128}
-	require.Len(t, buckets.Table.Bucket, 599)
-	for i, want := range buckets.Table.Bucket {
-		distance := buckets.Table.Relative[0] + i*buckets.Table.Relative[2]
-		assert.Equal(t, want, e.bucket(distance), "distance %d", distance)
-	}
-	for i, want := range buckets.LayerTypes {
-		assert.Equal(t, want == "f", i%globalPeriod == 0, "layer %d", i)
-	}
-
-	var tables map[string]json.RawMessage
-	require.NoError(t, json.Unmarshal(data, &tables))
-	compare := func(name string, row func(i int) []float32) {
-		var table struct{ Rows map[string][]float64 }
-		require.NoError(t, json.Unmarshal(tables[name], &table))
-		require.NotEmpty(t, table.Rows)
-		for number, want := range table.Rows {
-			i, err := strconv.Atoi(number)
-			require.NoError(t, err)
-			got := row(i)
-			for j, v := range want {
-				assert.InDelta(t, v, got[j], 2e-5, "%s: row %d, column %d", name, i, j)
-			}
-		}
-	}
-	compare("sinusoid.nllb", func(i int) []float32 {
-		if i == 1 { // that of padding
-			return make([]float32, 1024)
-		}
-		return sinusoid(i, 1024)
-	})
-	for kind, temperature := range map[string]float64{"full_attention": globalRope, "sliding_attention": localRope} {
-		angles := ropeAngles(256, 64, temperature)
-		compare("rope.modernbert."+kind, func(i int) []float32 { // of halves, cosines before sines
-			row := make([]float32, 128)
-			for j := range 32 {
-				c, s := angles[64*i+2*j], angles[64*i+2*j+1]
-				row[j], row[32+j], row[64+j], row[96+j] = c, c, s, s
-			}
-			return row
-		})
-	}
 }
 
 // What the encoders feed beside the ids.

@@ -60,6 +60,7 @@ func TestHFTextConfigs(t *testing.T) {
 		{`{"hf_pooler_type": "attn_pooler"}`, `{}`, `text_cfg.hf_pooler_type is "attn_pooler"`},
 		{`{"text_arch": "modern"}`, `{}`, "text_arch modern excludes hf_model_name"},
 		{`{"pool_type": "eos"}`, `{}`, "eos wants text_cfg.eos_id"},
+		{`{"pool_type": "eos", "eos_id": 4294967298}`, `{}`, "text_cfg.eos_id is 4294967298"}, // which as an int32 is 2
 		{`{"tokenizer_kwargs": {"clean": "x"}}`, `{}`, "tokenizer_kwargs.clean"},
 		{`{"variable_text": true}`, `{}`, ""},
 		{`{"hf_model_config": [1]}`, `{}`, `text_cfg.hf_model_config is "[1]", want a JSON object`},

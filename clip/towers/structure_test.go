@@ -1,6 +1,8 @@
 package towers
 
 import (
+	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -179,6 +181,58 @@ func TestPanicsBecomeErrorsOfTheConfig(t *testing.T) {
 	require.NoError(t, err)
 	var caught *guard.PanicError
 	require.ErrorAs(t, Check(&c), &caught)
+}
+
+// An odd value of any key of a family's config means something, or is that key's error in a
+// line: it is no panic.
+func TestOddValuesOfConfigs(t *testing.T) {
+	for _, f := range families {
+		if f.Recording == "" {
+			continue
+		}
+		data, err := os.ReadFile(filepath.Join(oracle, f.Recording, "config.json"))
+		require.NoError(t, err)
+		var root map[string]any
+		require.NoError(t, json.Unmarshal(data, &root))
+		changed(root, func(key string) {
+			data, err := json.Marshal(root)
+			require.NoError(t, err)
+			c, _, err := config.Parse(data)
+			if err == nil {
+				err = Check(&c)
+			}
+			if err == nil {
+				_, err = Build(c)
+				require.NoError(t, err, "%s: %s", f.Name, data)
+				return
+			}
+			var caught *guard.PanicError
+			assert.False(t, errors.As(err, &caught), "%s: %s: %v", f.Name, key, err)
+			assert.NotContains(t, err.Error(), "\n", "%s: %s", f.Name, key)
+		})
+	}
+}
+
+// changed calls try with each value below v replaced by odd ones, in turns.
+func changed(v any, try func(key string)) {
+	replace := func(key string, value any, set func(any)) {
+		for _, odd := range []any{nil, 0, -1, 1e12, 2.5, "12", []any{}, map[string]any{}} {
+			set(odd)
+			try(key)
+		}
+		set(value)
+		changed(value, try)
+	}
+	switch v := v.(type) {
+	case map[string]any:
+		for key, value := range v {
+			replace(key, value, func(x any) { v[key] = x })
+		}
+	case []any:
+		for i, value := range v {
+			replace(fmt.Sprint(i), value, func(x any) { v[i] = x })
+		}
+	}
 }
 
 // Every layout of weights but open_clip's own is one of a family: others would not be

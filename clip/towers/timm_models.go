@@ -143,11 +143,9 @@ func classArgs(v *config.VisionConfig, class string) (map[string]json.RawMessage
 // As in timm, null leaves an argument alone.
 func decodeKwargs(v *config.VisionConfig, args map[string]json.RawMessage, dst any) error {
 	const section = kwargsSection
-	kwargs := map[string]json.RawMessage{}
-	if len(v.TimmModelKwargs) > 0 {
-		if err := strictjson.Unmarshal(v.TimmModelKwargs, &kwargs); err != nil {
-			return fmt.Errorf("%w: %w", config.ErrConfig, strictjson.At(section, v.TimmModelKwargs, err))
-		}
+	kwargs, err := kwargsOf(v)
+	if err != nil {
+		return fmt.Errorf("%w: %w", config.ErrConfig, strictjson.At(section, v.TimmModelKwargs, err))
 	}
 	if err := addRates(kwargs, v); err != nil {
 		return err
@@ -173,6 +171,15 @@ func decodeKwargs(v *config.VisionConfig, args map[string]json.RawMessage, dst a
 		return fmt.Errorf("%w: %w", config.ErrConfig, strictjson.At(section, data, err))
 	}
 	return nil
+}
+
+// kwargsOf are v's timm_model_kwargs, none where they are missing or null.
+func kwargsOf(v *config.VisionConfig) (map[string]json.RawMessage, error) {
+	kwargs := map[string]json.RawMessage{}
+	if len(v.TimmModelKwargs) == 0 || string(v.TimmModelKwargs) == "null" {
+		return kwargs, nil
+	}
+	return kwargs, strictjson.Unmarshal(v.TimmModelKwargs, &kwargs)
 }
 
 // fixedArgs decodes those arguments of a model that dst has and no config can give, and
@@ -322,8 +329,8 @@ func (read trunkReader) resize(v *config.VisionConfig, size config.Size) {
 // setKwarg sets one of v's timm_model_kwargs. What cannot be read stays as it is: the
 // check will say what is wrong.
 func setKwarg(v *config.VisionConfig, name string, value any) {
-	kwargs := map[string]json.RawMessage{}
-	if len(v.TimmModelKwargs) > 0 && json.Unmarshal(v.TimmModelKwargs, &kwargs) != nil {
+	kwargs, err := kwargsOf(v)
+	if err != nil {
 		return
 	}
 	kwargs[name], _ = json.Marshal(value) // numbers, which cannot fail

@@ -222,7 +222,7 @@ func (t *timmTower) sequence(g *graph.Graph, image graph.Tensor, depth int) []gr
 	x = ops.Dropout(g, x, t.cfg.PosDropRate)
 	var angles graph.Tensor
 	if t.angles != nil {
-		angles = g.Param(t.angles)
+		angles = g.Tap(g.Param(t.angles), "rope")
 	}
 	x, angles = ops.PatchDropout(g, x, angles, prefix, t.cfg.PatchDropRate)
 	x = g.Module("norm_pre", func() graph.Tensor { return t.NormPre.Forward(g, x) })

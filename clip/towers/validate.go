@@ -77,7 +77,12 @@ func checkText(c *config.Config, f Family) error {
 	if t.PoolType == "eos" && t.EosID == nil { // asked of all towers, also of those that do not read it
 		return fmt.Errorf("%w: text_cfg.pool_type eos wants text_cfg.eos_id", config.ErrConfig)
 	}
-	return check.InRange("text_cfg.context_length", t.ContextLength, 1, check.MaxSide)
+	return check.First(
+		check.InRange("text_cfg.context_length", t.ContextLength, 1, check.MaxSide),
+		// One outside the vocabulary is that of no token, as in open_clip; token ids are int32.
+		check.InRange("text_cfg.eos_id", config.Value(t.EosID), math.MinInt32, math.MaxInt32),
+		check.InRange("text_cfg.pad_id", t.PadID, math.MinInt32, math.MaxInt32),
+	)
 }
 
 // checkWhole wants of both towers tokens that the decoder can take.

@@ -110,6 +110,7 @@ func TestLanguages(t *testing.T) {
 		assert.Contains(t, o.stdout, want)
 	}
 	program(t, append(tokenize, "--language", "french")...).requireFailure(t, exitFailure, `language "french" is not one of NLLB's`)
+	program(t, append(tokenize, "--language", "")...).requireFailure(t, exitUsage, "want a code, such as fra_Latn")
 	for _, args := range [][]string{{"tokenize", "a"}, {"embed", "--text", "a", "-o", "-", "--format", "csv"}, {"classify", "../../clip/emoji-clip/examples/pizza.png", "--labels", "a"}} {
 		program(t, append(args, "--language", "fra_Latn")...).requireFailure(t, exitFailure, "the tokenizer has no languages")
 	}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -53,6 +55,11 @@ func TestModelCoverage(t *testing.T) {
 	}
 	assert.Equal(t, sum, rows[len(rows)-1])
 	assert.Equal(t, 154, sum.Models)
+	readme, err := os.ReadFile("../../README.md")
+	require.NoError(t, err)
+	for _, row := range rows[:len(rows)-1] {
+		assert.Contains(t, string(readme), fmt.Sprintf("\n| %s | %d | `", row.Family, row.Models), "the table of families")
+	}
 }
 
 func TestModelShapes(t *testing.T) {

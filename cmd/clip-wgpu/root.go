@@ -49,7 +49,7 @@ type globals struct {
 	batch       count
 	maxMemory   size
 	weights     weightsFlag
-	language    string
+	language    languageCode
 	force       bool
 	skipErrors  bool
 	json, quiet bool
@@ -167,6 +167,21 @@ func (d *deviceFlag) Set(s string) error {
 
 func (d *deviceFlag) Type() string { return "index" }
 
+// languageCode is a flag's language, as checkpoint.Options has it.
+type languageCode string
+
+func (l *languageCode) String() string { return string(*l) }
+
+func (l *languageCode) Set(s string) error {
+	if strings.TrimSpace(s) == "" {
+		return errors.New("want a code, such as fra_Latn")
+	}
+	*l = languageCode(s)
+	return nil
+}
+
+func (l *languageCode) Type() string { return "code" }
+
 // count is a flag's number of at least one; 0 means that it was not given.
 type count int
 
@@ -209,12 +224,12 @@ func (g *globals) gpu() gpu.Options {
 
 // checkpoint are the flags as options of checkpoint.Open.
 func (g *globals) checkpoint() checkpoint.Options {
-	return checkpoint.Options{ConfigFrom: g.config, Adapter: g.adapter, Language: g.language, Progress: g.downloading}
+	return checkpoint.Options{ConfigFrom: g.config, Adapter: g.adapter, Language: string(g.language), Progress: g.downloading}
 }
 
 // languageFlag adds the flag of commands that read texts.
 func (g *globals) languageFlag(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&g.language, "language", "", "`code` of the language of texts, such as fra_Latn, for models over NLLB (default: eng_Latn, as open_clip)")
+	cmd.Flags().Var(&g.language, "language", "`code` of the language of texts, such as fra_Latn, for models over NLLB (default: eng_Latn, as open_clip)")
 }
 
 // options are the flags as options of clip.Load and clip.New.

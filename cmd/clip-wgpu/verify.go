@@ -12,12 +12,33 @@ import (
 
 const verifyHelp = `verify compares what this device computes with reference results of open_clip.
 
-A case is a folder with a meta.json that names its kind (forward, intermediates,
-tokenizer, hf_tokenizers, preprocess, naflex_preprocess, jpeg, pos_embed_resize,
-end_to_end, containers, training, bn_train, locks, coca) and the files of that kind. Every
-tensor gets a row: its largest absolute error and the tolerance, which is the case's own. A row "not
-built" is about something that this program does not do yet; it does not count as a
-failure.
+A case is a folder with a meta.json that names its kind, and the files of that kind. Of
+most these are a model (config.json, model.safetensors), what it is given
+(inputs.safetensors) and what it makes of it (outputs.safetensors). The kinds are
+
+  forward            features, logits and what layers make; gradients (grads.json)
+  intermediates      forward_intermediates with the options of combos.json
+  end_to_end         pictures and texts to probabilities, and a zero-shot classifier
+  coca               forward of a model with a decoder, and its captions (generate.json,
+                     sampling.safetensors)
+  training           losses, gradients and weights over steps (curves.json, grads_*), with
+                     locks (locks.json)
+  bn_train           batch norms in training: gradients and running statistics
+  locks              which parameters locks leave trainable and decay skips (locks.json)
+  containers         the same weights in files of other formats
+  tokenizer          token ids of CLIP's tokenizer (*.jsonl)
+  hf_tokenizers      token ids of Hugging Face's and OpenAI's tokenizers (rows.json.gz)
+  preprocess         pictures to what a model is given
+  naflex_preprocess  pictures to sequences of patches
+  jpeg               JPEGs to pixels
+  pos_embed_resize   position embeddings in other sizes, and learning rates
+  tables             what towers of published sizes have beside weights: angles of rotary
+                     positions, sinusoids, buckets of distances, biases by offset, masks of
+                     windows, resized grids of positions (tables.json)
+
+Every tensor gets a row: its largest absolute error and the tolerance, which is the
+case's own. A row "not built" is about something that this program does not do yet; it
+does not count as a failure.
 
 Exit codes:
   0  everything within its tolerance

@@ -54,6 +54,20 @@ func TestVerifyExitCodes(t *testing.T) {
 	}
 }
 
+// The help names the kinds that the error about another one names.
+func TestVerifyHelpNamesKinds(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "meta.json"), []byte(`{"kind": "dance"}`), 0o666))
+	_, _, stderr := runVerify(t, dir)
+	_, list, ok := strings.Cut(stderr, "want one of [")
+	require.True(t, ok, stderr)
+	kinds := strings.Fields(list)
+	require.Greater(t, len(kinds), 10)
+	for _, kind := range kinds {
+		assert.Contains(t, verifyHelp, "\n  "+strings.Trim(kind, `"]`)+"  ")
+	}
+}
+
 func TestVerifySaysOnceWhatCannotRun(t *testing.T) {
 	code, _, stderr := runVerify(t, "nothing-there")
 	outcome{code: code, stderr: stderr}.requireFailure(t, exitUsage, "nothing-there")

@@ -15,7 +15,7 @@ import (
 // and in training.
 func TestKernelsOfGPUs(t *testing.T) {
 	t.Setenv(debug.Variable, "kernels=gpu")
-	checked, plain := newVerifier(t, gpu.Options{DefaultLimits: true, Check: true}), newVerifier(t, gpu.Options{DefaultLimits: true})
+	v := newVerifier(t, gpu.Options{DefaultLimits: true, Check: true})
 	for _, name := range []string{
 		"bn_train_mobileclip_b_mci", "convnext_base_linear", "emoji_clip", "eva02_base_clip", "fastvit_mci0", "hf_roberta_quick", "intermediates_resnet", "mobileclip_b_mci", "modified_resnet",
 		"pe_core", "siglip2_timm_map", "timm_resnet18", "timm_vit_dinov2_reg", "train_resnet", "vit_openai_tiny", "vitamin_small",
@@ -24,10 +24,6 @@ func TestKernelsOfGPUs(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(testdata, "oracle", name)
 			require.DirExists(t, dir)
-			v := checked
-			if name == "train_resnet" { // with checks it takes 72 s
-				v = plain
-			}
 			rows, err := v.Run(t.Context(), dir)
 			require.NoError(t, err)
 			require.NotEmpty(t, rows)

@@ -77,6 +77,7 @@ var kinds = map[string]func(context.Context, *testCase) error{
 	"bn_train":          verifyBatchNormTraining,
 	"coca":              verifyCoCa,
 	"locks":             verifyLocks,
+	"tables":            verifyTables,
 }
 
 // Run verifies the case in folder dir. Rows that were made before an error come

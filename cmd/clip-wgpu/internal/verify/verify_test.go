@@ -85,6 +85,12 @@ func assertComplete(t *testing.T, dir string, rows []Row) {
 				assert.Contains(t, seen, name+"."+list)
 			}
 		}
+	case "tables":
+		var all map[string]any
+		readJSON(t, filepath.Join(dir, "tables.json"), &all)
+		for name := range all {
+			assert.Contains(t, seen, name)
+		}
 	case "jpeg", "preprocess":
 		outputs := 0
 		for _, name := range []string{"outputs_u8.safetensors", "outputs_scaled_u8.safetensors", "outputs_f32.safetensors"} {
