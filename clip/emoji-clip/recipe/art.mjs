@@ -81,14 +81,19 @@ const country = (concept) => {
   return tags && points[0] === 0x1f3f4 ? `${tags.slice(0, 2)}-${tags.slice(2)}` : undefined;
 };
 
-// readArt lists a package's drawings of emoji: {pack, concept (index), tone (0: none), svg}.
-export function readArt(pack, concepts) {
+// misnamed are drawings of fxemoji that show something else than the emoji of that name or
+// shortcode: a ribbon, a wave of the sea, a hand that points.
+export const misnamed = new Set(["bow", "wave", "down", "couple", "pout", "pouting", "pistol", "sunglasses"]);
+
+// readArt lists a package's drawings of emoji: {pack, concept (index), tone (0: none), svg},
+// but for those that without names.
+export function readArt(pack, concepts, without = new Set()) {
   const icons = readIcons(pack);
   const art = [];
   const add = (concept, tone, icon) => icons.has(icon) && art.push({ pack, concept, tone, svg: icons.get(icon) });
   if (pack === "fxemoji") {
     const find = bySqueezedName(concepts);
-    for (const icon of icons.keys()) if (find(icon)) add(concepts.indexOf(find(icon)), 0, icon);
+    for (const icon of icons.keys()) if (find(icon) && !without.has(icon)) add(concepts.indexOf(find(icon)), 0, icon);
     return art;
   }
   const flat = byCode("fluent-emoji-flat"); // whose icons have the names of fluent-emoji's
