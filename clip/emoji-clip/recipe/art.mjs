@@ -21,13 +21,14 @@ const code = (hex) => hex.toLowerCase().replace(/-fe0f/g, "");
 // single letters of flags and bare skin tones are none.
 export function readConcepts() {
   const shortcodes = ["emojibase", "github", "iamcal"].map((s) => json(`emojibase-data/en/shortcodes/${s}.json`));
+  const topics = json("emojibase-data/meta/groups.json").subgroups;
   return json("emojibase-data/en/data.json").filter((e) => e.group !== undefined && e.group !== 2)
     .sort((a, b) => a.order - b.order)
     .map((e) => {
       const name = plain(e.label);
       const others = (list) => [...new Set(list.flat().filter(Boolean).map(plain))].filter((t) => t && t !== name);
       return {
-        name, label: e.label, code: code(e.hexcode), flag: e.subgroup === 100 || /^flag: /.test(e.label),
+        name, label: e.label, topic: topics[e.subgroup], people: e.group < 2, code: code(e.hexcode), flag: e.subgroup === 100 || /^flag: /.test(e.label),
         shortcodes: others(shortcodes.map((s) => s[e.hexcode])), keywords: others(e.tags ?? []),
         tones: (e.skins ?? []).filter((s) => typeof s.tone === "number").map((s) => ({ tone: s.tone, code: code(s.hexcode) })),
       };

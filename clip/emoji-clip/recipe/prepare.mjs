@@ -1,5 +1,6 @@
 // node prepare.mjs reference|ship FOLDER writes the data of a training; see README.md.
 // node prepare.mjs baseline FOLDER compares pixels, as a model without learning would.
+// node prepare.mjs topics FOLDER writes pictures in folders of classes, to fine-tune on.
 import { createWriteStream, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { once } from "node:events";
 import { join } from "node:path";
@@ -73,11 +74,31 @@ async function prepare(recipe, folder) {
   console.log(`train.csv: ${steps} steps; ${trained.length} pictures of ${new Set(trained.map((p) => p.concept)).size} concepts`);
 }
 
+// topics writes pictures of OpenMoji's on white, in a folder for each of emojibase's subgroups
+// that has 16 (animals, vegetables, games, ...): 8 to fine-tune on, and 8 to measure by.
+async function topics(folder) {
+  const concepts = readConcepts(), of = new Map();
+  for (const j of readArt("openmoji", concepts)) {
+    const { topic, people, flag } = concepts[j.concept];
+    if (!j.tone && !people && !flag) of.set(topic, [...(of.get(topic) ?? []), j]);
+  }
+  const jobs = [];
+  for (const [topic, all] of of)
+    if (all.length >= 16)
+      for (const [i, j] of all.slice(0, 16).entries()) {
+        const half = join(folder, i % 2 ? "held-out" : "pictures-by-class", topic.replaceAll("-", "_"));
+        mkdirSync(half, { recursive: true });
+        jobs.push({ ...j, white: join(half, `${number(j.concept)}.png`) });
+      }
+  await rasterise(jobs);
+}
+
 const [command, folder] = process.argv.slice(2);
 if (command === "baseline" && existsSync(join(folder ?? "", "pixels.json")))
   console.log(JSON.stringify(baseline(JSON.parse(readFileSync(join(folder, "pixels.json")))), null, 1));
+else if (command === "topics" && folder) await topics(folder);
 else if (recipes[command] && folder) await prepare(command, folder);
 else {
-  console.error("usage: node prepare.mjs reference|ship FOLDER\n       node prepare.mjs baseline FOLDER (that was prepared)");
+  console.error("usage: node prepare.mjs reference|ship FOLDER\n       node prepare.mjs baseline FOLDER (that was prepared)\n       node prepare.mjs topics FOLDER");
   process.exitCode = 2;
 }

@@ -45,12 +45,14 @@ fi
 
 "$program" convert run/model --dtype f16 -o model --force
 for model in model emoji-clip; do
+	[ -f eval-$model.jsonl ] && continue
 	for set in twemoji openmoji noto; do
 		"$program" eval eval/$set --class-names names.txt --model $model --json
 		"$program" eval eval/$set.csv --model $model --json
-	done >eval-$model.jsonl
+	done >eval.part
+	mv eval.part eval-$model.jsonl
 done
-[ -f baseline.json ] || node "$tools/prepare.mjs" baseline . >baseline.json
+[ -f baseline.json ] || { node "$tools/prepare.mjs" baseline . >baseline.part && mv baseline.part baseline.json; }
 node "$tools/figures.mjs"
-echo "$out/model is a model for --model; to embed it in the program, copy its files:"
-echo "  cp $out/model/* clip/emoji-clip/"
+echo "$out/model is a model for --model."
+[ "$recipe" != ship ] || echo "To embed it in the program: cp $out/model/* clip/emoji-clip/"
