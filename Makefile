@@ -2,6 +2,8 @@
 # make demo    the embedded model on the pictures in this repository
 # make desktop the program with a window, as clip-wgpu-desktop
 # make test    everything
+# make emoji-clip RECIPE=reference|ship   makes the embedded model anew, MINUTES of it at once:
+#              see clip/emoji-clip/recipe/README.md
 
 export XDG_RUNTIME_DIR ?= /tmp
 PICTURES := clip/emoji-clip/examples
@@ -11,7 +13,7 @@ SERIAL := LongState|LongSubmission|FoldedDispatch|SplitToFitABinding|CastDType|M
 	Checkpointing|EncodingAfterTraining|TrainingOnSequences|CoCaTrains
 NEED_GPU := clip|clip/internal/engine|cmd/.*|gpu|gpu/.*|search|tests|train|train/eval
 
-.PHONY: check nocgo build desktop dist demo test race window cross bench verify program profile
+.PHONY: check nocgo build desktop dist demo emoji-clip test race window cross bench verify program profile
 
 check:
 	go vet ./...
@@ -36,6 +38,11 @@ dist:
 
 demo: build
 	./clip-wgpu classify $(PICTURES)/*.png --labels $(PICTURES)/labels.txt
+
+RECIPE ?= reference
+MINUTES ?= 110
+emoji-clip: build
+	sh clip/emoji-clip/recipe/run.sh $(RECIPE) $(MINUTES)
 
 test:
 	go test -timeout 25m ./...

@@ -28,7 +28,7 @@ const openCLIPWeights = "open_clip_model.safetensors"
 
 // SaveOptions say how Save writes a model.
 type SaveOptions struct {
-	DType   weights.DType // F32, F16 or BF16, rounded to nearest
+	DType   weights.DType // F32, F16 or BF16, rounded to nearest; scalars, such as logit_scale, are F32
 	Replace bool          // replaces a folder that holds nothing else than a model
 	// Values gives a parameter's values where they are not its source; nil leaves it out.
 	// Nil: the sources.
@@ -127,8 +127,12 @@ func (c *Checkpoint) write(ctx context.Context, folder string, o SaveOptions) (w
 		if from == nil {
 			continue
 		}
-		r := &reading{ctx: ctx, source: c.Name, name: name, dtype: o.DType, from: from, odd: &odd}
-		record := weights.Record{Name: name, DType: o.DType, Shape: p.Shape, ReadF32: r.read}
+		dtype := o.DType
+		if len(p.Shape) == 0 {
+			dtype = weights.F32
+		}
+		r := &reading{ctx: ctx, source: c.Name, name: name, dtype: dtype, from: from, odd: &odd}
+		record := weights.Record{Name: name, DType: dtype, Shape: p.Shape, ReadF32: r.read}
 		if p.Integer {
 			whole := *p
 			whole.Source = from

@@ -269,7 +269,11 @@ func TestConvertKeepsConfigAndWeights(t *testing.T) {
 		require.Equal(t, source.Names(), f.Names())
 		for _, x := range source.Tensors() {
 			y, _ := f.Tensor(x.Name)
-			assert.Equal(t, strings.ToUpper(dtype), y.DType.String())
+			want := strings.ToUpper(dtype)
+			if len(x.Shape) == 0 {
+				want = "F32"
+			}
+			assert.Equal(t, want, y.DType.String(), x.Name)
 			a, b := make([]float32, x.Len()), make([]float32, y.Len())
 			require.NoError(t, x.ReadF32(a, 0))
 			require.NoError(t, y.ReadF32(b, 0))

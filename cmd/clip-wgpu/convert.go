@@ -53,7 +53,7 @@ large the model is. --force replaces a folder that holds nothing but a model.`,
 	}
 	f := cmd.Flags()
 	f.StringVarP(&output, "output", "o", "", "`folder` to write")
-	f.Var(&dtype, "dtype", "element type of the weights: f32, f16 or bf16")
+	f.Var(&dtype, "dtype", "element type of the weights: f32, f16 or bf16; scalars stay f32")
 	return cmd
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -14,7 +15,8 @@ import (
 // datasetHelp documents the data that eval and train take.
 const datasetHelp = `A folder with a folder of pictures for each class: a class is called as its folder, with
 spaces for underscores, or as a line of --class-names says, which has a name for each
-folder in alphabetical order. --template puts the name into a text. Or pictures with
+folder in alphabetical order. What is only evaluated may then have folders without pictures:
+classes that pictures are told from. --template puts the name into a text. Or pictures with
 captions, one or several each:
 
   .csv, .tsv, .txt     a table whose first line names its columns, with tabs, commas or
@@ -72,13 +74,13 @@ func (d *datasetFlags) check(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// open reads what the arguments name: classes, or captions.
-func (d *datasetFlags) open(cmd *cobra.Command, args []string) (*data.Dataset, error) {
-	set, err := interruptible(cmd.Context(), func() (*data.Dataset, error) { return data.Open(args, d.options) })
+// open reads what the arguments name: classes, or captions. To evaluate by it, classes that
+// --class-names lists need no pictures.
+func (d *datasetFlags) open(cmd *cobra.Command, args []string, evaluates bool) (*data.Dataset, error) {
+	o := d.options
+	o.Empty = evaluates && d.classNames != ""
+	set, err := interruptible(cmd.Context(), func() (*data.Dataset, error) { return data.Open(args, o) })
 	if err != nil {
-		return nil, err
-	}
-	if err := d.nameClasses(cmd.Context(), set, cmd.InOrStdin()); err != nil {
 		return nil, err
 	}
 	for i := range set.Len() {
@@ -89,8 +91,8 @@ func (d *datasetFlags) open(cmd *cobra.Command, args []string) (*data.Dataset, e
 	return set, nil
 }
 
-// nameClasses takes the names that --class-names gives.
-func (d *datasetFlags) nameClasses(ctx context.Context, set *data.Dataset, stdin io.Reader) error {
+// nameClasses gives those of the sets that have classes the names of --class-names.
+func (d *datasetFlags) nameClasses(ctx context.Context, stdin io.Reader, sets ...*data.Dataset) error {
 	if d.classNames == "" {
 		return nil
 	}
@@ -98,14 +100,22 @@ func (d *datasetFlags) nameClasses(ctx context.Context, set *data.Dataset, stdin
 	if err != nil {
 		return fmt.Errorf("class names: %w", err)
 	}
-	if len(names) != len(set.Classes) {
-		return fmt.Errorf("class names: %s has %s, and there are %s of classes", d.classNames, plural(len(names), "line"), plural(len(set.Classes), "folder"))
+	captions := func(s *data.Dataset) bool { return s.Classes == nil }
+	if classes := slices.DeleteFunc(slices.Clone(sets), captions); len(classes) > 0 {
+		sets = classes
+	}
+	for _, set := range sets {
+		if len(names) != len(set.Classes) {
+			return fmt.Errorf("class names: %s has %s, and there are %s of classes", d.classNames, plural(len(names), "line"), plural(len(set.Classes), "folder"))
+		}
 	}
 	for i, name := range names {
 		if err := checkText(name); err != nil {
 			return fmt.Errorf("class names: line %d of %s %w", i+1, d.classNames, err)
 		}
 	}
-	set.Rename(names)
+	for _, set := range sets {
+		set.Rename(names)
+	}
 	return nil
 }

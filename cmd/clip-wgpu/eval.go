@@ -54,8 +54,11 @@ func (e *evaluation) command(cmd *cobra.Command, g *globals, args []string) erro
 	if err := e.check(cmd, args); err != nil {
 		return err
 	}
-	set, err := e.open(cmd, args)
+	set, err := e.open(cmd, args, true)
 	if err != nil {
+		return err
+	}
+	if err := e.nameClasses(cmd.Context(), cmd.InOrStdin(), set); err != nil {
 		return err
 	}
 	e.set = set
@@ -79,9 +82,21 @@ func (e *evaluation) command(cmd *cobra.Command, g *globals, args []string) erro
 		if err != nil {
 			return err
 		}
+		e.noteEmpty()
 		s.noteOddities(nil)
 		return s.result(set.Len() + len(set.Bad))
 	})
+}
+
+// noteEmpty tells how many classes no picture is of.
+func (e *evaluation) noteEmpty() {
+	shown := map[int]bool{}
+	for i := range e.set.Len() {
+		shown[e.set.Class(i)] = true
+	}
+	if n := len(e.set.Classes) - len(shown); n > 0 {
+		e.note("%d of %d classes have no pictures", n, len(e.set.Classes))
+	}
 }
 
 // images encodes those of samples that can be read. It returns their places among samples

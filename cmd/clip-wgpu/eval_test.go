@@ -68,6 +68,17 @@ func TestEvalOfClasses(t *testing.T) {
 	assert.Contains(t, o.stderr, "broken.png")
 	assert.Equal(t, 16, decodeLines[zeroShotLine](t, o.stdout)[0].Images)
 	program(t, "eval", folder, "--class-names", filepath.Join(examples, "labels.txt"), "--exclude-dir", "rocket").requireFailure(t, exitFailure, "16 lines", "15 folders")
+
+	// A class without pictures may be listed: others are told from it. None is trained on.
+	require.NoError(t, os.Remove(filepath.Join(folder, "rocket", "broken.png")))
+	require.NoError(t, os.Mkdir(filepath.Join(folder, "zzz"), 0o777))
+	require.NoError(t, os.WriteFile(file, []byte(strings.Join(append(names, "nothing"), "\n")), 0o666))
+	o = program(t, "eval", folder, "--class-names", file, "--json")
+	require.Equal(t, exitOK, o.code, o.stderr)
+	assert.Equal(t, []zeroShotLine{{"zero-shot", "emoji-clip", 16, 17, 14.0 / 16, 14.0 / 16}}, decodeLines[zeroShotLine](t, o.stdout))
+	assert.Contains(t, o.stderr, "1 of 17 classes have no pictures")
+	program(t, "eval", folder).requireFailure(t, exitFailure, `"zzz"`, "no pictures")
+	program(t, "train", folder, "--class-names", file, "-o", filepath.Join(t.TempDir(), "out")).requireFailure(t, exitFailure, `"zzz"`, "no pictures")
 }
 
 func TestEvalOfCaptions(t *testing.T) {

@@ -109,13 +109,18 @@ func (t *training) load(source string) func(context.Context, []clip.Option) (*cl
 
 // openData reads what the training learns from and is measured by.
 func (r *trainingRun) openData(cmd *cobra.Command, args []string) (err error) {
-	if r.set, err = r.open(cmd, args); err != nil {
+	if r.set, err = r.open(cmd, args, false); err != nil {
 		return err
 	}
+	sets := []*data.Dataset{r.set}
 	if r.evalData != nil {
-		if r.eval, err = r.open(cmd, r.evalData); err != nil {
+		if r.eval, err = r.open(cmd, r.evalData, true); err != nil {
 			return err
 		}
+		sets = append(sets, r.eval)
+	}
+	if err := r.nameClasses(cmd.Context(), cmd.InOrStdin(), sets...); err != nil {
+		return err
 	}
 	print := r.set.Fingerprint()
 	if r.resume != "" && print != r.saved.Data {

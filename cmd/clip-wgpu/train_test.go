@@ -70,7 +70,9 @@ func TestTrain(t *testing.T) {
 
 	whole, parts := filepath.Join(t.TempDir(), "whole"), filepath.Join(t.TempDir(), "parts[1]")
 	program(t, quickly(csv, "--steps", "9", "--lr-scheduler", "const", "--aug-scale", "0.5,1", "-o", whole)...).requireDone(t)
-	program(t, quickly(csv, "--steps", "5", "--lr-scheduler", "const", "--aug-scale", "0.5,1", "-o", parts)...).requireDone(t)
+	o = program(t, quickly(csv, "--steps", "5", "--lr-scheduler", "const", "--aug-scale", "0.5,1", "--eval", classes, "--class-names", swapped, "-o", parts)...)
+	o.requireDone(t)
+	assert.Regexp(t, `step 5 of 5 .* top1 \S+ %`, o.stdout, "of the data that has classes")
 	unfinished := filepath.Join(parts, "state-00000007.safetensors.0123abcd.tmp")
 	require.NoError(t, os.WriteFile(unfinished, nil, 0o666))
 	program(t, "train", "--resume", parts, "--steps", "9").requireDone(t)

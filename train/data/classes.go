@@ -35,7 +35,7 @@ func (d *Dataset) addClasses(root string) error {
 		if err := d.addClass(filepath.Join(root, f.Name()), class); err != nil {
 			return err
 		}
-		if len(d.samples) == before {
+		if len(d.samples) == before && !d.options.Empty {
 			return fmt.Errorf("%w: the folder of class %q, %s, has no pictures (files named *%s)", ErrData, name,
 				filepath.Join(root, f.Name()), strings.Join(walk.Extensions, ", *"))
 		}

@@ -27,6 +27,7 @@ type Options struct {
 	Root        string   // the folder that relative paths start from; "" is the table's
 	Templates   []string // of a class folder's captions, with "{}" for the class; none means the class alone
 	Hidden      bool     // class folders: also what is hidden
+	Empty       bool     // class folders: one without pictures is a class to tell others from, else an error
 	ExcludeDirs []string // class folders: patterns of filepath.Match, names of folders to leave out
 }
 
