@@ -42,6 +42,9 @@ The loss of a batch is over all its pairs, however many the towers see at once
 (--micro-batch, which is halved until memory is enough). With --group-equal pairs of equal
 captions are no negatives of each other. Pairs of one class never are.
 
+NaFlex models learn from pictures in their own shape: each part that --aug-scale keeps of one
+is resized to fill a sequence of vision_cfg.image_seq_len patches, which have padding.
+
 Samples that cannot be read are listed, and others take their places. More than --max-bad of
 them end the training; --resume counts anew.
 
@@ -185,7 +188,7 @@ func (a *augmentationFlags) addFlags(cmd *cobra.Command) {
 }
 
 // transform makes the training transform for a model.
-func (a *augmentationFlags) transform(cmd *cobra.Command, cfg preprocess.Config) (*preprocess.TrainTransform, error) {
+func (a *augmentationFlags) transform(cmd *cobra.Command, t *preprocess.Transform) (*preprocess.TrainTransform, error) {
 	if len(a.scale) != 2 {
 		return nil, usageErrorf(cmd, "--aug-scale: want two numbers, such as 0.9,1")
 	}
@@ -194,7 +197,7 @@ func (a *augmentationFlags) transform(cmd *cobra.Command, cfg preprocess.Config)
 	}
 	c := preprocess.Augmentation{Scale: [2]float64(a.scale), ColorJitterProb: a.jitterProb, GrayScaleProb: a.grayscaleP}
 	copy(c.ColorJitter[:], a.jitter)
-	return preprocess.NewTrain(cfg, c)
+	return t.Train(c)
 }
 
 // lock locks the model's towers.

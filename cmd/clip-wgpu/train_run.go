@@ -133,7 +133,7 @@ func (t *training) recall(cmd *cobra.Command, args []string) (runFile, error) {
 
 // prepare makes the loader and the trainer, and goes on where --resume says.
 func (r *trainingRun) prepare(cmd *cobra.Command) error {
-	transform, err := r.augmentation.transform(cmd, r.model.Preprocess().Config())
+	transform, err := r.augmentation.transform(cmd, r.model.Preprocess())
 	if err != nil {
 		return err
 	}
@@ -332,8 +332,11 @@ func (r *trainingRun) pairs(b data.Batch) (train.Batch, error) {
 	if err != nil {
 		return train.Batch{}, err
 	}
-	size := r.model.Preprocess().Config().Size
-	batch := train.Batch{Images: clip.Array{Shape: []int{len(texts), 3, size[0], size[1]}, Data: b.Images}, Texts: texts}
+	images, err := r.images(b)
+	if err != nil {
+		return train.Batch{}, err
+	}
+	batch := train.Batch{Inputs: images, Texts: texts}
 	switch {
 	case r.groupEqual && r.set.Classes != nil:
 		for _, sample := range b.Samples { // classes may have one name
@@ -343,6 +346,16 @@ func (r *trainingRun) pairs(b data.Batch) (train.Batch, error) {
 		batch.Groups = train.GroupEqual(texts)
 	}
 	return batch, nil
+}
+
+// images are what the model takes of a batch's pictures.
+func (r *trainingRun) images(b data.Batch) (map[string]clip.Array, error) {
+	t := r.model.Preprocess()
+	if s, ok := t.Sequence(); ok {
+		return clip.PatchInputs(t, b.Patches, s.MaxLength)
+	}
+	size := t.Config().Size
+	return clip.ImageInputs(clip.Array{Shape: []int{len(b.Samples), 3, size[0], size[1]}, Data: b.Images}), nil
 }
 
 // evaluate measures the model as it is now. Samples that cannot be read are left out.
