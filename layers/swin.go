@@ -19,15 +19,16 @@ type SwinConfig struct {
 // SwinStage merges patches and attends within windows, of which every second block's are
 // shifted by half a window.
 type SwinStage struct {
-	Downsample *patchMerging `w:"downsample"`
-	Blocks     []*TimmBlock  `w:"blocks"`
+	Norm      *LayerNorm   `w:"downsample.norm"`
+	Reduction *Linear      `w:"downsample.reduction"` // nil where the stage merges no patches
+	Blocks    []*TimmBlock `w:"blocks"`
 }
 
 // NewSwinStage returns a stage with timm's initialisation.
 func NewSwinStage(c SwinConfig) *SwinStage {
 	s := &SwinStage{}
 	if c.Merge {
-		s.Downsample = &patchMerging{Norm: NewLayerNorm(2*c.Width, c.Eps), Reduction: NewTimmLinear(2*c.Width, c.Width, false)}
+		s.Norm, s.Reduction = NewLayerNorm(2*c.Width, c.Eps), NewTimmLinear(2*c.Width, c.Width, false)
 	}
 	for i := range c.DropPaths {
 		c.DropPath = c.DropPaths[i]
@@ -41,7 +42,14 @@ func NewSwinStage(c SwinConfig) *SwinStage {
 // Forward maps [batch, height, width, Width/2] to [batch, height/2, width/2, Width], halves
 // rounded up, or keeps the shape where no patches are merged.
 func (s *SwinStage) Forward(g *graph.Graph, x graph.Tensor) graph.Tensor {
-	x = g.Module("downsample", func() graph.Tensor { return s.Downsample.forward(g, x) })
+	x = g.Module("downsample", func() graph.Tensor {
+		if s.Reduction == nil {
+			return x
+		}
+		y := ops.Windows(g, x, ops.WindowConfig{Height: 2, Width: 2, ByColumn: true})
+		y = g.Reshape(y, x.Dim(0), (x.Dim(1)+1)/2, (x.Dim(2)+1)/2, 4*x.Dim(3))
+		return s.Reduction.Forward(g, s.Norm.Forward(g, y))
+	})
 	for i, b := range s.Blocks {
 		x = g.Block(fmt.Sprintf("blocks.%d", i), func() graph.Tensor { return b.Forward(g, x, graph.Tensor{}) })
 	}
@@ -54,22 +62,6 @@ func (s *SwinStage) Tables() (tables []*graph.Param) {
 		tables = append(tables, b.Attn.(*windowAttention).Table)
 	}
 	return tables
-}
-
-// patchMerging makes one token of two by two.
-type patchMerging struct {
-	Norm      *LayerNorm `w:"norm"`
-	Reduction *Linear    `w:"reduction"`
-}
-
-// forward with nil is the identity.
-func (m *patchMerging) forward(g *graph.Graph, x graph.Tensor) graph.Tensor {
-	if m == nil {
-		return x
-	}
-	y := ops.Windows(g, x, ops.WindowConfig{Height: 2, Width: 2, ByColumn: true})
-	y = g.Reshape(y, x.Dim(0), (x.Dim(1)+1)/2, (x.Dim(2)+1)/2, 4*x.Dim(3))
-	return m.Reduction.Forward(g, m.Norm.Forward(g, y))
 }
 
 // windowAttention is self-attention within windows, with biases by relative positions.

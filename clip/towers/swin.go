@@ -164,20 +164,15 @@ func resizeSwin(v *config.VisionConfig, size config.Size) {
 
 // swinTower is open_clip's TimmModel over timm's SwinTransformer.
 type swinTower struct {
-	PatchEmbed swinPatches         `w:"trunk.patch_embed"`
+	PatchEmbed *layers.PatchEmbed  `w:"trunk.patch_embed.proj"`
+	PatchBias  *graph.Param        `w:"trunk.patch_embed.proj.bias"`
+	PatchNorm  *layers.LayerNorm   `w:"trunk.patch_embed.norm"`
 	Layers     []*layers.SwinStage `w:"trunk.layers"`
 	Norm       *layers.LayerNorm   `w:"trunk.norm"`
 	mapHead    `w:""`
 
 	args swinArgs
 	pixels
-}
-
-// swinPatches is timm's PatchEmbed with a norm.
-type swinPatches struct {
-	*layers.PatchEmbed `w:"proj"`
-	Bias               *graph.Param      `w:"proj.bias"`
-	Norm               *layers.LayerNorm `w:"norm"`
 }
 
 // swinEps is that of torch's nn.LayerNorm.
@@ -188,8 +183,8 @@ func newSwin(c *config.Config) *swinTower {
 	a, _ := readSwin(&c.VisionCfg)
 	patches := layers.NewPatchEmbed(a.EmbedDim, a.PatchSize[0], a.PatchSize[1])
 	t := &swinTower{
-		PatchEmbed: swinPatches{patches, layers.NewParam(patches.Weight.Source, a.EmbedDim), layers.NewLayerNorm(a.EmbedDim, swinEps)},
-		Norm:       layers.NewLayerNorm(a.width(), swinEps), mapHead: newMapHead(c, a.width(), a.DropRate),
+		PatchEmbed: patches, PatchBias: layers.NewParam(patches.Weight.Source, a.EmbedDim), PatchNorm: layers.NewLayerNorm(a.EmbedDim, swinEps),
+		Norm: layers.NewLayerNorm(a.width(), swinEps), mapHead: newMapHead(c, a.width(), a.DropRate),
 		args: a, pixels: pixels{c.VisionCfg.ImageSize},
 	}
 	rates := dropPaths(a.DropPathRate, a.Depths)
@@ -212,8 +207,8 @@ func (t *swinTower) Depth() int { return len(t.Layers) }
 // Record implements Tower.
 func (t *swinTower) Record(g *graph.Graph, batch, _, depth int) Recorded {
 	defer g.Scope("trunk")()
-	image, p := t.input(g, batch), &t.PatchEmbed
-	x := g.Module("patch_embed", func() graph.Tensor { return patchMap(g, image, p.PatchEmbed, p.Bias, p.Norm) })
+	image := t.input(g, batch)
+	x := g.Module("patch_embed", func() graph.Tensor { return patchMap(g, image, t.PatchEmbed, t.PatchBias, t.PatchNorm) })
 	all := recordStages(g, x, "layers", t.Layers[:depth])
 	last := func() graph.Tensor {
 		wantWidth(g, all[depth-1], t.width)
