@@ -198,7 +198,18 @@ func TestTrainingOnSequences(t *testing.T) {
 		ratio := float64(r.w) / float64(r.h) / 9
 		require.True(t, ratio > 0.74 && ratio < 1.35, "%v", r)
 	}
+}
 
+// The interpolation random is drawn for each picture.
+func TestTrainingDrawsInterpolation(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.Interpolation = "bilinear"
+	img := newImage(modeRGB, 90, 40)
+	for i := range img.pix {
+		img.pix[i] = uint8(i * i / 7)
+	}
+	want, err := sequenceTransform(t, cfg, 4, 30).Patches(img)
+	require.NoError(t, err)
 	cfg.Interpolation = "random"
 	kernels := map[string]bool{}
 	random, err := sequenceTransform(t, cfg, 4, 30).Train(Augmentation{Scale: [2]float64{1, 1}})
@@ -212,15 +223,21 @@ func TestTrainingOnSequences(t *testing.T) {
 	other, err := sequenceTransform(t, cfg, 4, 30).Patches(img)
 	require.NoError(t, err)
 	assert.True(t, kernels[string(want.RGB)] && kernels[string(other.RGB)])
+}
 
-	plain, err := New(cfg)
+// Models of one size have no patches, and nothing has no picture.
+func TestTrainingWithoutSequences(t *testing.T) {
+	img, rng := newImage(modeRGB, 9, 4), rand.New(rand.NewPCG(3, 0))
+	plain, err := New(DefaultConfig())
 	require.NoError(t, err)
 	squares, err := plain.Train(DefaultAugmentation())
 	require.NoError(t, err)
 	assert.False(t, squares.HasPatches())
 	_, err = squares.Patches(img, rng)
 	require.ErrorIs(t, err, ErrInvalidConfig)
-	_, err = whole.Patches(nil, rng)
+	sequences, err := sequenceTransform(t, DefaultConfig(), 4, 30).Train(DefaultAugmentation())
+	require.NoError(t, err)
+	_, err = sequences.Patches(nil, rng)
 	require.ErrorIs(t, err, ErrShape)
 	_, err = plain.Train(Augmentation{})
 	require.ErrorIs(t, err, ErrInvalidConfig)
