@@ -124,11 +124,11 @@ func ExampleModel_EncodeImages_naFlex() {
 		image.NewRGBA(image.Rect(0, 0, 640, 480)), image.NewRGBA(image.Rect(0, 0, 300, 2000)), image.NewRGBA(image.Rect(0, 0, 5000, 1)),
 	}
 	for _, p := range pictures {
-		patches, grid, err := model.Preprocess().Patches(preprocess.FromImage(p))
+		patches, err := model.Preprocess().Patches(preprocess.FromImage(p))
 		if err != nil {
 			log.Fatal(err)
 		}
-		fmt.Println(p.Bounds().Max, "→", grid[1], "×", grid[0], "patches,", len(patches), "bytes")
+		fmt.Println(p.Bounds().Max, "→", patches.Grid[1], "×", patches.Grid[0], "patches,", len(patches.RGB), "bytes")
 	}
 	features, err := model.EncodeImages(ctx, pictures)
 	if err != nil {

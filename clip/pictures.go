@@ -134,9 +134,9 @@ const maxPictures = 64
 // picture is a picture on its way.
 type picture struct {
 	EncodedPicture
-	pixels   []int32  // as ops.Pixels takes them
-	patches  *patched // in place of pixels
-	captions []string // of those that captions are written of
+	pixels   []int32            // as ops.Pixels takes them
+	patches  preprocess.Patched // in place of pixels
+	captions []string           // of those that captions are written of
 }
 
 // pictureBatch is pictures that are encoded at once, and those between that cannot be.
@@ -244,11 +244,10 @@ func (e *pictureEncoder) ready(d *preprocess.Decoder, open preprocess.Picture) (
 }
 
 // preprocess makes the tower's input of img.
-func (e *pictureEncoder) preprocess(p *picture, img *preprocess.Image) error {
+func (e *pictureEncoder) preprocess(p *picture, img *preprocess.Image) (err error) {
 	t := e.Preprocess()
 	if _, ok := t.Sequence(); ok {
-		rgb, grid, err := t.Patches(img)
-		p.patches = &patched{rgb, grid}
+		p.patches, err = t.Patches(img)
 		return err
 	}
 	pix, err := t.Pixels(img)
@@ -319,13 +318,20 @@ func (e *pictureEncoder) worked(ctx context.Context, b *pictureBatch) (err error
 // outputOf computes an output of the image tower of b's pictures. odd are those of which
 // it holds NaN or infinities.
 func (e *pictureEncoder) outputOf(ctx context.Context, b *pictureBatch, name string) (x Array, odd *NotFiniteError, err error) {
-	task := e.encodingOf(b.good, name)
-	task.Took = e.took()
-	outs, err := e.engine.Run(ctx, len(b.good), task)
-	if err != nil {
-		return x, nil, err
+	for _, group := range e.lengthGroups(b.good) {
+		outs, err := e.engine.Run(ctx, len(group.pictures), e.encodingOf(group, name))
+		if err != nil {
+			return x, nil, err
+		}
+		part := Array(outs[name])
+		item := len(part.Data) / len(group.pictures)
+		if x.Data == nil {
+			x = Array{append([]int{len(b.good)}, part.Shape[1:]...), make([]float32, len(b.good)*item)}
+		}
+		for i, at := range group.places {
+			copy(x.Data[at*item:], part.Data[i*item:(i+1)*item])
+		}
 	}
-	x = Array(outs[name])
 	if err := e.finite(ctx, "image "+name, x, e.isImage); err != nil && !errors.As(err, &odd) {
 		return x, nil, err
 	}
@@ -341,7 +347,7 @@ func (e *pictureEncoder) encodeBatch(ctx context.Context, b *pictureBatch) error
 	item := len(features.Data) / len(b.good)
 	for i, p := range b.good {
 		p.Features = Array{features.Shape[1:], features.Data[i*item : (i+1)*item]}
-		p.pixels, p.patches = nil, nil
+		p.pixels, p.patches.RGB = nil, nil
 	}
 	if odd != nil {
 		for _, i := range odd.Items {

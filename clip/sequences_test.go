@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -48,19 +49,10 @@ func goImages(images []image.Image) iter.Seq[preprocess.Picture] {
 // inputsOf are what one picture consists of, without padding.
 func inputsOf(t *testing.T, m *Model, img image.Image) map[string]Array {
 	t.Helper()
-	rgb, grid, err := m.Preprocess().Patches(preprocess.FromImage(img))
+	p, err := m.Preprocess().Patches(preprocess.FromImage(img))
 	require.NoError(t, err)
-	n := grid[0] * grid[1]
-	in := map[string]Array{
-		towers.Patches:    {[]int{1, n, len(rgb) / n}, m.Preprocess().Normalized(rgb)},
-		towers.PatchCoord: {[]int{1, n, 2}, nil},
-		towers.PatchValid: {[]int{1, n}, nil},
-	}
-	coord, valid := in[towers.PatchCoord], in[towers.PatchValid]
-	for i := range n {
-		coord.Data, valid.Data = append(coord.Data, float32(i/grid[1]), float32(i%grid[1])), append(valid.Data, 1)
-	}
-	in[towers.PatchCoord], in[towers.PatchValid] = coord, valid
+	in, err := PatchInputs(m.Preprocess(), []preprocess.Patched{p}, p.Len())
+	require.NoError(t, err)
 	return in
 }
 
@@ -73,17 +65,19 @@ func TestPicturesOfAllShapes(t *testing.T) {
 		got, err := m.EncodeImages(t.Context(), images)
 		require.NoError(t, err)
 		require.Equal(t, len(images), got.Shape[0])
-		lengths := map[int]bool{}
+		lengths, padded := map[int]bool{}, map[int]bool{}
 		for i, img := range images {
 			in := inputsOf(t, m, img)
 			lengths[in[towers.PatchValid].Shape[1]] = true
 			want, err := m.EncodeImageOutputs(t.Context(), in, true, towers.Features)
 			require.NoError(t, err)
 			assert.InDeltaSlice(t, want[towers.Features].Data, got.rows(i, i+1).Data, 2e-6, "%s, picture %d", name, i)
+			padded[paddedLength(in[towers.PatchValid].Shape[1], 18)] = true
 		}
 		assert.Greater(t, len(lengths), 2)
+		assert.Greater(t, len(padded), 1)
 		i := 0
-		for e, err := range m.EncodePictures(t.Context(), goImages(images), 3, nil) {
+		for e, err := range m.EncodePictures(t.Context(), goImages(images), 4, nil) {
 			require.NoError(t, err)
 			require.NoError(t, e.Err)
 			assert.InDeltaSlice(t, got.rows(i, i+1).Data, e.Features.Data, 2e-6)
@@ -172,4 +166,55 @@ func TestSequencesAreSaved(t *testing.T) {
 	got, err := again.EncodeImages(t.Context(), images)
 	require.NoError(t, err)
 	assert.Equal(t, want, got)
+}
+
+// Pictures of a batch are grouped by length: each once, with room for its patches, and
+// those that are shorter in whole shares of the batch.
+func TestLengthGroups(t *testing.T) {
+	for most, want := range map[int][]int{18: {5, 9, 14, 18}, 256: {64, 128, 192, 256}, 1: {1}, 3: {1, 2, 3}} {
+		var lengths []int
+		for n := range most {
+			length := paddedLength(n+1, most)
+			assert.GreaterOrEqual(t, length, n+1)
+			lengths = append(lengths, length)
+		}
+		assert.Equal(t, want, slices.Compact(lengths))
+	}
+	e := &pictureEncoder{Model: loadNaFlex(t, "naflex_gap"), batch: 8}
+	groupsOf := func(lengths ...int) (all [][]int) {
+		var pictures []*picture
+		for _, n := range lengths {
+			pictures = append(pictures, &picture{patches: preprocess.Patched{Grid: [2]int{1, n}}})
+		}
+		for _, group := range e.lengthGroups(pictures) {
+			all = append(all, append([]int{group.length}, group.places...))
+			for i, p := range group.pictures {
+				assert.Same(t, pictures[group.places[i]], p)
+			}
+		}
+		return all
+	}
+	assert.Equal(t, [][]int{{18, 1, 2, 0, 3}}, groupsOf(17, 15, 16, 18))
+	assert.Equal(t, [][]int{{5, 1, 4}, {18, 5, 6, 0, 2, 3, 7}}, groupsOf(17, 3, 18, 18, 4, 5, 15, 18), "two make a share")
+	assert.Equal(t, [][]int{{9, 0, 1}}, groupsOf(9, 9))
+}
+
+// What PatchInputs cannot make sequences of.
+func TestPatchInputsErrors(t *testing.T) {
+	naflex := loadNaFlex(t, "naflex_gap").Preprocess()
+	plain, err := preprocess.New(preprocess.DefaultConfig())
+	require.NoError(t, err)
+	two := preprocess.Patched{RGB: make([]uint8, 2*48), Grid: [2]int{1, 2}}
+	for says, make := range map[string]func() (map[string]Array, error){
+		"with a sequence: false":  func() (map[string]Array, error) { return PatchInputs(plain, nil, 4) },
+		"sequences of 0 patches":  func() (map[string]Array, error) { return PatchInputs(naflex, nil, 0) },
+		"picture 1 has 2 patches": func() (map[string]Array, error) { return PatchInputs(naflex, []preprocess.Patched{{}, two}, 1) },
+		"2 patches of 95 bytes together, want at most 3 of 48 each": func() (map[string]Array, error) {
+			return PatchInputs(naflex, []preprocess.Patched{{RGB: two.RGB[1:], Grid: two.Grid}}, 3)
+		},
+	} {
+		_, err := make()
+		require.ErrorIs(t, err, ErrInput, says)
+		assert.ErrorContains(t, err, says)
+	}
 }

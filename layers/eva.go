@@ -33,7 +33,7 @@ func NewEvaBlock(c EvaConfig) *EvaBlock {
 // Forward keeps x's shape [batch, tokens, width]. angles are those of ops.Rotary, or absent.
 func (b *EvaBlock) Forward(g *graph.Graph, x, angles graph.Tensor) graph.Tensor {
 	h := g.Module("norm1", func() graph.Tensor { return b.Norm1.Forward(g, x) })
-	h = g.Module("attn", func() graph.Tensor { return b.Attn.Forward(g, h, angles) })
+	h = g.Module("attn", func() graph.Tensor { return b.Attn.Forward(g, h, angles, graph.Tensor{}) })
 	x = g.Add(x, ops.DropPath(g, h, b.dropPath))
 	h = g.Module("norm2", func() graph.Tensor { return b.Norm2.Forward(g, x) })
 	h = g.Module("mlp", func() graph.Tensor { return b.MLP.Forward(g, h) })
@@ -57,7 +57,7 @@ func NewEvaPostNormBlock(c EvaConfig) *EvaPostNormBlock {
 
 // Forward keeps x's shape [batch, tokens, width]. angles are those of ops.Rotary, or absent.
 func (b *EvaPostNormBlock) Forward(g *graph.Graph, x, angles graph.Tensor) graph.Tensor {
-	h := g.Module("attn", func() graph.Tensor { return b.Attn.Forward(g, x, angles) })
+	h := g.Module("attn", func() graph.Tensor { return b.Attn.Forward(g, x, angles, graph.Tensor{}) })
 	h = g.Module("norm1", func() graph.Tensor { return b.Norm1.Forward(g, h) })
 	x = g.Add(x, ops.DropPath(g, h, b.dropPath))
 	h = g.Module("mlp", func() graph.Tensor { return b.MLP.Forward(g, x) })
@@ -65,7 +65,7 @@ func (b *EvaPostNormBlock) Forward(g *graph.Graph, x, angles graph.Tensor) graph
 	return g.Add(x, ops.DropPath(g, h, b.dropPath))
 }
 
-// EvaAttention is multi-head self-attention whose keys have no bias.
+// EvaAttention is multi-head self-attention whose keys have no bias, unless QKV has one.
 type EvaAttention struct {
 	QBias *graph.Param `w:"q_bias"` // [width]; with QKV and biases
 	VBias *graph.Param `w:"v_bias"`
@@ -99,8 +99,9 @@ func newEvaAttention(c EvaConfig) *EvaAttention {
 	return a
 }
 
-// Forward keeps x's shape. Where there are angles, queries and keys are turned.
-func (a *EvaAttention) Forward(g *graph.Graph, x, angles graph.Tensor) graph.Tensor {
+// Forward keeps x's shape. Where there are angles, queries and keys are turned, and mask is
+// added to the scores, where it is there.
+func (a *EvaAttention) Forward(g *graph.Graph, x, angles, mask graph.Tensor) graph.Tensor {
 	width := x.Dim(-1)
 	attention := attentionOf(width, a.config.Heads)
 	attention.Dropout = a.config.AttnDrop
@@ -112,15 +113,15 @@ func (a *EvaAttention) Forward(g *graph.Graph, x, angles graph.Tensor) graph.Ten
 	}
 	var y graph.Tensor
 	if a.QKV != nil {
-		var bias graph.Tensor
+		bias := optional(g, a.QKV.Bias)
 		if a.QBias != nil {
 			bias = ops.Concat(g, 0, g.Param(a.QBias), g.Param(a.zeros), g.Param(a.VBias))
 		}
 		qkv := turn(a.QKV.Weight.rows(g, x, bias, 0, 3*width), 2*width)
-		y = ops.SelfAttention(g, qkv, graph.Tensor{}, attention)
+		y = ops.SelfAttention(g, qkv, mask, attention)
 	} else {
 		q, k := turn(a.QProj.Forward(g, x), width), turn(a.KProj.Forward(g, x), width)
-		y = ops.Attention(g, q, k, a.VProj.Forward(g, x), graph.Tensor{}, attention)
+		y = ops.Attention(g, q, k, a.VProj.Forward(g, x), mask, attention)
 	}
 	return ops.Dropout(g, a.Proj.Forward(g, a.Norm.Forward(g, y)), a.config.ProjDrop)
 }
@@ -160,9 +161,7 @@ type swiGLU struct {
 func (m *swiGLU) Forward(g *graph.Graph, x graph.Tensor) graph.Tensor {
 	var gate, up graph.Tensor
 	if m.FC1 != nil {
-		w, b := m.FC1.Weight, m.FC1.Bias
-		half := w.Shape[0] / 2
-		gate, up = w.Rows(g, x, b, 0, half), w.Rows(g, x, b, half, half)
+		gate, up = m.FC1.halves(g, x)
 	} else {
 		gate, up = m.Gate.Forward(g, x), m.Up.Forward(g, x)
 	}

@@ -53,9 +53,7 @@ func NewFastViTBlock(c FastViTConfig) *FastViTBlock {
 	if b.Norm = NewBatchNorm2D(c.Width); c.NormEps > 0 {
 		b.Norm = NewLayerNorm(c.Width, c.NormEps)
 	}
-	b.Attention = &TimmAttention{
-		QKV: NewTimmLinear(c.Width, 3*c.Width, false), Proj: NewTimmLinear(c.Width, c.Width, true), Heads: c.Width / fastViTHead,
-	}
+	b.Attention = TimmConfig{Width: c.Width, Heads: c.Width / fastViTHead, ProjBias: true}.newAttention()
 	b.LayerScale1, b.LayerScale2 = scale(), scale()
 	return b
 }

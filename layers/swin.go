@@ -10,24 +10,25 @@ import (
 // SwinConfig describes a stage of a Swin Transformer (SwinTransformerStage in timm's
 // swin_transformer.py; Liu et al., 2021).
 type SwinConfig struct {
-	TimmConfig       // of the blocks
-	In           int // channels of what the stage is given; 0: it merges no patches
-	Grid, Window [2]int
+	TimmConfig             // of the blocks
+	Merge        bool      // two by two of what the stage is given, of half as many channels, make a token
+	Grid, Window [2]int    // rows and columns of tokens; windows are no larger
 	DropPaths    []float64 // a block's each
 }
 
 // SwinStage merges patches and attends within windows, of which every second block's are
 // shifted by half a window.
 type SwinStage struct {
-	Downsample *patchMerging `w:"downsample"`
-	Blocks     []*TimmBlock  `w:"blocks"`
+	Norm      *LayerNorm   `w:"downsample.norm"`
+	Reduction *Linear      `w:"downsample.reduction"` // nil where the stage merges no patches
+	Blocks    []*TimmBlock `w:"blocks"`
 }
 
 // NewSwinStage returns a stage with timm's initialisation.
 func NewSwinStage(c SwinConfig) *SwinStage {
 	s := &SwinStage{}
-	if c.In > 0 {
-		s.Downsample = &patchMerging{Norm: NewLayerNorm(4*c.In, c.Eps), Reduction: NewTimmLinear(4*c.In, c.Width, false)}
+	if c.Merge {
+		s.Norm, s.Reduction = NewLayerNorm(2*c.Width, c.Eps), NewTimmLinear(2*c.Width, c.Width, false)
 	}
 	for i := range c.DropPaths {
 		c.DropPath = c.DropPaths[i]
@@ -38,10 +39,17 @@ func NewSwinStage(c SwinConfig) *SwinStage {
 	return s
 }
 
-// Forward maps [batch, height, width, In] to [batch, height/2, width/2, Width], halves
+// Forward maps [batch, height, width, Width/2] to [batch, height/2, width/2, Width], halves
 // rounded up, or keeps the shape where no patches are merged.
 func (s *SwinStage) Forward(g *graph.Graph, x graph.Tensor) graph.Tensor {
-	x = g.Module("downsample", func() graph.Tensor { return s.Downsample.forward(g, x) })
+	x = g.Module("downsample", func() graph.Tensor {
+		if s.Reduction == nil {
+			return x
+		}
+		y := ops.Windows(g, x, ops.WindowConfig{Height: 2, Width: 2, ByColumn: true})
+		y = g.Reshape(y, x.Dim(0), (x.Dim(1)+1)/2, (x.Dim(2)+1)/2, 4*x.Dim(3))
+		return s.Reduction.Forward(g, s.Norm.Forward(g, y))
+	})
 	for i, b := range s.Blocks {
 		x = g.Block(fmt.Sprintf("blocks.%d", i), func() graph.Tensor { return b.Forward(g, x, graph.Tensor{}) })
 	}
@@ -56,57 +64,32 @@ func (s *SwinStage) Tables() (tables []*graph.Param) {
 	return tables
 }
 
-// patchMerging makes one token of two by two.
-type patchMerging struct {
-	Norm      *LayerNorm `w:"norm"`
-	Reduction *Linear    `w:"reduction"`
-}
-
-// forward with nil is the identity.
-func (m *patchMerging) forward(g *graph.Graph, x graph.Tensor) graph.Tensor {
-	if m == nil {
-		return x
-	}
-	y := ops.Windows(g, x, ops.WindowConfig{Height: 2, Width: 2, ByColumn: true})
-	y = g.Reshape(y, x.Dim(0), (x.Dim(1)+1)/2, (x.Dim(2)+1)/2, 4*x.Dim(3))
-	return m.Reduction.Forward(g, m.Norm.Forward(g, y))
-}
-
 // windowAttention is self-attention within windows, with biases by relative positions.
 type windowAttention struct {
-	Table *graph.Param `w:"relative_position_bias_table"` // [offsets, heads]
-	QKV   *Linear      `w:"qkv"`
-	Proj  *Linear      `w:"proj"`
+	Table         *graph.Param `w:"relative_position_bias_table"` // [offsets, heads]
+	TimmAttention `w:""`
 
-	config   ops.AttentionConfig
-	window   ops.WindowConfig
-	bias     ops.RelativeBiasConfig
-	projDrop float64
+	window ops.WindowConfig
+	bias   ops.RelativeBiasConfig
 }
 
-// newWindowAttention has no windows larger than the grid, and shifts nothing along an axis
-// that one window covers.
+// newWindowAttention shifts nothing along an axis that one window covers.
 func newWindowAttention(c SwinConfig, shifted bool) *windowAttention {
-	var size, shift [2]int
-	for i := range size {
-		size[i] = min(c.Grid[i], c.Window[i])
+	size, shift := c.Window, [2]int{}
+	for i := range shift {
 		if shifted && c.Grid[i] > size[i] {
-			shift[i] = c.Window[i] / 2
+			shift[i] = size[i] / 2
 		}
 	}
 	a := &windowAttention{
-		Table:  NewParam(timmInit, (2*size[0]-1)*(2*size[1]-1), c.Heads),
-		QKV:    NewTimmLinear(c.Width, 3*c.Width, c.QKVBias),
-		Proj:   NewTimmLinear(c.Width, c.Width, true),
-		config: attentionOf(c.Width, c.Heads),
+		Table: NewParam(timmInit, (2*size[0]-1)*(2*size[1]-1), c.Heads), TimmAttention: *c.newAttention(),
 		window: ops.WindowConfig{Height: size[0], Width: size[1], ShiftY: shift[0], ShiftX: shift[1]},
 		bias: ops.RelativeBiasConfig{
 			Height: size[0], Width: size[1], Rows: graph.Ceil(c.Grid[0], size[0]), Cols: graph.Ceil(c.Grid[1], size[1]),
 			ShiftY: shift[0], ShiftX: shift[1],
 		},
-		projDrop: c.ProjDrop,
 	}
-	a.config.Dropout, a.Table.NoDecay = c.AttnDrop, true
+	a.Table.NoDecay = true
 	return a
 }
 

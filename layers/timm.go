@@ -78,18 +78,12 @@ func (c TimmConfig) newMLP() *TimmMLP {
 
 // NewTimmBlock returns one block.
 func NewTimmBlock(c TimmConfig) *TimmBlock {
-	mlp, proj := c.newMLP(), NewTimmLinear(c.Width, c.Width, c.ProjBias)
-	c.last(proj)
 	return &TimmBlock{
 		Norm1: NewLayerNorm(c.Width, c.Eps),
-		Attn: &TimmAttention{
-			QKV:   NewTimmLinear(c.Width, 3*c.Width, c.QKVBias),
-			Proj:  proj,
-			Heads: c.Heads, attnDrop: c.AttnDrop, projDrop: c.ProjDrop,
-		},
+		Attn:  c.newAttention(),
 		LS1:   NewLayerScale(c.Width, c.LSInit),
 		Norm2: NewLayerNorm(c.Width, c.Eps),
-		MLP:   mlp,
+		MLP:   c.newMLP(),
 		LS2:   NewLayerScale(c.Width, c.LSInit), dropPath: c.DropPath,
 	}
 }
@@ -113,20 +107,28 @@ type TimmAttention struct {
 	QKV  *Linear `w:"qkv"`
 	Proj *Linear `w:"proj"`
 
-	Heads              int
-	attnDrop, projDrop float64
+	config   ops.AttentionConfig
+	projDrop float64
+}
+
+// newAttention returns the attention that c describes.
+func (c TimmConfig) newAttention() *TimmAttention {
+	a := &TimmAttention{
+		QKV: NewTimmLinear(c.Width, 3*c.Width, c.QKVBias), Proj: NewTimmLinear(c.Width, c.Width, c.ProjBias),
+		config: attentionOf(c.Width, c.Heads), projDrop: c.ProjDrop,
+	}
+	a.config.Dropout = c.AttnDrop
+	c.last(a.Proj)
+	return a
 }
 
 // Forward keeps x's shape. Where there are angles, queries and keys are turned.
 func (a *TimmAttention) Forward(g *graph.Graph, x, angles graph.Tensor) graph.Tensor {
-	width := x.Dim(-1)
 	qkv := a.QKV.Forward(g, x)
 	if angles.Valid() {
-		qkv = ops.Rotary(g, qkv, angles, 2*width)
+		qkv = ops.Rotary(g, qkv, angles, 2*x.Dim(-1))
 	}
-	config := attentionOf(width, a.Heads)
-	config.Dropout = a.attnDrop
-	return g.Tap(ops.Dropout(g, a.Proj.Forward(g, ops.SelfAttention(g, qkv, graph.Tensor{}, config)), a.projDrop))
+	return g.Tap(ops.Dropout(g, a.Proj.Forward(g, ops.SelfAttention(g, qkv, graph.Tensor{}, a.config)), a.projDrop))
 }
 
 func attentionOf(width, heads int) ops.AttentionConfig {

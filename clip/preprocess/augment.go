@@ -77,7 +77,22 @@ func (a Augmentation) Validate() error {
 // size, mean and std count. It is immutable and safe for concurrent use.
 type TrainTransform struct {
 	squash       *Transform // has the size, the kernel and the normalisation
+	sequence     *Transform // makes patches; nil for models that take images of one size
 	augmentation Augmentation
+}
+
+// Train returns the training transform of the models that t is for: that of NewTrain or,
+// where t has a Sequence, one that makes Patches. The error wraps ErrInvalidConfig.
+func (t *Transform) Train(a Augmentation) (*TrainTransform, error) {
+	made, err := NewTrain(t.cfg, a)
+	if err != nil || t.sequence == nil {
+		return made, err
+	}
+	if a.Affine > 0 {
+		return nil, fmt.Errorf("%w: affine %v, want 0 for a model that takes pictures in their own shape", ErrInvalidConfig, a.Affine)
+	}
+	made.sequence = t
+	return made, nil
 }
 
 // NewTrain checks both and returns their transform. The error wraps ErrInvalidConfig.
@@ -90,7 +105,7 @@ func NewTrain(cfg Config, a Augmentation) (*TrainTransform, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &TrainTransform{t, a}, nil
+	return &TrainTransform{squash: t, augmentation: a}, nil
 }
 
 // Config returns the configuration that t was made from, squashing what is kept.
@@ -120,51 +135,98 @@ func (t *TrainTransform) Pixels(img *Image, rng *rand.Rand) (pix []uint8, err er
 	if pix, err = t.placed(img, rng); err != nil {
 		return nil, err
 	}
-	if p := t.augmentation.ColorJitterProb; p > 0 && rng.Float64() < p {
-		t.augmentation.jitter(pix, rng)
+	t.augmentation.recolour(pix, rng)
+	return pix, nil
+}
+
+// HasPatches tells whether Patches is there, in place of ApplyInto.
+func (t *TrainTransform) HasPatches() bool { return t.sequence != nil }
+
+// Patches are what a model is to learn from that takes pictures as sequences: a random part
+// of the picture, of nearly its own shape, as Transform.Patches makes them, perhaps in other
+// colours or gray (RandomResizedCropToSequence of timm's naflex_transforms.py; unlike there,
+// colours change as often as ColorJitterProb and GrayScaleProb say). The error wraps
+// ErrShape, and ErrInvalidConfig without a Sequence.
+func (t *TrainTransform) Patches(img *Image, rng *rand.Rand) (p Patched, err error) {
+	defer guard.Catch(&err)
+	if t.sequence == nil {
+		return p, errNoSequence
 	}
-	if p := t.augmentation.GrayScaleProb; p > 0 && rng.Float64() < p {
+	if err := img.check(); err != nil {
+		return p, err
+	}
+	img, _ = t.augmentation.behind(img, rng)
+	img = t.augmentation.part(img, float64(img.width)/float64(img.height), rng)
+	if t.sequence.cfg.Interpolation == "random" && rng.IntN(2) == 0 {
+		p, err = t.sequence.patches(img, bilinear)
+	} else {
+		p, err = t.sequence.Patches(img)
+	}
+	if err == nil {
+		t.augmentation.recolour(p.RGB, rng)
+	}
+	return p, err
+}
+
+// recolour changes the colours of RGB pixels [n, 3], or makes them gray, or neither.
+func (a Augmentation) recolour(pix []uint8, rng *rand.Rand) {
+	if p := a.ColorJitterProb; p > 0 && rng.Float64() < p {
+		a.jitter(pix, rng)
+	}
+	if p := a.GrayScaleProb; p > 0 && rng.Float64() < p {
 		saturate(pix, 0)
 	}
-	return pix, nil
 }
 
 // placed is the stage before ColorJitter.
 func (t *TrainTransform) placed(img *Image, rng *rand.Rand) ([]uint8, error) {
 	a := t.augmentation
-	var background [3]uint8 // black
-	if a.Background == BackgroundRandom {
-		background = drawBackground(rng)
-		img = img.over(background)
-	}
+	img, background := a.behind(img, rng)
 	if a.Affine > 0 {
 		pix := img.warped(a.drawWarp(rng), t.Config().Size, background)
 		a.drawColours(rng).apply(pix)
 		return pix, nil
 	}
-	if a.Scale != ([2]float64{}) {
-		img = img.crop(a.crop(img.width, img.height, rng))
+	return t.squash.Pixels(a.part(img, 1, rng))
+}
+
+// behind puts a background behind a transparent picture, and is its colour: black without one.
+func (a Augmentation) behind(img *Image, rng *rand.Rand) (*Image, [3]uint8) {
+	if a.Background != BackgroundRandom {
+		return img, [3]uint8{}
 	}
-	return t.squash.Pixels(img)
+	background := drawBackground(rng)
+	return img.over(background), background
+}
+
+// part is a random part of a picture, of nearly a shape (width ÷ height), where Scale asks
+// for one.
+func (a Augmentation) part(img *Image, shape float64, rng *rand.Rand) *Image {
+	if a.Scale == ([2]float64{}) {
+		return img
+	}
+	return img.crop(a.crop(img.width, img.height, shape, rng))
 }
 
 // rect is the part of an image at columns x to x+w, rows y to y+h.
 type rect struct{ x, y, w, h int }
 
-// The shapes that RandomResizedCrop gives, as width ÷ height, and how often it draws one
-// before it takes the middle of the picture (torchvision/transforms/transforms.py).
+// The shapes that RandomResizedCrop gives, as width ÷ height in units of one shape, and how
+// often it draws one before it takes the middle of the picture
+// (torchvision/transforms/transforms.py).
 const (
 	leastRatio, mostRatio = 3.0 / 4, 4.0 / 3
 	cropAttempts          = 10
 )
 
-// crop draws the part of a picture that is kept (RandomResizedCrop.get_params of
-// torchvision/transforms/transforms.py).
-func (a Augmentation) crop(width, height int, rng *rand.Rand) rect {
+// crop draws the part of a picture that is kept, whose width ÷ height is around shape: 1, or
+// the picture's own (RandomResizedCrop.get_params of torchvision/transforms/transforms.py,
+// and RandomResizedCropToSequence.get_params of timm's naflex_transforms.py).
+func (a Augmentation) crop(width, height int, shape float64, rng *rand.Rand) rect {
 	area := float64(width) * float64(height)
 	for range cropAttempts {
 		kept := area * uniform(rng, a.Scale[0], a.Scale[1])
-		ratio := math.Exp(uniform(rng, math.Log(leastRatio), math.Log(mostRatio)))
+		ratio := shape * math.Exp(uniform(rng, math.Log(leastRatio), math.Log(mostRatio)))
 		w, h := int(math.RoundToEven(math.Sqrt(kept*ratio))), int(math.RoundToEven(math.Sqrt(kept/ratio)))
 		if 0 < w && w <= width && 0 < h && h <= height {
 			y := rng.IntN(height - h + 1)
@@ -173,10 +235,10 @@ func (a Augmentation) crop(width, height int, rng *rand.Rand) rect {
 	}
 	w, h := width, height
 	switch ratio := float64(width) / float64(height); {
-	case ratio < leastRatio:
-		h = max(1, int(math.RoundToEven(float64(w)/leastRatio)))
-	case ratio > mostRatio:
-		w = max(1, int(math.RoundToEven(float64(h)*mostRatio)))
+	case ratio < shape*leastRatio:
+		h = max(1, int(math.RoundToEven(float64(w)/(shape*leastRatio))))
+	case ratio > shape*mostRatio:
+		w = max(1, int(math.RoundToEven(float64(h)*(shape*mostRatio))))
 	}
 	return rect{(width - w) / 2, (height - h) / 2, w, h}
 }

@@ -79,7 +79,7 @@ func TestCrop(t *testing.T) {
 	sum, places := 0.0, map[int]bool{}
 	const draws = 20_000
 	for range draws {
-		r := a.crop(200, 200, rng)
+		r := a.crop(200, 200, 1, rng)
 		require.True(t, r.x >= 0 && r.y >= 0 && r.w > 0 && r.h > 0 && r.x+r.w <= 200 && r.y+r.h <= 200, "%v", r)
 		ratio := float64(r.w) / float64(r.h)
 		require.True(t, ratio > 0.74 && ratio < 1.35, "%v", r)
@@ -90,9 +90,9 @@ func TestCrop(t *testing.T) {
 	assert.Greater(t, len(places), 80)
 	// Where no such part is there: the middle, of a shape as near as it can be.
 	whole := Augmentation{Scale: [2]float64{1, 1}}
-	assert.Equal(t, rect{0, 48, 3, 4}, whole.crop(3, 100, rng))
-	assert.Equal(t, rect{46, 0, 8, 6}, whole.crop(100, 6, rng))
-	assert.Equal(t, rect{0, 0, 1, 1}, whole.crop(1, 1, rng))
+	assert.Equal(t, rect{0, 48, 3, 4}, whole.crop(3, 100, 1, rng))
+	assert.Equal(t, rect{46, 0, 8, 6}, whole.crop(100, 6, 1, rng))
+	assert.Equal(t, rect{0, 0, 1, 1}, whole.crop(1, 1, 1, rng))
 }
 
 // One seed gives one picture; colours change, and become gray, as often as they should.

@@ -28,6 +28,15 @@ func (s Sequence) Validate() error {
 	return nil
 }
 
+// Patched is a picture as a sequence of patches.
+type Patched struct {
+	RGB  []uint8 // [patches, PatchSize[0], PatchSize[1], 3], as Patches gives it
+	Grid [2]int  // rows and columns of patches
+}
+
+// Len is how many patches p has.
+func (p Patched) Len() int { return p.Grid[0] * p.Grid[1] }
+
 // sizeEps is how close the scale of a picture is to the largest.
 const sizeEps = 1e-5
 
@@ -73,39 +82,44 @@ func (t *Transform) Sequence() (s Sequence, ok bool) {
 	return *t.sequence, true
 }
 
-// Patches resizes img as Sequence has it, in RGB, and takes it apart: bytes
-// [rows·columns, PatchSize[0], PatchSize[1], 3] before normalisation, and the rows and
-// columns of patches. The error wraps ErrShape, and ErrInvalidConfig without a Sequence.
-func (t *Transform) Patches(img *Image) (patches []uint8, grid [2]int, err error) {
+var errNoSequence = fmt.Errorf("%w: patches want a transform with a sequence", ErrInvalidConfig)
+
+// Patches resizes img as Sequence has it, in RGB, and takes it apart. Its bytes are those
+// before normalisation. The error wraps ErrShape, and ErrInvalidConfig without a Sequence.
+func (t *Transform) Patches(img *Image) (Patched, error) {
+	if t.cfg.Interpolation == "bilinear" {
+		return t.patches(img, bilinear)
+	}
+	return t.patches(img, bicubic)
+}
+
+func (t *Transform) patches(img *Image, f filter) (p Patched, err error) {
 	defer guard.Catch(&err)
 	if t.sequence == nil {
-		return nil, grid, fmt.Errorf("%w: patches want a transform with a sequence", ErrInvalidConfig)
+		return p, errNoSequence
 	}
 	if err := img.check(); err != nil {
-		return nil, grid, err
+		return p, err
 	}
 	h, w, err := t.sequence.Size(img.height, img.width)
 	if err != nil {
-		return nil, grid, err
+		return p, err
 	}
 	if img.mode != modeRGB {
 		img = &Image{mode: modeRGB, width: img.width, height: img.height, pix: img.RGB()}
 	}
-	f := bicubic
-	if t.cfg.Interpolation == "bilinear" {
-		f = bilinear
-	}
 	pix := img.resizeAs13(h, w, f).pix
-	p := t.sequence.PatchSize
-	patches = make([]uint8, 0, len(pix))
-	for top := 0; top < h; top += p[0] {
-		for left := 0; left < w; left += p[1] {
-			for y := top; y < top+p[0]; y++ {
-				patches = append(patches, pix[3*(y*w+left):3*(y*w+left+p[1])]...)
+	patch := t.sequence.PatchSize
+	p.RGB = make([]uint8, 0, len(pix))
+	for top := 0; top < h; top += patch[0] {
+		for left := 0; left < w; left += patch[1] {
+			for y := top; y < top+patch[0]; y++ {
+				p.RGB = append(p.RGB, pix[3*(y*w+left):3*(y*w+left+patch[1])]...)
 			}
 		}
 	}
-	return patches, [2]int{h / p[0], w / p[1]}, nil
+	p.Grid = [2]int{h / patch[0], w / patch[1]}
+	return p, nil
 }
 
 // resizeAs13 is resize in the order of Pillow 13, with which NaFlex was recorded: an image

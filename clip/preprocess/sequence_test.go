@@ -46,10 +46,10 @@ func TestSequencesEqualOpenCLIP(t *testing.T) {
 		for _, picture := range run.Images {
 			img, err := DecodeFile(filepath.Join(dir, "png", picture.File))
 			require.NoError(t, err)
-			patches, grid, err := transform.Patches(img)
+			patches, err := transform.Patches(img)
 			require.NoError(t, err)
-			assert.Equal(t, picture.Grid, grid)
-			assert.Equal(t, want[fmt.Sprintf("%d.%s", i, picture.File)], patches, "run %d: %s", i, picture.File)
+			assert.Equal(t, picture.Grid, patches.Grid)
+			assert.Equal(t, want[fmt.Sprintf("%d.%s", i, picture.File)], patches.RGB, "run %d: %s", i, picture.File)
 		}
 	}
 }
@@ -71,16 +71,16 @@ func TestSequencesOfOddPictures(t *testing.T) {
 			image.NewRGBA(image.Rect(0, 0, size[0], size[1])), image.NewGray(image.Rect(0, 0, size[0], size[1])),
 			image.NewPaletted(image.Rect(0, 0, size[0], size[1]), color.Palette{color.Black, color.White}), image.NewGray16(image.Rect(0, 0, size[0], size[1])),
 		} {
-			patches, grid, err := transform.Patches(FromImage(img))
+			patches, err := transform.Patches(FromImage(img))
 			require.NoError(t, err, "%v", size)
-			assert.LessOrEqual(t, grid[0]*grid[1], 256)
-			assert.Len(t, patches, grid[0]*grid[1]*16*16*3)
-			assert.Len(t, transform.Normalized(patches), len(patches))
+			assert.LessOrEqual(t, patches.Len(), 256)
+			assert.Len(t, patches.RGB, patches.Len()*16*16*3)
+			assert.Len(t, transform.Normalized(patches.RGB), len(patches.RGB))
 		}
 	}
-	_, grid, err := transform.Patches(FromImage(image.NewGray(image.Rect(0, 0, 1, 5000))))
+	tall, err := transform.Patches(FromImage(image.NewGray(image.Rect(0, 0, 1, 5000))))
 	require.NoError(t, err)
-	assert.Equal(t, [2]int{256, 1}, grid)
+	assert.Equal(t, [2]int{256, 1}, tall.Grid)
 }
 
 // Patches lie row by row, each row by row with the channels last.
@@ -91,13 +91,13 @@ func TestOrderOfPatches(t *testing.T) {
 	}
 	transform, err := sequenceTransform(t, DefaultConfig(), 2, 1).WithSequence(Sequence{[2]int{2, 3}, 4})
 	require.NoError(t, err)
-	patches, grid, err := transform.Patches(FromImage(img))
+	patches, err := transform.Patches(FromImage(img))
 	require.NoError(t, err)
-	assert.Equal(t, [2]int{2, 2}, grid)
+	assert.Equal(t, [2]int{2, 2}, patches.Grid)
 	var red []uint8
-	for i := 0; i < len(patches); i += 3 {
-		red = append(red, patches[i])
-		assert.Equal(t, []uint8{patches[i] + 100, patches[i] + 200}, patches[i+1:i+3])
+	for i := 0; i < len(patches.RGB); i += 3 {
+		red = append(red, patches.RGB[i])
+		assert.Equal(t, []uint8{patches.RGB[i] + 100, patches.RGB[i] + 200}, patches.RGB[i+1:i+3])
 	}
 	assert.Equal(t, []uint8{0, 1, 2, 6, 7, 8, 3, 4, 5, 9, 10, 11, 12, 13, 14, 18, 19, 20, 15, 16, 17, 21, 22, 23}, red)
 }
@@ -129,11 +129,11 @@ func TestSequenceErrors(t *testing.T) {
 	}
 	_, ok := plain.Sequence()
 	assert.False(t, ok)
-	_, _, err = plain.Patches(FromImage(image.NewGray(image.Rect(0, 0, 3, 3))))
+	_, err = plain.Patches(FromImage(image.NewGray(image.Rect(0, 0, 3, 3))))
 	require.ErrorIs(t, err, ErrInvalidConfig)
 	transform := sequenceTransform(t, DefaultConfig(), 16, 9)
 	for _, img := range []*Image{nil, {}, FromImage(nil)} {
-		_, _, err = transform.Patches(img)
+		_, err = transform.Patches(img)
 		require.ErrorIs(t, err, ErrShape)
 	}
 	_, _, err = Sequence{[2]int{1, 1}, 1}.Size(1<<20, 1<<20)
@@ -152,4 +152,93 @@ func TestIdentityTellsSequences(t *testing.T) {
 	s, ok := transform.Sequence()
 	assert.True(t, ok)
 	assert.Equal(t, Sequence{[2]int{16, 16}, 576}, s)
+}
+
+// Training cuts parts of nearly the picture's own shape, as timm's
+// RandomResizedCropToSequence does, and makes patches of them; with all of the area they are
+// those of the whole picture.
+func TestTrainingOnSequences(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.Interpolation = "bilinear"
+	transform := sequenceTransform(t, cfg, 4, 30)
+	img := newImage(modeRGB, 90, 40)
+	for i := range img.pix {
+		img.pix[i] = uint8(i * i / 7)
+	}
+	whole, err := transform.Train(Augmentation{Scale: [2]float64{1, 1}})
+	require.NoError(t, err)
+	assert.True(t, whole.HasPatches())
+	want, err := transform.Patches(img)
+	require.NoError(t, err)
+	got, err := whole.Patches(img, rand.New(rand.NewPCG(1, 1)))
+	require.NoError(t, err)
+	assert.Equal(t, want, got)
+
+	gray, err := transform.Train(Augmentation{Scale: [2]float64{0.3, 0.8}, GrayScaleProb: 1})
+	require.NoError(t, err)
+	grids := map[[2]int]bool{}
+	for i := range uint64(200) {
+		p, err := gray.Patches(img, rand.New(rand.NewPCG(2, i)))
+		require.NoError(t, err)
+		again, err := gray.Patches(img, rand.New(rand.NewPCG(2, i)))
+		require.NoError(t, err)
+		require.Equal(t, p, again)
+		require.LessOrEqual(t, p.Len(), 30)
+		require.Len(t, p.RGB, p.Len()*48)
+		require.Equal(t, p.RGB[0], p.RGB[1])
+		grids[p.Grid] = true
+	}
+	assert.Greater(t, len(grids), 1)
+
+	a := Augmentation{Scale: [2]float64{0.3, 0.8}}
+	rng := rand.New(rand.NewPCG(3, 0))
+	for range 1000 {
+		r := a.crop(900, 100, 9, rng)
+		require.True(t, r.x >= 0 && r.y >= 0 && r.x+r.w <= 900 && r.y+r.h <= 100, "%v", r)
+		ratio := float64(r.w) / float64(r.h) / 9
+		require.True(t, ratio > 0.74 && ratio < 1.35, "%v", r)
+	}
+}
+
+// The interpolation random is drawn for each picture.
+func TestTrainingDrawsInterpolation(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.Interpolation = "bilinear"
+	img := newImage(modeRGB, 90, 40)
+	for i := range img.pix {
+		img.pix[i] = uint8(i * i / 7)
+	}
+	want, err := sequenceTransform(t, cfg, 4, 30).Patches(img)
+	require.NoError(t, err)
+	cfg.Interpolation = "random"
+	kernels := map[string]bool{}
+	random, err := sequenceTransform(t, cfg, 4, 30).Train(Augmentation{Scale: [2]float64{1, 1}})
+	require.NoError(t, err)
+	for i := range uint64(20) {
+		p, err := random.Patches(img, rand.New(rand.NewPCG(4, i)))
+		require.NoError(t, err)
+		kernels[string(p.RGB)] = true
+	}
+	cfg.Interpolation = "bicubic"
+	other, err := sequenceTransform(t, cfg, 4, 30).Patches(img)
+	require.NoError(t, err)
+	assert.True(t, kernels[string(want.RGB)] && kernels[string(other.RGB)])
+}
+
+// Models of one size have no patches, and nothing has no picture.
+func TestTrainingWithoutSequences(t *testing.T) {
+	img, rng := newImage(modeRGB, 9, 4), rand.New(rand.NewPCG(3, 0))
+	plain, err := New(DefaultConfig())
+	require.NoError(t, err)
+	squares, err := plain.Train(DefaultAugmentation())
+	require.NoError(t, err)
+	assert.False(t, squares.HasPatches())
+	_, err = squares.Patches(img, rng)
+	require.ErrorIs(t, err, ErrInvalidConfig)
+	sequences, err := sequenceTransform(t, DefaultConfig(), 4, 30).Train(DefaultAugmentation())
+	require.NoError(t, err)
+	_, err = sequences.Patches(nil, rng)
+	require.ErrorIs(t, err, ErrShape)
+	_, err = sequenceTransform(t, DefaultConfig(), 4, 30).Train(Augmentation{Affine: 0.3})
+	require.ErrorIs(t, err, ErrInvalidConfig)
 }

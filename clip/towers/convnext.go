@@ -28,11 +28,9 @@ var convNeXt = Family{
 	},
 }
 
-// convNeXtArgs are those of ConvNeXt that can be other than timm's defaults. The rates act
-// in training only.
+// convNeXtArgs are those of ConvNeXt that can be other than timm's defaults.
 type convNeXtArgs struct {
-	InChans        int      `json:"in_chans"`
-	GlobalPool     string   `json:"global_pool"`
+	mapArgs
 	Depths         []int    `json:"depths"`
 	Dims           []int    `json:"dims"`
 	KernelSizes    int      `json:"kernel_sizes"`
@@ -44,20 +42,15 @@ type convNeXtArgs struct {
 	ConvBias       bool     `json:"conv_bias"`
 	ActLayer       string   `json:"act_layer"`
 	NormEps        *float64 `json:"norm_eps"` // nil: 1e-6
-	DropRate       float64  `json:"drop_rate"`
-	DropPathRate   float64  `json:"drop_path_rate"`
 }
 
 func readConvNeXt(v *config.VisionConfig) (convNeXtArgs, error) {
 	a := convNeXtArgs{
-		InChans: 3, GlobalPool: "avg", Depths: []int{3, 3, 9, 3}, Dims: []int{96, 192, 384, 768}, KernelSizes: 7,
+		mapArgs: mapDefaults(), Depths: []int{3, 3, 9, 3}, Dims: []int{96, 192, 384, 768}, KernelSizes: 7,
 		LSInitValue: 1e-6, PatchSize: 4, HeadInitScale: 1, ConvBias: true, ActLayer: "gelu",
 	}
 	args, err := classArgs(v, "ConvNeXt")
-	if err == nil {
-		err = decodeKwargs(v, args, &a)
-	}
-	readMapPool(v, &a.GlobalPool)
+	err = check.First(err, a.read(v, args, &a))
 	return a, err
 }
 
@@ -80,13 +73,11 @@ func checkConvNeXt(c *config.Config) error {
 			check.InRange(section+".dims", a.Dims[i], 1, check.MaxWidth))
 	}
 	err = check.First(err,
-		check.InRange(section+".in_chans", a.InChans, 3, 3),
 		check.InRange(section+".patch_size", a.PatchSize, 1, 7), // from 8 on timm dilates
 		check.InRange("vision_cfg.image_size", min(v.ImageSize[0], v.ImageSize[1]), 8*a.PatchSize, check.MaxSide),
 		check.InRange(section+".kernel_sizes", a.KernelSizes, 1, 63),
 		check.InRange(section+".head_hidden_size", a.HeadHiddenSize, 0, check.MaxWidth),
-		check.DropRate(section+".drop_rate", a.DropRate), check.DropRate(section+".drop_path_rate", a.DropPathRate),
-		checkMapPool(a.GlobalPool),
+		a.check(),
 	)
 	_, known := timmActivations[a.ActLayer]
 	switch {
@@ -205,18 +196,8 @@ func (a *convNeXtArgs) head(c *config.Config) convNeXtHead {
 // Depth implements Tower: it counts stages.
 func (t *convNeXtTower) Depth() int { return len(t.Stages) }
 
-func (t *convNeXtTower) stem(g *graph.Graph, image graph.Tensor) graph.Tensor {
-	return g.Module("stem", func() graph.Tensor {
-		side := t.Stem.Conv.Weight.Shape[2]
-		x := t.Stem.Conv.Forward(g, image, 0)
-		if t.Stem.Bias != nil {
-			x = ops.AddBroadcast(g, x, g.Param(t.Stem.Bias), 1)
-		}
-		return t.Stem.Norm.Forward(g, g.Reshape(x, x.Dim(0), t.size[0]/side, t.size[1]/side, x.Dim(2)))
-	})
-}
-
-func (s *convNeXtStage) forward(g *graph.Graph, x graph.Tensor) graph.Tensor {
+// Forward implements mapStage.
+func (s *convNeXtStage) Forward(g *graph.Graph, x graph.Tensor) graph.Tensor {
 	x = g.Module("downsample", func() graph.Tensor {
 		if s.Conv == nil {
 			return x
@@ -232,13 +213,10 @@ func (s *convNeXtStage) forward(g *graph.Graph, x graph.Tensor) graph.Tensor {
 // Record implements Tower. Stages have no norm of their own at the end.
 func (t *convNeXtTower) Record(g *graph.Graph, batch, _, depth int) Recorded {
 	defer g.Scope("trunk")()
-	x := t.stem(g, t.input(g, batch))
-	all := make([]graph.Tensor, depth)
-	for i := range all {
-		x = g.Module(fmt.Sprintf("stages.%d", i), func() graph.Tensor { return t.Stages[i].forward(g, x) })
-		all[i] = x
-	}
-	g.Tap(x, "norm_pre")
+	image := t.input(g, batch)
+	x := g.Module("stem", func() graph.Tensor { return patchMap(g, image, t.Stem.Conv, t.Stem.Bias, t.Stem.Norm) })
+	all := recordStages(g, x, "stages", t.Stages[:depth])
+	x = g.Tap(all[depth-1], "norm_pre")
 	return Recorded{
 		Outputs: func() Outputs { return Outputs{Features: t.project(g, t.head(g, x))} },
 		Block:   func(i int, _ bool) Block { return Block{Tokens: all[i]} },

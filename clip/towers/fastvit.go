@@ -28,10 +28,9 @@ var fastViT = Family{
 	},
 }
 
-// fastViTArgs are those of FastVit that can be other than timm's defaults. The rates act
-// in training only.
+// fastViTArgs are those of FastVit that can be other than timm's defaults.
 type fastViTArgs struct {
-	InChans            int       `json:"in_chans"`
+	mapArgs
 	Layers             []int     `json:"layers"`
 	TokenMixers        []string  `json:"token_mixers"`
 	EmbedDims          []int     `json:"embed_dims"`
@@ -44,10 +43,7 @@ type fastViTArgs struct {
 	StemUseScaleBranch bool      `json:"stem_use_scale_branch"`
 	ClsRatio           float64   `json:"cls_ratio"`
 	LayerScaleInit     float64   `json:"layer_scale_init_value"`
-	GlobalPool         string    `json:"global_pool"`
-	DropRate           float64   `json:"drop_rate"`
-	ProjDropRate       float64   `json:"proj_drop_rate"`
-	DropPathRate       float64   `json:"drop_path_rate"`
+	ProjDropRate       float64   `json:"proj_drop_rate"` // acts in training only
 
 	fixed fastViTFixed
 }
@@ -60,8 +56,8 @@ type fastViTFixed struct {
 
 func readFastViT(v *config.VisionConfig) (fastViTArgs, error) {
 	a := fastViTArgs{
-		InChans: 3, Downsamples: []bool{false, true, true, true}, SEDownsamples: []bool{false, false, false, false},
-		RepMixerKernelSize: 3, DownPatchSize: 7, StemUseScaleBranch: true, ClsRatio: 2, LayerScaleInit: 1e-5, GlobalPool: "avg",
+		mapArgs: mapDefaults(), Downsamples: []bool{false, true, true, true}, SEDownsamples: []bool{false, false, false, false},
+		RepMixerKernelSize: 3, DownPatchSize: 7, StemUseScaleBranch: true, ClsRatio: 2, LayerScaleInit: 1e-5,
 	}
 	if _, err := classArgs(v, "FastViT"); err != nil {
 		return a, err
@@ -70,13 +66,12 @@ func readFastViT(v *config.VisionConfig) (fastViTArgs, error) {
 	if err != nil {
 		return a, err
 	}
-	if err := decodeKwargs(v, args, &a); err != nil {
+	if err := a.read(v, args, &a); err != nil {
 		return a, err
 	}
 	if a.fixed.PosEmbs == nil {
 		a.fixed.PosEmbs = make([]bool, len(a.Layers))
 	}
-	readMapPool(v, &a.GlobalPool)
 	return a, nil
 }
 
@@ -103,13 +98,11 @@ func checkFastViT(c *config.Config) error {
 		err = check.First(err, a.checkStage(i))
 	}
 	err = check.First(err,
-		check.InRange(section+".in_chans", a.InChans, 3, 3),
 		check.Ratio(section+".cls_ratio", a.ClsRatio, a.EmbedDims[n-1]),
-		check.DropRate(section+".drop_rate", a.DropRate), check.DropRate(section+".proj_drop_rate", a.ProjDropRate),
-		check.DropRate(section+".drop_path_rate", a.DropPathRate),
+		check.DropRate(section+".proj_drop_rate", a.ProjDropRate),
 		check.InRange(section+".repmixer_kernel_size", a.RepMixerKernelSize, 3, 63),
 		check.InRange(section+".down_patch_size", a.DownPatchSize, 3, 63),
-		checkMapPool(a.GlobalPool),
+		a.check(),
 	)
 	switch {
 	case err != nil:
@@ -151,11 +144,8 @@ type fastViTTower struct {
 	Stem      layers.MobileOnes `w:"trunk.stem"`
 	Stages    []*fastViTStage   `w:"trunk.stages"`
 	FinalConv *layers.MobileOne `w:"trunk.final_conv"`
-	TrunkHead *layers.Linear    `w:"trunk.head.fc"` // timm_proj ""
-	timmHead  `w:""`
+	mapHead   `w:""`
 
-	headDrop float64 // rate of dropout before TrunkHead
-	width    int     // of the features that the head takes
 	pixels
 }
 
@@ -177,12 +167,9 @@ func newFastViT(c *config.Config) *fastViTTower {
 			layers.NewMobileOne(first, first, 1, 1, false, ops.GELU),
 		},
 		FinalConv: layers.NewMobileOneDepthwise(last, width, 3, 1, true, ops.GELU),
-		timmHead:  newTimmHead(c, width), headDrop: a.DropRate, width: width, pixels: pixels{c.VisionCfg.ImageSize},
+		mapHead:   newMapHead(c, width, a.DropRate), pixels: pixels{c.VisionCfg.ImageSize},
 	}
 	t.FinalConv.SE = layers.NewSqueezeExcite(width, max(1, int(float64(width)/16+0.5)))
-	if config.Value(c.VisionCfg.TimmProj) == "" {
-		t.TrunkHead = layers.NewTimmLinear(width, c.EmbedDim, true)
-	}
 	in, rates := first, dropPaths(a.DropPathRate, a.Layers)
 	for i, out := range a.EmbedDims {
 		s := &fastViTStage{}
@@ -206,7 +193,8 @@ func newFastViT(c *config.Config) *fastViTTower {
 	return t
 }
 
-func (s *fastViTStage) forward(g *graph.Graph, x graph.Tensor) graph.Tensor {
+// Forward implements mapStage.
+func (s *fastViTStage) Forward(g *graph.Graph, x graph.Tensor) graph.Tensor {
 	x = g.Module("downsample", func() graph.Tensor {
 		if s.Conv == nil {
 			return x
@@ -230,31 +218,19 @@ func (t *fastViTTower) Depth() int { return len(t.Stages) }
 func (t *fastViTTower) Record(g *graph.Graph, batch, _, depth int) Recorded {
 	defer g.Scope("trunk")()
 	x := g.Module("stem", func() graph.Tensor { return t.Stem.Forward(g, layers.ChannelsLast(g, t.input(g, batch))) })
-	all := make([]graph.Tensor, depth)
-	for i := range all {
-		x = g.Module(fmt.Sprintf("stages.%d", i), func() graph.Tensor { return t.Stages[i].forward(g, x) })
-		all[i] = x
+	all := recordStages(g, x, "stages", t.Stages[:depth])
+	last := func() graph.Tensor {
+		x := all[depth-1]
+		if depth == len(t.Stages) {
+			x = g.Module("final_conv", func() graph.Tensor { return t.FinalConv.Forward(g, x) })
+		}
+		wantWidth(g, x, t.width)
+		return x
 	}
 	return Recorded{
-		Outputs: func() Outputs { return Outputs{Features: t.project(g, t.head(g, x, depth == len(t.Stages)))} },
+		Outputs: func() Outputs { return Outputs{Features: t.features(g, last)} },
 		Block:   func(i int, _ bool) Block { return Block{Tokens: all[i]} },
 	}
-}
-
-// head pools the last recorded stage's output, behind FinalConv if it is the last of all.
-func (t *fastViTTower) head(g *graph.Graph, x graph.Tensor, last bool) graph.Tensor {
-	defer g.Scope("trunk")()
-	if last {
-		x = g.Module("final_conv", func() graph.Tensor { return t.FinalConv.Forward(g, x) })
-	}
-	wantWidth(g, x, t.width)
-	return g.Tap(g.Module("head", func() graph.Tensor {
-		x := ops.Dropout(g, poolMap(g, x), t.headDrop)
-		if t.TrunkHead == nil {
-			return x
-		}
-		return t.TrunkHead.Forward(g, x)
-	}))
 }
 
 // BlockOptions refuses NLC and drops Normalize, as timm's FastVit does.

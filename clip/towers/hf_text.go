@@ -137,6 +137,26 @@ func hfNumber(name string, v float64) error {
 	return nil
 }
 
+// encoderConfig is the configuration of an encoder.
+type encoderConfig interface {
+	check() error
+	model() hfModel // of a configuration that check has passed
+}
+
+// readEncoder reads c as readHF does, and what it describes. With an error that is empty.
+func readEncoder(t *config.TextConfig, c encoderConfig, aliases map[string]string) (hfModel, error) {
+	unknown, err := readHF(t, c, aliases)
+	if err == nil {
+		err = c.check()
+	}
+	if err != nil {
+		return hfModel{}, err
+	}
+	m := c.model()
+	m.unknown = unknown
+	return m, nil
+}
+
 // hfActivations are those of transformers' activations.py that ops has.
 var hfActivations = map[string]ops.Function{
 	"gelu": ops.GELU, "gelu_python": ops.GELU, "gelu_new": ops.GELUTanh, "gelu_fast": ops.GELUTanh,

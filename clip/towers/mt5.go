@@ -43,26 +43,21 @@ type mt5Config struct {
 	IsGatedAct   bool    `json:"is_gated_act"`
 }
 
-func readMT5(t *config.TextConfig) (m hfModel, err error) {
-	var c mt5Config
-	unknown, err := readHF(t, &c, map[string]string{
+func readMT5(t *config.TextConfig) (hfModel, error) {
+	return readEncoder(t, &mt5Config{}, map[string]string{
 		"hidden_size": "d_model", "num_attention_heads": "num_heads", "num_hidden_layers": "num_layers", "head_dim": "d_kv",
 	})
-	if err != nil {
-		return m, err
-	}
-	activation, err := hfActivation("dense_act_fn", c.DenseActFn)
-	if err = check.First(c.check(), err); err != nil {
-		return m, err
-	}
+}
+
+func (c *mt5Config) model() hfModel {
 	return hfModel{
 		width: c.DModel, layers: c.NumLayers, vocabulary: c.VocabSize, padding: c.PadTokenID,
-		pooler: "mean_pooler", unknown: unknown,
-		encoder: func(bool) hfEncoder { return newMT5(&c, activation) },
-	}, nil
+		pooler: "mean_pooler", encoder: func(bool) hfEncoder { return newMT5(c) },
+	}
 }
 
 func (c *mt5Config) check() error {
+	_, activation := hfActivation("dense_act_fn", c.DenseActFn)
 	exact := c.NumBuckets / 4 // buckets of one distance, on each side
 	return check.First(
 		check.OneOf(hfKey("model_type"), c.ModelType, "mt5"),
@@ -79,6 +74,7 @@ func (c *mt5Config) check() error {
 		check.DropRate(hfKey("dropout_rate"), c.DropoutRate),
 		hfNumber("layer_norm_epsilon", c.LayerNormEps),
 		hfNumber("initializer_factor", c.InitFactor),
+		activation,
 	)
 }
 
@@ -94,10 +90,10 @@ type mt5Encoder struct {
 	drop              float64
 }
 
-func newMT5(c *mt5Config, activation ops.Function) *mt5Encoder {
+func newMT5(c *mt5Config) *mt5Encoder {
 	block := layers.T5Config{
 		Width: c.DModel, HeadWidth: c.DKV, Heads: c.NumHeads, MLPWidth: c.DFF, Gated: c.IsGatedAct,
-		Activation: activation, Eps: c.LayerNormEps, InitFactor: c.InitFactor, Drop: c.DropoutRate,
+		Activation: hfActivations[c.DenseActFn], Eps: c.LayerNormEps, InitFactor: c.InitFactor, Drop: c.DropoutRate,
 	}
 	e := &mt5Encoder{
 		EmbedTokens:    layers.NewEmbedding(layers.Normal(c.InitFactor), c.VocabSize, c.DModel),

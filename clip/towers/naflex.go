@@ -127,23 +127,16 @@ func readNaFlex(v *config.VisionConfig) (naflexTrunk, error) {
 
 func checkNaFlex(c *config.Config) error {
 	v := &c.VisionCfg
-	err := check.First(
-		check.DropRate("vision_cfg.timm_drop", v.TimmDrop),
-		check.DropRate("vision_cfg.timm_drop_path", config.Value(v.TimmDropPath)),
-		check.OneOf("vision_cfg.timm_proj", config.Value(v.TimmProj), "", "none", "linear", "mlp"),
-		check.InRange("vision_cfg.image_seq_len", longest(v), 1, check.MaxSide),
-	)
+	err := check.First(checkTimmHead(v), check.InRange("vision_cfg.image_seq_len", longest(v), 1, check.MaxSide))
 	if err != nil {
 		return err
 	}
 	t, err := readNaFlex(v)
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case config.Value(v.TimmProj) == "none" && c.EmbedDim != t.EmbedDim:
-		return fmt.Errorf("%w: vision_cfg.timm_proj none wants embed_dim (%d) equal to the width of %s (%d)", config.ErrConfig, c.EmbedDim, v.TimmName(), t.EmbedDim)
 	}
 	return check.First(
+		checkNoProjection(c, t.EmbedDim),
 		check.Divisible("vision_cfg.image_size", v.ImageSize[0], "timm's patch_size", t.PatchSize[0]),
 		check.Divisible("vision_cfg.image_size", v.ImageSize[1], "timm's patch_size", t.PatchSize[1]),
 	)
@@ -159,10 +152,8 @@ type naflexTower struct {
 	AttnPool  *layers.AttentionPoolLatent `w:"trunk.attn_pool"`
 	FCNorm    *layers.LayerNorm           `w:"trunk.fc_norm"`
 	TrunkHead *layers.Linear              `w:"trunk.head"` // timm_proj ""
-	Proj      *layers.Linear              `w:"head.proj"`  // timm_proj linear
-	MLP       *layers.TimmMLP             `w:"head.mlp"`   // timm_proj mlp
+	timmHead  `w:""`
 
-	drop  float64 // rate of dropout before Proj
 	cfg   naflexTrunk
 	image config.Size // that of images for training
 }
@@ -175,15 +166,15 @@ func newNaFlex(c *config.Config) *naflexTower {
 	m := &naflexTower{
 		PosEmbed: layers.NewParam(layers.Normal(0.02), 1, grid[0], grid[1], width),
 		Embed:    layers.NewTimmLinear(t.PatchSize[0]*t.PatchSize[1]*3, width, true),
-		drop:     v.TimmDrop, cfg: t, image: v.ImageSize,
+		timmHead: newTimmHead(c, width), cfg: t, image: v.ImageSize,
 	}
 	if t.RegTokens > 0 {
 		m.RegToken = layers.NewParam(layers.Normal(1e-6), 1, t.RegTokens, width)
 	}
-	for i := range t.Depth {
+	for i, rate := range dropPaths(t.DropPathRate, []int{t.Depth})[0] {
 		block := t.block
-		block.DropPath = t.DropPathRate * float64(i) / float64(max(1, t.Depth-1)) // timm's calculate_drop_path_rates
-		m.Blocks = append(m.Blocks, layers.NewNaFlexBlock(block, t.SwiGLUMLP, 0.02/math.Sqrt(2*float64(i+1))))
+		block.DropPath, block.LastStd = rate, 0.02/math.Sqrt(2*float64(i+1))
+		m.Blocks = append(m.Blocks, layers.NewNaFlexBlock(block, t.SwiGLUMLP))
 	}
 	if t.norm {
 		m.Norm = layers.NewLayerNorm(width, t.block.Eps)
@@ -194,16 +185,8 @@ func newNaFlex(c *config.Config) *naflexTower {
 	if t.fcNorm {
 		m.FCNorm = layers.NewLayerNorm(width, t.block.Eps)
 	}
-	switch config.Value(v.TimmProj) {
-	case "":
+	if config.Value(v.TimmProj) == "" {
 		m.TrunkHead = layers.NewTimmLinear(width, c.EmbedDim, true)
-	case "linear":
-		m.Proj = layers.NewLinear(width, c.EmbedDim, v.TimmProjBias)
-	case "mlp":
-		m.MLP = &layers.TimmMLP{
-			FC1: layers.NewLinear(width, 2*c.EmbedDim, true), FC2: layers.NewLinear(2*c.EmbedDim, c.EmbedDim, v.TimmProjBias),
-			Activation: ops.GELU, HiddenDrop: v.TimmDrop,
-		}
 	}
 	return m
 }
@@ -274,15 +257,7 @@ func (t *naflexTower) head(g *graph.Graph, in naflexInputs, x graph.Tensor) grap
 	g.Tap(x, "head")
 	g.Tap(x)
 	end()
-	return g.Module("head", func() graph.Tensor {
-		switch {
-		case t.Proj != nil:
-			return t.Proj.Forward(g, ops.Dropout(g, x, t.drop))
-		case t.MLP != nil:
-			return t.MLP.Forward(g, x)
-		}
-		return x
-	})
+	return t.project(g, x)
 }
 
 // Adapt implements Tower: positions are resized to every picture, and never when loaded.

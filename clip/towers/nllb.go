@@ -41,26 +41,21 @@ type m2m100Config struct {
 	PadTokenID        int     `json:"pad_token_id"`
 }
 
-func readM2M100(t *config.TextConfig) (m hfModel, err error) {
-	var c m2m100Config
-	unknown, err := readHF(t, &c, map[string]string{
+func readM2M100(t *config.TextConfig) (hfModel, error) {
+	return readEncoder(t, &m2m100Config{}, map[string]string{
 		"hidden_size": "d_model", "num_attention_heads": "encoder_attention_heads", "num_hidden_layers": "encoder_layers",
 	})
-	if err != nil {
-		return m, err
-	}
-	activation, err := hfActivation("activation_function", c.Activation)
-	if err = check.First(c.check(), err); err != nil {
-		return m, err
-	}
+}
+
+func (c *m2m100Config) model() hfModel {
 	return hfModel{
 		width: c.DModel, layers: c.Layers, vocabulary: c.VocabSize, padding: c.PadTokenID,
-		pooler: "cls_pooler", unknown: unknown,
-		encoder: func(bool) hfEncoder { return newM2M100(&c, activation) },
-	}, nil
+		pooler: "cls_pooler", encoder: func(bool) hfEncoder { return newM2M100(c) },
+	}
 }
 
 func (c *m2m100Config) check() error {
+	_, activation := hfActivation("activation_function", c.Activation)
 	return check.First(
 		check.OneOf(hfKey("model_type"), c.ModelType, "m2m_100"),
 		check.InRange(hfKey("vocab_size"), c.VocabSize, 1, check.MaxVocab),
@@ -76,6 +71,7 @@ func (c *m2m100Config) check() error {
 		check.DropRate(hfKey("attention_dropout"), c.AttentionDropout),
 		check.DropRate(hfKey("activation_dropout"), c.ActivationDropout),
 		hfNumber("init_std", c.InitStd),
+		activation,
 	)
 }
 
@@ -92,7 +88,7 @@ type m2m100Encoder struct {
 	drop, layerDrop float64
 }
 
-func newM2M100(c *m2m100Config, activation ops.Function) *m2m100Encoder {
+func newM2M100(c *m2m100Config) *m2m100Encoder {
 	e := &m2m100Encoder{
 		EmbedTokens: layers.NewPaddedEmbedding(c.VocabSize, c.DModel, c.InitStd, c.PadTokenID),
 		LayerNorm:   layers.NewLayerNorm(c.DModel, 1e-5),
@@ -103,7 +99,7 @@ func newM2M100(c *m2m100Config, activation ops.Function) *m2m100Encoder {
 	}
 	for range c.Layers {
 		e.Layers = append(e.Layers, layers.NewM2M100Layer(layers.M2M100Config{
-			Width: c.DModel, Heads: c.Heads, MLPWidth: c.FFNDim, Activation: activation, InitStd: c.InitStd,
+			Width: c.DModel, Heads: c.Heads, MLPWidth: c.FFNDim, Activation: hfActivations[c.Activation], InitStd: c.InitStd,
 			Drop: c.Dropout, AttnDrop: c.AttentionDropout, ActivationDrop: c.ActivationDropout,
 		}))
 	}

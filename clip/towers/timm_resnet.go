@@ -27,15 +27,11 @@ var timmResNet = Family{
 	},
 }
 
-// timmResNetArgs are those of ResNet that can be other than timm's defaults. The rates act
-// in training only.
+// timmResNetArgs are those of ResNet that can be other than timm's defaults.
 type timmResNetArgs struct {
-	InChans      int     `json:"in_chans"`
-	Layers       []int   `json:"layers"`
-	Channels     []int   `json:"channels"`
-	GlobalPool   string  `json:"global_pool"`
-	DropRate     float64 `json:"drop_rate"`
-	DropPathRate float64 `json:"drop_path_rate"`
+	mapArgs
+	Layers   []int `json:"layers"`
+	Channels []int `json:"channels"`
 
 	fixed timmResNetFixed
 }
@@ -54,16 +50,10 @@ const (
 )
 
 func readTimmResNet(v *config.VisionConfig) (timmResNetArgs, error) {
-	a := timmResNetArgs{InChans: 3, Channels: []int{64, 128, 256, 512}, GlobalPool: "avg"}
+	a := timmResNetArgs{mapArgs: mapDefaults(), Channels: []int{64, 128, 256, 512}}
 	args, err := fixedArgs(v.TimmName(), &a.fixed)
-	if err != nil {
-		return a, err
-	}
-	if err := decodeKwargs(v, args, &a); err != nil {
-		return a, err
-	}
-	readMapPool(v, &a.GlobalPool)
-	return a, nil
+	err = check.First(err, a.read(v, args, &a))
+	return a, err
 }
 
 func checkTimmResNet(c *config.Config) error {
@@ -84,15 +74,7 @@ func checkTimmResNet(c *config.Config) error {
 			check.InRange(section+".layers", a.Layers[i], 1, check.MaxLayers),
 			check.InRange(section+".channels", a.Channels[i], 1, check.MaxWidth/bottleneckWidener))
 	}
-	err = check.First(err,
-		check.InRange(section+".in_chans", a.InChans, 3, 3),
-		check.DropRate(section+".drop_rate", a.DropRate), check.DropRate(section+".drop_path_rate", a.DropPathRate),
-		checkMapPool(a.GlobalPool),
-	)
-	if err != nil {
-		return err
-	}
-	return checkNoProjection(c, a.width())
+	return check.First(err, a.check(), checkNoProjection(c, a.width()))
 }
 
 // width is the number of features that the trunk gives.

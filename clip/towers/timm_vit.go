@@ -3,7 +3,6 @@ package towers
 import (
 	"fmt"
 	"math"
-	"slices"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/config"
 	"github.com/clip-wgpu/clip-wgpu/clip/internal/check"
@@ -305,23 +304,18 @@ func (t *timmTower) Adapt(m weights.Map, stored *config.Config) error {
 	if t.PosEmbed == nil {
 		return nil
 	}
-	name, grid, width := t.PosEmbed.Name, t.cfg.grid(), t.cfg.EmbedDim
-	x, ok := m[name]
+	grid, width := t.cfg.grid(), t.cfg.EmbedDim
 	trunk, err := t.read(&stored.VisionCfg)
-	if !ok || err != nil || trunk.ImgSize == t.cfg.ImgSize {
+	if err != nil || trunk.ImgSize == t.cfg.ImgSize {
 		return nil // what does not fit is for Bind to report
 	}
 	from := trunk.grid()
 	patches := from[0] * from[1]
 	prefix := t.PosEmbed.Shape[1] - grid[0]*grid[1]
-	if from == grid || patches == 0 || !x.DType.IsFloat() || !slices.Equal(x.Shape, []int{1, prefix + patches, width}) {
+	if from == grid || patches == 0 {
 		return nil
 	}
-	old := make([]float32, x.Len())
-	if err := x.ReadF32(old, 0); err != nil {
-		return err
-	}
-	data := append(old[:prefix*width:prefix*width], posembed.ResizeGrid(old[prefix*width:], width, from, grid)...)
-	m[name], err = weights.FromF32(name, t.PosEmbed.Shape, data)
-	return err
+	return replace(m, t.PosEmbed, []int{1, prefix + patches, width}, func(old []float32) []float32 {
+		return append(old[:prefix*width:prefix*width], posembed.ResizeGrid(old[prefix*width:], width, from, grid)...)
+	})
 }

@@ -63,3 +63,30 @@ func TestNaFlexWithoutAFlag(t *testing.T) {
 	o.requireDone(t)
 	assert.Equal(t, 3, strings.Count(o.stdout, ".png"))
 }
+
+// train and its evaluations see pictures in their own shape, too, and the model learns.
+func TestTrainNaFlex(t *testing.T) {
+	model, pictures := naflexModel(t), t.TempDir()
+	table := "filepath,title\n"
+	for i, size := range [][2]int{{64, 48}, {10, 200}, {90, 30}, {33, 33}} {
+		img := image.NewGray(image.Rect(0, 0, size[0], size[1]))
+		for j := range img.Pix {
+			img.Pix[j] = uint8(60*i + j%(2+i)*20)
+		}
+		path := filepath.Join(pictures, string(rune('a'+i))+".png")
+		f, err := os.Create(path)
+		require.NoError(t, err)
+		require.NoError(t, png.Encode(f, img))
+		require.NoError(t, f.Close())
+		table += path + "," + strings.Repeat("x", i+1) + "\n"
+	}
+	csv, out := filepath.Join(t.TempDir(), "captions.csv"), filepath.Join(t.TempDir(), "out")
+	require.NoError(t, os.WriteFile(csv, []byte(table), 0o666))
+	args := []string{"train", csv, "--model", model, "--batch-size", "4", "--steps", "20", "--lr", "1e-2", "--warmup", "1"}
+	program(t, append(args, "--eval", csv, "--eval-every", "20", "-o", out)...).requireDone(t)
+	all := losses(t, out)
+	assert.Less(t, all[19], all[0])
+	o := program(t, append(args, "--dry-run")...)
+	o.requireDone(t)
+	assert.Contains(t, o.stdout, "20 steps of 4 pairs")
+}

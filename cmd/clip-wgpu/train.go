@@ -47,6 +47,9 @@ The loss of a batch is over all its pairs, however many the towers see at once
 (--micro-batch, which is halved until memory is enough). With --group-equal pairs of equal
 captions are no negatives of each other. Pairs of one class never are.
 
+NaFlex models learn from pictures in their own shape: each part that --aug-scale keeps of one
+is resized to fill a sequence of vision_cfg.image_seq_len patches, which have padding.
+
 Samples that cannot be read are listed, and others take their places. More than --max-bad of
 them end the training; --resume counts anew.
 

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/clip-wgpu/clip-wgpu/clip"
-	"github.com/clip-wgpu/clip-wgpu/clip/towers"
 	"github.com/clip-wgpu/clip-wgpu/train"
 	"github.com/clip-wgpu/clip-wgpu/train/data"
 )
@@ -52,7 +50,7 @@ func (r *trainingRun) estimate(ctx context.Context) error {
 
 // plan says what memory a step of a batch takes.
 func (r *trainingRun) plan(b train.Batch) error {
-	_, lengths, err := r.model.Feed(map[string]clip.Array{towers.Image: b.Images}, b.Texts)
+	_, lengths, err := r.model.Feed(b.Inputs, b.Texts)
 	if err != nil {
 		return err
 	}

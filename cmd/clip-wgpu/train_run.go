@@ -14,7 +14,6 @@ import (
 
 	"github.com/clip-wgpu/clip-wgpu/clip"
 	"github.com/clip-wgpu/clip-wgpu/clip/lora"
-	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
 	"github.com/clip-wgpu/clip-wgpu/train"
 	"github.com/clip-wgpu/clip-wgpu/train/data"
 )
@@ -150,7 +149,7 @@ func (r *trainingRun) prepare(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	transform, err := preprocess.NewTrain(r.model.Preprocess().Config(), augmentation)
+	transform, err := r.model.Preprocess().Train(augmentation)
 	if err != nil {
 		return err
 	}
@@ -352,8 +351,11 @@ func (r *trainingRun) pairs(b data.Batch) (train.Batch, error) {
 	if err != nil {
 		return train.Batch{}, err
 	}
-	size := r.model.Preprocess().Config().Size
-	batch := train.Batch{Images: clip.Array{Shape: []int{len(texts), 3, size[0], size[1]}, Data: b.Images}, Texts: texts}
+	images, err := r.images(b)
+	if err != nil {
+		return train.Batch{}, err
+	}
+	batch := train.Batch{Inputs: images, Texts: texts}
 	switch {
 	case r.groupEqual && r.set.Classes != nil:
 		for _, sample := range b.Samples { // classes may have one name
@@ -363,6 +365,16 @@ func (r *trainingRun) pairs(b data.Batch) (train.Batch, error) {
 		batch.Groups = train.GroupEqual(texts)
 	}
 	return batch, nil
+}
+
+// images are what the model takes of a batch's pictures.
+func (r *trainingRun) images(b data.Batch) (map[string]clip.Array, error) {
+	t := r.model.Preprocess()
+	if s, ok := t.Sequence(); ok {
+		return clip.PatchInputs(t, b.Patches, s.MaxLength)
+	}
+	size := t.Config().Size
+	return clip.ImageInputs(clip.Array{Shape: []int{len(b.Samples), 3, size[0], size[1]}, Data: b.Images}), nil
 }
 
 // evaluate measures the model as it is now. Samples that cannot be read are left out.

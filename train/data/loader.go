@@ -13,11 +13,12 @@ import (
 
 // Batch is what a model learns from at once.
 type Batch struct {
-	Images   []float32 // [n, 3, height, width]
-	Captions []string  // one of each sample's
-	Samples  []int     // their indices in the Dataset
-	After    Position  // what comes next
-	Bad      []Bad     // met on the way, in whose place others came
+	Images   []float32            // [n, 3, height, width]
+	Patches  []preprocess.Patched // in place of Images where the Transform makes patches
+	Captions []string             // one of each sample's
+	Samples  []int                // their indices in the Dataset
+	After    Position             // what comes next
+	Bad      []Bad                // met on the way, in whose place others came
 }
 
 // Position is a place in the order of samples, which is another in each epoch, unless
@@ -44,7 +45,7 @@ type LoaderOptions struct {
 type Loader struct {
 	data *Dataset
 	o    LoaderOptions
-	item int // numbers of a picture
+	item int // numbers of an image; 0 where pictures are patches
 }
 
 // NewLoader checks the options. The error matches ErrData.
@@ -61,8 +62,11 @@ func NewLoader(d *Dataset, o LoaderOptions) (*Loader, error) {
 	case o.Workers == 0:
 		o.Workers = runtime.GOMAXPROCS(0)
 	}
-	size := o.Transform.Config().Size
-	return &Loader{d, o, 3 * size[0] * size[1]}, nil
+	l := &Loader{data: d, o: o}
+	if size := o.Transform.Config().Size; !o.Transform.HasPatches() {
+		l.item = 3 * size[0] * size[1]
+	}
+	return l, nil
 }
 
 // Steps is the number of batches that an epoch has where all samples can be read.
@@ -75,6 +79,7 @@ const ahead = 2
 type loaded struct {
 	index   int
 	image   []float32
+	patches preprocess.Patched // in place of image
 	caption string
 	err     error
 }
@@ -139,6 +144,9 @@ func (l *Loader) epoch(ctx context.Context, at Position, bad *badSamples, use fu
 			continue
 		}
 		copy(b.Images[len(b.Samples)*l.item:], s.image)
+		if l.o.Transform.HasPatches() {
+			b.Patches = append(b.Patches, s.patches)
+		}
 		b.Samples, b.Captions = append(b.Samples, s.index), append(b.Captions, s.caption)
 		if len(b.Samples) == l.o.Batch {
 			b.After, b.Bad, bad.news = at, bad.news, nil
@@ -231,6 +239,10 @@ func (l *Loader) sample(decoder *preprocess.Decoder, epoch, index int) loaded {
 	img, err := l.data.Picture(index, l.o.Decode...)(decoder)
 	if err != nil {
 		s.err = err
+		return s
+	}
+	if l.o.Transform.HasPatches() {
+		s.patches, s.err = l.o.Transform.Patches(img, rng)
 		return s
 	}
 	s.image = make([]float32, l.item)

@@ -105,6 +105,33 @@ func TestBatchesInOrder(t *testing.T) {
 	assert.NotEqual(t, batches[2].Images, other.Images)
 }
 
+// Where the transform makes patches, batches have these in place of images.
+func TestBatchesOfPatches(t *testing.T) {
+	l, _ := loader(t, 7, LoaderOptions{Batch: 3}, 4)
+	cfg := preprocess.DefaultConfig()
+	plain, err := preprocess.New(cfg)
+	require.NoError(t, err)
+	with, err := plain.WithSequence(preprocess.Sequence{PatchSize: [2]int{2, 2}, MaxLength: 6})
+	require.NoError(t, err)
+	a := preprocess.DefaultAugmentation()
+	a.Scale = [2]float64{1, 1}
+	transform, err := with.Train(a)
+	require.NoError(t, err)
+	l, err = NewLoader(l.data, LoaderOptions{Batch: 3, Seed: 2, MaxBad: 1, Transform: transform})
+	require.NoError(t, err)
+	for _, b := range take(t, l, Position{}, 3) {
+		assert.Empty(t, b.Images)
+		require.Len(t, b.Patches, 3)
+		for i, sample := range b.Samples {
+			img, err := l.data.Picture(sample)(new(preprocess.Decoder))
+			require.NoError(t, err)
+			want, err := with.Patches(img)
+			require.NoError(t, err)
+			assert.Equal(t, want, b.Patches[i])
+		}
+	}
+}
+
 // What cannot be read is told once, and is an error where there is too much of it.
 func TestBadSamples(t *testing.T) {
 	l, folder := loader(t, 12, LoaderOptions{Batch: 3, MaxBad: 2}, 1, 7)

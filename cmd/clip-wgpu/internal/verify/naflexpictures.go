@@ -109,23 +109,20 @@ func (c *testCase) compareNaFlexRun(prefix string, run *naflexRun, bytes, floats
 	if err != nil {
 		return err
 	}
-	n, length, width := len(run.Images), run.MaxLength, 3*run.PatchSize*run.PatchSize
-	batch := map[string]clip.Array{
-		towers.Patches:    {Shape: []int{n, length, width}, Data: make([]float32, n*length*width)},
-		towers.PatchCoord: {Shape: []int{n, length, 2}, Data: make([]float32, 2*n*length)},
-		towers.PatchValid: {Shape: []int{n, length}, Data: make([]float32, n*length)},
-	}
-	for i, image := range run.Images {
+	width := 3 * run.PatchSize * run.PatchSize
+	var pictures []preprocess.Patched
+	for _, image := range run.Images {
 		img, err := preprocess.DecodeFile(c.path("png/" + image.File))
 		if err != nil {
 			return err
 		}
-		got, grid, err := t.Patches(img)
+		p, err := t.Patches(img)
 		if err != nil {
 			return fmt.Errorf("%s: %w", image.File, err)
 		}
-		size := [2]int{grid[1] * run.PatchSize, grid[0] * run.PatchSize}
-		c.check(prefix+image.File+" size", size == image.Resized && grid == image.Grid, fmt.Sprintf("%v", size))
+		pictures = append(pictures, p)
+		size, got := [2]int{p.Grid[1] * run.PatchSize, p.Grid[0] * run.PatchSize}, p.RGB
+		c.check(prefix+image.File+" size", size == image.Resized && p.Grid == image.Grid, fmt.Sprintf("%v", size))
 		shape, want, err := readInts(bytes, prefix+image.File)
 		if err != nil {
 			return err
@@ -135,12 +132,10 @@ func (c *testCase) compareNaFlexRun(prefix string, run *naflexRun, bytes, floats
 			continue
 		}
 		c.add(prefix+image.File, levels(len(want), func(j int) int64 { return want[j] - int64(got[j]) }), 0, "levels of 255")
-		copy(batch[towers.Patches].Data[i*length*width:], t.Normalized(got))
-		for j := range grid[0] * grid[1] {
-			at := i*length + j
-			batch[towers.PatchCoord].Data[2*at], batch[towers.PatchCoord].Data[2*at+1] = float32(j/grid[1]), float32(j%grid[1])
-			batch[towers.PatchValid].Data[at] = 1
-		}
+	}
+	batch, err := clip.PatchInputs(t, pictures, run.MaxLength)
+	if err != nil {
+		return err
 	}
 	for _, name := range []string{towers.Patches, towers.PatchCoord, towers.PatchValid} {
 		if _, ok := floats.Tensor(prefix + name); !ok {
