@@ -157,7 +157,7 @@ var errLoose = fmt.Errorf("%w: %d", ErrFormat, looseFormat)
 func convert(path string) error {
 	lock, err := lockIndex(path)
 	if err != nil {
-		return fmt.Errorf("%w of the format before this one, and cannot be converted: %w", errLoose, err)
+		return fmt.Errorf("%w, which cannot be converted: %w", errLoose, err)
 	}
 	defer lock.Close()
 	db, err := sql.Open("sqlite", source(path, "mode", "rw", "_pragma", "busy_timeout(10000)"))
