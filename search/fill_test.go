@@ -71,22 +71,35 @@ func fill(t testing.TB, path string, first, n int, vector func(i int) []byte) {
 			exec(`INSERT INTO folders VALUES (?, ?)`, i/10, fmt.Appendf(nil, "/pictures/%d", i/10))
 		}
 		exec(`INSERT INTO contents VALUES (?, ?, 640, 480, NULL)`, i+1, binary.LittleEndian.AppendUint64(nil, uint64(i)))
-		exec(`INSERT INTO vectors VALUES (?, ?)`, i+1, vector(i))
+		exec(`INSERT INTO loose VALUES (?, ?)`, i+1, vector(i))
 		exec(`INSERT INTO files VALUES (?, ?, ?, 1000, ?, ?, NULL)`, i+1, i/10, fmt.Appendf(nil, "IMG_%d.jpg", i), int64(i)*3600e9, i+1)
 	}
 	exec(`UPDATE meta SET value = value + 1 WHERE key = 'version'`)
 	require.NoError(t, tx.Commit())
 }
 
+// pack makes an update with an empty folder, which makes blocks of the vectors.
+func pack(t testing.TB, x *index.Index) {
+	t.Helper()
+	_, err := x.Update(t.Context(), []string{t.TempDir()}, nil, index.UpdateOptions{})
+	require.NoError(t, err)
+}
+
 // newIndex makes an index of m's with n pictures of random vectors.
 func newIndex(t testing.TB, m *clip.Model, n int) *index.Index {
 	t.Helper()
+	return createIndex(t, filepath.Join(t.TempDir(), "index.db"), m, n)
+}
+
+func createIndex(t testing.TB, path string, m *clip.Model, n int) *index.Index {
+	t.Helper()
 	o, err := Options(t.Context(), m, "emoji-clip")
 	require.NoError(t, err)
-	x, err := index.Create(filepath.Join(t.TempDir(), "index.db"), o)
+	x, err := index.Create(path, o)
 	require.NoError(t, err)
 	t.Cleanup(func() { x.Close() })
 	fill(t, x.Path(), 0, n, func(i int) []byte { return randomVector(i, o.Dim) })
+	pack(t, x)
 	return x
 }
 

@@ -27,7 +27,8 @@ const (
 const modelVariable = "CLIP_WGPU_MODEL"
 
 // chooseHelp documents chooseModel.
-const chooseHelp = `The model is that of --model or of the index, which remembers it. For a new index
+const chooseHelp = `The model is that of --model or of the index, which remembers it; a model that has been
+moved is named once by --model, and has to be the same. For a new index
 without --model it is that of the environment's ` + modelVariable + `, and without that, too,
 a terminal is asked whether to download ` + recommendedModel + `
 (` + recommendedFacts + `). The embedded ` + checkpoint.Embedded + ` has to be named: it knows drawings only.`
@@ -58,18 +59,20 @@ func (g *globals) chooseModel(cmd *cobra.Command, x *index.Index) error {
 	return nil
 }
 
-// takeModel takes the model of an index.
+// takeModel takes the model of an index, unless a flag says where it is now: whether files
+// have the same weights is seen when they are loaded, and names tell models apart.
 func (g *globals) takeModel(cmd *cobra.Command, x *index.Index) error {
 	var id clip.Identity
 	if err := json.Unmarshal([]byte(x.Options().Identity), &id); err != nil {
 		return fmt.Errorf("index %s: %w", x.Path(), index.ErrDamaged)
 	}
 	model, weights := x.Options().Model, weightsFlag(id.Weights)
-	if g.model != "" && g.model != model || cmd.Flags().Changed("weights") && g.weights != weights {
+	other := g.model != "" && g.model != model && !filepath.IsAbs(g.model) && !filepath.IsAbs(model)
+	if other || cmd.Flags().Changed("weights") && g.weights != weights {
 		return fmt.Errorf("index %s has vectors of model %s with weights %s, not of %s with %s; --index makes another",
 			x.Path(), model, weights.String(), cmp.Or(g.model, model), g.weights.String())
 	}
-	g.model, g.weights = model, weights
+	g.model, g.weights = cmp.Or(g.model, model), weights
 	return nil
 }
 

@@ -152,33 +152,58 @@ func (ix *indexing) check(roots []string) error {
 	return ix.search.check(ix.cmd)
 }
 
-// with updates the index, which it makes where there is none. The model of an index is
-// loaded when there is something to encode.
+// with updates the index, which it makes where there is none. The model that an index names
+// is loaded when there is something to encode, another one at once.
 func (ix *indexing) with(roots []string) error {
 	if err := ix.chooseModel(ix.cmd, ix.x); err != nil {
 		return err
 	}
-	if ix.x != nil {
+	if ix.x != nil && ix.model == ix.x.Options().Model {
 		return ix.keepUpdated(ix.cmd.Context(), roots)
 	}
-	if err := ix.checkNew(); err != nil {
-		return err
-	}
-	return withModel(ix.cmd, ix.globals, func(ctx context.Context, s *session) error {
-		o, err := search.Options(ctx, s.model, ix.model)
-		if err != nil {
+	if ix.x == nil {
+		if err := ix.checkNew(); err != nil {
 			return err
 		}
-		ix.x, err = index.Create(ix.path, o)
-		if errors.Is(err, fs.ErrExist) { // since checkNew
-			err = fmt.Errorf("index %s: %w", ix.path, index.ErrInUse)
+	}
+	return withModel(ix.cmd, ix.globals, func(ctx context.Context, s *session) error {
+		prepare := ix.create
+		if ix.x != nil {
+			prepare = ix.moveModel
 		}
-		if err != nil {
+		if err := prepare(ctx, s); err != nil {
 			return err
 		}
 		ix.s = s
 		return ix.keepUpdated(ctx, roots)
 	})
+}
+
+// create makes the index.
+func (ix *indexing) create(ctx context.Context, s *session) error {
+	o, err := search.Options(ctx, s.model, ix.model)
+	if err != nil {
+		return err
+	}
+	ix.x, err = index.Create(ix.path, o)
+	if errors.Is(err, fs.ErrExist) { // since checkNew
+		err = fmt.Errorf("index %s: %w", ix.path, index.ErrInUse)
+	}
+	return err
+}
+
+// moveModel makes the index name the model by where it is now.
+func (ix *indexing) moveModel(ctx context.Context, s *session) error {
+	err := ix.use(ctx, s)
+	if err == nil {
+		err = ix.x.SetModel(ix.model)
+	}
+	if err != nil {
+		return err
+	}
+	ix.x.Close()
+	ix.x, err = index.Open(ix.path)
+	return err
 }
 
 // checkNew tells before a model is loaded, which may take long, where no index can be made.
@@ -200,7 +225,8 @@ func (ix *indexing) use(ctx context.Context, s *session) error {
 		return err
 	}
 	if o.Identity != ix.x.Options().Identity {
-		return fmt.Errorf("index %s: model %s is not what it was when the index was made, with --adapter and --config as they were then; --index makes another", ix.path, ix.model)
+		return fmt.Errorf("index %s has vectors of model %s as it was when the index was made, with --adapter and --config as they were then: %s has other weights or preprocessing; --index makes another",
+			ix.path, ix.x.Options().Model, ix.model)
 	}
 	return nil
 }

@@ -65,6 +65,25 @@ func TestIndex(t *testing.T) {
 	program(t, "index", "--index", path).requireFailure(t, exitUsage, path)
 }
 
+// The weights say which model an index is of, not where they lie.
+func TestIndexOfAMovedModel(t *testing.T) {
+	path, model := filepath.Join(t.TempDir(), "x.db"), filepath.Join(t.TempDir(), "model")
+	folder := examplePictures(t, "pizza")
+	program(t, "index", folder, "--index", path, "--model", "emoji-clip").requireDone(t)
+	program(t, "convert", "emoji-clip", "-o", model).requireDone(t)
+	program(t, "search", "pizza", "--index", path, "--model", model).requireDone(t)
+	for _, args := range [][]string{{"--model", model}, nil} {
+		o := program(t, append([]string{"index", "--index", path, "--json"}, args...)...)
+		o.requireDone(t)
+		assert.Equal(t, indexed{Index: rawText(path), Model: rawText(model), Pictures: 1, Found: 1}, lastIndexed(t, o))
+	}
+	other := filepath.Join(t.TempDir(), "other")
+	program(t, "convert", "emoji-clip", "-o", other, "--dtype", "bf16").requireDone(t)
+	for _, args := range [][]string{{"index"}, {"search", "pizza"}} {
+		program(t, append(args, "--index", path, "--model", other)...).requireFailure(t, exitFailure, path, model, "other weights")
+	}
+}
+
 func TestIndexOfAnotherModel(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.db")
 	folder := examplePictures(t, "pizza")

@@ -24,11 +24,16 @@ const (
 	restless = 10 * time.Second
 )
 
+// lookEvery is how often roots are looked for: nothing tells when one that was away, as that
+// of a disk, is there again.
+const lookEvery = 2 * time.Second
+
 // watcher notes which folders have changed.
 type watcher struct {
 	*fsnotify.Watcher
 	ix      *indexing
-	roots   []string // full paths
+	roots   []string               // full paths
+	there   map[string]fs.FileInfo // roots as they were when they were looked for; nil: they are away
 	changed map[string]bool
 	since   time.Time // of the first of these changes
 	rest    *time.Timer
@@ -46,6 +51,8 @@ func (ix *indexing) watch(ctx context.Context, roots []string) error {
 		return err
 	}
 	roots = w.roots
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
 	if err := w.update(ctx, roots); err != nil {
 		return err
 	}
@@ -62,6 +69,10 @@ func (ix *indexing) watch(ctx context.Context, roots []string) error {
 				return err
 			}
 			w.change(roots...)
+		case <-look.C:
+			if err := w.look(); err != nil {
+				return err
+			}
 		case <-w.rest.C:
 			folders := slices.Sorted(maps.Keys(w.changed))
 			clear(w.changed)
@@ -74,7 +85,7 @@ func (ix *indexing) watch(ctx context.Context, roots []string) error {
 
 // newWatcher watches roots and the folders below them.
 func newWatcher(ix *indexing, notify *fsnotify.Watcher, roots []string) (*watcher, error) {
-	w := &watcher{Watcher: notify, ix: ix, changed: map[string]bool{}, rest: time.NewTimer(0)}
+	w := &watcher{Watcher: notify, ix: ix, there: map[string]fs.FileInfo{}, changed: map[string]bool{}, rest: time.NewTimer(0)}
 	<-w.rest.C
 	for _, root := range roots {
 		full, err := filepath.Abs(root)
@@ -85,8 +96,30 @@ func newWatcher(ix *indexing, notify *fsnotify.Watcher, roots []string) (*watche
 			return nil, err
 		}
 		w.roots = append(w.roots, full)
+		w.there[full], _ = os.Stat(full)
 	}
 	return w, nil
+}
+
+// look watches the roots that are there again, and marks them as changed: those that were
+// away, and those in whose place there is another folder, as where a disk is mounted.
+func (w *watcher) look() error {
+	for _, root := range w.roots {
+		was := w.there[root]
+		now, err := os.Stat(root)
+		if err != nil {
+			now = nil
+		}
+		w.there[root] = now
+		if now == nil || was != nil && os.SameFile(was, now) {
+			continue
+		}
+		w.change(root)
+		if err := w.addAll(root); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // update updates folders. What is the matter with files and folders is told and does not

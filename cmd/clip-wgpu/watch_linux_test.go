@@ -49,3 +49,37 @@ func TestWatchedFolders(t *testing.T) {
 	}
 	assert.ElementsMatch(t, want, notify.WatchList())
 }
+
+// A root that was away, or has been replaced, is watched again with what is below it.
+func TestRootsThatReturn(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "root")
+	require.NoError(t, os.MkdirAll(filepath.Join(root, "a"), 0o777))
+	notify, err := fsnotify.NewWatcher()
+	require.NoError(t, err)
+	defer notify.Close()
+	w, err := newWatcher(&indexing{}, notify, []string{root})
+	require.NoError(t, err)
+	look := func(changed ...string) {
+		t.Helper()
+		clear(w.changed)
+		require.NoError(t, w.look())
+		assert.ElementsMatch(t, changed, slices.Collect(maps.Keys(w.changed)))
+	}
+	look()
+	require.NoError(t, os.Rename(root, root+"-away"))
+	look()
+	look()
+	require.NoError(t, os.MkdirAll(filepath.Join(root, "b"), 0o777))
+	look(root)
+	look()
+	assert.Contains(t, notify.WatchList(), filepath.Join(root, "b"))
+	require.NoError(t, os.Rename(root, root+"-replaced"))
+	require.NoError(t, os.Rename(root+"-away", root))
+	look(root)
+	require.NoError(t, os.WriteFile(filepath.Join(root, "a", "x.jpg"), nil, 0o666))
+	for e := range notify.Events {
+		if e.Name == filepath.Join(root, "a", "x.jpg") {
+			break
+		}
+	}
+}

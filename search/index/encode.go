@@ -196,7 +196,7 @@ func (u *update) writeContent(f *file, vector []float32) (int64, error) {
 	for _, v := range vector {
 		data = binary.LittleEndian.AppendUint16(data, half.F32ToF16(v))
 	}
-	if err := u.exec(`INSERT INTO vectors VALUES (?, ?)`, id, data); err != nil {
+	if err := u.exec(`INSERT INTO loose VALUES (?, ?)`, id, data); err != nil {
 		return 0, err
 	}
 	if f.thumbnail == nil {

@@ -82,14 +82,14 @@ func change(t *testing.T, path, statement string) {
 
 func TestVectorsOfAnotherLength(t *testing.T) {
 	path, _ := filled(t)
-	change(t, path, `UPDATE vectors SET vector = x'00' WHERE id = 3`)
+	change(t, path, `UPDATE loose SET vector = x'00' WHERE id = 3`)
 	x, err := Open(path)
 	require.NoError(t, err)
 	defer x.Close()
 	err = x.Scan(t.Context(), func([]int64, []byte) error { return nil })
 	require.ErrorIs(t, err, ErrDamaged)
 	stop := errors.New("enough")
-	change(t, path, `DELETE FROM vectors WHERE id = 3`)
+	change(t, path, `DELETE FROM loose WHERE id = 3`)
 	require.ErrorIs(t, x.Scan(t.Context(), func([]int64, []byte) error { return stop }), stop)
 }
 
@@ -125,7 +125,7 @@ func TestVanishingFileWithCopies(t *testing.T) {
 	x, err := Open(path)
 	require.NoError(t, err)
 	defer x.Close()
-	w, err := newWriter(path, 0)
+	w, err := newWriter(path, options.Dim, 0)
 	require.NoError(t, err)
 	defer w.close()
 	copied := &file{path: "copy.jpg", id: 7}

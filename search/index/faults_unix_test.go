@@ -191,11 +191,11 @@ func TestReadOnlyIndex(t *testing.T) {
 // An index has one writer, whatever name it is opened by.
 func TestOneWriterOfALinkedIndex(t *testing.T) {
 	x := newIndex(t)
-	w, err := newWriter(x.Path(), 0)
+	w, err := newWriter(x.Path(), options.Dim, 0)
 	require.NoError(t, err)
 	defer w.close()
 	link := filepath.Join(t.TempDir(), "link.db")
 	require.NoError(t, os.Symlink(x.Path(), link))
-	_, err = newWriter(link, 0)
+	_, err = newWriter(link, options.Dim, 0)
 	require.ErrorIs(t, err, ErrInUse)
 }

@@ -31,11 +31,12 @@ var ErrInUse = errors.New("is in use: another process is updating it")
 // What SQLite's header tells of a file.
 const (
 	applicationID = 0x636c6970 // "clip"
-	formatVersion = 1
+	formatVersion = 2
+	looseFormat   = 1 // all vectors are loose, in the table vectors
 )
 
 // schema is the format. Times are Unix time: nanoseconds of files, seconds of pictures.
-// Vectors have a table of their own, so that what reads all else reads little.
+// Vectors are apart from all else, so that what reads that reads little.
 const schema = `
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE roots (path BLOB PRIMARY KEY) WITHOUT ROWID;
@@ -46,7 +47,7 @@ CREATE TABLE contents (
 	width INTEGER NOT NULL, height INTEGER NOT NULL,
 	taken INTEGER
 );
-CREATE TABLE vectors (id INTEGER PRIMARY KEY, vector BLOB NOT NULL);
+CREATE TABLE loose (id INTEGER PRIMARY KEY, vector BLOB NOT NULL);
 CREATE TABLE files (
 	id INTEGER PRIMARY KEY,
 	folder INTEGER NOT NULL, name BLOB NOT NULL,
@@ -55,9 +56,19 @@ CREATE TABLE files (
 	UNIQUE (folder, name)
 );
 CREATE INDEX files_content ON files (content) WHERE content IS NOT NULL;
-CREATE TABLE orphans (content INTEGER PRIMARY KEY);`
+CREATE TABLE orphans (content INTEGER PRIMARY KEY);` + blocksSchema
 
-// pageSize holds 15 vectors of 512 values.
+// blocksSchema is what the format of loose vectors lacks. The vectors that blocks have of
+// pictures which are gone are freed.
+const blocksSchema = `
+CREATE TABLE blocks (
+	first INTEGER PRIMARY KEY, last INTEGER NOT NULL,
+	count INTEGER NOT NULL,
+	ids BLOB NOT NULL, vectors BLOB NOT NULL
+);
+CREATE TABLE freed (id INTEGER PRIMARY KEY);`
+
+// pageSize holds 15 loose vectors of 512 values, and a block of 1,024 in 65 pages.
 const pageSize = 16 << 10
 
 // create makes the file appear with its tables, or not at all.
@@ -90,7 +101,7 @@ func create(path string, o Options) error {
 func open(path string, write bool) (*sql.DB, error) {
 	settings := []string{"mode", "rw", "_pragma", "busy_timeout(10000)", "_pragma", "mmap_size(0)"}
 	if write {
-		settings = append(settings, "_pragma", "synchronous(NORMAL)", "_txlock", "immediate")
+		settings = append(settings, "_pragma", "synchronous(NORMAL)")
 	} else {
 		settings = append(settings, "_pragma", "query_only(1)")
 	}
@@ -127,6 +138,8 @@ func checked(path string, settings []string) (*sql.DB, error) {
 	case err != nil:
 	case application != applicationID:
 		err = ErrNotIndex
+	case format == looseFormat:
+		err = errLoose
 	case format != formatVersion:
 		err = fmt.Errorf("%w: %d, this program reads and writes %d", ErrFormat, format, formatVersion)
 	default:
@@ -134,6 +147,37 @@ func checked(path string, settings []string) (*sql.DB, error) {
 	}
 	db.Close()
 	return nil, err
+}
+
+// errLoose: the file is an index, but has the format before this one.
+var errLoose = fmt.Errorf("%w: %d", ErrFormat, looseFormat)
+
+// convert makes an index of loose vectors one of this format: the next update makes blocks
+// of them. Older programs then refuse it.
+func convert(path string) error {
+	lock, err := lockIndex(path)
+	if err != nil {
+		return fmt.Errorf("%w, which cannot be converted: %w", errLoose, err)
+	}
+	defer lock.Close()
+	db, err := sql.Open("sqlite", source(path, "mode", "rw", "_pragma", "busy_timeout(10000)"))
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	tx, err := db.Begin()
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	var format int
+	if err = tx.QueryRow(`PRAGMA user_version`).Scan(&format); err != nil || format != looseFormat {
+		return err // another process was faster
+	}
+	if _, err = tx.Exec(fmt.Sprintf(`ALTER TABLE vectors RENAME TO loose; %s PRAGMA user_version = %d`, blocksSchema, formatVersion)); err != nil {
+		return err
+	}
+	return tx.Commit()
 }
 
 // hasLog tells whether there is more than in the file.

@@ -265,7 +265,8 @@ func (u *update) sweep() error {
 	}
 	for _, statement := range []string{
 		`DELETE FROM orphans WHERE EXISTS (SELECT 1 FROM files WHERE files.content = orphans.content)`,
-		`DELETE FROM vectors WHERE id IN (SELECT content FROM orphans)`,
+		`DELETE FROM loose WHERE id IN (SELECT content FROM orphans)`,
+		`INSERT INTO freed SELECT content FROM orphans WHERE content <= (SELECT max(last) FROM blocks)`,
 		`DELETE FROM contents WHERE id IN (SELECT content FROM orphans)`,
 		`DELETE FROM orphans`,
 		`DELETE FROM folders WHERE NOT EXISTS (SELECT 1 FROM files WHERE files.folder = folders.id)`,
@@ -274,5 +275,8 @@ func (u *update) sweep() error {
 			return err
 		}
 	}
-	return u.commit()
+	if err := u.commit(); err != nil {
+		return err
+	}
+	return u.compact()
 }

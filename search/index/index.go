@@ -75,7 +75,8 @@ func Create(path string, o Options) (*Index, error) {
 // maxDim bounds a vector to what fits a page of SQLite's without overflow pages many times.
 const maxDim = 1 << 16
 
-// Open opens an index. The error matches fs.ErrNotExist where there is none, ErrNotIndex,
+// Open opens an index. One of the format before this one is converted first, which nobody
+// else may write meanwhile. The error matches fs.ErrNotExist where there is none, ErrNotIndex,
 // ErrFormat or ErrDamaged.
 func Open(path string) (*Index, error) {
 	info, err := os.Stat(path)
@@ -86,6 +87,11 @@ func Open(path string) (*Index, error) {
 		return nil, failed(path, ErrNotIndex)
 	}
 	db, err := open(path, false)
+	if errors.Is(err, errLoose) {
+		if err = convert(path); err == nil {
+			db, err = open(path, false)
+		}
+	}
 	if err != nil {
 		return nil, failed(path, err)
 	}

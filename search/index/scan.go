@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// scanBlock is how many vectors Scan passes on at once.
+// scanBlock is how many vectors Scan passes on at most at once.
 const scanBlock = 4096
 
 // scanned is a block of Scan's.
@@ -48,63 +48,129 @@ func (x *Index) Scan(ctx context.Context, block func(ids []int64, vectors []byte
 // its files, and has been killed or will soon drop it, too.
 const withoutFiles = `NOT EXISTS (SELECT 1 FROM files WHERE files.content = orphans.content)`
 
-// lost are the ids of pictures that have no files any more, sorted.
-func (x *Index) lost(ctx context.Context) ([]int64, error) {
-	rows, err := x.db.QueryContext(ctx, `SELECT content FROM orphans WHERE `+withoutFiles+` ORDER BY content`)
-	if err != nil {
-		return nil, err
-	}
-	return collect[int64](rows)
+// reading is what Scan's goroutine reads: one state of the index.
+type reading struct {
+	*sql.Tx
+	width int
+	lost  []int64 // pictures that have no files any more, sorted
+	full  chan<- *scanned
+	spare <-chan *scanned
+	left  *scanned // of the blocks, not yet handed over
 }
 
 // read reads all vectors, in blocks that it takes from spare and hands over to full.
 func (x *Index) read(ctx context.Context, full chan<- *scanned, spare <-chan *scanned) error {
-	lost, err := x.lost(ctx)
+	tx, err := x.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
 		return err
 	}
-	rows, err := x.db.QueryContext(ctx, `SELECT id, vector FROM vectors ORDER BY id`)
+	defer tx.Rollback()
+	rows, err := tx.QueryContext(ctx, `SELECT id FROM freed UNION SELECT content FROM orphans WHERE `+withoutFiles+` ORDER BY 1`)
+	if err != nil {
+		return err
+	}
+	r := &reading{Tx: tx, width: 2 * x.options.Dim, full: full, spare: spare}
+	if r.lost, err = collect[int64](rows); err != nil {
+		return err
+	}
+	if err := r.blocks(ctx); err != nil {
+		return err
+	}
+	return r.loose(ctx)
+}
+
+// blocks reads the blocks.
+func (r *reading) blocks(ctx context.Context) error {
+	rows, err := r.QueryContext(ctx, `SELECT ids, vectors FROM blocks ORDER BY first`)
 	if err != nil {
 		return err
 	}
 	defer rows.Close()
-	width, s := 2*x.options.Dim, <-spare
-	for rows.Next() {
+	s, err := r.next(ctx)
+	for err == nil && rows.Next() {
+		var b block
+		if err := rows.Scan((*sql.RawBytes)(&b.ids), (*sql.RawBytes)(&b.vectors)); err != nil {
+			return err
+		}
+		if err := b.check(r.width); err != nil {
+			return err
+		}
+		left := b.without(r.lost)
+		for row := range left.rows() {
+			s.ids = append(s.ids, left.id(row))
+		}
+		if s.vectors = append(s.vectors, left.vectors...); len(s.ids)+maxBlockRows <= scanBlock {
+			continue
+		}
+		if err = r.pass(ctx, s); err == nil {
+			s, err = r.next(ctx)
+		}
+	}
+	if err == nil {
+		err = rows.Err()
+	}
+	if err == nil {
+		r.left = s
+	}
+	return err
+}
+
+// loose reads the loose vectors.
+func (r *reading) loose(ctx context.Context) error {
+	rows, err := r.QueryContext(ctx, `SELECT id, vector FROM loose ORDER BY id`)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	s := r.left
+	for err == nil && rows.Next() {
 		var id int64
 		var vector sql.RawBytes
 		if err := rows.Scan(&id, &vector); err != nil {
 			return err
 		}
-		if _, is := slices.BinarySearch(lost, id); is {
+		if _, is := slices.BinarySearch(r.lost, id); is {
 			continue
 		}
-		if len(vector) != width {
-			return fmt.Errorf("%w: picture %d has a vector of %d bytes, want %d", ErrDamaged, id, len(vector), width)
+		if len(vector) != r.width {
+			return fmt.Errorf("%w: picture %d has a vector of %d bytes, want %d", ErrDamaged, id, len(vector), r.width)
 		}
 		if s.ids, s.vectors = append(s.ids, id), append(s.vectors, vector...); len(s.ids) < scanBlock {
 			continue
 		}
-		select {
-		case full <- s:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		select {
-		case s = <-spare:
-			s.ids, s.vectors = s.ids[:0], s.vectors[:0]
-		case <-ctx.Done():
-			return ctx.Err()
+		if err = r.pass(ctx, s); err == nil {
+			s, err = r.next(ctx)
 		}
 	}
-	if err := rows.Err(); err != nil {
-		return err
+	if err == nil {
+		err = rows.Err()
 	}
-	if len(s.ids) > 0 {
-		select {
-		case full <- s:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+	if err == nil {
+		err = r.pass(ctx, s)
 	}
-	return nil
+	return err
+}
+
+// next is memory for what is read next.
+func (r *reading) next(ctx context.Context) (*scanned, error) {
+	select {
+	case s := <-r.spare:
+		s.ids, s.vectors = s.ids[:0], s.vectors[:0]
+		return s, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// pass hands over what was read last, unless that is nothing.
+func (r *reading) pass(ctx context.Context, s *scanned) error {
+	if len(s.ids) == 0 {
+		return nil
+	}
+	select {
+	case r.full <- s:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }

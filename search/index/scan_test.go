@@ -14,7 +14,7 @@ func TestScanIsInOrder(t *testing.T) {
 	x := newIndex(t)
 	const n, gap = 3*scanBlock + 5, 2 * scanBlock
 	change(t, x.Path(), fmt.Sprintf(`WITH RECURSIVE i(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM i WHERE id < %d)
-		INSERT INTO vectors SELECT id + iif(id > %d, %d, 0), cast(printf('%%08d', id) AS BLOB) FROM i`, n, scanBlock+7, gap))
+		INSERT INTO loose SELECT id + iif(id > %d, %d, 0), cast(printf('%%08d', id) AS BLOB) FROM i`, n, scanBlock+7, gap))
 	next := 1
 	require.NoError(t, x.Scan(t.Context(), func(ids []int64, vectors []byte) error {
 		require.LessOrEqual(t, len(ids), scanBlock)
@@ -43,7 +43,7 @@ func TestScanLeavesOutWhatHasNoFiles(t *testing.T) {
 	x, err := Open(path)
 	require.NoError(t, err)
 	defer x.Close()
-	w, err := newWriter(path, 0)
+	w, err := newWriter(path, options.Dim, 0)
 	require.NoError(t, err)
 	defer w.close()
 	require.NoError(t, (&update{Index: x, writer: w}).dropFiles([]int64{1, 5, 60}))

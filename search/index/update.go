@@ -75,11 +75,14 @@ func (x *Index) Update(ctx context.Context, roots []string, encode Encoder, o Up
 	if roots, err = distinct(roots, o.reaches); err != nil {
 		return Report{}, err
 	}
-	w, err := newWriter(x.path, o.MaxThumbnails)
+	w, err := newWriter(x.path, x.options.Dim, o.MaxThumbnails)
 	if err != nil {
 		return Report{}, failed(x.path, err)
 	}
 	defer func() { err = errors.Join(err, failed(x.path, w.close())) }()
+	if err := w.packAll(ctx); err != nil {
+		return Report{}, failed(x.path, err)
+	}
 	u := &update{Index: x, UpdateOptions: o, writer: w, report: Report{LeftOut: map[string]int{}},
 		seen: map[int64]bool{}, folders: map[string]int64{}, claims: map[hash]*claim{}}
 	good, err := u.searchAll(ctx, roots)
@@ -166,7 +169,7 @@ func (u *update) addRoots(ctx context.Context, roots []string) error {
 			return err
 		}
 	}
-	if len(roots) > 0 && u.tx != nil {
+	if len(roots) > 0 && u.open {
 		return u.commit()
 	}
 	return nil
@@ -179,7 +182,7 @@ func (x *Index) Forget(ctx context.Context, folders []string) (removed int, err 
 	if err != nil {
 		return 0, err
 	}
-	w, err := newWriter(x.path, 0)
+	w, err := newWriter(x.path, x.options.Dim, 0)
 	if err != nil {
 		return 0, failed(x.path, err)
 	}
@@ -198,4 +201,18 @@ func (x *Index) Forget(ctx context.Context, folders []string) (removed int, err 
 		err = u.commit() // also where no picture has gone
 	}
 	return u.report.Removed, failed(x.path, err)
+}
+
+// SetModel changes where the index's model comes from: to be asked of an Index that is
+// opened from then on. The caller has compared the model's identity with the index's.
+func (x *Index) SetModel(source string) (err error) {
+	w, err := newWriter(x.path, x.options.Dim, 0)
+	if err != nil {
+		return failed(x.path, err)
+	}
+	defer func() { err = errors.Join(err, failed(x.path, w.close())) }()
+	if err = w.exec(`UPDATE meta SET value = ? WHERE key = 'model'`, source); err == nil {
+		err = w.commit()
+	}
+	return failed(x.path, err)
 }
