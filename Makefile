@@ -11,7 +11,7 @@ SERIAL := LongState|LongSubmission|FoldedDispatch|SplitToFitABinding|CastDType|M
 	Checkpointing|EncodingAfterTraining|TrainingOnSequences|CoCaTrains
 NEED_GPU := clip|clip/internal/engine|cmd/.*|gpu|gpu/.*|search|tests|train|train/eval
 
-.PHONY: check nocgo build desktop dist demo test race window cross bench verify program profile
+.PHONY: check nocgo heic build desktop dist demo test race window cross bench verify program profile
 
 check:
 	go vet ./...
@@ -22,6 +22,11 @@ check:
 nocgo:
 	CGO_ENABLED=0 go test $$(go list ./... | grep -vE '^github.com/clip-wgpu/clip-wgpu/($(NEED_GPU))$$')
 	go test -tags purego ./clip/preprocess/...
+
+# What is behind -tags heic. `go build -tags heic ./cmd/clip-wgpu` builds the program.
+heic:
+	go vet -tags heic ./clip/preprocess ./internal/walk ./cmd/clip-wgpu
+	go test -tags heic -run 'HEI|Decode' ./clip/preprocess
 
 build:
 	go build -o clip-wgpu ./cmd/clip-wgpu
