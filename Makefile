@@ -23,10 +23,10 @@ nocgo:
 	CGO_ENABLED=0 go test $$(go list ./... | grep -vE '^github.com/clip-wgpu/clip-wgpu/($(NEED_GPU))$$')
 	go test -tags purego ./clip/preprocess/...
 
-# What is behind -tags heic. `go build -tags heic ./cmd/clip-wgpu` builds the program.
+# What is behind -tags heic. With nodynamic the decoders' packages load no libraries of the system.
 heic:
-	go vet -tags heic ./clip/preprocess ./internal/walk ./cmd/clip-wgpu
-	go test -tags heic -run 'HEI|Decode' ./clip/preprocess
+	go vet -tags heic,nodynamic ./clip/preprocess ./internal/walk ./cmd/clip-wgpu
+	go test -tags heic,nodynamic -run 'HEI|Decode' ./clip/preprocess ./internal/walk
 
 build:
 	go build -o clip-wgpu ./cmd/clip-wgpu

@@ -14,5 +14,8 @@
 // lacks is gray, not black.
 //
 // PNG, JPEG, GIF (first frame), WebP (first frame), BMP and TIFF are read, and
-// recognised by content. JPEG pixels are libjpeg-turbo's.
+// recognised by content. JPEG pixels are libjpeg-turbo's. Programs built with -tags heic read
+// HEIC and AVIF, too: the primary image, whose pixels are pillow-heif's and Pillow's within two
+// levels where chroma is not subsampled, and otherwise near them. No limit but those of size and
+// memory bounds how long such a file takes.
 package preprocess
