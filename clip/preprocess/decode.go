@@ -44,8 +44,8 @@ type options struct {
 func WithMaxPixels(n int) Option { return func(o *options) { o.maxPixels = n } }
 
 // WithOrientation turns the image upright by its EXIF orientation (JPEG, PNG,
-// WebP). open_clip does not. A TIFF's orientation is always applied, as Pillow
-// does while loading it.
+// WebP) or what an AVIF has for it. open_clip does not. The orientation of a TIFF
+// or HEIC is always applied, as Pillow and pillow-heif do while loading it.
 func WithOrientation() Option { return func(o *options) { o.orient = true } }
 
 // WithScale decodes a JPEG to 1/n of its width and height, rounded up: n is 1, 2, 4
