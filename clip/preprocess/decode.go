@@ -108,10 +108,10 @@ var readable = "PNG, JPEG, GIF, WebP, BMP or TIFF"
 // known are formats that are not read. Errors name them. Programs that read the first four
 // have a build tag.
 var known = []format{
-	{name: "AVIF (read by programs built with -tags heic)", magic: "????ftypavi"},
-	{name: "HEIC (read by programs built with -tags heic)", magic: "????ftyphe"},
-	{name: "HEIF (read by programs built with -tags heic)", magic: "????ftypmif1"},
-	{name: "HEIF (read by programs built with -tags heic)", magic: "????ftypmsf1"},
+	{name: "AVIF (read by programs built with -tags heic,nodynamic)", magic: "????ftypavi"},
+	{name: "HEIC (read by programs built with -tags heic,nodynamic)", magic: "????ftyphe"},
+	{name: "HEIF (read by programs built with -tags heic,nodynamic)", magic: "????ftypmif1"},
+	{name: "HEIF (read by programs built with -tags heic,nodynamic)", magic: "????ftypmsf1"},
 	{name: "JPEG XL", magic: "\xff\x0a"},
 	{name: "JPEG XL", magic: "\x00\x00\x00\x0cJXL \r\n\x87\n"},
 	{name: "JPEG 2000", magic: "\x00\x00\x00\x0cjP  \r\n\x87\n"},

@@ -5,12 +5,15 @@ package preprocess
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 )
 
 // heifFile is what the boxes of a HEIF file tell of its images (ISO/IEC 23008-12).
 type heifFile struct {
+	start      int       // where the box behind ftyp begins
+	meta       []heifBox // what lies in the meta box
 	primary    int
 	items      map[int]*heifItem
 	properties []heifBox
@@ -21,6 +24,8 @@ type heifItem struct {
 	kind       string
 	properties []int  // of heifFile, counted from 1
 	tiles      []int  // items that a grid is made of
+	helps      int    // the item that an auxiliary image, as of alpha, belongs to
+	multiplied bool   // by alpha
 	data       []byte // the first part of its data
 }
 
@@ -67,16 +72,18 @@ func boxes(data []byte) ([]heifBox, error) {
 func parseHEIF(data []byte) (*heifFile, error) {
 	f := &heifFile{items: map[int]*heifItem{}}
 	r := &byteReader{data: data}
+	r.box()
+	f.start = len(data) - len(r.data)
 	for !r.failed && len(r.data) > 0 {
 		b := r.box()
 		if b.kind != "meta" || r.failed || len(b.body) < 4 {
 			continue
 		}
-		meta, err := boxes(b.body[4:])
-		if err != nil {
+		var err error
+		if f.meta, err = boxes(b.body[4:]); err != nil {
 			return nil, err
 		}
-		if err := f.readMeta(data, meta); err != nil {
+		if err := f.readMeta(data, f.meta); err != nil {
 			return nil, err
 		}
 		break
@@ -148,7 +155,7 @@ func (f *heifFile) readItems(r *byteReader, version int) {
 	}
 }
 
-// readReferences reads which images a grid is made of.
+// readReferences reads which images a grid is made of and what alpha belongs to.
 func (f *heifFile) readReferences(r *byteReader, version int) {
 	size := 2 + 2*min(version, 1)
 	for !r.failed && len(r.data) > 0 {
@@ -160,8 +167,14 @@ func (f *heifFile) readReferences(r *byteReader, version int) {
 			if in.failed {
 				break
 			}
-			if b.kind == "dimg" && item != nil {
+			switch {
+			case item == nil:
+			case b.kind == "dimg":
 				item.tiles = append(item.tiles, to)
+			case b.kind == "auxl":
+				item.helps = to
+			case b.kind == "prem":
+				item.multiplied = true
 			}
 		}
 	}
@@ -173,7 +186,7 @@ func (f *heifFile) readProperties(r *byteReader, _ int) {
 		case "ipco":
 			var err error
 			f.properties, err = boxes(b.body)
-			r.failed = r.failed || err != nil
+			r.failed = r.failed || err != nil || len(f.properties) > heifMaxProperties
 		case "ipma":
 			f.readAssociations(&byteReader{data: b.body})
 		}
@@ -185,14 +198,16 @@ func (f *heifFile) readAssociations(r *byteReader) {
 	version, wide := flags>>24, flags&1
 	for range r.uint(4) {
 		item := f.items[r.uint(2+2*min(version, 1))]
+		var properties []int
 		for range r.uint(1) {
-			property := r.uint(1+wide) & (1<<(7+8*wide) - 1) // the bit above tells whether it is essential
-			if item != nil {
-				item.properties = append(item.properties, property)
-			}
+			properties = append(properties, r.uint(1+wide)&(1<<(7+8*wide)-1)) // the bit above tells whether it is essential
 		}
-		if r.failed {
+		const most = 254 // raw adds one
+		if r.failed = r.failed || len(properties) > most; r.failed {
 			return
+		}
+		if item != nil && item.properties == nil { // the first counts, as in libheif
+			item.properties = properties
 		}
 	}
 }
@@ -247,11 +262,19 @@ func (f *heifFile) readLocations(r *byteReader, version int, data, idat []byte) 
 // property is the body of an item's property, or nil.
 func (f *heifFile) property(item *heifItem, kind string) []byte {
 	for _, i := range item.properties {
-		if i >= 1 && i <= len(f.properties) && f.properties[i-1].kind == kind {
-			return f.properties[i-1].body
+		if p := f.propertyAt(i); p.kind == kind {
+			return p.body
 		}
 	}
 	return nil
+}
+
+// propertyAt is a property by its number, or none.
+func (f *heifFile) propertyAt(i int) heifBox {
+	if i < 1 || i > len(f.properties) {
+		return heifBox{}
+	}
+	return f.properties[i-1]
 }
 
 // size is an item's width and height, or zeros.
@@ -272,12 +295,22 @@ func (f *heifFile) codedItem() *heifItem {
 	return item
 }
 
-// hasAlpha tells whether an image beside the primary one is its alpha.
-func (f *heifFile) hasAlpha() bool {
-	return slices.ContainsFunc(f.properties, func(b heifBox) bool {
-		return b.kind == "auxC" && (bytes.Contains(b.body, []byte("urn:mpeg:hevc:2015:auxid:1\x00")) ||
-			bytes.Contains(b.body, []byte("urn:mpeg:mpegB:cicp:systems:auxiliary:alpha")))
-	})
+// isAlpha tells whether a property is that of an image of alpha.
+func (b heifBox) isAlpha() bool {
+	return b.kind == "auxC" && (bytes.Contains(b.body, []byte("urn:mpeg:hevc:2015:auxid:1\x00")) ||
+		bytes.Contains(b.body, []byte("urn:mpeg:mpegB:cicp:systems:auxiliary:alpha")))
+}
+
+// alpha is the number of the image that is the primary one's alpha, if there is one.
+func (f *heifFile) alpha() (id int, ok bool) {
+	for _, id := range slices.Sorted(maps.Keys(f.items)) {
+		item := f.items[id]
+		isAlpha := slices.ContainsFunc(item.properties, func(i int) bool { return f.propertyAt(i).isAlpha() })
+		if item.helps == f.primary && isAlpha {
+			return id, true
+		}
+	}
+	return 0, false
 }
 
 // orientation is EXIF's number for irot, a quarter of a circle to the left for each, and

@@ -2,10 +2,7 @@
 
 package preprocess
 
-import (
-	"fmt"
-	"image"
-)
+import "fmt"
 
 // heifColours says how an image's samples stand for colours (ITU-T H.273).
 type heifColours struct {
@@ -13,41 +10,40 @@ type heifColours struct {
 	full   bool // samples reach from 0 to 255
 }
 
-// colours are those of the primary image's colr box or, as in libheif, of the video's own header.
-func (f *heifFile) colours(coded *heifItem) (heifColours, error) {
+// hevcHeader is that of the image's video. Its colours are those of the primary image's colr
+// box where there is one, as in libheif.
+func (f *heifFile) hevcHeader(coded *heifItem) (hevcHeader, error) {
 	sps, err := hvcCSPS(f.property(coded, "hvcC"))
 	if err != nil {
-		return heifColours{}, err
+		return hevcHeader{}, err
 	}
 	header, err := readSPS(sps)
 	if err != nil {
-		return heifColours{}, err
+		return hevcHeader{}, err
 	}
-	const block = 64
-	w, h := f.size(coded)
-	if header.width < w || header.width >= w+block || header.height < h || header.height >= h+block {
-		return heifColours{}, fmt.Errorf("%w: an image of %dx%d whose video has %dx%d", ErrCorrupt, w, h, header.width, header.height)
+	if w, h := f.size(coded); header.width != w || header.height != h {
+		return hevcHeader{}, fmt.Errorf("%w: an image of %dx%d whose video has %dx%d", ErrCorrupt, w, h, header.width, header.height)
 	}
-	for _, item := range []*heifItem{f.items[f.primary], coded} {
+	for _, item := range []*heifItem{coded, f.items[f.primary]} {
 		for _, i := range item.properties {
-			if i < 1 || i > len(f.properties) || f.properties[i-1].kind != "colr" {
-				continue
-			}
-			if b := f.properties[i-1].body; len(b) >= 11 && string(b[:4]) == "nclx" {
-				return heifColours{int(b[8])<<8 | int(b[9]), b[10]&0x80 != 0}.known()
+			if p := f.propertyAt(i); p.kind == "colr" && len(p.body) >= 11 && string(p.body[:4]) == "nclx" {
+				header.colours = heifColours{int(p.body[8])<<8 | int(p.body[9]), p.body[10]&0x80 != 0}
 			}
 		}
 	}
-	return header.colours.known()
+	return header, header.colours.known()
 }
 
 // known refuses matrices that are not read.
-func (c heifColours) known() (heifColours, error) {
-	if _, _, ok := c.weights(); !ok {
-		return c, fmt.Errorf("%w: HEIC of matrix coefficients %d, want BT.709, BT.601 or BT.2020", ErrUnsupportedFormat, c.matrix)
+func (c heifColours) known() error {
+	if _, _, ok := c.weights(); !ok && c.matrix != heifIdentity {
+		return fmt.Errorf("%w: HEIC of matrix coefficients %d, want the identity, BT.709, BT.601 or BT.2020", ErrUnsupportedFormat, c.matrix)
 	}
-	return c, nil
+	return nil
 }
+
+// heifIdentity is the matrix of samples that are green, blue and red.
+const heifIdentity = 0
 
 // weights are those of red and blue in luma.
 func (c heifColours) weights() (red, blue float64, ok bool) {
@@ -62,13 +58,13 @@ func (c heifColours) weights() (red, blue float64, ok bool) {
 	return 0, 0, false
 }
 
-// convert writes src to m. Pixels that share a sample of chroma have it as it is, as in libheif.
-func (c heifColours) convert(m *Image, src *image.YCbCr) {
+// convert turns luma, Cb and Cr into red, green and blue, in pixels of n samples.
+func (c heifColours) convert(pix []uint8, n int) {
 	red, blue, _ := c.weights()
 	green := 1 - red - blue
 	luma, chroma, black := 1.0, 1.0, 0.0
 	if !c.full {
-		luma, chroma, black = 255./219, 255./224, 16
+		luma, chroma, black = 1.1689, 1.1429, 16 // libheif's, rather than 255/219 and 255/224
 	}
 	var lumas, redOfCr, greenOfCr, greenOfCb, blueOfCb [256]float32
 	for i := range 256 {
@@ -77,14 +73,12 @@ func (c heifColours) convert(m *Image, src *image.YCbCr) {
 		redOfCr[i], blueOfCb[i] = float32(2*(1-red)*v), float32(2*(1-blue)*v)
 		greenOfCr[i], greenOfCb[i] = float32(-2*red*(1-red)/green*v), float32(-2*blue*(1-blue)/green*v)
 	}
-	out := m.pix
-	for y := range m.height {
-		for x := range m.width {
-			l := lumas[src.Y[y*src.YStride+x]]
-			at := src.COffset(x, y)
-			cb, cr := src.Cb[at], src.Cr[at]
-			out[0], out[1], out[2] = level(l+redOfCr[cr]), level(l+greenOfCb[cb]+greenOfCr[cr]), level(l+blueOfCb[cb])
-			out = out[3:]
+	for ; len(pix) > 0; pix = pix[n:] {
+		y, cb, cr := pix[0], pix[1], pix[2]
+		if l := lumas[y]; c.matrix == heifIdentity {
+			pix[0], pix[1], pix[2] = level(lumas[cr]), level(l), level(lumas[cb])
+		} else {
+			pix[0], pix[1], pix[2] = level(l+redOfCr[cr]), level(l+greenOfCb[cb]+greenOfCr[cr]), level(l+blueOfCb[cb])
 		}
 	}
 }

@@ -62,7 +62,8 @@ func (s *spsBits) ue() int {
 
 // hevcHeader is what is read of a sequence parameter set.
 type hevcHeader struct {
-	width, height int // of whole blocks
+	width, height int // of the conformance window
+	gray          bool
 	colours       heifColours
 }
 
@@ -74,12 +75,21 @@ func readSPS(sps []byte) (hevcHeader, error) {
 	s.u(1)
 	s.profile(layers)
 	s.ue() // id
-	if s.ue() == 3 {
+	chroma := s.ue()
+	if chroma == 3 {
 		s.u(1) // planes
 	}
-	h := hevcHeader{width: s.ue(), height: s.ue(), colours: heifColours{matrix: 2}} // what is not told
-	if s.flag() {
-		s.skip(4) // window
+	h := hevcHeader{width: s.ue(), height: s.ue(), gray: chroma == 0, colours: heifColours{matrix: 2}} // what is not told
+	if s.flag() {                                                                                      // the window, in samples of chroma
+		columns, rows := 1, 1
+		if chroma == 1 || chroma == 2 {
+			columns = 2
+		}
+		if chroma == 1 {
+			rows = 2
+		}
+		h.width -= columns * (s.ue() + s.ue())
+		h.height -= rows * (s.ue() + s.ue())
 	}
 	s.skip(2) // bit depths
 	counter := s.ue() + 4
