@@ -13,7 +13,7 @@ SERIAL := LongState|LongSubmission|FoldedDispatch|SplitToFitABinding|CastDType|M
 	Checkpointing|EncodingAfterTraining|TrainingOnSequences|CoCaTrains
 NEED_GPU := clip|clip/internal/engine|cmd/.*|gpu|gpu/.*|search|tests|train|train/eval
 
-.PHONY: check nocgo build desktop dist demo emoji-clip test race window cross bench verify program profile
+.PHONY: check nocgo heic build desktop dist demo emoji-clip test race window cross bench verify program profile
 
 check:
 	go vet ./...
@@ -24,6 +24,11 @@ check:
 nocgo:
 	CGO_ENABLED=0 go test $$(go list ./... | grep -vE '^github.com/clip-wgpu/clip-wgpu/($(NEED_GPU))$$')
 	go test -tags purego ./clip/preprocess/...
+
+# What is behind -tags heic. With nodynamic the decoders' packages load no libraries of the system.
+heic:
+	go vet -tags heic,nodynamic ./clip/preprocess ./internal/walk ./cmd/clip-wgpu
+	go test -tags heic,nodynamic -run 'HEI|Decode' ./clip/preprocess ./internal/walk
 
 build:
 	go build -o clip-wgpu ./cmd/clip-wgpu

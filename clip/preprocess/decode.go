@@ -44,8 +44,8 @@ type options struct {
 func WithMaxPixels(n int) Option { return func(o *options) { o.maxPixels = n } }
 
 // WithOrientation turns the image upright by its EXIF orientation (JPEG, PNG,
-// WebP). open_clip does not. A TIFF's orientation is always applied, as Pillow
-// does while loading it.
+// WebP) or what an AVIF has for it. open_clip does not. The orientation of a TIFF
+// or HEIC is always applied, as Pillow and pillow-heif do while loading it.
 func WithOrientation() Option { return func(o *options) { o.orient = true } }
 
 // WithScale decodes a JPEG to 1/n of its width and height, rounded up: n is 1, 2, 4
@@ -102,12 +102,16 @@ var formats = []format{
 	{"BigTIFF", "MM\x00+", decodeTIFF},
 }
 
-// known are formats that are not read. Errors name them.
+// readable names formats.
+var readable = "PNG, JPEG, GIF, WebP, BMP or TIFF"
+
+// known are formats that are not read. Errors name them. Programs that read the first four
+// have a build tag.
 var known = []format{
-	{name: "AVIF", magic: "????ftypavi"},
-	{name: "HEIC", magic: "????ftyphe"},
-	{name: "HEIF", magic: "????ftypmif1"},
-	{name: "HEIF", magic: "????ftypmsf1"},
+	{name: "AVIF (read by programs built with -tags heic,nodynamic)", magic: "????ftypavi"},
+	{name: "HEIC (read by programs built with -tags heic,nodynamic)", magic: "????ftyphe"},
+	{name: "HEIF (read by programs built with -tags heic,nodynamic)", magic: "????ftypmif1"},
+	{name: "HEIF (read by programs built with -tags heic,nodynamic)", magic: "????ftypmsf1"},
 	{name: "JPEG XL", magic: "\xff\x0a"},
 	{name: "JPEG XL", magic: "\x00\x00\x00\x0cJXL \r\n\x87\n"},
 	{name: "JPEG 2000", magic: "\x00\x00\x00\x0cjP  \r\n\x87\n"},
@@ -137,7 +141,7 @@ func sniff(head []byte) (format, error) {
 			return f, nil
 		}
 	}
-	const want = "want PNG, JPEG, GIF, WebP, BMP or TIFF"
+	want := "want " + readable
 	for _, f := range known {
 		if f.matches(head) {
 			return format{}, fmt.Errorf("%w: %s, %s", ErrUnsupportedFormat, f.name, want)

@@ -14,5 +14,12 @@
 // lacks is gray, not black.
 //
 // PNG, JPEG, GIF (first frame), WebP (first frame), BMP and TIFF are read, and
-// recognised by content. JPEG pixels are libjpeg-turbo's.
+// recognised by content. JPEG pixels are libjpeg-turbo's. Programs built with -tags
+// heic,nodynamic read HEIC and AVIF, too: the primary image, or the first of an animation. A
+// HEIC's pixels are pillow-heif's within one level, but for two of its own errors: it expands
+// a grid of ten bits and limited range twice, and scales chroma of a turned grid with odd
+// sides. An AVIF's are Pillow's where chroma is not subsampled. Where it is, Pillow scales it
+// bilinearly and this package takes the nearest sample: of photographs, samples differ by 0.1
+// to 1.4 levels in the mean and 2 to 13 at the 99th percentile, at sharp edges by up to 110. No
+// limit but those of size and memory bounds how long such a file takes.
 package preprocess

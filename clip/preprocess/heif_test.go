@@ -1,0 +1,160 @@
+//go:build heic
+
+package preprocess
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/clip-wgpu/clip-wgpu/internal/guard"
+)
+
+// difference is the largest and the mean one of two images' samples.
+func difference(t *testing.T, a, b *Image) (largest int, mean float64) {
+	require.Equal(t, [2]int{a.width, a.height}, [2]int{b.width, b.height})
+	require.Equal(t, a.mode, b.mode)
+	sum := 0
+	for i := range a.pix {
+		d := max(int(a.pix[i])-int(b.pix[i]), int(b.pix[i])-int(a.pix[i]))
+		largest, sum = max(largest, d), sum+d
+	}
+	return largest, float64(sum) / float64(len(a.pix))
+}
+
+// Pixels of a HEIC are pillow-heif's within one level, of whatever chroma, depth and colours. An
+// AVIF's are Pillow's but where chroma has half the columns, which Pillow scales bilinearly and the
+// decoder here by the nearest sample; edges.avif is the worst of that.
+func TestHEIFHasPillowsPixels(t *testing.T) {
+	for name, most := range map[string]struct {
+		largest int
+		mean    float64
+	}{
+		"turned.heic": {1, 0.1}, "bt709.heic": {1, 0.1}, "header.heic": {1, 0.1}, "gray.heic": {0, 0},
+		"halved.heic": {1, 0.1}, "edges.heic": {1, 0.1}, "edges422.heic": {1, 0.1}, "small.heic": {1, 0.1},
+		"alpha.heic": {1, 0.1}, "ten.heic": {1, 0.1}, "identity.heic": {0, 0}, "grid.heic": {1, 0.1},
+		"turned.avif": {1, 0.1}, "gray.avif": {0, 0}, "alpha.avif": {1, 0.1}, "animated.avif": {1, 0.1},
+		"halved.avif": {10, 1.5}, "edges.avif": {110, 4},
+	} {
+		m, err := Decode(bytes.NewReader(readSample(t, "heif/"+name)))
+		require.NoError(t, err, name)
+		want, err := Decode(bytes.NewReader(readSample(t, "heif/"+name+".png")))
+		require.NoError(t, err, name)
+		largest, mean := difference(t, m, want)
+		t.Logf("%s: %d, mean %.3f", name, largest, mean)
+		assert.LessOrEqual(t, largest, most.largest, name)
+		assert.LessOrEqual(t, mean, most.mean, name)
+	}
+}
+
+// A HEIC is upright, as in pillow-heif; an AVIF is where that is asked for.
+func TestHEIFOrientation(t *testing.T) {
+	taken := time.Date(2021, 2, 3, 4, 5, 6, 0, time.Local)
+	for _, c := range []struct {
+		name    string
+		options []Option
+		width   int
+		turned  bool
+	}{
+		{"turned.heic", nil, 60, false}, {"turned.heic", []Option{WithOrientation()}, 60, false},
+		{"turned.avif", nil, 81, true}, {"turned.avif", []Option{WithOrientation()}, 60, false},
+	} {
+		m, err := DecodeFile(filepath.Join(testdata, "heif", c.name), c.options...)
+		require.NoError(t, err, c.name)
+		assert.Equal(t, c.width, m.Width(), c.name)
+		assert.Equal(t, c.turned, m.Turned(), c.name)
+		assert.True(t, taken.Equal(m.Taken()), "%s was taken %v", c.name, m.Taken())
+	}
+}
+
+// The numbers are those that Pillow gives for irot and imir.
+func TestHEIFOrientationOfProperties(t *testing.T) {
+	for _, c := range []struct {
+		properties  []heifBox
+		orientation int
+	}{
+		{nil, 1},
+		{[]heifBox{{"irot", []byte{1}}}, 8}, {[]heifBox{{"irot", []byte{2}}}, 3}, {[]heifBox{{"irot", []byte{3}}}, 6},
+		{[]heifBox{{"imir", []byte{0}}}, 4}, {[]heifBox{{"imir", []byte{1}}}, 2},
+		{[]heifBox{{"irot", []byte{1}}, {"imir", []byte{0}}}, 5}, {[]heifBox{{"irot", []byte{1}}, {"imir", []byte{1}}}, 7},
+	} {
+		f := &heifFile{primary: 1, properties: c.properties, items: map[int]*heifItem{1: {properties: []int{1, 2}}}}
+		assert.Equal(t, c.orientation, f.orientation(), "%v", c.properties)
+	}
+}
+
+func TestHEIFRefuses(t *testing.T) {
+	heicFile, avifFile := readSample(t, "heif/turned.heic"), readSample(t, "heif/turned.avif")
+	sized := func(data []byte, side uint32) []byte {
+		data = bytes.Clone(data)
+		at := bytes.Index(data, []byte("ispe")) + 8
+		binary.BigEndian.PutUint32(data[at:], side)
+		binary.BigEndian.PutUint32(data[at+4:], side)
+		return data
+	}
+	gridSized := func(data []byte) []byte {
+		return bytes.Replace(data, []byte{0, 0, 1, 1, 0, 118, 0, 100}, []byte{0, 0, 1, 1, 0, 117, 0, 100}, 1)
+	}
+	windowed := func(data []byte) []byte {
+		at := bytes.Index(data, []byte("clap")) + 4
+		require.Less(t, 4, at)
+		data[at+3]++ // more columns than there are
+		data[at+3]++
+		return data
+	}
+	for name, c := range map[string]struct {
+		data []byte
+		err  error
+		says string
+	}{
+		"large HEIC":        {sized(heicFile, 20000), ErrTooLarge, "20000x20000"},
+		"large AVIF":        {sized(avifFile, 20000), ErrTooLarge, "20000x20000"},
+		"HEIC of no size":   {sized(heicFile, 0), ErrCorrupt, "0x0"},
+		"HEIC's other size": {sized(heicFile, 500), ErrCorrupt, "whose video has"},
+		"half a HEIC":       {heicFile[:len(heicFile)/2], ErrCorrupt, "truncated"},
+		"half an AVIF":      {avifFile[:len(avifFile)/2], ErrCorrupt, "truncated"},
+		"ftyp":              {heicFile[:24], ErrCorrupt, ""},
+		"grid's own size":   {gridSized(readSample(t, "heif/grid.heic")), ErrCorrupt, "is a grid of 117x100"},
+		"window":            {windowed(readSample(t, "heif/small.heic")), ErrCorrupt, "clean aperture"},
+		"other items":       {bytes.ReplaceAll(heicFile, []byte("hvc1"), []byte("jpeg")), ErrUnsupportedFormat, "jpeg"},
+	} {
+		_, err := Decode(bytes.NewReader(c.data))
+		require.ErrorIs(t, err, c.err, name)
+		assert.ErrorContains(t, err, c.says, name)
+		assert.NotContains(t, err.Error(), "\n", name)
+	}
+}
+
+// What takes too much memory is refused before the decoder runs.
+func TestHEIFMemoryIsBounded(t *testing.T) {
+	f := &heifFile{primary: 1, items: map[int]*heifItem{1: {properties: []int{1}}}}
+	f.properties = []heifBox{{"ispe", []byte{0, 0, 0, 0, 0, 0, 0x28, 0, 0, 0, 0x28, 0}}, {"av1C", []byte{0x81, 0, 0, 0}}}
+	o := options{maxPixels: DefaultMaxPixels}
+	require.NoError(t, f.checkSizes(o))
+	f.properties[1].body[2] = 0x40 // ten bits
+	err := f.checkSizes(o)
+	require.ErrorIs(t, err, ErrTooLarge)
+	assert.ErrorContains(t, err, "decoding 10240x10240 takes 3200 MiB, the limit is 2048 MiB")
+}
+
+// Damaged files give errors or pictures, and no panics.
+func TestDamagedHEIF(t *testing.T) {
+	for _, name := range []string{"turned.heic", "turned.avif"} {
+		data := readSample(t, "heif/"+name)
+		for at := 4; at < len(data); at += 1 + at/64 {
+			bad := bytes.Clone(data)
+			bad[at] ^= 0xff
+			_, err := Decode(bytes.NewReader(bad))
+			var panicked *guard.PanicError
+			require.False(t, errors.As(err, &panicked), "%s, byte %d: %v", name, at, err)
+			known := err == nil || errors.Is(err, ErrCorrupt) || errors.Is(err, ErrUnsupportedFormat) || errors.Is(err, ErrTooLarge)
+			require.True(t, known, "%s, byte %d: %v", name, at, err)
+		}
+	}
+}
