@@ -33,7 +33,7 @@ All are written every --save-every steps and at the end. An interrupt writes the
 ends with exit code 130; after a crash the last ones are whole. --resume FOLDER goes on from
 there, with the flags of that run, and gives what an undisturbed run gives. Only --steps,
 --epochs, --save-every, --log-every, --eval-every, --max-bad and those of the device may be
-other ones, which the next --resume keeps.
+other ones, which the next --resume keeps. Another device has to be asked for by --device.
 
 --dry-run says what a training takes: samples, steps, memory and, from two steps whose
 results are dropped, time.
@@ -43,7 +43,7 @@ The loss of a batch is over all its pairs, however many the towers see at once
 captions are no negatives of each other. Pairs of one class never are.
 
 Samples that cannot be read are listed, and others take their places. More than --max-bad of
-them end the training; --resume counts anew.
+them end the training, of which --resume goes on counting.
 
 ` + flagsHelp + `
 
@@ -63,6 +63,7 @@ type training struct {
 	maxBad                int
 	seed                  uint64
 	dryRun                bool
+	otherDevice           bool // --resume is given a device
 	optimizer             optimizerFlags
 	locks                 lockFlags
 	lora                  loraFlags

@@ -56,6 +56,12 @@ func (t *training) command(cmd *cobra.Command, g *globals, args []string) error 
 			return err
 		}
 	}
+	if t.resume == "" {
+		var err error
+		if args, err = anywhere(cmd, args); err != nil {
+			return err
+		}
+	}
 	r := &trainingRun{training: t, stdout: cmd.OutOrStdout(), json: g.json, saved: runFile{Version: runVersion, Args: args, Flags: givenFlags(cmd)}}
 	if t.resume != "" {
 		var err error
@@ -109,11 +115,9 @@ func (r *trainingRun) openData(cmd *cobra.Command, args []string) (err error) {
 			return err
 		}
 	}
-	print := r.set.Fingerprint()
-	if r.resume != "" && print != r.saved.Data {
-		return fmt.Errorf("--resume %s: the data is not that of the training: names, captions or their order differ", r.resume)
+	if err := r.sameData(r.set); err != nil {
+		return err
 	}
-	r.saved.Data = print
 	r.groupEqual = r.groupEqual || r.set.Classes != nil
 	return nil
 }
@@ -123,6 +127,7 @@ func (t *training) recall(cmd *cobra.Command, args []string) (runFile, error) {
 	if len(args) > 0 || t.output != "" {
 		return runFile{}, usageErrorf(cmd, "--resume takes the data and the output of the training: want neither DATA nor -o")
 	}
+	t.otherDevice = cmd.Flags().Changed("device")
 	f, err := readRun(t.resume)
 	if err == nil {
 		err = restoreFlags(cmd, f.Flags)
@@ -198,11 +203,10 @@ func (r *trainingRun) openFolder() (err error) {
 
 // goOn brings the trainer where the training of --resume was.
 func (r *trainingRun) goOn(ctx context.Context) error {
-	device := r.model.Device().Info().Name
+	if err := cmp.Or(r.sameModel(), r.sameDevice()); err != nil {
+		return err
+	}
 	if r.resume != "" {
-		if device != r.saved.Device {
-			r.note("warning: the training was on %s and goes on on %s, which rounds otherwise", r.saved.Device, device)
-		}
 		if err := r.trainer.Resume(ctx, r.folder.at(r.saved.State)); err != nil {
 			return err
 		}
@@ -213,7 +217,6 @@ func (r *trainingRun) goOn(ctx context.Context) error {
 			r.note("warning: %s has %s of %d steps: the others are lost", r.folder.at(logName), plural(len(r.lines), "line"), want)
 		}
 	}
-	r.saved.Device = device
 	return nil
 }
 
