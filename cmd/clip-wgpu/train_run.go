@@ -56,20 +56,16 @@ func (t *training) command(cmd *cobra.Command, g *globals, args []string) error 
 			return err
 		}
 	}
-	if t.resume == "" {
-		var err error
-		if args, err = anywhere(cmd, args); err != nil {
-			return err
-		}
-	}
 	r := &trainingRun{training: t, stdout: cmd.OutOrStdout(), json: g.json, saved: runFile{Version: runVersion, Args: args, Flags: givenFlags(cmd)}}
 	if t.resume != "" {
 		var err error
 		if r.saved, err = t.recall(cmd, args); err != nil {
 			return err
 		}
-		args = r.saved.Args
+	} else if err := r.saved.absolute(cmd); err != nil {
+		return err
 	}
+	args = r.saved.Args
 	if err := t.checkTraining(cmd, g, args); err != nil {
 		return err
 	}

@@ -14,31 +14,31 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// anywhere makes the paths of a new training those of any folder: its data, and the flags
-// that name files. --resume then need not be where the training began.
-func anywhere(cmd *cobra.Command, args []string) ([]string, error) {
-	args, err := absoluteAll(args)
-	if err != nil {
-		return nil, err
+// absolute makes the paths of a new training, of its data and in its flags, absolute:
+// --resume then need not be where the training began.
+func (f *runFile) absolute(cmd *cobra.Command) (err error) {
+	if f.Args, err = absoluteAll(f.Args); err != nil {
+		return err
 	}
-	if f := cmd.Flags().Lookup("eval"); f.Changed {
-		list := f.Value.(pflag.SliceValue)
+	if eval := cmd.Flags().Lookup("eval"); eval.Changed {
+		list := eval.Value.(pflag.SliceValue)
 		paths, err := absoluteAll(list.GetSlice())
 		if err == nil {
 			err = list.Replace(paths)
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
 	}
 	for _, name := range []string{"root", "class-names", "model", "config"} {
-		if f := cmd.Flags().Lookup(name); f.Changed {
-			if err := f.Value.Set(fullSource(f.Value.String())); err != nil {
-				return nil, err
+		if path := cmd.Flags().Lookup(name); path.Changed {
+			if err := path.Value.Set(fullSource(path.Value.String())); err != nil {
+				return err
 			}
 		}
 	}
-	return args, nil
+	f.Flags = givenFlags(cmd)
+	return nil
 }
 
 // absoluteAll makes sources of data absolute. Several may be joined by ::.
