@@ -24,7 +24,7 @@ import (
 // take nine seconds of a core: what a family's names are shows only in a model of it.
 var loraFamilies = []string{
 	"timm_vit_dinov2_reg", "timm_resnet18", "convnext_base_linear", "eva02_base_clip", "vitamin_small", "fastvit_mci0", "swin_odd", "vit_relpos_gap", "pe_core",
-	"naflex_gap", "coca_tiny", "hf_mt5_mean_mlp", "hf_nllb_cls_linear", "hf_modernbert_cls_linear", "moderntext_vit_b32",
+	"naflex_gap", "coca_tiny", "hf_mt5_mean_mlp", "hf_nllb_cls_linear", "hf_bert_cls_linear", "hf_modernbert_cls_linear", "moderntext_vit_b32", "opt_custom_text",
 }
 
 // tables are the modules of open_clip's state dicts whose weights are looked up, not
