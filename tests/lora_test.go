@@ -180,6 +180,10 @@ func TestLoRARefuses(t *testing.T) {
 	tensors, err := os.ReadFile(filepath.Join(recordedLoRA, "adapter_model.safetensors"))
 	require.NoError(t, err)
 	for want, files := range map[string][2]string{
+		"init_lora_weights pissa":   {strings.Replace(string(config), `"init_lora_weights": true`, `"init_lora_weights": "pissa"`, 1), string(tensors)},
+		"a rank of 5000":            {strings.Replace(string(config), `"r": 2`, `"r": 5000`, 1), string(tensors)},
+		"lora_alpha 1e+300":         {strings.Replace(string(config), `"lora_alpha": 5`, `"lora_alpha": 1e300`, 1), string(tensors)},
+		"has a value of NaN":        {string(config), string(tensors[:len(tensors)-4]) + "\xff\xff\xff\xff"},
 		"use_dora":                  {strings.Replace(string(config), `"use_dora": false`, `"use_dora": true`, 1), string(tensors)},
 		"peft_type LOHA":            {strings.Replace(string(config), `"LORA"`, `"LOHA"`, 1), string(tensors)},
 		"and the model's is [3 48]": {strings.Replace(string(config), `"r": 2`, `"r": 3`, 1), string(tensors)},

@@ -35,9 +35,17 @@ type savedConfig struct {
 	DoRA         bool           `json:"use_dora"`
 	FanInFanOut  bool           `json:"fan_in_fan_out"`
 	Inference    bool           `json:"inference_mode"`
+	Init         any            `json:"init_lora_weights"` // true, or a name
 	RankPattern  map[string]any `json:"rank_pattern"`
 	AlphaPattern map[string]any `json:"alpha_pattern"`
 	SavedModules []string       `json:"modules_to_save"`
+}
+
+// newBase tells whether PEFT changes the model's weights, too, when it makes or loads such
+// an adapter: PiSSA, OLoRA, CorDA, LoftQ and the like.
+func (c savedConfig) newBase() bool {
+	name, _ := c.Init.(string)
+	return !slices.Contains([]string{"", "gaussian", "eva", "orthogonal"}, name)
 }
 
 // unsupported names what of a config is not done here.
@@ -45,7 +53,7 @@ func (c savedConfig) unsupported() error {
 	for name, is := range map[string]bool{
 		"peft_type " + c.Type: c.Type != "LORA", "use_dora": c.DoRA, "bias " + c.Bias: c.Bias != "" && c.Bias != "none",
 		"fan_in_fan_out": c.FanInFanOut, "rank_pattern": len(c.RankPattern) > 0, "alpha_pattern": len(c.AlphaPattern) > 0,
-		"modules_to_save": len(c.SavedModules) > 0,
+		"modules_to_save": len(c.SavedModules) > 0, fmt.Sprintf("init_lora_weights %v", c.Init): c.newBase(),
 	} {
 		if is {
 			return fmt.Errorf("%w: %s is not supported", ErrAdapter, name)
@@ -69,7 +77,7 @@ func (a *Adapter) Save(folder, base string, values func(p *graph.Param) graph.So
 	if err := weights.Save(filepath.Join(folder, weightsFile), records, weights.SaveOptions{Metadata: map[string]string{"format": "pt"}}); err != nil {
 		return err
 	}
-	content, err := json.MarshalIndent(savedConfig{Config: a.Config, Type: "LORA", Base: base, Bias: "none", Inference: true}, "", "  ")
+	content, err := json.MarshalIndent(savedConfig{Config: a.Config, Type: "LORA", Base: base, Bias: "none", Inference: true, Init: true}, "", "  ")
 	if err != nil {
 		return err
 	}
@@ -130,7 +138,7 @@ func load(tree any, c savedConfig, path string) (*Adapter, error) {
 			return nil, fmt.Errorf("%w: tensor %s is %v, want a type of real numbers", ErrAdapter, name, t.DType)
 		}
 		values := make(layers.Values, t.Len()) // small, and so the file need not stay open
-		return layers.NewParam(values, shape...), t.ReadF32(values, 0)
+		return layers.NewParam(values, shape...), readFinite(values, name, t)
 	}
 	for _, t := range targets {
 		out, in := t.weight.Matrix()
@@ -151,6 +159,19 @@ func load(tree any, c savedConfig, path string) (*Adapter, error) {
 	}
 	a.attach(tree)
 	return a, nil
+}
+
+// readFinite reads a tensor, which may have no NaN and nothing infinite.
+func readFinite(values layers.Values, name string, t weights.Stored) error {
+	if err := t.ReadF32(values, 0); err != nil {
+		return err
+	}
+	for _, v := range values {
+		if v-v != 0 {
+			return fmt.Errorf("%w: tensor %s has a value of %v, want numbers", ErrAdapter, name, v)
+		}
+	}
+	return nil
 }
 
 // merged is a weight with what its adapter adds.

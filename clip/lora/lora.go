@@ -55,8 +55,8 @@ func (c Config) check() error {
 	switch {
 	case c.Rank < 1 || c.Rank > 1<<12:
 		return fmt.Errorf("%w: a rank of %d, want 1 to 4096", ErrAdapter, c.Rank)
-	case !(c.Alpha > 0) || math.IsInf(c.Alpha, 0):
-		return fmt.Errorf("%w: lora_alpha %v, want a number above 0", ErrAdapter, c.Alpha)
+	case !(c.Alpha > 0 && c.Alpha <= math.MaxFloat32/2): // which an attention's output doubles
+		return fmt.Errorf("%w: lora_alpha %v, want a number above 0 and below 1e38", ErrAdapter, c.Alpha)
 	case !(c.Dropout >= 0 && c.Dropout < 1):
 		return fmt.Errorf("%w: lora_dropout %v, want 0 to less than 1", ErrAdapter, c.Dropout)
 	case len(c.Targets) == 0:

@@ -34,7 +34,8 @@ All are written every --save-every steps and at the end. An interrupt writes the
 ends with exit code 130; after a crash the last ones are whole. --resume FOLDER goes on from
 there, with the flags of that run, and gives what an undisturbed run gives. Only --steps,
 --epochs, --minutes, --save-every, --log-every, --eval-every, --max-bad and those of the
-device may be other ones, which the next --resume keeps.
+device may be other ones, which the next --resume keeps. Another device has to be asked for
+by --device.
 
 --minutes makes a piece of a training: the first step that ends after so long is saved, as by
 an interrupt, and the exit code is 0. --resume makes the next piece, of as many minutes where
@@ -51,7 +52,7 @@ NaFlex models learn from pictures in their own shape: each part that --aug-scale
 is resized to fill a sequence of vision_cfg.image_seq_len patches, which have padding.
 
 Samples that cannot be read are listed, and others take their places. More than --max-bad of
-them end the training; --resume counts anew.
+them end the training, of which --resume goes on counting.
 
 ` + flagsHelp + `
 
@@ -76,6 +77,7 @@ type training struct {
 	minutes               float64
 	fromScratch, inOrder  bool
 	dryRun                bool
+	otherDevice           bool // --resume is given a device
 	optimizer             optimizerFlags
 	locks                 lockFlags
 	lora                  loraFlags

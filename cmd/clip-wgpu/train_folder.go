@@ -30,6 +30,8 @@ type runFile struct {
 	Pending  *logLine            `json:"pending,omitempty"` // of the last step, where its evaluation was interrupted
 	State    string              `json:"state"`             // the file that Trainer.Resume reads
 	Data     string              `json:"data"`              // data.Dataset.Fingerprint
+	Samples  int                 `json:"samples,omitempty"` // of the data; 0 is unknown, as is no Config
+	Config   json.RawMessage     `json:"model_cfg,omitempty"`
 	Device   string              `json:"device"`
 	Args     []string            `json:"args"`
 	Flags    map[string][]string `json:"flags"`

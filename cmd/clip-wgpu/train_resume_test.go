@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"os"
@@ -50,6 +51,22 @@ func TestTrainSavesWhatItHas(t *testing.T) {
 	o = program(t, "train", "--resume", out, "--max-bad", "3")
 	require.Zero(t, o.code, o.stderr)
 	assert.Len(t, losses(t, out), 7)
+	program(t, "train", "--resume", out, "--steps", "8", "--max-bad", "2").requireFailure(t, exitFailure, "3 samples cannot be used, at most 2")
+}
+
+// What names data, such as a relative path, is relative to where a training began.
+func TestTrainGoesOnAnywhere(t *testing.T) {
+	csv := captionTable(t)
+	t.Chdir(filepath.Dir(csv))
+	program(t, "convert", "emoji-clip", "-o", "model").requireDone(t)
+	program(t, quickly("captions.csv", "--eval", "./capt{i,i}ons.csv::captions.csv", "--root", ".", "--model", "model", "--steps", "1", "-o", "out")...).requireDone(t)
+	t.Chdir(t.TempDir())
+	out := filepath.Join(filepath.Dir(csv), "out")
+	program(t, "train", "--resume", out, "--steps", "2").requireDone(t)
+	table, err := os.ReadFile(csv)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(csv, table[:bytes.LastIndexByte(table[:len(table)-1], '\n')+1], 0o666))
+	program(t, "train", "--resume", out, "--steps", "3").requireFailure(t, exitFailure, out, "it has 15 samples, and had 16")
 }
 
 func TestTrainRefusesFolders(t *testing.T) {
@@ -82,11 +99,26 @@ func TestTrainRefusesFolders(t *testing.T) {
 		o := program(t, "train", "--resume", out, "--steps", "2")
 		assert.Equal(t, exitFailure, o.code, "%s: %s", to, o.stderr)
 	}
-	require.NoError(t, os.WriteFile(filepath.Join(out, runName), run, 0o666))
-	require.NoError(t, os.WriteFile(filepath.Join(out, logName), []byte(`{"step": `), 0o666))
-	o := program(t, "train", "--resume", out, "--steps", "2")
+	device := strings.Replace(string(run), `"device": "`, `"device": "another `, 1)
+	for want, changed := range map[string]string{
+		"was on another":                       device,
+		"text_cfg.heads is 4, and was 8":       strings.Replace(string(run), `"heads": 4`, `"heads": 8`, 1),
+		"names, captions or their order":       strings.Replace(string(run), `"data": "`, `"data": "0`, 1),
+		"no position whose bad samples are [1": strings.Replace(string(run), `"epoch": 0,`, `"epoch": 0, "bad": [1, 1],`, 1),
+	} {
+		require.NoError(t, os.WriteFile(filepath.Join(out, runName), []byte(changed), 0o666))
+		o := program(t, "train", "--resume", out, "--steps", "2")
+		assert.Equal(t, exitFailure, o.code)
+		assert.Contains(t, o.stderr, want)
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(out, runName), []byte(device), 0o666))
+	o := program(t, "train", "--resume", out, "--steps", "2", "--device", "0")
 	require.Zero(t, o.code, o.stderr)
-	assert.Contains(t, o.stderr, "has 0 lines of 1 steps")
+	assert.Contains(t, o.stderr, "rounds otherwise")
+	require.NoError(t, os.WriteFile(filepath.Join(out, logName), []byte(`{"step": `), 0o666))
+	o = program(t, "train", "--resume", out, "--steps", "3")
+	require.Zero(t, o.code, o.stderr)
+	assert.Contains(t, o.stderr, "has 0 lines of 2 steps")
 }
 
 // A piece ends when its minutes are over, with what the next one goes on from: both make what

@@ -63,8 +63,10 @@ func (t *training) command(cmd *cobra.Command, g *globals, args []string) error 
 		if r.saved, err = t.recall(cmd, args); err != nil {
 			return err
 		}
-		args = r.saved.Args
+	} else if err := r.saved.absolute(cmd); err != nil {
+		return err
 	}
+	args = r.saved.Args
 	if err := t.checkTraining(cmd, g, args); err != nil {
 		return err
 	}
@@ -121,11 +123,9 @@ func (r *trainingRun) openData(cmd *cobra.Command, args []string) (err error) {
 	if err := r.nameClasses(cmd.Context(), cmd.InOrStdin(), sets...); err != nil {
 		return err
 	}
-	print := r.set.Fingerprint()
-	if r.resume != "" && print != r.saved.Data {
-		return fmt.Errorf("--resume %s: the data is not that of the training: names, captions or their order differ", r.resume)
+	if err := r.sameData(r.set); err != nil {
+		return err
 	}
-	r.saved.Data = print
 	r.groupEqual = r.groupEqual || r.set.Classes != nil
 	return nil
 }
@@ -135,6 +135,7 @@ func (t *training) recall(cmd *cobra.Command, args []string) (runFile, error) {
 	if len(args) > 0 || t.output != "" {
 		return runFile{}, usageErrorf(cmd, "--resume takes the data and the output of the training: want neither DATA nor -o")
 	}
+	t.otherDevice = cmd.Flags().Changed("device")
 	f, err := readRun(t.resume)
 	if err == nil {
 		err = restoreFlags(cmd, f.Flags)
@@ -214,11 +215,10 @@ func (r *trainingRun) openFolder() (err error) {
 
 // goOn brings the trainer where the training of --resume was.
 func (r *trainingRun) goOn(ctx context.Context) error {
-	device := r.model.Device().Info().Name
+	if err := cmp.Or(r.sameModel(), r.sameDevice()); err != nil {
+		return err
+	}
 	if r.resume != "" {
-		if device != r.saved.Device {
-			r.note("warning: the training was on %s and goes on on %s, which rounds otherwise", r.saved.Device, device)
-		}
 		if err := r.trainer.Resume(ctx, r.folder.at(r.saved.State)); err != nil {
 			return err
 		}
@@ -229,7 +229,6 @@ func (r *trainingRun) goOn(ctx context.Context) error {
 			r.note("warning: %s has %s of %d steps: the others are lost", r.folder.at(logName), plural(len(r.lines), "line"), want)
 		}
 	}
-	r.saved.Device = device
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"iter"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"sync"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/preprocess"
@@ -26,6 +27,8 @@ type Batch struct {
 type Position struct {
 	Epoch int `json:"epoch"`
 	Next  int `json:"next"` // samples of the epoch's order that lie behind
+
+	Bad []int `json:"bad,omitempty"` // samples met by then that cannot be read: they count for LoaderOptions.MaxBad
 }
 
 // LoaderOptions say how batches are made.
@@ -89,14 +92,18 @@ type loaded struct {
 // the same from whatever Position one begins.
 func (l *Loader) Batches(ctx context.Context, from Position) iter.Seq2[Batch, error] {
 	return func(yield func(Batch, error) bool) {
-		bad := badSamples{known: map[int]bool{}, count: len(l.data.Bad)}
+		bad, err := l.badOf(from)
+		if err != nil {
+			yield(Batch{}, err)
+			return
+		}
 		for at := from; ; at = (Position{Epoch: at.Epoch + 1}) {
 			if at.Epoch < 0 || at.Next < 0 || at.Next > l.data.Len() {
 				yield(Batch{}, fmt.Errorf("%w: no position %+v among %d samples", ErrData, at, l.data.Len()))
 				return
 			}
 			stopped := false
-			made, err := l.epoch(ctx, at, &bad, func(b Batch) bool {
+			made, err := l.epoch(ctx, at, bad, func(b Batch) bool {
 				stopped = !yield(b, nil)
 				return !stopped
 			})
@@ -115,10 +122,29 @@ func (l *Loader) Batches(ctx context.Context, from Position) iter.Seq2[Batch, er
 
 // badSamples are those that could not be read.
 type badSamples struct {
-	known map[int]bool // by their indices
-	count int          // with what of the files is no sample
-	news  []Bad        // that no batch has told of
+	known   map[int]bool // by their indices
+	indices []int        // in the order in which they were met
+	news    []Bad        // that no batch has told of
 }
+
+// badOf are those that are known at a position.
+func (l *Loader) badOf(at Position) (*badSamples, error) {
+	bad := &badSamples{known: map[int]bool{}}
+	for _, index := range at.Bad {
+		if index < 0 || index >= l.data.Len() || bad.known[index] {
+			return nil, fmt.Errorf("%w: no position whose bad samples are %d, among %d samples", ErrData, at.Bad, l.data.Len())
+		}
+		bad.known[index] = true
+		bad.indices = append(bad.indices, index)
+	}
+	if n := l.count(bad); len(at.Bad) > 0 && l.o.MaxBad >= 0 && n > l.o.MaxBad {
+		return nil, fmt.Errorf("%w: %d samples cannot be used, at most %d may be so; the last: %s", ErrData, n, l.o.MaxBad, l.data.Name(at.Bad[len(at.Bad)-1]))
+	}
+	return bad, nil
+}
+
+// count is how many there are with what of the files is no sample.
+func (l *Loader) count(bad *badSamples) int { return len(l.data.Bad) + len(bad.indices) }
 
 // epoch passes on the batches of the rest of an epoch, until use wants no more, and counts
 // them.
@@ -149,6 +175,7 @@ func (l *Loader) epoch(ctx context.Context, at Position, bad *badSamples, use fu
 		}
 		b.Samples, b.Captions = append(b.Samples, s.index), append(b.Captions, s.caption)
 		if len(b.Samples) == l.o.Batch {
+			at.Bad = slices.Clip(bad.indices)
 			b.After, b.Bad, bad.news = at, bad.news, nil
 			made++
 			if !use(b) {
@@ -178,11 +205,11 @@ func (l *Loader) note(bad *badSamples, s loaded) error {
 		return nil
 	}
 	bad.known[s.index] = true
-	bad.count++
+	bad.indices = append(bad.indices, s.index)
 	news := Bad{l.data.Name(s.index), s.err}
 	bad.news = append(bad.news, news)
-	if l.o.MaxBad >= 0 && bad.count > l.o.MaxBad {
-		return fmt.Errorf("%w: %d samples cannot be used, at most %d may be so; the last: %w", ErrData, bad.count, l.o.MaxBad, news)
+	if n := l.count(bad); l.o.MaxBad >= 0 && n > l.o.MaxBad {
+		return fmt.Errorf("%w: %d samples cannot be used, at most %d may be so; the last: %w", ErrData, n, l.o.MaxBad, news)
 	}
 	return nil
 }

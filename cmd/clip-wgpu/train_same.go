@@ -1,0 +1,147 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/clip-wgpu/clip-wgpu/train/data"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// absolute makes the paths of a new training, of its data and in its flags, absolute:
+// --resume then need not be where the training began.
+func (f *runFile) absolute(cmd *cobra.Command) (err error) {
+	if f.Args, err = absoluteAll(f.Args); err != nil {
+		return err
+	}
+	if eval := cmd.Flags().Lookup("eval"); eval.Changed {
+		list := eval.Value.(pflag.SliceValue)
+		paths, err := absoluteAll(list.GetSlice())
+		if err == nil {
+			err = list.Replace(paths)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for _, name := range []string{"root", "class-names", "model", "config"} {
+		if path := cmd.Flags().Lookup(name); path.Changed {
+			if err := path.Value.Set(fullSource(path.Value.String())); err != nil {
+				return err
+			}
+		}
+	}
+	f.Flags = givenFlags(cmd)
+	return nil
+}
+
+// absoluteAll makes sources of data absolute. Several may be joined by ::.
+func absoluteAll(sources []string) ([]string, error) {
+	all := make([]string, len(sources))
+	for i, source := range sources {
+		parts := strings.Split(source, "::")
+		if _, err := os.Stat(source); err == nil {
+			parts = []string{source} // a file may have such a name
+		}
+		for j, part := range parts {
+			if part == "" {
+				continue // Abs makes it the current folder
+			}
+			var err error
+			if parts[j], err = filepath.Abs(part); err != nil {
+				return nil, err
+			}
+		}
+		all[i] = strings.Join(parts, "::")
+	}
+	return all, nil
+}
+
+// sameData refuses to go on with other data than that of the training.
+func (r *trainingRun) sameData(set *data.Dataset) error {
+	print := set.Fingerprint()
+	switch {
+	case r.resume == "" || print == r.saved.Data:
+	case r.saved.Samples > 0 && r.saved.Samples != set.Len():
+		return fmt.Errorf("--resume %s: the data is not that of the training: it has %s, and had %d", r.resume, plural(set.Len(), "sample"), r.saved.Samples)
+	default:
+		return fmt.Errorf("--resume %s: the data is not that of the training: names, captions or their order differ", r.resume)
+	}
+	r.saved.Data, r.saved.Samples = print, set.Len()
+	return nil
+}
+
+// sameModel refuses to go on with a model of another config, whose weights may have the
+// shapes of the training's all the same.
+func (r *trainingRun) sameModel() error {
+	now, err := json.Marshal(r.model.Config())
+	if err != nil {
+		return err
+	}
+	if r.saved.Config != nil {
+		if field := differing(r.saved.Config, now); field != "" {
+			return fmt.Errorf("--resume %s: model %s is not that of the training: %s", r.resume, r.model.Name(), field)
+		}
+	}
+	r.saved.Config = now
+	return nil
+}
+
+// sameDevice refuses another device, unless --device asks for it: the steps that follow are
+// not those of an undisturbed training.
+func (r *trainingRun) sameDevice() error {
+	now, before := r.model.Device().Info().Name, r.saved.Device
+	if r.resume != "" && now != before {
+		if !r.otherDevice {
+			return fmt.Errorf("--resume %s: the training was on %s, and this is %s, which rounds otherwise: --device goes on on another one nevertheless", r.resume, before, now)
+		}
+		r.note("warning: the training was on %s and goes on on %s, which rounds otherwise", before, now)
+	}
+	r.saved.Device = now
+	return nil
+}
+
+// differing names the first field that two JSON objects have other values of; "" is none.
+func differing(before, now []byte) string {
+	a, b := map[string]string{}, map[string]string{}
+	for all, content := range map[*map[string]string][]byte{&a: before, &b: now} {
+		var value any
+		if err := json.Unmarshal(content, &value); err != nil {
+			return "its config: " + err.Error()
+		}
+		flatten(*all, "", value)
+	}
+	names := maps.Clone(a)
+	maps.Copy(names, b)
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		was, had := a[name]
+		is, has := b[name]
+		switch {
+		case !has:
+			return fmt.Sprintf("it has no %s, which was %s", name, was)
+		case !had:
+			return fmt.Sprintf("%s is %s, and was not there", name, is)
+		case was != is:
+			return fmt.Sprintf("%s is %s, and was %s", name, is, was)
+		}
+	}
+	return ""
+}
+
+// flatten adds the fields of a JSON value, by names such as text_cfg.heads.
+func flatten(all map[string]string, name string, value any) {
+	fields, ok := value.(map[string]any)
+	if !ok {
+		all[name] = fmt.Sprint(value)
+		return
+	}
+	for field, inner := range fields {
+		flatten(all, strings.TrimPrefix(name+"."+field, "."), inner)
+	}
+}
