@@ -59,12 +59,16 @@ func (r *byteReader) box() heifBox {
 	return heifBox{kind, r.next(size - 8)}
 }
 
-// boxes are those that lie in data.
+// heifMaxBoxes is how many boxes one box may hold, and how many items a file.
+const heifMaxBoxes = 1 << 16
+
+// boxes are those that lie in data, of which there may be heifMaxBoxes.
 func boxes(data []byte) ([]heifBox, error) {
 	r := &byteReader{data: data}
 	var all []heifBox
 	for len(r.data) > 0 && !r.failed {
 		all = append(all, r.box())
+		r.failed = r.failed || len(all) > heifMaxBoxes
 	}
 	return all, r.err()
 }
@@ -142,6 +146,7 @@ func (f *heifFile) readItems(r *byteReader, version int) {
 	r.uint(2 + 2*min(version, 1)) // how many
 	for !r.failed && len(r.data) > 0 {
 		b := r.box()
+		r.failed = r.failed || len(f.items) > heifMaxBoxes
 		in := &byteReader{data: b.body}
 		version := in.uint(4) >> 24
 		if b.kind != "infe" || version < 2 {
@@ -160,6 +165,7 @@ func (f *heifFile) readReferences(r *byteReader, version int) {
 	size := 2 + 2*min(version, 1)
 	for !r.failed && len(r.data) > 0 {
 		b := r.box()
+		r.failed = r.failed || len(f.items) > heifMaxBoxes
 		in := &byteReader{data: b.body}
 		item := f.items[in.uint(size)]
 		for range in.uint(2) {

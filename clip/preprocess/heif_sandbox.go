@@ -105,7 +105,10 @@ func (c *sandboxCall) call(name string, parameters ...uint64) uint64 {
 
 // alloc takes n bytes, which are freed with the instance.
 func (c *sandboxCall) alloc(n int) uint64 {
-	at := c.call("malloc", uint64(n))
+	at := uint64(0)
+	if n <= sandboxPages*sandboxPage { // addresses are cut to 32 bits
+		at = c.call("malloc", uint64(n))
+	}
 	if at == 0 && c.err == nil {
 		c.err = fmt.Errorf("%w: decoding takes over %d MiB", ErrTooLarge, sandboxPages*sandboxPage>>20)
 	}

@@ -25,7 +25,8 @@ func hvcCSPS(config []byte) ([]byte, error) {
 	return nil, fmt.Errorf("%w: no sequence parameter set", ErrCorrupt)
 }
 
-// spsBits reads the bits of a parameter set; behind the end they are zeros, and failed is set.
+// spsBits reads the bits of a parameter set; a number that goes beyond its end is 0, and
+// failed is set.
 type spsBits struct {
 	data   []byte
 	at     int
@@ -38,7 +39,7 @@ func (s *spsBits) u(n int) int {
 		v <<= 1
 		if s.at>>3 >= len(s.data) {
 			s.failed = true
-			continue
+			return 0
 		}
 		v |= int(s.data[s.at>>3]>>(7-s.at&7)) & 1
 		s.at++
@@ -91,8 +92,9 @@ func readSPS(sps []byte) (hevcHeader, error) {
 		h.width -= columns * (s.ue() + s.ue())
 		h.height -= rows * (s.ue() + s.ue())
 	}
-	s.skip(2) // bit depths
-	counter := s.ue() + 4
+	s.skip(2)             // bit depths
+	counter := s.ue() + 4 // bits of a picture's number
+	s.failed = s.failed || counter > 16
 	if s.flag() {
 		s.skip(3 * (layers + 1))
 	} else {
@@ -111,6 +113,9 @@ func readSPS(sps []byte) (hevcHeader, error) {
 	s.pictureSets()
 	if s.flag() {
 		for range min(s.ue(), 32) { // long-term pictures
+			if s.failed {
+				break
+			}
 			s.u(counter + 1)
 		}
 	}

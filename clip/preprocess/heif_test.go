@@ -7,6 +7,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -157,4 +159,22 @@ func TestDamagedHEIF(t *testing.T) {
 			require.True(t, known, "%s, byte %d: %v", name, at, err)
 		}
 	}
+}
+
+// Counts that no standard allows cost nothing.
+func TestHostileHEIF(t *testing.T) {
+	most := strings.Repeat("0", 32) + "1" + strings.Repeat("0", 32) // the largest code
+	bits := "00000001" + strings.Repeat("0", 96) + "1" + "010" + "1" + "1" + "0" + "11" + most + "0" + "111" + "111111" + "0" + "00" + "0" + "1" + "1" + most
+	var sps []byte
+	for len(bits) >= 8 {
+		v, err := strconv.ParseUint(bits[:8], 2, 8)
+		require.NoError(t, err)
+		sps, bits = append(sps, byte(v)), bits[8:]
+	}
+	start := time.Now()
+	_, err := readSPS(sps)
+	require.ErrorIs(t, err, ErrCorrupt)
+	_, err = boxes(bytes.Repeat([]byte("\x00\x00\x00\x08free"), 1<<20))
+	require.Error(t, err)
+	assert.Less(t, time.Since(start), 10*time.Second)
 }
