@@ -84,8 +84,8 @@ func (d *datasetFlags) open(cmd *cobra.Command, args []string, evaluates bool) (
 		return nil, err
 	}
 	for i := range set.Len() {
-		if (set.Class(i) >= 0) != (set.Class(0) >= 0) {
-			return nil, fmt.Errorf("%s has captions and %s classes, or the other way round: want one kind", set.Name(0), set.Name(i))
+		if set.Classes != nil && set.Class(i) < 0 {
+			return nil, fmt.Errorf("%s has captions, and other DATA has folders of classes: want one kind", set.Name(i))
 		}
 	}
 	return set, nil
