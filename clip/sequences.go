@@ -100,7 +100,7 @@ func PatchInputs(t *preprocess.Transform, pictures []preprocess.Patched, length 
 	coord := Array{[]int{n, length, 2}, make([]float32, n*length*2)}
 	valid := Array{[]int{n, length}, make([]float32, n*length)}
 	for i, p := range pictures {
-		if min(p.Grid[0], p.Grid[1]) < 1 || p.Len() > length || len(p.RGB) != p.Len()*width {
+		if min(p.Grid[0], p.Grid[1]) < 0 || p.Len() > length || len(p.RGB) != p.Len()*width {
 			return nil, fmt.Errorf("%w: picture %d has %d patches of %d bytes together, want at most %d of %d each", ErrInput, i, p.Len(), len(p.RGB), length, width)
 		}
 		copy(patches.Data[i*length*width:], t.Normalized(p.RGB))

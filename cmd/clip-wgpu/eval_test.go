@@ -140,8 +140,10 @@ func TestEvalRefuses(t *testing.T) {
 	require.NoError(t, os.WriteFile(csv, []byte("filepath,title\nx.png,x\n"), 0o666))
 	program(t, "eval", csv, folder).requireFailure(t, exitFailure, "classes")
 	empty, names := t.TempDir(), filepath.Join(t.TempDir(), "names.txt")
-	require.NoError(t, os.MkdirAll(filepath.Join(empty, "a"), 0o777))
-	require.NoError(t, os.WriteFile(names, []byte("a\n"), 0o666))
+	for _, class := range []string{"a", "b"} {
+		require.NoError(t, os.Mkdir(filepath.Join(empty, class), 0o777))
+	}
+	require.NoError(t, os.WriteFile(names, []byte("a\nb\n"), 0o666))
 	program(t, "eval", csv, empty, "--class-names", names).requireFailure(t, exitFailure, "want one kind")
 	program(t, "eval", csv, "--class-names", filepath.Join(examples, "labels.txt")).requireFailure(t, exitFailure, "0 folders")
 }
