@@ -324,6 +324,10 @@ func (e *pictureEncoder) outputOf(ctx context.Context, b *pictureBatch, name str
 			return x, nil, err
 		}
 		part := Array(outs[name])
+		if group.length == 0 { // all pictures, in their order
+			x = part
+			break
+		}
 		item := len(part.Data) / len(group.pictures)
 		if x.Data == nil {
 			x = Array{append([]int{len(b.good)}, part.Shape[1:]...), make([]float32, len(b.good)*item)}

@@ -1,5 +1,5 @@
-// y[b,i,j,c] = mean over v, u < side of x[b, stride·i + v − pad, stride·j + u − pad, c]
-// Places outside x do not count, neither in the sum nor in the number that divides it.
+// y[b,i,j,c] is the mean of x[b, stride·i + v − pad, stride·j + u − pad, c] over all v, u < side
+// whose place lies in x: the others count neither in the sum nor in the number of places.
 // x, y: images with the channels last. Rows and columns of x beyond the last whole window take no part.
 // One invocation makes one of the n elements of y, one workgroup WG of them.
 //!use fold

@@ -157,8 +157,9 @@ func drawBackground(rng *rand.Rand) [3]uint8 {
 // colours is a linear map of RGB.
 type colours [3][3]float32
 
-// The shares of red, green and blue in gray, and what turns what is left of a colour, by a
-// right angle, around gray (hueRotate of the W3C's Filter Effects, feColorMatrix).
+// grayOf has the shares of red, green and blue in gray. rightTurn turns the hue of a colour
+// by a right angle and leaves no gray: the hue's cosine and sine mix the two (hueRotate of
+// feColorMatrix in the W3C's Filter Effects).
 var (
 	grayOf    = [3]float64{0.213, 0.715, 0.072}
 	rightTurn = [3][3]float64{{-0.213, -0.715, 0.928}, {0.143, 0.140, -0.283}, {-0.787, 0.715, 0.072}}

@@ -16,13 +16,20 @@ type Augmentation struct {
 	ColorJitterProb float64    `json:"color_jitter_prob"` // of a picture to get other colours
 	GrayScaleProb   float64    `json:"gray_scale_prob"`   // of a picture to become gray
 
-	// Affine, in place of Scale, is the strength g, 0 to 1, of an affine map of the whole
-	// picture and of a change of its colours. With u drawn from 0 to 1, and ±x from -x to x,
-	// all uniformly: the picture, resized to the model's size, is scaled by 1.1-0.5gu,
-	// turned by ±0.2g radians, shifted by ±0.1g of the size each way, and its width ÷ height
-	// multiplied by e^(±0.12g); its hue changes by ±0.04g of the circle, and saturation and
-	// brightness are multiplied by 1±0.5g. Around the picture the background shows, or
-	// black. Strength 0 is the picture resized, and nothing else.
+	// Affine is the strength g, 0 to 1, of an affine map of the whole picture and of a change
+	// of its colours. It takes the place of Scale. All is drawn uniformly, u from 0 to 1 and
+	// ±x from -x to x:
+	//
+	//	size            1.1-0.5gu of the model's
+	//	angle           ±0.2g radians
+	//	shift           ±0.1g of the model's size, across and down
+	//	width ÷ height  times e^(±0.12g)
+	//	hue             ±0.04g of the circle
+	//	saturation      times 1±0.5g
+	//	brightness      times 1±0.5g
+	//
+	// Around the picture the background shows, or black. Strength 0 resizes the picture and
+	// does nothing else.
 	Affine float64 `json:"affine"`
 	// Background is what transparent pictures lie on. Empty: their alpha is dropped, as by
 	// open_clip. BackgroundRandom: white in three of five, else a gray or any colour, one as
@@ -211,9 +218,9 @@ func (a Augmentation) part(img *Image, shape float64, rng *rand.Rand) *Image {
 // rect is the part of an image at columns x to x+w, rows y to y+h.
 type rect struct{ x, y, w, h int }
 
-// The shapes that RandomResizedCrop gives, as width ÷ height in units of one shape, and how
-// often it draws one before it takes the middle of the picture
-// (torchvision/transforms/transforms.py).
+// RandomResizedCrop draws a part whose width ÷ height is leastRatio to mostRatio times the
+// shape that is asked for. If none of cropAttempts parts fits the picture, it takes the
+// middle (torchvision/transforms/transforms.py).
 const (
 	leastRatio, mostRatio = 3.0 / 4, 4.0 / 3
 	cropAttempts          = 10

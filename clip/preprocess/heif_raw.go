@@ -12,10 +12,11 @@ import (
 
 const heifMaxProperties = 1<<15 - 2
 
-// raw is the file as libheif has to see it to return samples as they are coded. Asked for
-// YCbCr, it scales the chroma of an image to all of its pixels and back, which blurs it and
-// repeats it at twice its size along the left and upper edge. All images of raw's file claim to
-// be green, blue and red, so that libheif returns Cr, luma and Cb, each of the nearest sample.
+// raw is the file as libheif has to see it to return samples as they are coded. From YCbCr
+// this libheif makes 4:4:4 and goes back to 4:2:0: the chroma is then blurred, and wrong by
+// up to 56 levels in its first row and column. In raw's file all images claim to be green,
+// blue and red. libheif converts nothing of these: it returns Cr, luma and Cb, of each pixel
+// the nearest sample.
 func (f *heifFile) raw(data []byte) []byte {
 	gbr := []byte("nclx\x00\x01\x00\x0d\x00\x00\x80")      // sRGB, but with the matrix 0 (ITU-T H.273)
 	drop := []string{"colr", "pixi"}                       // pixi of one channel stands for gray

@@ -300,8 +300,8 @@ func biasIndex(offsets, biases clip.Array, t *table) ([]float32, error) {
 	return out, nil
 }
 
-// swinMask is by how much the biases within the last window of an image that is shifted
-// differ from those within the first, where the shift brings nothing together.
+// swinMask is the mask of a shifted image's last window. The first window has the same
+// biases and no mask, since the shift joins nothing in it: so the mask is the difference.
 func swinMask(string, *table) ([]float32, error) {
 	x, err := tapped(swinModel, "layers.0.blocks.1.attn.relative_position_bias")
 	if err != nil {
