@@ -201,9 +201,13 @@ func (ix *indexing) moveModel(ctx context.Context, s *session) error {
 	if err != nil {
 		return err
 	}
+	moved, err := index.Open(ix.path)
+	if err != nil {
+		return err // the caller closes the one that is open
+	}
 	ix.x.Close()
-	ix.x, err = index.Open(ix.path)
-	return err
+	ix.x = moved
+	return nil
 }
 
 // checkNew tells before a model is loaded, which may take long, where no index can be made.
