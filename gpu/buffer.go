@@ -2,7 +2,6 @@ package gpu
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"slices"
 	"unsafe"
@@ -19,9 +18,9 @@ const (
 	maxAbsent = 32
 	// stagingBytes is the most that is on its way back at a time.
 	stagingBytes = 4 << 20
-	// uploadBytes is the most that one caller uploads before the GPU has taken it: the
-	// library copies all of it first, to memory that it uses again afterwards.
-	uploadBytes = 16 << 20
+	// pendingBytes is the most of small writes that the library keeps before the GPU has taken
+	// it: it copies each of them to fresh memory.
+	pendingBytes = 16 << 20
 )
 
 // buffer is GPU memory.
@@ -136,50 +135,6 @@ func (c *core) giveBack(buffers []*buffer) {
 			c.freeBuffer(b)
 		}
 	}
-}
-
-// uploader writes to buffers without letting much wait in the library's own
-// memory. The caller holds run.
-type uploader struct {
-	*core
-	pending int64
-}
-
-// write copies data into dst from offset on. It waits for the GPU whenever uploadBytes
-// are pending.
-func (u *uploader) write(ctx context.Context, dst *buffer, offset int64, data []byte) error {
-	for len(data) > 0 {
-		piece := data[:min(int64(len(data)), uploadBytes-u.pending)]
-		err := u.call(ctx, func() error {
-			if offset+int64(len(piece)) > dst.size {
-				return fmt.Errorf("upload of %d bytes at %d into a buffer of %d", len(piece), offset, dst.size)
-			}
-			writeBuffer(u.queue, dst.Buffer, offset, piece)
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		data = data[len(piece):]
-		offset += int64(len(piece))
-		u.pending += int64(len(piece))
-		if u.pending == uploadBytes {
-			if err := u.flush(ctx); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// flush waits until the GPU has everything that was written.
-func (u *uploader) flush(ctx context.Context) error {
-	u.pending = 0
-	j := new(job)
-	if err := u.send(ctx, submission{job: j}); err != nil {
-		return err
-	}
-	return u.wait(ctx, j)
 }
 
 // transfer is a range of a buffer to read into dst.

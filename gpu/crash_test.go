@@ -278,7 +278,7 @@ var cases = map[string]func(t *testing.T){
 		if d.Info().Software() { // the parameters themselves are in this process
 			before += n * size
 		}
-		assert.Less(t, memory(t, "VmHWM")-before, int64(uploadBytes+128<<20))
+		assert.Less(t, memory(t, "VmHWM")-before, int64(pendingBytes+128<<20))
 	},
 	"a binding too small for its kernel": func(t *testing.T) {
 		k := kernel("k", strings.NewReplacer("array<f32>", "array<mat4x4<f32>>", "y[0] = 1.0", "y[0][0][0] = 1.0").Replace(goodSource))

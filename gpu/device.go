@@ -33,17 +33,19 @@ type core struct {
 	run   await.Lock // one caller at a time uploads, records and submits; taken before calls
 	depth int        // submissions that may be in flight
 
-	calls     await.Lock   // around all calls of the library, whose error scopes are one stack a device
-	flight    []submission // what the GPU has and may not have finished, oldest first
-	began     time.Time    // when the GPU began with the first of them
-	staging   []*buffer    // free buffers for submissions that read back
-	refs      int
-	used      int64 // bytes of all buffers
-	pipelines map[string]*pipeline
-	pool      []*buffer // activations, shared by all sessions
-	unread    *buffer   // bound where a kernel's input is absent
-	unwritten *buffer   // bound, in ranges of their own, where its outputs are
-	lost      error     // why there are no calls any more
+	calls         await.Lock     // around all calls of the library, whose error scopes are one stack a device
+	flight        []submission   // what the GPU has and may not have finished, oldest first
+	began         time.Time      // when the GPU began with the first of them
+	staging       []*buffer      // free buffers for submissions that read back
+	uploads       []*wgpu.Buffer // free buffers, mapped, that large writes go through
+	uploadBuffers int            // all of these
+	refs          int
+	used          int64 // bytes of all buffers
+	pipelines     map[string]*pipeline
+	pool          []*buffer // activations, shared by all sessions
+	unread        *buffer   // bound where a kernel's input is absent
+	unwritten     *buffer   // bound, in ranges of their own, where its outputs are
+	lost          error     // why there are no calls any more
 }
 
 func (c *core) open() error {
@@ -121,6 +123,9 @@ func (c *core) destroy() {
 	}
 	for _, b := range append(c.staging, c.unread, c.unwritten) {
 		c.freeBuffer(b)
+	}
+	for _, b := range c.uploads {
+		b.Release()
 	}
 	if c.queue != nil {
 		c.queue.Release()

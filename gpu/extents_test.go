@@ -1,6 +1,7 @@
 package gpu
 
 import (
+	"errors"
 	"slices"
 	"testing"
 
@@ -80,6 +81,50 @@ func TestWriteBytes(t *testing.T) {
 	assert.ErrorContains(t, write(packed, 0, 1), "packed")
 	assert.Error(t, write(nil, 0, 1))
 	assert.ErrorIs(t, (*Store)(nil).WriteBytes(t.Context(), st, 0, nil), ErrClosed)
+}
+
+// Large writes and small ones, which go different ways, come in the order in which they were
+// made, and take the memory of maxUploads buffers.
+func TestWritesKeepTheirOrder(t *testing.T) {
+	d := open(t, Options{})
+	w := d.NewStore()
+	defer w.Close()
+	const n = 3*uploadBytes/4 + 77
+	st := &graph.State{Name: "rows", Spec: graph.Spec{Shape: graph.Shape{n}}}
+	want, got := make([]float32, n), make([]float32, n)
+	write := func(first, n int, value float32) {
+		t.Helper()
+		values := slices.Repeat([]float32{value}, n)
+		copy(want[first:], values)
+		require.NoError(t, w.WriteBytes(t.Context(), st, 4*int64(first), bytesOf(values)))
+	}
+	for round := range 3 {
+		value := float32(10 * round)
+		write(0, n, value+1)
+		write(5, 1, value+2)
+		write(7, leastUpload/4, value+3)
+		write(9, 2, value+4)
+		write(n-3, 3, value+5)
+	}
+	require.NoError(t, w.Read(t.Context(), st, got))
+	assert.True(t, slices.Equal(want, got))
+	assert.Equal(t, maxUploads, d.core.uploadBuffers)
+}
+
+// WriteBytes does not wait: what becomes of its data, the next one says, or a Load.
+func TestLateErrorOfWriteBytes(t *testing.T) {
+	d := open(t, Options{})
+	w := d.NewStore()
+	defer w.Close()
+	st := &graph.State{Name: "rows", Spec: graph.Spec{Shape: graph.Shape{uploadBytes / 4}}}
+	require.NoError(t, w.WriteBytes(t.Context(), st, 0, make([]byte, uploadBytes)))
+	cause := errors.New("the GPU burns")
+	d.core.calls.Lock()
+	w.late.job.err = cause
+	d.core.calls.Unlock()
+	require.ErrorIs(t, w.WriteBytes(t.Context(), st, 0, make([]byte, uploadBytes)), cause)
+	_, err := d.Load(plus(t, 4, 1), w)
+	require.ErrorIs(t, err, cause)
 }
 
 // A write that is refused for its last value leaves the State as it was.

@@ -13,6 +13,7 @@ package gpu
 // links the library.
 extern void wgpuBufferMapAsync(void *buffer, uint32_t mode, size_t offset, size_t size, void (*callback)(int, void *), void *userdata);
 extern void const *wgpuBufferGetConstMappedRange(void *buffer, size_t offset, size_t size);
+extern void *wgpuBufferGetMappedRange(void *buffer, size_t offset, size_t size);
 extern void wgpuBufferUnmap(void *buffer);
 extern void wgpuQueueOnSubmittedWorkDone(void *queue, void (*callback)(int, void *), void *userdata);
 extern void wgpuQueueWriteBuffer(void *queue, void *buffer, uint64_t offset, void const *data, size_t size);
@@ -32,9 +33,8 @@ static void fence_done(int status, void *userdata) {
 	f->done = true;
 }
 
-static void fence_map(fence *f, void *buffer, size_t size) {
-	const uint32_t read = 1;
-	wgpuBufferMapAsync(buffer, read, 0, size, fence_done, f);
+static void fence_map(fence *f, void *buffer, uint32_t mode, size_t size) {
+	wgpuBufferMapAsync(buffer, mode, 0, size, fence_done, f);
 }
 
 static void fence_queue(fence *f, void *queue) {
@@ -44,6 +44,15 @@ static void fence_queue(fence *f, void *queue) {
 static bool copy_mapped(void *dst, void *buffer, size_t offset, size_t size) {
 	void const *src = wgpuBufferGetConstMappedRange(buffer, offset, size);
 	if (src == NULL) {
+		return false;
+	}
+	memcpy(dst, src, size);
+	return true;
+}
+
+static bool fill_mapped(void *buffer, void const *src, size_t size) {
+	void *dst = wgpuBufferGetMappedRange(buffer, 0, size);
+	if (dst == NULL) {
 		return false;
 	}
 	memcpy(dst, src, size);
@@ -98,10 +107,16 @@ func queueFence(q *wgpu.Queue) fence {
 	return f
 }
 
-// mapFence is done when the first size bytes of b are mapped for reading.
-func mapFence(b *wgpu.Buffer, size int64) fence {
+// The modes of mapFence, as webgpu.h has them.
+const (
+	mapRead  = 1
+	mapWrite = 2
+)
+
+// mapFence is done when the first size bytes of b are mapped.
+func mapFence(b *wgpu.Buffer, mode uint32, size int64) fence {
 	f := newFence()
-	C.fence_map(f.c, handle(b), C.size_t(size))
+	C.fence_map(f.c, handle(b), C.uint32_t(mode), C.size_t(size))
 	return f
 }
 
@@ -123,10 +138,20 @@ func copyMapped(dst []byte, b *wgpu.Buffer, offset int64) error {
 		return nil
 	}
 	if !C.copy_mapped(unsafe.Pointer(&dst[0]), handle(b), C.size_t(offset), C.size_t(len(dst))) {
-		return errors.New("the mapped range is out of bounds")
+		return errMapped
 	}
 	return nil
 }
+
+// fillMapped copies src to the beginning of a buffer that is mapped for writing.
+func fillMapped(b *wgpu.Buffer, src []byte) error {
+	if !C.fill_mapped(handle(b), unsafe.Pointer(unsafe.SliceData(src)), C.size_t(len(src))) {
+		return errMapped
+	}
+	return nil
+}
+
+var errMapped = errors.New("the mapped range is out of bounds")
 
 // writeBuffer uploads data. Mistakes are faults.
 func writeBuffer(q *wgpu.Queue, dst *wgpu.Buffer, offset int64, data []byte) {

@@ -56,8 +56,8 @@ func (s *Session) computeOnce(ctx context.Context, j *job, submit submitter) err
 		return nil
 	}
 	if s.core.options.Check {
-		u := uploader{core: s.core}
-		if err := s.poison(ctx, &u, s.kept, s.program.Kept); err != nil {
+		u := newUploader(s.core)
+		if err := s.poison(ctx, u, s.kept, s.program.Kept); err != nil {
 			return err
 		}
 	}

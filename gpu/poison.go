@@ -86,7 +86,7 @@ func (s *Session) checked(ctx context.Context, j *job, lo, hi int, reads []trans
 	for i := lo; i < hi; i++ {
 		guards = append(guards, s.guards(i)...)
 	}
-	u := uploader{core: s.core}
+	u := newUploader(s.core)
 	for _, g := range guards {
 		if err := u.write(ctx, g.src, g.offset, poison(int64(len(g.dst)))); err != nil {
 			return err

@@ -61,13 +61,14 @@ type submission struct {
 	steps   []step                           // of session
 	record  func(*wgpu.CommandEncoder) error // encodes something else; or nil
 	reads   []transfer                       // of at most stagingSize, copied after it
+	upload  *wgpu.Buffer                     // that record copies from, mapped again after it; or nil
 	alone   bool                             // with nothing else in flight, so that its time is its own
 
 	// Once the GPU has it.
 	fence
 	staging *buffer       // holds what reads copy, or nil
 	behind  bool          // others were in flight
-	cost    time.Duration // estimated when it was found done together with others
+	cost    time.Duration // estimated
 }
 
 // maxInFlight is how many submissions a GPU may have: one that it executes, and the
@@ -145,21 +146,22 @@ func (c *core) wait(ctx context.Context, j *job) error {
 	return err
 }
 
-// until polls until enough, which is called under calls: the library's own waiting
-// gives up after 5 s and calls that success. With Options.Check it is good enough, as every
-// op is a submission of its own, and the least sleep, of a millisecond, would be longer
-// than most of them. Any error of polling but ctx's means that the device is lost.
+// until polls until enough, which is called under calls: the library's own waiting gives up
+// after 5 s, calls that success and frees what the GPU still uses. Any error of polling but
+// ctx's means that the device is lost.
 func (c *core) until(ctx context.Context, enough func() bool) error {
 	for {
 		done := false
+		var next time.Duration
 		err := c.call(ctx, func() error {
 			if len(c.flight) > 0 {
-				c.device.Poll(c.options.Check, nil)
+				c.device.Poll(false, nil)
 				c.reap()
 			}
 			if done = enough(); !done && time.Since(c.began) > watchdog {
 				return fmt.Errorf("no answer for %v", watchdog)
 			}
+			next = c.nextPoll()
 			return nil
 		})
 		switch {
@@ -170,8 +172,20 @@ func (c *core) until(ctx context.Context, enough func() bool) error {
 		case err != nil:
 			return c.lose(err)
 		}
-		time.Sleep(200 * time.Microsecond)
+		pause(next)
 	}
+}
+
+// nextPoll is how long to wait before the next poll: until the first submission should be
+// done, and from there on an eighth of what has passed, so that the end is noticed soon. A
+// poll takes a software driver's threads 50 µs. The caller is inside call.
+func (c *core) nextPoll() time.Duration {
+	const least, most = 100 * time.Microsecond, time.Millisecond
+	since := time.Since(c.began)
+	if len(c.flight) > 0 && c.flight[0].cost > since {
+		return min(c.flight[0].cost-since, most)
+	}
+	return min(max(since/8, least), most)
 }
 
 // reap finishes the submissions that are done. The caller is inside call.
@@ -244,6 +258,9 @@ func (c *core) finish(s *submission) {
 	if fault := c.faults.pop(); err == nil {
 		err = fault
 	}
+	if s.upload != nil {
+		c.uploads = append(c.uploads, s.upload)
+	}
 	if s.job.err == nil {
 		s.job.err = err
 	}
@@ -296,12 +313,18 @@ func (c *core) send(ctx context.Context, s submission) error {
 			return err
 		}
 		defer commands.Release()
+		if s.session != nil {
+			s.cost = s.session.cost(s.steps)
+		}
 		start := time.Now() // a software driver may be done before Submit returns
 		c.queue.Submit(commands)
-		if size > 0 {
+		switch {
+		case size > 0:
 			c.staging = c.staging[:len(c.staging)-1]
-			s.fence = mapFence(s.staging.Buffer, size)
-		} else {
+			s.fence = mapFence(s.staging.Buffer, mapRead, size)
+		case s.upload != nil:
+			s.fence = mapFence(s.upload, mapWrite, uploadBytes)
+		default:
 			s.fence = queueFence(c.queue)
 		}
 		if s.behind = len(c.flight) > 0; !s.behind {

@@ -94,7 +94,7 @@ func (s *Session) enqueue(ctx context.Context, j *job, io IO, replay replayer) e
 			return ErrClosed
 		}
 		start := time.Now()
-		if err := s.write(ctx, io.Inputs); err != nil {
+		if err := s.write(ctx, j, io.Inputs); err != nil {
 			return err
 		}
 		j.upload = time.Since(start)
@@ -143,8 +143,8 @@ func (s *Session) checkIO(io IO) error {
 }
 
 // write uploads the inputs.
-func (s *Session) write(ctx context.Context, inputs map[string]any) error {
-	u := uploader{core: s.core}
+func (s *Session) write(ctx context.Context, j *job, inputs map[string]any) error {
+	u := uploader{core: s.core, job: j}
 	if s.core.options.Check {
 		if err := s.poison(ctx, &u, s.memory, s.program.Arena); err != nil {
 			return err

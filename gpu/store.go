@@ -15,6 +15,7 @@ import (
 type Store struct {
 	core *core      // nil if the device was closed
 	load await.Lock // one Load or Write at a time; taken before run
+	late *uploader  // of WriteBytes, which does not wait; under load
 
 	// Under core.calls.
 	states   map[*graph.State]extents // without slabs, and those that a Load is still filling
@@ -30,7 +31,7 @@ func (d *Device) NewStore() *Store {
 	if d.retain() != nil {
 		return &Store{}
 	}
-	return &Store{core: d.core, load: await.NewLock(), states: map[*graph.State]extents{}, users: 1}
+	return &Store{core: d.core, load: await.NewLock(), late: newUploader(d.core), states: map[*graph.State]extents{}, users: 1}
 }
 
 // retain adds a session that uses the store.
@@ -121,18 +122,20 @@ func (s *Store) Write(ctx context.Context, st *graph.State, data []float32) erro
 	if err := packed.CheckRange(data); err != nil { // all of it, before the first panel is written
 		return err
 	}
-	return s.write(ctx, st, func(ctx context.Context, u *uploader, m extents) error {
+	return s.write(ctx, st, func(ctx context.Context, m extents) error {
+		u := newUploader(s.core)
 		if !st.Packed() {
-			return u.fill(ctx, m, 0, bytesOf(data))
+			return errors.Join(u.fill(ctx, m, 0, bytesOf(data)), u.flush(ctx))
 		}
 		read := func(dst []float32, offset int) error { copy(dst, data[offset:]); return nil }
-		return packed.Pack(read, func(offset int64, words []uint32) error { return u.fill(ctx, m, offset, bytesOf(words)) })
+		err := packed.Pack(read, func(offset int64, words []uint32) error { return u.fill(ctx, m, offset, bytesOf(words)) })
+		return errors.Join(err, u.flush(ctx))
 	})
 }
 
-// write lets fill write to the memory of st, which is made if it is new, and waits until
-// the GPU has all of it. fill gets a ctx that does not end.
-func (s *Store) write(ctx context.Context, st *graph.State, fill func(ctx context.Context, u *uploader, m extents) error) error {
+// write lets fill write to the memory of st, which is made if it is new. fill gets a ctx that
+// does not end.
+func (s *Store) write(ctx context.Context, st *graph.State, fill func(ctx context.Context, m extents) error) error {
 	if err := s.load.Acquire(ctx); err != nil {
 		return err
 	}
@@ -149,14 +152,13 @@ func (s *Store) write(ctx context.Context, st *graph.State, fill func(ctx contex
 		return err
 	}
 	s.outdate(ownMemory(st))
-	u := uploader{core: s.core}
-	ctx = context.WithoutCancel(ctx)
-	return errors.Join(fill(ctx, &u, m), u.flush(ctx))
+	return fill(context.WithoutCancel(ctx), m)
 }
 
 // WriteBytes sets part of a state that is not packed, from a byte offset on, as it lies on
 // the device: elements of four bytes each, the lowest first. It adds the state to the store
-// if it is new, with zeros in its other parts. Once it has begun, ctx does not end it.
+// if it is new, with zeros in its other parts. Once it has begun, ctx does not end it. It does not
+// wait for the device, whose error the store's next WriteBytes or Load returns.
 func (s *Store) WriteBytes(ctx context.Context, st *graph.State, offset int64, data []byte) error {
 	switch {
 	case s == nil || s.core == nil:
@@ -168,7 +170,7 @@ func (s *Store) WriteBytes(ctx context.Context, st *graph.State, offset int64, d
 	case offset < 0 || offset%4 != 0 || len(data)%4 != 0 || offset > st.Bytes()-int64(len(data)):
 		return fmt.Errorf("state %s %v has %d bytes, got %d for those from %d on", st.Name, st.Spec, st.Bytes(), len(data), offset)
 	}
-	return s.write(ctx, st, func(ctx context.Context, u *uploader, m extents) error { return u.fill(ctx, m, offset, data) })
+	return s.write(ctx, st, func(ctx context.Context, m extents) error { return s.late.fill(ctx, m, offset, data) })
 }
 
 // ReadParam fills dst with a parameter's values, row-major. They come from its

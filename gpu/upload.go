@@ -8,8 +8,127 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/rajveermalviya/go-webgpu/wgpu"
+
 	"github.com/clip-wgpu/clip-wgpu/graph"
 )
+
+const (
+	// uploadBytes is the size of a buffer that uploads go through. Its memory is used again:
+	// the library's own way takes fresh memory for each write, and its page faults cost more
+	// than the copy.
+	uploadBytes = 4 << 20
+	// maxUploads is how many there are: one is filled while the GPU copies from another.
+	maxUploads = 2
+	// leastUpload is the smallest write that is worth a submission of its own.
+	leastUpload = 1 << 20
+)
+
+// uploader writes to buffers. The caller holds run.
+type uploader struct {
+	*core
+	job     *job  // of what is on its way
+	pending int64 // bytes that the library has copied and no submission has taken
+}
+
+// newUploader makes an uploader with a job of its own.
+func newUploader(c *core) *uploader { return &uploader{core: c, job: new(job)} }
+
+// write copies data into dst from offset on. Its last part may still be on its way when it
+// returns; whatever is submitted next comes after it.
+func (u *uploader) write(ctx context.Context, dst *buffer, offset int64, data []byte) error {
+	if len(data) > 0 && offset+int64(len(data)) > dst.size {
+		return fmt.Errorf("upload of %d bytes at %d into a buffer of %d", len(data), offset, dst.size)
+	}
+	for len(data) >= leastUpload {
+		n := min(len(data), uploadBytes)
+		if err := u.submit(ctx, dst, offset, data[:n]); err != nil {
+			return err
+		}
+		data, offset = data[n:], offset+int64(n)
+	}
+	if len(data) == 0 {
+		return nil
+	}
+	if u.pending+int64(len(data)) > pendingBytes {
+		if err := u.flush(ctx); err != nil {
+			return err
+		}
+	}
+	u.pending += int64(len(data))
+	return u.call(ctx, func() error {
+		writeBuffer(u.queue, dst.Buffer, offset, data)
+		return nil
+	})
+}
+
+// submit gives the GPU a copy of at most uploadBytes into dst.
+func (u *uploader) submit(ctx context.Context, dst *buffer, offset int64, data []byte) error {
+	b, err := u.takeUpload(ctx)
+	if err != nil {
+		return err
+	}
+	err = u.call(ctx, func() error { return fillMapped(b, data) })
+	if err == nil {
+		err = u.send(ctx, submission{job: u.job, upload: b, record: func(e *wgpu.CommandEncoder) error {
+			unmap(b)
+			copyBuffer(e, b, 0, dst.Buffer, offset, int64(len(data)))
+			return nil
+		}})
+	}
+	if err != nil {
+		u.dropUpload(b)
+	}
+	return err
+}
+
+// takeUpload waits for a mapped buffer that the GPU does not copy from. Options.MaxMemory does
+// not count it: like what the library copies writes to, it is the host's memory.
+func (c *core) takeUpload(ctx context.Context) (b *wgpu.Buffer, err error) {
+	if err := c.until(ctx, func() bool { return len(c.uploads) > 0 || c.uploadBuffers < maxUploads }); err != nil {
+		return nil, err
+	}
+	err = c.call(ctx, func() error {
+		if n := len(c.uploads); n > 0 {
+			b, c.uploads = c.uploads[n-1], c.uploads[:n-1]
+			return nil
+		}
+		b, err = c.device.CreateBuffer(&wgpu.BufferDescriptor{
+			Label: "uploads", Size: uploadBytes, Usage: wgpu.BufferUsage_MapWrite | wgpu.BufferUsage_CopySrc, MappedAtCreation: true,
+		})
+		if err != nil {
+			return err
+		}
+		if err := c.faults.pop(); err != nil { // out of memory: the buffer is there, but invalid
+			b.Release()
+			return err
+		}
+		c.uploadBuffers++
+		return nil
+	})
+	return b, err
+}
+
+// dropUpload frees a buffer that was taken and not sent.
+func (c *core) dropUpload(b *wgpu.Buffer) {
+	c.calls.Lock()
+	defer c.calls.Unlock()
+	c.uploadBuffers--
+	if c.lost == nil {
+		b.Release()
+	}
+}
+
+// flush waits until the GPU has everything that was written.
+func (u *uploader) flush(ctx context.Context) error {
+	if u.pending > 0 {
+		u.pending = 0
+		if err := u.send(ctx, submission{job: u.job}); err != nil {
+			return err
+		}
+	}
+	return u.wait(ctx, u.job)
+}
 
 // upload fills the params and the States that the store lacks, parameters from
 // their sources. It gives the store these States when all of them are full.
@@ -18,7 +137,7 @@ func (s *Session) upload(ctx context.Context) error {
 	for i, st := range s.program.Steps {
 		copy(params[i*paramsBytes/4:], st.Params)
 	}
-	u := uploader{core: s.core}
+	u := newUploader(s.core)
 	err := u.alone(ctx, func() error { return u.write(ctx, s.params, 0, bytesOf(params)) })
 	if err != nil {
 		return err
@@ -30,11 +149,16 @@ func (s *Session) upload(ctx context.Context) error {
 		}
 	}
 	if err = s.core.call(ctx, func() error { return s.allocateStates(fresh) }); err == nil {
-		err = s.stream(ctx, &u, fresh)
+		err = s.stream(ctx, u, fresh)
 	}
 	if err == nil {
-		err = u.alone(ctx, func() error { return u.flush(ctx) })
+		err = u.alone(ctx, func() error { return u.flush(ctx) }) // behind all that WriteBytes has sent
 	}
+	s.core.calls.Lock()
+	if err == nil {
+		err = s.store.late.job.err
+	}
+	s.core.calls.Unlock()
 	if err != nil {
 		s.discard(fresh)
 		return err
