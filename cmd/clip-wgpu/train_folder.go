@@ -41,9 +41,10 @@ const runVersion = 1
 
 // Files of a training's folder.
 const (
-	runName  = "run.json"
-	logName  = "log.jsonl"
-	lockName = "run.lock"
+	runName     = "run.json"
+	logName     = "log.jsonl"
+	lockName    = "run.lock"
+	adapterName = "adapter"
 )
 
 // maxRun and maxLog are the most bytes that they have.
@@ -216,13 +217,22 @@ func (r *runFolder) commit(f runFile) error {
 	if err != nil {
 		return outputError(r.at(runName), err)
 	}
-	old, _ := fs.Glob(os.DirFS(r.path), "state-*.safetensors*") // a crash leaves unfinished ones, too
-	for _, name := range old {
-		if name != f.State {
-			os.Remove(r.at(name))
+	r.sweep(f.State)
+	return nil
+}
+
+// sweep removes the states before this one, and what a crash left unfinished. What cannot be
+// removed does no harm.
+func (r *runFolder) sweep(state string) {
+	for _, folder := range []string{r.path, r.at(adapterName)} {
+		entries, _ := os.ReadDir(folder)
+		for _, e := range entries {
+			old, _ := filepath.Match("state-*.safetensors", e.Name())
+			if atomicfile.IsLeftover(e.Name()) || old && e.Name() != state {
+				os.RemoveAll(filepath.Join(folder, e.Name()))
+			}
 		}
 	}
-	return nil
 }
 
 // mayDiffer are the flags that a training that goes on may have other values of.
