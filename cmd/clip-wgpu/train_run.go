@@ -154,8 +154,8 @@ func (r *trainingRun) prepare(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	if r.model.Tokenizer() == nil {
-		return fmt.Errorf("model %s: its config names no tokenizer that is supported, so that it cannot read captions", r.model.Name())
+	if err := r.mustEncode(imageTower, textTower); err != nil {
+		return err
 	}
 	r.loader, err = data.NewLoader(r.set, data.LoaderOptions{
 		Batch: r.batchSize.or(64), Transform: transform, Decode: r.search.options(r.model.Preprocess()), InOrder: r.inOrder, Seed: r.seed, MaxBad: r.maxBad,
