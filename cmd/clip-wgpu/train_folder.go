@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/clip-wgpu/clip-wgpu/clip/config"
 	"github.com/clip-wgpu/clip-wgpu/internal/atomicfile"
 	"github.com/clip-wgpu/clip-wgpu/internal/smallfile"
 	"github.com/clip-wgpu/clip-wgpu/internal/sysfile"
@@ -31,7 +32,7 @@ type runFile struct {
 	State    string              `json:"state"`             // the file that Trainer.Resume reads
 	Data     string              `json:"data"`              // data.Dataset.Fingerprint
 	Samples  int                 `json:"samples,omitempty"` // of the data; 0 is unknown, as is no Config
-	Config   json.RawMessage     `json:"model_cfg,omitempty"`
+	Config   *config.Config      `json:"model_cfg,omitempty"`
 	Device   string              `json:"device"`
 	Args     []string            `json:"args"`
 	Flags    map[string][]string `json:"flags"`

@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -67,6 +68,26 @@ func TestTrainGoesOnAnywhere(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(csv, table[:bytes.LastIndexByte(table[:len(table)-1], '\n')+1], 0o666))
 	program(t, "train", "--resume", out, "--steps", "3").requireFailure(t, exitFailure, out, "it has 15 samples, and had 16")
+}
+
+// What the config in an older run.json does not say is what its absence means.
+func TestTrainReadsOlderRuns(t *testing.T) {
+	csv, out := captionTable(t), filepath.Join(t.TempDir(), "out")
+	program(t, quickly(csv, "--steps", "1", "-o", out)...).requireDone(t)
+	run, err := os.ReadFile(filepath.Join(out, runName))
+	require.NoError(t, err)
+	edit := func(pattern, to string) {
+		t.Helper()
+		lines := regexp.MustCompile(pattern)
+		require.Regexp(t, lines, string(run))
+		require.NoError(t, os.WriteFile(filepath.Join(out, runName), lines.ReplaceAll(run, []byte(to)), 0o666))
+	}
+	edit(`"heads": 4,`, "")
+	program(t, "train", "--resume", out, "--steps", "2").requireFailure(t, exitFailure, "text_cfg.heads is 4, and was 8")
+	edit(`"heads": 4,`, `"heads": 4, "ears": 2,`)
+	program(t, "train", "--resume", out, "--steps", "2").requireFailure(t, exitFailure, filepath.Join(out, runName), `"ears"`)
+	edit(`"(attn_pooler_heads|proj_type|norm_eps|rope_temperature)": .*,`, "")
+	program(t, "train", "--resume", out, "--steps", "2").requireDone(t)
 }
 
 func TestTrainRefusesFolders(t *testing.T) {

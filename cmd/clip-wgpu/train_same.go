@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/clip-wgpu/clip-wgpu/clip/config"
 	"github.com/clip-wgpu/clip-wgpu/train/data"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -80,16 +81,17 @@ func (r *trainingRun) sameData(set *data.Dataset) error {
 // sameModel refuses to go on with a model of another config, whose weights may have the
 // shapes of the training's all the same.
 func (r *trainingRun) sameModel() error {
-	now, err := json.Marshal(r.model.Config())
-	if err != nil {
-		return err
-	}
+	now := r.model.Config()
 	if r.saved.Config != nil {
-		if field := differing(r.saved.Config, now); field != "" {
-			return fmt.Errorf("--resume %s: model %s is not that of the training: %s", r.resume, r.model.Name(), field)
+		field, err := differing(*r.saved.Config, now)
+		if err == nil && field != "" {
+			err = fmt.Errorf("--resume %s: model %s is not that of the training: %s", r.resume, r.model.Name(), field)
+		}
+		if err != nil {
+			return err
 		}
 	}
-	r.saved.Config = now
+	r.saved.Config = &now
 	return nil
 }
 
@@ -107,15 +109,23 @@ func (r *trainingRun) sameDevice() error {
 	return nil
 }
 
-// differing names the first field that two JSON objects have other values of; "" is none.
-func differing(before, now []byte) string {
+// differing names the first field that two configs have other values of; "" is none. What a
+// file does not say was its default when it was read: other versions write other fields.
+func differing(before, now config.Config) (field string, err error) {
 	a, b := map[string]string{}, map[string]string{}
-	for all, content := range map[*map[string]string][]byte{&a: before, &b: now} {
+	for _, one := range []struct {
+		all map[string]string
+		of  config.Config
+	}{{a, before}, {b, now}} {
+		content, err := json.Marshal(one.of)
+		if err != nil {
+			return "", err
+		}
 		var value any
 		if err := json.Unmarshal(content, &value); err != nil {
-			return "its config: " + err.Error()
+			return "", err
 		}
-		flatten(*all, "", value)
+		flatten(one.all, "", value)
 	}
 	names := maps.Clone(a)
 	maps.Copy(names, b)
@@ -124,14 +134,14 @@ func differing(before, now []byte) string {
 		is, has := b[name]
 		switch {
 		case !has:
-			return fmt.Sprintf("it has no %s, which was %s", name, was)
+			return fmt.Sprintf("it has no %s, which was %s", name, was), nil
 		case !had:
-			return fmt.Sprintf("%s is %s, and was not there", name, is)
+			return fmt.Sprintf("%s is %s, and was not there", name, is), nil
 		case was != is:
-			return fmt.Sprintf("%s is %s, and was %s", name, is, was)
+			return fmt.Sprintf("%s is %s, and was %s", name, is, was), nil
 		}
 	}
-	return ""
+	return "", nil
 }
 
 // flatten adds the fields of a JSON value, by names such as text_cfg.heads.
