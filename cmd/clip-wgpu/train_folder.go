@@ -30,7 +30,9 @@ type runFile struct {
 	Position data.Position       `json:"position"`
 	Pending  *logLine            `json:"pending,omitempty"` // of the last step, where its evaluation was interrupted
 	State    string              `json:"state"`             // the file that Trainer.Resume reads
-	Data     string              `json:"data"`              // data.Dataset.Fingerprint
+	Folder   string              `json:"folder,omitempty"`  // where this file was: what it names may have moved with it
+	Names    string              `json:"names,omitempty"`   // data.Dataset.Fingerprint
+	Data     string              `json:"data,omitempty"`    // its FingerprintOfPlaces, of versions before Names
 	Samples  int                 `json:"samples,omitempty"` // of the data; 0 is unknown, as is no Config
 	Config   *config.Config      `json:"model_cfg,omitempty"`
 	Device   string              `json:"device"`
@@ -237,7 +239,7 @@ func (r *runFolder) sweep(state string) {
 }
 
 // mayDiffer are the flags that a training that goes on may have other values of.
-var mayDiffer = []string{"resume", "steps", "epochs", "minutes", "save-every", "log-every", "eval-every", "device", "max-gpu-mem", "batch", "json", "quiet", "micro-batch", "max-bad"}
+var mayDiffer = []string{"resume", "steps", "epochs", "minutes", "save-every", "log-every", "eval-every", "device", "max-gpu-mem", "batch", "json", "quiet", "micro-batch", "max-bad", "eval", "root", "class-names"}
 
 // givenFlags are the values of the flags that were given, by name.
 func givenFlags(cmd *cobra.Command) map[string][]string {

@@ -112,7 +112,7 @@ func TestTrainRefusesFolders(t *testing.T) {
 		`"step": 1`:          `"step": 0`,
 		`"state": "`:         `"state": "../`,
 		`"next": 4`:          `"next": -4`,
-		`"data": "`:          `"data": "0`,
+		`"names": "`:         `"names": "0`,
 	} {
 		changed := strings.Replace(string(run), from, to, 1)
 		require.NotEqual(t, string(run), changed, from)
@@ -124,7 +124,7 @@ func TestTrainRefusesFolders(t *testing.T) {
 	for want, changed := range map[string]string{
 		"was on another":                       device,
 		"text_cfg.heads is 4, and was 8":       strings.Replace(string(run), `"heads": 4`, `"heads": 8`, 1),
-		"names, captions or their order":       strings.Replace(string(run), `"data": "`, `"data": "0`, 1),
+		"names, captions or their order":       strings.Replace(string(run), `"names": "`, `"names": "0`, 1),
 		"no position whose bad samples are [1": strings.Replace(string(run), `"epoch": 0,`, `"epoch": 0, "bad": [1, 1],`, 1),
 	} {
 		require.NoError(t, os.WriteFile(filepath.Join(out, runName), []byte(changed), 0o666))

@@ -4,77 +4,25 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/clip-wgpu/clip-wgpu/clip/config"
 	"github.com/clip-wgpu/clip-wgpu/train/data"
-	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 )
-
-// absolute makes the paths of a new training, of its data and in its flags, absolute:
-// --resume then need not be where the training began.
-func (f *runFile) absolute(cmd *cobra.Command) (err error) {
-	if f.Args, err = absoluteAll(f.Args); err != nil {
-		return err
-	}
-	if eval := cmd.Flags().Lookup("eval"); eval.Changed {
-		list := eval.Value.(pflag.SliceValue)
-		paths, err := absoluteAll(list.GetSlice())
-		if err == nil {
-			err = list.Replace(paths)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	for _, name := range []string{"root", "class-names", "model", "config"} {
-		if path := cmd.Flags().Lookup(name); path.Changed {
-			if err := path.Value.Set(fullSource(path.Value.String())); err != nil {
-				return err
-			}
-		}
-	}
-	f.Flags = givenFlags(cmd)
-	return nil
-}
-
-// absoluteAll makes sources of data absolute. Several may be joined by ::.
-func absoluteAll(sources []string) ([]string, error) {
-	all := make([]string, len(sources))
-	for i, source := range sources {
-		parts := strings.Split(source, "::")
-		if _, err := os.Stat(source); err == nil {
-			parts = []string{source} // a file may have such a name
-		}
-		for j, part := range parts {
-			if part == "" {
-				continue // Abs makes it the current folder
-			}
-			var err error
-			if parts[j], err = filepath.Abs(part); err != nil {
-				return nil, err
-			}
-		}
-		all[i] = strings.Join(parts, "::")
-	}
-	return all, nil
-}
 
 // sameData refuses to go on with other data than that of the training.
 func (r *trainingRun) sameData(set *data.Dataset) error {
-	print := set.Fingerprint()
+	names := set.Fingerprint()
 	switch {
-	case r.resume == "" || print == r.saved.Data:
+	case r.resume == "" || names == r.saved.Names:
+	case r.saved.Names == "" && r.saved.Data == set.FingerprintOfPlaces():
 	case r.saved.Samples > 0 && r.saved.Samples != set.Len():
 		return fmt.Errorf("--resume %s: the data is not that of the training: it has %s, and had %d", r.resume, plural(set.Len(), "sample"), r.saved.Samples)
 	default:
 		return fmt.Errorf("--resume %s: the data is not that of the training: names, captions or their order differ", r.resume)
 	}
-	r.saved.Data, r.saved.Samples = print, set.Len()
+	r.saved.Names, r.saved.Data, r.saved.Samples = names, "", set.Len()
 	return nil
 }
 

@@ -151,7 +151,7 @@ func TestTrainRefuses(t *testing.T) {
 		"--eval-every":                 {csv, "-o", out, "--eval-every", "2"},
 		"--lock-image-unlocked-groups": {csv, "-o", out, "--lock-image-unlocked-groups", "2"},
 		"--lock-text-freeze":           {csv, "-o", out, "--lock-text-freeze-layer-norm"},
-		"--resume takes":               {csv, "--resume", out},
+		"--resume takes":               {"-o", out, "--resume", out},
 		"--aug-scale":                  {csv, "-o", out, "--aug-scale", "1"},
 		"--aug-color-jitter":           {csv, "-o", out, "--aug-color-jitter", "1,2"},
 		"--aug-scale [0 0]":            {csv, "-o", out, "--aug-scale", "0,0"},
