@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -66,7 +65,7 @@ func (c *Checkpoint) Save(ctx context.Context, folder string, o SaveOptions) (wa
 	if err := mayReplace(folder, o.Replace); err != nil {
 		return nil, outputError(folder, err)
 	}
-	temp := fmt.Sprintf("%s.%08x.tmp", filepath.Clean(folder), rand.Uint32())
+	temp := atomicfile.TempName(filepath.Clean(folder))
 	if err := os.Mkdir(temp, 0o777); err != nil {
 		return nil, outputError(folder, err)
 	}

@@ -40,13 +40,14 @@ func Parse(data []byte) (c Config, preprocessCfg json.RawMessage, err error) {
 	return c, file.PreprocessCfg, nil
 }
 
-// otherKinds are open_clip's models that are no pair of an image and a text
-// tower, by the key of their configs.
+// otherKinds are models that are no pair of an image and a text tower, by the key of
+// their configs.
 var otherKinds = []struct{ key, name string }{
 	{"genlap_cfg", "GenLAP"},
 	{"genlip_cfg", "GenLIP"},
 	{"audio_cfg", "CLAP"},
 	{"audio_naflex_cfg", "CLAP"},
+	{"architecture", "timm's, of an image tower alone"},
 }
 
 // OtherKind names, and refuses, the config of a model that is no pair of an image

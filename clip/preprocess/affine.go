@@ -57,21 +57,21 @@ func (m *Image) shrunk(w warp, size [2]int) *Image {
 		if float64(n) <= mostStep*float64(to) {
 			to = n
 		}
-		return axis{n, to, 0, to}
+		return scaled(0, n, to)
 	}
 	x, y := along(m.width, w.width, size[1]), along(m.height, w.height, size[0])
 	if !x.resized() && !y.resized() {
 		return m
 	}
 	if !m.hasAlpha() { // modes without colours in between have some in RGB
-		m = &Image{mode: modeRGB, width: m.width, height: m.height, pix: m.RGB()}
+		m = m.inRGB()
 	}
 	return m.resize(x, y, bicubic)
 }
 
 // premultiplied is m in RGBA, its colours multiplied by alpha.
 func (m *Image) premultiplied() *Image {
-	out, rgb := newImage(modeRGBA, m.width, m.height), m.RGB()
+	out, rgb := newImage(modeRGBA, m.width, m.height), m.inRGB().pix
 	for i := range m.width * m.height {
 		px, from := out.pix[4*i:4*i+4:4*i+4], rgb[3*i:3*i+3:3*i+3]
 		px[0], px[1], px[2], px[3] = from[0], from[1], from[2], 255

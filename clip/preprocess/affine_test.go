@@ -54,7 +54,7 @@ func TestStrengthZeroIsPlainResize(t *testing.T) {
 	}
 	same, small, large := randomImage(1, modeRGB, 64, 64), randomImage(1, modeRGB, 20, 33), randomImage(1, modeRGB, 200, 97)
 	assert.Equal(t, same.pix, same.warped(asItIs, [2]int{64, 64}, [3]uint8{}))
-	size := func(n int) axis { return axis{n, 64, 0, 64} }
+	size := func(n int) axis { return scaled(0, n, 64) }
 	requireNear(t, small.resize(size(20), size(33), bilinear).pix, small.warped(asItIs, [2]int{64, 64}, [3]uint8{}), 1)
 	assert.Equal(t, large.resize(size(200), size(97), bicubic).pix, large.warped(asItIs, [2]int{64, 64}, [3]uint8{}))
 }

@@ -163,13 +163,12 @@ func (t *TrainTransform) Patches(img *Image, rng *rand.Rand) (p Patched, err err
 		return p, err
 	}
 	img, _ = t.augmentation.behind(img, rng)
-	img = t.augmentation.part(img, float64(img.width)/float64(img.height), rng)
+	part := t.augmentation.part(img, float64(img.width)/float64(img.height), rng)
+	kernel := t.sequence.interpolation()
 	if t.sequence.cfg.Interpolation == "random" && rng.IntN(2) == 0 {
-		p, err = t.sequence.patches(img, bilinear)
-	} else {
-		p, err = t.sequence.Patches(img)
+		kernel = bilinear
 	}
-	if err == nil {
+	if p, err = t.sequence.patches(img, part, kernel); err == nil {
 		t.augmentation.recolour(p.RGB, rng)
 	}
 	return p, err
@@ -194,7 +193,7 @@ func (t *TrainTransform) placed(img *Image, rng *rand.Rand) ([]uint8, error) {
 		a.drawColours(rng).apply(pix)
 		return pix, nil
 	}
-	return t.squash.Pixels(a.part(img, 1, rng))
+	return t.squash.pixels(img, a.part(img, 1, rng))
 }
 
 // behind puts a background behind a transparent picture, and is its colour: black without one.
@@ -206,17 +205,14 @@ func (a Augmentation) behind(img *Image, rng *rand.Rand) (*Image, [3]uint8) {
 	return img.over(background), background
 }
 
-// part is a random part of a picture, of nearly a shape (width ÷ height), where Scale asks
-// for one.
-func (a Augmentation) part(img *Image, shape float64, rng *rand.Rand) *Image {
+// part is the random part of a picture that is kept, of nearly a shape (width ÷ height), or
+// all of it where Scale asks for none.
+func (a Augmentation) part(img *Image, shape float64, rng *rand.Rand) rect {
 	if a.Scale == ([2]float64{}) {
-		return img
+		return img.all()
 	}
-	return img.crop(a.crop(img.width, img.height, shape, rng))
+	return a.crop(img.width, img.height, shape, rng)
 }
-
-// rect is the part of an image at columns x to x+w, rows y to y+h.
-type rect struct{ x, y, w, h int }
 
 // RandomResizedCrop draws a part whose width ÷ height is leastRatio to mostRatio times the
 // shape that is asked for. If none of cropAttempts parts fits the picture, it takes the
@@ -251,20 +247,3 @@ func (a Augmentation) crop(width, height int, shape float64, rng *rand.Rand) rec
 }
 
 func uniform(rng *rand.Rand, lo, hi float64) float64 { return lo + float64((hi-lo)*rng.Float64()) }
-
-// crop copies a part of m.
-func (m *Image) crop(r rect) *Image {
-	if r == (rect{0, 0, m.width, m.height}) {
-		return m
-	}
-	out, n := m.like(r.w, r.h), m.bands()
-	for y := range r.h {
-		at := (r.y+y)*m.width + r.x
-		if m.mode == modeI {
-			copy(out.wide[y*r.w:(y+1)*r.w], m.wide[at:])
-		} else {
-			copy(out.pix[y*r.w*n:(y+1)*r.w*n], m.pix[at*n:])
-		}
-	}
-	return out
-}

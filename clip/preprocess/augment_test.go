@@ -39,7 +39,7 @@ func TestAugmentationEqualsTorchvision(t *testing.T) {
 			var r rect
 			_, err := fmt.Sscanf(arg, "%d,%d,%d,%d", &r.x, &r.y, &r.w, &r.h)
 			require.NoError(t, err)
-			got, err = train.squash.Pixels(img.crop(r))
+			got, err = train.squash.pixels(img, r)
 			require.NoError(t, err)
 		default:
 			continue

@@ -46,6 +46,14 @@ func (m *Image) RGB() []uint8 {
 	return out
 }
 
+// inRGB is m in mode RGB: m itself, where it has that mode.
+func (m *Image) inRGB() *Image {
+	if m.mode == modeRGB {
+		return m
+	}
+	return &Image{mode: modeRGB, width: m.width, height: m.height, pix: m.RGB()}
+}
+
 func setGray(px []uint8, v uint8) { px[0], px[1], px[2] = v, v, v }
 
 func clip8(v int32) uint8 { return uint8(max(0, min(v, 255))) }

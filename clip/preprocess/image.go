@@ -47,6 +47,12 @@ func (m *Image) Width() int { return m.width }
 // Height is the number of rows.
 func (m *Image) Height() int { return m.height }
 
+// rect is the part of an image at columns x to x+w, rows y to y+h.
+type rect struct{ x, y, w, h int }
+
+// all is the part that leaves nothing out.
+func (m *Image) all() rect { return rect{0, 0, m.width, m.height} }
+
 // Turned tells whether the image is stored turned or mirrored, by an EXIF
 // orientation that WithOrientation would have applied.
 func (m *Image) Turned() bool { return m.orientation >= 2 && m.orientation <= 8 }

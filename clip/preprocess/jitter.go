@@ -25,11 +25,7 @@ func (a Augmentation) jitter(pix []uint8, rng *rand.Rand) {
 }
 
 // brighten makes black with factor 0 and what is there with 1.
-func brighten(pix []uint8, factor float64) {
-	for i, v := range pix {
-		pix[i] = blend(0, v, factor)
-	}
-}
+func brighten(pix []uint8, factor float64) { blendAll(0, pix, factor) }
 
 // contrast makes the mean gray with factor 0.
 func contrast(pix []uint8, factor float64) {
@@ -40,10 +36,7 @@ func contrast(pix []uint8, factor float64) {
 	for i := 0; i+3 <= len(pix); i += 3 {
 		sum += int(luma(pix[i:]))
 	}
-	mean := uint8(float64(sum)/float64(len(pix)/3) + 0.5)
-	for i, v := range pix {
-		pix[i] = blend(mean, v, factor)
-	}
+	blendAll(uint8(float64(sum)/float64(len(pix)/3)+0.5), pix, factor)
 }
 
 // saturate makes gray with factor 0.
@@ -60,6 +53,17 @@ func saturate(pix []uint8, factor float64) {
 func blend(a, b uint8, factor float64) uint8 {
 	f := float32(factor)
 	return uint8(max(0, min(float32(a)+float32(f*float32(int(b)-int(a))), 255)))
+}
+
+// blendAll blends a with each byte of pix, in place.
+func blendAll(a uint8, pix []uint8, factor float64) {
+	var blends [256]uint8
+	for v := range blends {
+		blends[v] = blend(a, uint8(v), factor)
+	}
+	for i, v := range pix {
+		pix[i] = blends[v]
+	}
 }
 
 // luma is the gray of an RGB pixel (ITU-R 601-2), as Pillow's convert("L") rounds it.
@@ -93,7 +97,8 @@ func toHSV(r, g, b uint8) (h, s, v uint8) {
 	default:
 		hue = float32(4.0 + float64(gc) - float64(rc))
 	}
-	hue = float32(math.Mod(float64(hue)/6+1, 1))
+	turns := float64(hue)/6 + 1
+	hue = float32(turns - math.Floor(turns))
 	return uint8(float64(hue) * 255), uint8(float64(span/float32(most)) * 255), most
 }
 
@@ -105,7 +110,7 @@ func fromHSV(h, s, v uint8) (r, g, b uint8) {
 	hue, share, value := float64(h)*6/255, float32(float64(s)/255), float64(v)
 	sector := math.Floor(hue)
 	f := float32(hue - sector)
-	at := func(x float64) uint8 { return uint8(max(0, min(math.Round(x), 255))) }
+	at := func(x float64) uint8 { return uint8(float64(x) + 0.5) } // rounds: none is negative
 	p := at(value * (1 - float64(share)))
 	q := at(value * (1 - float64(share*f)))
 	t := at(value * (1 - float64(float64(share)*(1-float64(f)))))

@@ -18,7 +18,7 @@ func TestKernelsEqualGo(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	side := func() int { return 1 + rng.IntN([]int{4, 40, 300}[rng.IntN(3)]) }
 	part := func() axis {
-		a := axis{n: side(), out: side()}
+		a := axis{at: rng.IntN(9), n: side(), out: side()}
 		a.lo = rng.IntN(a.out)
 		a.hi = a.lo + 1 + rng.IntN(a.out-a.lo)
 		return a
@@ -26,7 +26,7 @@ func TestKernelsEqualGo(t *testing.T) {
 	modes := []string{modeL, modeLA, modeRGB, modeRGBA, modeCMYK}
 	for i := range 1000 {
 		x, y, f := part(), part(), []filter{bilinear, bicubic}[i%2]
-		m := randomImage(int64(i), modes[i%len(modes)], x.n, y.n)
+		m := randomImage(int64(i), modes[i%len(modes)], x.at+x.n+i%3, y.at+y.n+i%2)
 		hasAVX2 = true
 		got := m.resize(x, y, f)
 		hasAVX2 = false

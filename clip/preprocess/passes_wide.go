@@ -2,17 +2,17 @@ package preprocess
 
 // resampleWide is resample of mode I, in floating point as in Pillow. Each row is
 // added to all the rows of the result that it has a part in as soon as it is resized.
-func resampleWide(src []int32, x, y axis, wx, wy weights[float64]) []int32 {
-	out := x.len()
-	line, sums := make([]int32, out), make([]float64, y.len()*out)
+func (m *Image) resampleWide(wx, wy weights[float64]) []int32 {
+	out := len(wx.k)
+	line, sums := make([]int32, out), make([]float64, len(wy.k)*out)
 	from, to := wy.span()
 	first := 0 // the result's first row not yet complete
 	for row := from; row < to; row++ {
-		horizontalWide(line, src[row*x.n:][:x.n], wx)
+		horizontalWide(line, m.wide[row*m.width:][:m.width], wx)
 		for wy.first[first]+len(wy.k[first]) <= row {
 			first++
 		}
-		for r := first; r < y.len() && wy.first[r] <= row; r++ {
+		for r := first; r < len(wy.k) && wy.first[r] <= row; r++ {
 			weight := wy.k[r][row-wy.first[r]]
 			for i, v := range line {
 				sums[r*out+i] += float64(float64(v) * weight)

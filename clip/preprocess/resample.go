@@ -6,9 +6,12 @@ import "math"
 // 8 bits for the pixel and 2 for overshoot leave 22 (Pillow's Resample.c).
 const precisionBits = 32 - 8 - 2
 
-// axis is one dimension of a resize: n source pixels become out pixels, of
+// axis is one dimension of a resize: n source pixels, from at on, become out pixels, of
 // which only [lo, hi) are wanted.
-type axis struct{ n, out, lo, hi int }
+type axis struct{ at, n, out, lo, hi int }
+
+// scaled is the axis of which all is wanted.
+func scaled(at, n, out int) axis { return axis{at, n, out, 0, out} }
 
 func (a axis) resized() bool { return a.n != a.out }
 func (a axis) len() int      { return a.hi - a.lo }
@@ -53,7 +56,7 @@ func (f filter) weights(a axis) weights[float64] {
 	all := make([]float64, 0, a.len()*(2*int(support)+2))
 	for i := range w.k {
 		if !a.resized() {
-			w.first[i], w.k[i] = a.lo+i, []float64{1}
+			w.first[i], w.k[i] = a.at+a.lo+i, []float64{1}
 			continue
 		}
 		center := float64((float64(a.lo+i) + 0.5) * scale)
@@ -70,7 +73,7 @@ func (f filter) weights(a axis) weights[float64] {
 				k[x] /= sum
 			}
 		}
-		w.first[i], w.k[i] = lo, k
+		w.first[i], w.k[i] = a.at+lo, k
 	}
 	return w
 }
@@ -113,7 +116,7 @@ func (m *Image) resize(x, y axis, f filter) *Image {
 	}
 	out := &Image{mode: m.mode, width: x.len(), height: y.len()}
 	if m.mode == modeI {
-		out.wide = resampleWide(m.wide, x, y, f.weights(x), f.weights(y))
+		out.wide = m.resampleWide(f.weights(x), f.weights(y))
 		return out
 	}
 	out.pix = m.resample(x, y, f)
@@ -148,7 +151,7 @@ func nearest(a axis) []int {
 	pos := scale * 0.5
 	for i := range a.hi {
 		if i >= a.lo {
-			index[i-a.lo] = min(int(pos), a.n-1)
+			index[i-a.lo] = a.at + min(int(pos), a.n-1)
 		}
 		pos += scale
 	}

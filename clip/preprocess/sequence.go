@@ -86,14 +86,7 @@ var errNoSequence = fmt.Errorf("%w: patches want a transform with a sequence", E
 
 // Patches resizes img as Sequence has it, in RGB, and takes it apart. Its bytes are those
 // before normalisation. The error wraps ErrShape, and ErrInvalidConfig without a Sequence.
-func (t *Transform) Patches(img *Image) (Patched, error) {
-	if t.cfg.Interpolation == "bilinear" {
-		return t.patches(img, bilinear)
-	}
-	return t.patches(img, bicubic)
-}
-
-func (t *Transform) patches(img *Image, f filter) (p Patched, err error) {
+func (t *Transform) Patches(img *Image) (p Patched, err error) {
 	defer guard.Catch(&err)
 	if t.sequence == nil {
 		return p, errNoSequence
@@ -101,14 +94,24 @@ func (t *Transform) patches(img *Image, f filter) (p Patched, err error) {
 	if err := img.check(); err != nil {
 		return p, err
 	}
-	h, w, err := t.sequence.Size(img.height, img.width)
+	return t.patches(img, img.all(), t.interpolation())
+}
+
+// interpolation is the kernel of patches.
+func (t *Transform) interpolation() filter {
+	if t.cfg.Interpolation == "bilinear" {
+		return bilinear
+	}
+	return bicubic
+}
+
+// patches is Patches of a part of img, as if img were that part.
+func (t *Transform) patches(img *Image, part rect, f filter) (p Patched, err error) {
+	h, w, err := t.sequence.Size(part.h, part.w)
 	if err != nil {
 		return p, err
 	}
-	if img.mode != modeRGB {
-		img = &Image{mode: modeRGB, width: img.width, height: img.height, pix: img.RGB()}
-	}
-	pix := img.resizeAs13(h, w, f).pix
+	pix := img.inRGB().resizeAs13(part, h, w, f).pix
 	patch := t.sequence.PatchSize
 	p.RGB = make([]uint8, 0, len(pix))
 	for top := 0; top < h; top += patch[0] {
@@ -122,14 +125,15 @@ func (t *Transform) patches(img *Image, f filter) (p Patched, err error) {
 	return p, nil
 }
 
-// resizeAs13 is resize in the order of Pillow 13, with which NaFlex was recorded: an image
+// resizeAs13 is resize of a part in the order of Pillow 13, with which NaFlex was recorded: an image
 // that loses much more of its height than of its width is resized vertically first. Pixels
 // of the two orders differ by a level.
-func (m *Image) resizeAs13(h, w int, f filter) *Image {
-	if lost := m.height - h; lost > 0 && lost > 2*(m.width-w) {
-		m = m.resize(axis{m.width, m.width, 0, m.width}, axis{m.height, h, 0, h}, f)
+func (m *Image) resizeAs13(part rect, h, w int, f filter) *Image {
+	if lost := part.h - h; lost > 0 && lost > 2*(part.w-w) {
+		m = m.resize(scaled(part.x, part.w, part.w), scaled(part.y, part.h, h), f)
+		part = m.all()
 	}
-	return m.resize(axis{m.width, w, 0, w}, axis{m.height, h, 0, h}, f)
+	return m.resize(scaled(part.x, part.w, w), scaled(part.y, part.h, h), f)
 }
 
 // Normalized are the normalised values of bytes of RGB, in their order.

@@ -12,11 +12,11 @@ func (m *Image) Thumbnail(side int) *image.RGBA {
 		ratio := float64(side) / float64(long)
 		w, h = max(1, int(math.Round(float64(w)*ratio))), max(1, int(math.Round(float64(h)*ratio)))
 		if m.mode == modeP || m.mode == modeBilevel { // which have no colours in between
-			m = &Image{mode: modeRGB, width: m.width, height: m.height, pix: m.RGB()}
+			m = m.inRGB()
 		}
-		m = m.resize(axis{m.width, w, 0, w}, axis{m.height, h, 0, h}, bilinear)
+		m = m.resize(scaled(0, m.width, w), scaled(0, m.height, h), bilinear)
 	}
-	out, rgb := image.NewRGBA(image.Rect(0, 0, w, h)), m.RGB()
+	out, rgb := image.NewRGBA(image.Rect(0, 0, w, h)), m.inRGB().pix
 	for i := range w * h {
 		copy(out.Pix[4*i:], rgb[3*i:3*i+3])
 		out.Pix[4*i+3] = 0xff

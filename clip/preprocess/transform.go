@@ -93,19 +93,24 @@ func (t *Transform) Pixels(img *Image) (pix []uint8, err error) {
 	if err := img.check(); err != nil {
 		return nil, err
 	}
-	h, w, err := t.resizedSize(img.height, img.width)
+	return t.pixels(img, img.all())
+}
+
+// pixels is Pixels of a part of img, as if img were that part. The bytes are nobody else's.
+func (t *Transform) pixels(img *Image, part rect) ([]uint8, error) {
+	h, w, err := t.resizedSize(part.h, part.w)
 	if err != nil {
 		return nil, err
 	}
 	// Only what the crop keeps is computed: the rest of an elongated image can
 	// be larger than memory.
-	y, top := window(img.height, h, t.cfg.Size[0])
-	x, left := window(img.width, w, t.cfg.Size[1])
+	y, top := window(part.y, part.h, h, t.cfg.Size[0])
+	x, left := window(part.x, part.w, w, t.cfg.Size[1])
 	out := img.resize(x, y, t.kernel)
 	if out.width != t.cfg.Size[1] || out.height != t.cfg.Size[0] {
 		out = t.pad(out, left, top)
 	}
-	return out.RGB(), nil
+	return out.inRGB().pix, nil
 }
 
 // check tells why m cannot be transformed.
@@ -151,12 +156,12 @@ func (t *Transform) resizedSize(h, w int) (rh, rw int, err error) {
 // window places the target's extent on a resized axis, centred: the part of
 // the axis that is kept, and the padding before it. The odd pixel of padding
 // goes after, that of a crop where rounding half to even puts it.
-func window(n, resized, target int) (a axis, before int) {
+func window(at, n, resized, target int) (a axis, before int) {
 	if resized <= target {
-		return axis{n, resized, 0, resized}, (target - resized) / 2
+		return scaled(at, n, resized), (target - resized) / 2
 	}
 	lo := int(math.RoundToEven(float64(resized-target) / 2))
-	return axis{n, resized, lo, lo + target}, 0
+	return axis{at, n, resized, lo, lo + target}, 0
 }
 
 // pad puts m on a canvas of the target size, filled in m's own mode: fill_color
@@ -169,7 +174,7 @@ func (t *Transform) pad(m *Image, left, top int) *Image {
 	}
 	level := uint8(max(0, min(fill, 255)))
 	if m.mode == modeP && int(level) >= len(m.palette) {
-		m = &Image{mode: modeRGB, width: m.width, height: m.height, pix: m.RGB()}
+		m = m.inRGB()
 	}
 	out := m.like(t.cfg.Size[1], t.cfg.Size[0])
 	for i := range out.wide {

@@ -31,17 +31,21 @@ func randomImage(seed int64, mode string, w, h int) *Image {
 
 var allModes = []string{modeBilevel, modeL, modeLA, modeP, modeRGB, modeRGBA, modeCMYK, modeI}
 
-// Resizing a part gives that part of the whole.
+// Resizing gives the part of the result that is wanted, and of a part of the image what an
+// image of that part alone gives.
 func TestResizeOfPartIsPartOfResize(t *testing.T) {
 	for i, mode := range allModes {
 		for _, f := range []filter{bicubic, bilinear} {
 			m := randomImage(int64(i), mode, 31, 17)
 			for _, size := range [][2]int{{31, 9}, {31, 40}, {12, 17}, {77, 17}, {50, 11}, {9, 60}, {31, 17}} {
 				w, h := size[0], size[1]
-				x, y := axis{31, w, w / 3, w/3 + w/2}, axis{17, h, h / 4, h}
-				whole := m.resize(axis{31, w, 0, w}, axis{17, h, 0, h}, f)
-				want := whole.resize(axis{w, w, x.lo, x.hi}, axis{h, h, y.lo, y.hi}, f)
+				x, y := axis{0, 31, w, w / 3, w/3 + w/2}, axis{0, 17, h, h / 4, h}
+				whole := m.resize(scaled(0, 31, w), scaled(0, 17, h), f)
+				want := whole.resize(axis{0, w, w, x.lo, x.hi}, axis{0, h, h, y.lo, y.hi}, f)
 				assert.Equal(t, want, m.resize(x, y, f), "%s to %v", mode, size)
+				part := m.resize(scaled(3, 20, 20), scaled(2, 11, 11), f)
+				want = part.resize(scaled(0, 20, w), scaled(0, 11, h), f)
+				assert.Equal(t, want, m.resize(scaled(3, 20, w), scaled(2, 11, h), f), "part of %s to %v", mode, size)
 			}
 		}
 	}
@@ -134,8 +138,8 @@ func TestGeometry(t *testing.T) {
 		rh, rw, err := tr.resizedSize(c.h, c.w)
 		require.NoError(t, err)
 		assert.Equal(t, [2]int{c.rh, c.rw}, [2]int{rh, rw}, "%+v", c)
-		y, before := window(c.h, rh, c.target[0])
-		x, lt := window(c.w, rw, c.target[1])
+		y, before := window(0, c.h, rh, c.target[0])
+		x, lt := window(0, c.w, rw, c.target[1])
 		assert.Equal(t, [4]int{c.top, c.left, c.before, c.lt}, [4]int{y.lo, x.lo, before, lt}, "%+v", c)
 	}
 }

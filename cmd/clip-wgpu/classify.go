@@ -120,6 +120,9 @@ func (c *classifier) command(cmd *cobra.Command, g *globals, args, labels []stri
 	}
 	return withModel(cmd, g, func(ctx context.Context, s *session) error {
 		c.session = s
+		if err := s.mustEncode(imageTower, textTower); err != nil {
+			return err
+		}
 		c.answers = c.newAnswers(cmd.OutOrStdout(), images)
 		if c.show {
 			c.slides = &slideshow{answerWriter: c.answers, options: c.search.stored()}
@@ -233,7 +236,7 @@ func (c *classifier) run(ctx context.Context, images []input) error {
 func (c *classifier) countTruncated(ctx context.Context) error {
 	t := c.model.Tokenizer()
 	prompts, err := clip.Prompts(c.labels, c.templates)
-	if err != nil || t == nil { // then ZeroShotClassifier says why
+	if err != nil {
 		return err
 	}
 	for p := range tokenizeEach(ctx, t, c.model.Config().TextCfg.ContextLength, textInputs(prompts)) {

@@ -101,6 +101,9 @@ func (e *embedding) command(cmd *cobra.Command, g *globals, args []string) error
 	defer e.rows.discard()
 	var skipped error
 	err = withModel(cmd, g, func(ctx context.Context, s *session) error {
+		if err := s.mustEncode(towersFor(images, texts)...); err != nil {
+			return err
+		}
 		options := e.search.options(s.model.Preprocess())
 		err := e.identify(ctx, s.model, options, made)
 		if err == nil {
@@ -127,6 +130,17 @@ func (e *embedding) command(cmd *cobra.Command, g *globals, args []string) error
 		return err
 	}
 	return skipped
+}
+
+// towersFor are those that have something to encode.
+func towersFor(images, texts []input) (of []string) {
+	if len(images) > 0 {
+		of = append(of, imageTower)
+	}
+	if len(texts) > 0 {
+		of = append(of, textTower)
+	}
+	return of
 }
 
 // identify adds to made what the vectors depend on, where the output can say so.

@@ -64,6 +64,9 @@ func (e *evaluation) command(cmd *cobra.Command, g *globals, args []string) erro
 	e.set = set
 	return withModel(cmd, g, func(ctx context.Context, s *session) error {
 		e.session = s
+		if err := s.mustEncode(imageTower, textTower); err != nil {
+			return err
+		}
 		for _, bad := range set.Bad {
 			if err := s.skip(prepared{input: input{id: bad.Where, err: bad.Err}}); err != nil {
 				return err

@@ -181,6 +181,9 @@ func (ix *indexing) with(roots []string) error {
 
 // create makes the index.
 func (ix *indexing) create(ctx context.Context, s *session) error {
+	if err := s.mustEncode(imageTower); err != nil {
+		return err
+	}
 	o, err := search.Options(ctx, s.model, ix.model)
 	if err != nil {
 		return err

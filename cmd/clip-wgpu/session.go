@@ -125,7 +125,8 @@ func (s *session) noteOddities(leftOut map[string]int) {
 // emitter takes unit features [n, embed_dim] of inputs, in order.
 type emitter func(ids []string, features clip.Array) error
 
-// encodeImages passes the unit features of images to emit, a batch at a time.
+// encodeImages passes the unit features of images to emit, a batch at a time. The caller has
+// asked mustEncode.
 func (s *session) encodeImages(ctx context.Context, images []input, opts []preprocess.Option, emit emitter) error {
 	return s.encodePictures(ctx, images, filesOf(images, opts), emit)
 }
@@ -135,9 +136,6 @@ func (s *session) encodePictures(ctx context.Context, images []input, open func(
 	rows, done := &rowBatch{session: s, emit: emit}, 0
 	for e, err := range s.model.EncodePictures(ctx, picturesOf(images, open), s.batch, nil) {
 		if err != nil {
-			return err
-		}
-		if err := s.checkPooled("image", e.Features.Shape, 1); err != nil {
 			return err
 		}
 		p := prepared{input: input{images[done].id, e.Err}}
@@ -180,13 +178,9 @@ func picturesOf(images []input, open func(i int) preprocess.Picture) iter.Seq[pr
 // openPicture is a variable for a test that plants a decoder which panics.
 var openPicture = preprocess.File
 
-// encodeTexts does the same for texts.
+// encodeTexts does the same with texts.
 func (s *session) encodeTexts(ctx context.Context, texts []input, emit emitter) error {
 	t := s.model.Tokenizer()
-	if t == nil && len(texts) > 0 {
-		_, err := s.model.EncodeTexts(ctx, []string{texts[0].id})
-		return err // which says why there is no tokenizer
-	}
 	rows, done := &rowBatch{session: s, emit: emit}, 0
 	var batch []prepared
 	for p := range tokenizeEach(ctx, t, s.model.Config().TextCfg.ContextLength, texts) {
@@ -219,9 +213,6 @@ func (s *session) encodeRows(ctx context.Context, batch []prepared, rows *rowBat
 	features, err := interruptible(ctx, func() (clip.Array, error) { return s.model.EncodeText(ctx, ids, true) })
 	var odd *clip.NotFiniteError
 	if err != nil && !errors.As(err, &odd) {
-		return err
-	}
-	if err := s.checkPooled("text", features.Shape, 2); err != nil {
 		return err
 	}
 	width := len(features.Data) / len(batch)
@@ -269,16 +260,6 @@ func (r *rowBatch) flush() error {
 	ids, features := r.ids, clip.Array{Shape: []int{len(r.ids), len(r.data) / len(r.ids)}, Data: r.data}
 	r.ids, r.data = nil, nil
 	return r.emit(ids, features)
-}
-
-// checkPooled refuses features that are not one vector for each input; axes is how many
-// they have then.
-func (s *session) checkPooled(tower string, shape []int, axes int) error {
-	if len(shape) > axes {
-		return fmt.Errorf("model %s: its %s tower does not pool (features of shape %v), so it has no vector for an input",
-			s.model.Name(), tower, shape)
-	}
-	return nil
 }
 
 // truncatedTexts counts the texts that are too long for a model.

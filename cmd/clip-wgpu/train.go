@@ -35,7 +35,9 @@ ends with exit code 130; after a crash the last ones are whole. --resume FOLDER 
 there, with the flags of that run, and gives what an undisturbed run gives. Only --steps,
 --epochs, --minutes, --save-every, --log-every, --eval-every, --max-bad and those of the
 device may be other ones, which the next --resume keeps. Another device has to be asked for
-by --device.
+by --device. What has moved together with the folder is found. DATA, --eval, --root and
+--class-names that have moved otherwise are named anew: samples of the same names and
+captions, in the same order, go on.
 
 --minutes makes a piece of a training: the first step that ends after so long is saved, as by
 an interrupt, and the exit code is 0. --resume makes the next piece, of as many minutes where

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/clip-wgpu/clip-wgpu/clip/config"
 	"github.com/clip-wgpu/clip-wgpu/internal/atomicfile"
 	"github.com/clip-wgpu/clip-wgpu/internal/smallfile"
 	"github.com/clip-wgpu/clip-wgpu/internal/sysfile"
@@ -29,9 +30,11 @@ type runFile struct {
 	Position data.Position       `json:"position"`
 	Pending  *logLine            `json:"pending,omitempty"` // of the last step, where its evaluation was interrupted
 	State    string              `json:"state"`             // the file that Trainer.Resume reads
-	Data     string              `json:"data"`              // data.Dataset.Fingerprint
+	Folder   string              `json:"folder,omitempty"`  // where this file was: what it names may have moved with it
+	Names    string              `json:"names,omitempty"`   // data.Dataset.Fingerprint
+	Data     string              `json:"data,omitempty"`    // its FingerprintOfPlaces, of versions before Names
 	Samples  int                 `json:"samples,omitempty"` // of the data; 0 is unknown, as is no Config
-	Config   json.RawMessage     `json:"model_cfg,omitempty"`
+	Config   *config.Config      `json:"model_cfg,omitempty"`
 	Device   string              `json:"device"`
 	Args     []string            `json:"args"`
 	Flags    map[string][]string `json:"flags"`
@@ -41,9 +44,10 @@ const runVersion = 1
 
 // Files of a training's folder.
 const (
-	runName  = "run.json"
-	logName  = "log.jsonl"
-	lockName = "run.lock"
+	runName     = "run.json"
+	logName     = "log.jsonl"
+	lockName    = "run.lock"
+	adapterName = "adapter"
 )
 
 // maxRun and maxLog are the most bytes that they have.
@@ -216,17 +220,26 @@ func (r *runFolder) commit(f runFile) error {
 	if err != nil {
 		return outputError(r.at(runName), err)
 	}
-	old, _ := fs.Glob(os.DirFS(r.path), "state-*.safetensors*") // a crash leaves unfinished ones, too
-	for _, name := range old {
-		if name != f.State {
-			os.Remove(r.at(name))
-		}
-	}
+	r.sweep(f.State)
 	return nil
 }
 
+// sweep removes the states before this one, and what a crash left unfinished. What cannot be
+// removed does no harm.
+func (r *runFolder) sweep(state string) {
+	for _, folder := range []string{r.path, r.at(adapterName)} {
+		entries, _ := os.ReadDir(folder)
+		for _, e := range entries {
+			old, _ := filepath.Match("state-*.safetensors", e.Name())
+			if atomicfile.IsLeftover(e.Name()) || old && e.Name() != state {
+				os.RemoveAll(filepath.Join(folder, e.Name()))
+			}
+		}
+	}
+}
+
 // mayDiffer are the flags that a training that goes on may have other values of.
-var mayDiffer = []string{"resume", "steps", "epochs", "minutes", "save-every", "log-every", "eval-every", "device", "max-gpu-mem", "batch", "json", "quiet", "micro-batch", "max-bad"}
+var mayDiffer = []string{"resume", "steps", "epochs", "minutes", "save-every", "log-every", "eval-every", "device", "max-gpu-mem", "batch", "json", "quiet", "micro-batch", "max-bad", "eval", "root", "class-names"}
 
 // givenFlags are the values of the flags that were given, by name.
 func givenFlags(cmd *cobra.Command) map[string][]string {

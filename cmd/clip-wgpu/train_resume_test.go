@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -69,6 +70,26 @@ func TestTrainGoesOnAnywhere(t *testing.T) {
 	program(t, "train", "--resume", out, "--steps", "3").requireFailure(t, exitFailure, out, "it has 15 samples, and had 16")
 }
 
+// What the config in an older run.json does not say is what its absence means.
+func TestTrainReadsOlderRuns(t *testing.T) {
+	csv, out := captionTable(t), filepath.Join(t.TempDir(), "out")
+	program(t, quickly(csv, "--steps", "1", "-o", out)...).requireDone(t)
+	run, err := os.ReadFile(filepath.Join(out, runName))
+	require.NoError(t, err)
+	edit := func(pattern, to string) {
+		t.Helper()
+		lines := regexp.MustCompile(pattern)
+		require.Regexp(t, lines, string(run))
+		require.NoError(t, os.WriteFile(filepath.Join(out, runName), lines.ReplaceAll(run, []byte(to)), 0o666))
+	}
+	edit(`"heads": 4,`, "")
+	program(t, "train", "--resume", out, "--steps", "2").requireFailure(t, exitFailure, "text_cfg.heads is 4, and was 8")
+	edit(`"heads": 4,`, `"heads": 4, "ears": 2,`)
+	program(t, "train", "--resume", out, "--steps", "2").requireFailure(t, exitFailure, filepath.Join(out, runName), `"ears"`)
+	edit(`"(attn_pooler_heads|proj_type|norm_eps|rope_temperature)": .*,`, "")
+	program(t, "train", "--resume", out, "--steps", "2").requireDone(t)
+}
+
 func TestTrainRefusesFolders(t *testing.T) {
 	csv, out := captionTable(t), filepath.Join(t.TempDir(), "out")
 	program(t, quickly(csv, "--steps", "1", "-o", out)...).requireDone(t)
@@ -91,7 +112,7 @@ func TestTrainRefusesFolders(t *testing.T) {
 		`"step": 1`:          `"step": 0`,
 		`"state": "`:         `"state": "../`,
 		`"next": 4`:          `"next": -4`,
-		`"data": "`:          `"data": "0`,
+		`"names": "`:         `"names": "0`,
 	} {
 		changed := strings.Replace(string(run), from, to, 1)
 		require.NotEqual(t, string(run), changed, from)
@@ -103,7 +124,7 @@ func TestTrainRefusesFolders(t *testing.T) {
 	for want, changed := range map[string]string{
 		"was on another":                       device,
 		"text_cfg.heads is 4, and was 8":       strings.Replace(string(run), `"heads": 4`, `"heads": 8`, 1),
-		"names, captions or their order":       strings.Replace(string(run), `"data": "`, `"data": "0`, 1),
+		"names, captions or their order":       strings.Replace(string(run), `"names": "`, `"names": "0`, 1),
 		"no position whose bad samples are [1": strings.Replace(string(run), `"epoch": 0,`, `"epoch": 0, "bad": [1, 1],`, 1),
 	} {
 		require.NoError(t, os.WriteFile(filepath.Join(out, runName), []byte(changed), 0o666))

@@ -57,13 +57,16 @@ func (t *training) command(cmd *cobra.Command, g *globals, args []string) error 
 			return err
 		}
 	}
-	r := &trainingRun{training: t, start: time.Now(), stdout: cmd.OutOrStdout(), json: g.json, saved: runFile{Version: runVersion, Args: args, Flags: givenFlags(cmd)}}
-	if t.resume != "" {
-		var err error
-		if r.saved, err = t.recall(cmd, args); err != nil {
-			return err
-		}
-	} else if err := r.saved.absolute(cmd); err != nil {
+	r := &trainingRun{training: t, start: time.Now(), stdout: cmd.OutOrStdout(), json: g.json}
+	err := absoluteFlags(cmd)
+	switch {
+	case err != nil:
+	case t.resume != "":
+		r.saved, err = t.recall(cmd, args)
+	default:
+		r.saved, err = newRun(cmd, t.output, args)
+	}
+	if err != nil {
 		return err
 	}
 	args = r.saved.Args
@@ -132,11 +135,14 @@ func (r *trainingRun) openData(cmd *cobra.Command, args []string) (err error) {
 
 // recall reads the training that --resume names, and its flags.
 func (t *training) recall(cmd *cobra.Command, args []string) (runFile, error) {
-	if len(args) > 0 || t.output != "" {
-		return runFile{}, usageErrorf(cmd, "--resume takes the data and the output of the training: want neither DATA nor -o")
+	if t.output != "" {
+		return runFile{}, usageErrorf(cmd, "--resume takes the output of the training: want no -o")
 	}
 	t.otherDevice = cmd.Flags().Changed("device")
 	f, err := readRun(t.resume)
+	if err == nil {
+		err = f.follow(cmd, t.resume, args)
+	}
 	if err == nil {
 		err = restoreFlags(cmd, f.Flags)
 	}
@@ -154,8 +160,8 @@ func (r *trainingRun) prepare(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	if r.model.Tokenizer() == nil {
-		return fmt.Errorf("model %s: its config names no tokenizer that is supported, so that it cannot read captions", r.model.Name())
+	if err := r.mustEncode(imageTower, textTower); err != nil {
+		return err
 	}
 	r.loader, err = data.NewLoader(r.set, data.LoaderOptions{
 		Batch: r.batchSize.or(64), Transform: transform, Decode: r.search.options(r.model.Preprocess()), InOrder: r.inOrder, Seed: r.seed, MaxBad: r.maxBad,

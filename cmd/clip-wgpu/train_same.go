@@ -4,92 +4,42 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/clip-wgpu/clip-wgpu/clip/config"
 	"github.com/clip-wgpu/clip-wgpu/train/data"
-	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 )
-
-// absolute makes the paths of a new training, of its data and in its flags, absolute:
-// --resume then need not be where the training began.
-func (f *runFile) absolute(cmd *cobra.Command) (err error) {
-	if f.Args, err = absoluteAll(f.Args); err != nil {
-		return err
-	}
-	if eval := cmd.Flags().Lookup("eval"); eval.Changed {
-		list := eval.Value.(pflag.SliceValue)
-		paths, err := absoluteAll(list.GetSlice())
-		if err == nil {
-			err = list.Replace(paths)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	for _, name := range []string{"root", "class-names", "model", "config"} {
-		if path := cmd.Flags().Lookup(name); path.Changed {
-			if err := path.Value.Set(fullSource(path.Value.String())); err != nil {
-				return err
-			}
-		}
-	}
-	f.Flags = givenFlags(cmd)
-	return nil
-}
-
-// absoluteAll makes sources of data absolute. Several may be joined by ::.
-func absoluteAll(sources []string) ([]string, error) {
-	all := make([]string, len(sources))
-	for i, source := range sources {
-		parts := strings.Split(source, "::")
-		if _, err := os.Stat(source); err == nil {
-			parts = []string{source} // a file may have such a name
-		}
-		for j, part := range parts {
-			if part == "" {
-				continue // Abs makes it the current folder
-			}
-			var err error
-			if parts[j], err = filepath.Abs(part); err != nil {
-				return nil, err
-			}
-		}
-		all[i] = strings.Join(parts, "::")
-	}
-	return all, nil
-}
 
 // sameData refuses to go on with other data than that of the training.
 func (r *trainingRun) sameData(set *data.Dataset) error {
-	print := set.Fingerprint()
+	names := set.Fingerprint()
 	switch {
-	case r.resume == "" || print == r.saved.Data:
+	case r.resume == "" || names == r.saved.Names:
+	case r.saved.Names == "" && r.saved.Data == set.FingerprintOfPlaces():
 	case r.saved.Samples > 0 && r.saved.Samples != set.Len():
 		return fmt.Errorf("--resume %s: the data is not that of the training: it has %s, and had %d", r.resume, plural(set.Len(), "sample"), r.saved.Samples)
 	default:
 		return fmt.Errorf("--resume %s: the data is not that of the training: names, captions or their order differ", r.resume)
 	}
-	r.saved.Data, r.saved.Samples = print, set.Len()
+	r.saved.Names, r.saved.Data, r.saved.Samples = names, "", set.Len()
 	return nil
 }
 
 // sameModel refuses to go on with a model of another config, whose weights may have the
 // shapes of the training's all the same.
 func (r *trainingRun) sameModel() error {
-	now, err := json.Marshal(r.model.Config())
-	if err != nil {
-		return err
-	}
+	now := r.model.Config()
 	if r.saved.Config != nil {
-		if field := differing(r.saved.Config, now); field != "" {
-			return fmt.Errorf("--resume %s: model %s is not that of the training: %s", r.resume, r.model.Name(), field)
+		field, err := differing(*r.saved.Config, now)
+		if err == nil && field != "" {
+			err = fmt.Errorf("--resume %s: model %s is not that of the training: %s", r.resume, r.model.Name(), field)
+		}
+		if err != nil {
+			return err
 		}
 	}
-	r.saved.Config = now
+	r.saved.Config = &now
 	return nil
 }
 
@@ -107,15 +57,23 @@ func (r *trainingRun) sameDevice() error {
 	return nil
 }
 
-// differing names the first field that two JSON objects have other values of; "" is none.
-func differing(before, now []byte) string {
+// differing names the first field that two configs have other values of; "" is none. What a
+// file does not say was its default when it was read: other versions write other fields.
+func differing(before, now config.Config) (field string, err error) {
 	a, b := map[string]string{}, map[string]string{}
-	for all, content := range map[*map[string]string][]byte{&a: before, &b: now} {
+	for _, one := range []struct {
+		all map[string]string
+		of  config.Config
+	}{{a, before}, {b, now}} {
+		content, err := json.Marshal(one.of)
+		if err != nil {
+			return "", err
+		}
 		var value any
 		if err := json.Unmarshal(content, &value); err != nil {
-			return "its config: " + err.Error()
+			return "", err
 		}
-		flatten(*all, "", value)
+		flatten(one.all, "", value)
 	}
 	names := maps.Clone(a)
 	maps.Copy(names, b)
@@ -124,14 +82,14 @@ func differing(before, now []byte) string {
 		is, has := b[name]
 		switch {
 		case !has:
-			return fmt.Sprintf("it has no %s, which was %s", name, was)
+			return fmt.Sprintf("it has no %s, which was %s", name, was), nil
 		case !had:
-			return fmt.Sprintf("%s is %s, and was not there", name, is)
+			return fmt.Sprintf("%s is %s, and was not there", name, is), nil
 		case was != is:
-			return fmt.Sprintf("%s is %s, and was %s", name, is, was)
+			return fmt.Sprintf("%s is %s, and was %s", name, is, was), nil
 		}
 	}
-	return ""
+	return "", nil
 }
 
 // flatten adds the fields of a JSON value, by names such as text_cfg.heads.

@@ -52,7 +52,7 @@ func (r *trainingRun) saveModel(ctx context.Context) error {
 // result is the folder that other commands take.
 func (r *trainingRun) result() string {
 	if r.adapter != nil {
-		return r.folder.at("adapter")
+		return r.folder.at(adapterName)
 	}
 	return r.folder.at("model")
 }

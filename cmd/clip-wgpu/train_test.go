@@ -73,13 +73,13 @@ func TestTrain(t *testing.T) {
 	o = program(t, quickly(csv, "--steps", "5", "--lr-scheduler", "const", "--aug-scale", "0.5,1", "--eval", classes, "--class-names", swapped, "-o", parts)...)
 	o.requireDone(t)
 	assert.Regexp(t, `step 5 of 5 .* top1 \S+ %`, o.stdout, "of the data that has classes")
-	unfinished := filepath.Join(parts, "state-00000007.safetensors.0123abcd.tmp")
-	require.NoError(t, os.WriteFile(unfinished, nil, 0o666))
+	for _, left := range []string{"state-00000007.safetensors.0123abcd.tmp", "model.0123abcd.tmp", "model.0123abcd.tmp.old", "mine.tmp"} {
+		require.NoError(t, os.CopyFS(filepath.Join(parts, left), os.DirFS(filepath.Join(parts, "model"))))
+	}
 	program(t, "train", "--resume", parts, "--steps", "9").requireDone(t)
-	assert.NoFileExists(t, unfinished)
+	requireFiles(t, parts, "log.jsonl", "loss.svg", "mine.tmp", "model", "run.json", "run.lock", "state-00000009.safetensors")
 	assert.Equal(t, losses(t, whole), losses(t, parts))
 	program(t, "train", "--resume", parts).requireFailure(t, exitFailure, "9 steps are made, of 9")
-	assert.NoFileExists(t, filepath.Join(parts, "state-00000005.safetensors"))
 	program(t, "train", "--resume", parts, "--lr", "1").requireFailure(t, exitUsage, "--lr")
 	require.NoError(t, os.WriteFile(csv, []byte("filepath,title\nx.png,x\na.png,a\nb.png,b\nc.png,c\n"), 0o666))
 	program(t, "train", "--resume", parts, "--steps", "12").requireFailure(t, exitFailure, "the data is not that of the training")
@@ -151,7 +151,7 @@ func TestTrainRefuses(t *testing.T) {
 		"--eval-every":                 {csv, "-o", out, "--eval-every", "2"},
 		"--lock-image-unlocked-groups": {csv, "-o", out, "--lock-image-unlocked-groups", "2"},
 		"--lock-text-freeze":           {csv, "-o", out, "--lock-text-freeze-layer-norm"},
-		"--resume takes":               {csv, "--resume", out},
+		"--resume takes":               {"-o", out, "--resume", out},
 		"--aug-scale":                  {csv, "-o", out, "--aug-scale", "1"},
 		"--aug-color-jitter":           {csv, "-o", out, "--aug-color-jitter", "1,2"},
 		"--aug-scale [0 0]":            {csv, "-o", out, "--aug-scale", "0,0"},

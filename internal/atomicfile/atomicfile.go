@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
 )
 
 // ErrNotRegular: the path is a folder, a link or a device. A rename would put a
@@ -31,7 +32,7 @@ func Create(path string, replace bool) (*File, error) {
 	}
 	for {
 		// Unlike os.CreateTemp, with the permissions that the process gives to new files.
-		name := fmt.Sprintf("%s.%08x.tmp", path, rand.Uint32())
+		name := TempName(path)
 		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
 		switch {
 		case err == nil:
@@ -41,6 +42,15 @@ func Create(path string, replace bool) (*File, error) {
 		}
 	}
 }
+
+// TempName is a name beside path for what is to be renamed to it.
+func TempName(path string) string { return fmt.Sprintf("%s.%08x.tmp", path, rand.Uint32()) }
+
+var leftover = regexp.MustCompile(`\.[0-9a-f]{8}\.tmp(\.old)?$`)
+
+// IsLeftover tells by a file's or folder's name whether it is what TempName or PutFolder
+// calls what a process has not finished. While no process writes there, a crash left it.
+func IsLeftover(name string) bool { return leftover.MatchString(name) }
 
 // Check tells why Create would refuse what is at path.
 func Check(path string, replace bool) error {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -107,7 +108,7 @@ func (d *Dataset) addMember(path, key string, entries map[string]entry) {
 		return
 	}
 	m := &member{image: entries[image], caption: entries[caption], isJSON: caption == "json"}
-	d.samples = append(d.samples, sample{where: path, class: -1, member: m})
+	d.samples = append(d.samples, sample{where: path, root: filepath.Dir(path), class: -1, member: m})
 }
 
 // captionsOf reads the captions of a sample in an archive.

@@ -54,7 +54,7 @@ func (d *Dataset) addClass(folder string, class int) error {
 			d.Bad = append(d.Bad, Bad{path, err})
 			return
 		}
-		d.samples = append(d.samples, sample{where: path, captions: captions, class: class})
+		d.samples = append(d.samples, sample{where: path, root: filepath.Dir(folder), captions: captions, class: class})
 	})
 	return err
 }

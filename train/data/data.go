@@ -4,6 +4,7 @@
 package data
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -56,6 +57,7 @@ func (b Bad) Unwrap() error { return b.Err }
 // sample is a picture with its captions.
 type sample struct {
 	where    string // the picture's path, or its archive
+	root     string // the folder that it moves with, or "": its source gives a full path
 	captions []string
 	class    int
 	member   *member // in an archive; nil is a file
@@ -149,14 +151,12 @@ func (d *Dataset) addFile(table, where, picture string, captions []string) {
 		d.Bad = append(d.Bad, Bad{where, fmt.Errorf("no caption in %q", d.options.CaptionKeys)})
 		return
 	}
+	root := ""
 	if !filepath.IsAbs(picture) {
-		root := d.options.Root
-		if root == "" {
-			root = filepath.Dir(table)
-		}
+		root = cmp.Or(d.options.Root, filepath.Dir(table))
 		picture = filepath.Join(root, filepath.FromSlash(picture))
 	}
-	d.samples = append(d.samples, sample{where: picture, captions: texts, class: -1})
+	d.samples = append(d.samples, sample{where: picture, root: root, captions: texts, class: -1})
 }
 
 func nonEmpty(captions []string) []string {
@@ -205,12 +205,33 @@ func (d *Dataset) Name(i int) string {
 }
 
 // Fingerprint is a SHA-256, in hex, of the samples' names, classes and captions, of those in
-// archives of the captions' places: data that another Dataset has in the same order.
+// archives of the captions' places: data that another Dataset has in the same order. A name
+// is a path as a table has it, or one below a folder of classes, or an archive's without its
+// folder: data that is moved as a whole keeps its Fingerprint.
 func (d *Dataset) Fingerprint() string {
+	return d.fingerprint(func(s *sample) string {
+		if s.root == "" {
+			return s.where
+		}
+		name, err := filepath.Rel(s.root, s.where)
+		if err != nil { // one of them depends on the current folder, and the other does not
+			return s.where
+		}
+		return filepath.ToSlash(name)
+	})
+}
+
+// FingerprintOfPlaces is a Fingerprint of data that stays where it is: names are full paths.
+// The folders of trainings had it before Fingerprint told of moved data.
+func (d *Dataset) FingerprintOfPlaces() string {
+	return d.fingerprint(func(s *sample) string { return s.where })
+}
+
+func (d *Dataset) fingerprint(name func(s *sample) string) string {
 	h := sha256.New()
 	for i := range d.samples {
 		s := &d.samples[i]
-		fmt.Fprintf(h, "%q %d %q", s.where, s.class, s.captions)
+		fmt.Fprintf(h, "%q %d %q", name(s), s.class, s.captions)
 		if s.member != nil {
 			fmt.Fprintf(h, " %+v", *s.member)
 		}

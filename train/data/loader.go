@@ -81,10 +81,16 @@ const ahead = 2
 // loaded is what became of a sample.
 type loaded struct {
 	index   int
-	image   []float32
-	patches preprocess.Patched // in place of image
+	images  []float32 // of the batch that it is in if all can be read, its own the one at place
+	place   int
+	patches preprocess.Patched // in place of images
 	caption string
 	err     error
+}
+
+// image is the memory of the image at a place of a batch's.
+func (l *Loader) image(images []float32, place int) []float32 {
+	return images[place*l.item : (place+1)*l.item]
 }
 
 // Batches yields batches from a Position on, epoch after epoch, until the caller stops, ctx
@@ -156,7 +162,7 @@ func (l *Loader) epoch(ctx context.Context, at Position, bad *badSamples, use fu
 		for range results { // until the workers have left
 		}
 	}()
-	b := l.newBatch()
+	var b Batch
 	for result := range results {
 		s := <-result
 		if ctx.Err() != nil {
@@ -169,7 +175,11 @@ func (l *Loader) epoch(ctx context.Context, at Position, bad *badSamples, use fu
 			}
 			continue
 		}
-		copy(b.Images[len(b.Samples)*l.item:], s.image)
+		if len(b.Samples) == 0 {
+			b.Images = s.images
+		}
+		// Where some before it could not be read it moves up, to a place that lies behind.
+		copy(l.image(b.Images, len(b.Samples)), l.image(s.images, s.place))
 		if l.o.Transform.HasPatches() {
 			b.Patches = append(b.Patches, s.patches)
 		}
@@ -181,7 +191,7 @@ func (l *Loader) epoch(ctx context.Context, at Position, bad *badSamples, use fu
 			if !use(b) {
 				return made, nil
 			}
-			b = l.newBatch()
+			b = Batch{}
 		}
 	}
 	return made, ctx.Err()
@@ -214,15 +224,11 @@ func (l *Loader) note(bad *badSamples, s loaded) error {
 	return nil
 }
 
-func (l *Loader) newBatch() Batch {
-	return Batch{Images: make([]float32, l.o.Batch*l.item)}
-}
-
 // load decodes samples on several goroutines and passes them on in order. The channel is
 // closed when all have left.
 func (l *Loader) load(ctx context.Context, epoch int, order []int) <-chan chan loaded {
 	type task struct {
-		index  int
+		loaded
 		result chan loaded
 	}
 	tasks := make(chan task)
@@ -232,7 +238,7 @@ func (l *Loader) load(ctx context.Context, epoch int, order []int) <-chan chan l
 		workers.Go(func() {
 			var decoder preprocess.Decoder
 			for t := range tasks {
-				t.result <- l.sample(&decoder, epoch, t.index)
+				t.result <- l.sample(&decoder, epoch, t.loaded)
 			}
 		})
 	}
@@ -240,8 +246,13 @@ func (l *Loader) load(ctx context.Context, epoch int, order []int) <-chan chan l
 		defer close(results)
 		defer workers.Wait()
 		defer close(tasks)
-		for _, index := range order {
-			t := task{index, make(chan loaded, 1)}
+		var images []float32
+		for i, index := range order {
+			place := i % l.o.Batch
+			if place == 0 {
+				images = make([]float32, l.o.Batch*l.item)
+			}
+			t := task{loaded{index: index, images: images, place: place}, make(chan loaded, 1)}
 			select {
 			case results <- t.result:
 			case <-ctx.Done():
@@ -254,16 +265,15 @@ func (l *Loader) load(ctx context.Context, epoch int, order []int) <-chan chan l
 }
 
 // sample reads one. What is random of it depends on the seed, the epoch and its index.
-func (l *Loader) sample(decoder *preprocess.Decoder, epoch, index int) loaded {
-	s := loaded{index: index}
-	rng := rand.New(rand.NewPCG(l.o.Seed, uint64(epoch)<<40|uint64(index)+1))
-	captions, err := l.data.Captions(index)
+func (l *Loader) sample(decoder *preprocess.Decoder, epoch int, s loaded) loaded {
+	rng := rand.New(rand.NewPCG(l.o.Seed, uint64(epoch)<<40|uint64(s.index)+1))
+	captions, err := l.data.Captions(s.index)
 	if err != nil {
 		s.err = err
 		return s
 	}
 	s.caption = captions[rng.IntN(len(captions))]
-	img, err := l.data.Picture(index, l.o.Decode...)(decoder)
+	img, err := l.data.Picture(s.index, l.o.Decode...)(decoder)
 	if err != nil {
 		s.err = err
 		return s
@@ -272,7 +282,6 @@ func (l *Loader) sample(decoder *preprocess.Decoder, epoch, index int) loaded {
 		s.patches, s.err = l.o.Transform.Patches(img, rng)
 		return s
 	}
-	s.image = make([]float32, l.item)
-	s.err = l.o.Transform.ApplyInto(s.image, img, rng)
+	s.err = l.o.Transform.ApplyInto(l.image(s.images, s.place), img, rng)
 	return s
 }

@@ -38,8 +38,9 @@ func photos(b *testing.B, n int) string {
 	return folder
 }
 
-// BenchmarkLoader measures what a picture of a training takes of the CPU beside one that is
-// encoded (bench --pictures): in turns, of the same files.
+// BenchmarkLoader measures what a picture takes of the CPU, of the same files and in turns: to
+// be decoded, to be made what a model encodes (bench --pictures), to be made what it is
+// trained on by each augmentation, and all that the Loader does.
 func BenchmarkLoader(b *testing.B) {
 	const n = 32
 	d, err := Open([]string{photos(b, n)}, Options{})
@@ -48,27 +49,47 @@ func BenchmarkLoader(b *testing.B) {
 	cfg.Size = [2]int{224, 224}
 	plain, err := preprocess.New(cfg)
 	require.NoError(b, err)
-	train, err := preprocess.NewTrain(cfg, preprocess.DefaultAugmentation())
-	require.NoError(b, err)
-	l, err := NewLoader(d, LoaderOptions{Batch: n, Transform: train, Workers: 1})
-	require.NoError(b, err)
-	var decoder preprocess.Decoder
-	pixels := make([]float32, 3*224*224)
-	var encoded, trained time.Duration
-	for b.Loop() {
-		start := usage.CPU()
-		for i := range n {
-			img, err := d.Picture(i)(&decoder)
+	jitter := preprocess.DefaultAugmentation()
+	jitter.ColorJitter, jitter.ColorJitterProb = [4]float64{0.4, 0.4, 0.4, 0.1}, 1
+	for name, a := range map[string]preprocess.Augmentation{
+		"default": preprocess.DefaultAugmentation(), "squash": {}, "jitter": jitter, "affine": {Affine: 0.5},
+	} {
+		b.Run(name, func(b *testing.B) {
+			train, err := preprocess.NewTrain(cfg, a)
 			require.NoError(b, err)
+			l, err := NewLoader(d, LoaderOptions{Batch: n, Transform: train, Workers: 1})
+			require.NoError(b, err)
+			measureLoader(b, l, plain)
+		})
+	}
+}
+
+func measureLoader(b *testing.B, l *Loader, plain *preprocess.Transform) {
+	var decoder preprocess.Decoder
+	var decoded, encoded, trained, loaded time.Duration
+	pixels, rng, last := make([]float32, l.item), rand.New(rand.NewPCG(1, 2)), usage.CPU()
+	lap := func(to *time.Duration) {
+		now := usage.CPU()
+		*to += now - last
+		last = now
+	}
+	for b.Loop() {
+		lap(new(time.Duration))
+		for i := range l.o.Batch {
+			img, err := l.data.Picture(i)(&decoder)
+			require.NoError(b, err)
+			lap(&decoded)
 			require.NoError(b, plain.ApplyInto(pixels, img))
+			lap(&encoded)
+			require.NoError(b, l.o.Transform.ApplyInto(pixels, img, rng))
+			lap(&trained)
 		}
-		middle := usage.CPU()
 		made, err := l.epoch(b.Context(), Position{}, &badSamples{}, func(Batch) bool { return true })
 		require.NoError(b, err)
 		require.Equal(b, 1, made)
-		encoded, trained = encoded+middle-start, trained+usage.CPU()-middle
+		lap(&loaded)
 	}
-	for name, all := range map[string]time.Duration{"encoded-ms/picture": encoded, "trained-ms/picture": trained} {
-		b.ReportMetric(all.Seconds()*1000/float64(b.N*n), name)
+	for name, all := range map[string]time.Duration{"decode": decoded, "encode": encoded, "train": trained, "loader": loaded} {
+		b.ReportMetric(all.Seconds()*1000/float64(b.N*l.o.Batch), name+"-ms")
 	}
 }

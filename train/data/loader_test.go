@@ -84,6 +84,19 @@ func TestBatchesAreTheSameFromAnyPosition(t *testing.T) {
 	assert.NotEqual(t, want[0].Samples, take(t, l, Position{}, 1)[0].Samples)
 }
 
+// However many cannot be read, each image is that of its sample, and stays so.
+func TestImagesBesideBadSamples(t *testing.T) {
+	l, _ := loader(t, 31, LoaderOptions{Batch: 4, MaxBad: -1}, 0, 1, 2, 3, 4, 9, 12, 13, 20, 21, 22, 23, 24, 25, 30)
+	for n, b := range take(t, l, Position{Epoch: 5, Next: 2}, 9) {
+		for i, index := range b.Samples {
+			want := l.sample(new(preprocess.Decoder), b.After.Epoch, loaded{index: index, images: make([]float32, l.item)})
+			require.NoError(t, want.err)
+			assert.Equal(t, want.images, b.Images[i*l.item:(i+1)*l.item], "image %d of batch %d", i, n)
+			assert.Equal(t, want.caption, b.Captions[i])
+		}
+	}
+}
+
 // In order is the Dataset's order, in every epoch and from any position on. The rest depends
 // on the seed as ever.
 func TestBatchesInOrder(t *testing.T) {
