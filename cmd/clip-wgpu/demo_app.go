@@ -127,24 +127,33 @@ func (d *demo) do(ctx context.Context, effect gallery.Effect) {
 	}
 }
 
-// search answers the newest query, then the newest by then, until ctx ends.
+// search answers the newest query, then the newest by then, until ctx ends. The first one has
+// no words: kernels that those need are compiled behind it, before someone types.
 func (d *demo) search(ctx context.Context) {
-	for {
+	for compiled := false; ; compiled = true {
 		select {
 		case <-ctx.Done():
 			return
 		case s := <-d.queries:
-			found, err := interruptible(ctx, func() (gallery.Found, error) { return d.finder.find(ctx, s), nil })
+			found := d.find(ctx, s)
 			if ctx.Err() != nil {
 				return
 			}
-			if err != nil { // a panic
-				found = gallery.Found{Err: err}
-			}
-			found.Query = s.Query
 			d.post(found)
+			if !compiled && len(d.queries) == 0 {
+				d.find(ctx, gallery.Search{Text: "a"})
+			}
 		}
 	}
+}
+
+func (d *demo) find(ctx context.Context, s gallery.Search) gallery.Found {
+	found, err := interruptible(ctx, func() (gallery.Found, error) { return d.finder.find(ctx, s), nil })
+	if err != nil { // a panic
+		found = gallery.Found{Err: err}
+	}
+	found.Query = s.Query
+	return found
 }
 
 // load brings thumbnails until ctx ends, those that are in sight by now first.

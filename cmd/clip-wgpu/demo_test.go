@@ -127,6 +127,22 @@ func TestDemoSkipsStaleQueries(t *testing.T) {
 	})
 }
 
+// Kernels are compiled before someone types, by a search that nobody sees.
+func TestDemoCompilesBeforeSomeoneTypes(t *testing.T) {
+	withUser(t, func(u user, f *fakeFinder) {
+		assert.Empty(t, <-f.asked)
+		f.answers <- gallery.Found{}
+		assert.NotEmpty(t, <-f.asked)
+		f.answers <- gallery.Found{Hits: []gallery.Hit{{ID: 1, Path: "/unseen"}}}
+		u.does(window.Text("c"))
+		assert.Equal(t, "c", <-f.asked)
+		f.answers <- gallery.Found{Hits: []gallery.Hit{{ID: 2, Path: "/seen"}}}
+		u.sees("a hit", func() bool { return len(u.demo.gallery.Hits()) == 1 })
+		assert.Equal(t, "/seen", u.demo.gallery.Hits()[0].Path)
+		assert.Empty(t, f.asked)
+	})
+}
+
 func TestDemoEndsWhileSearching(t *testing.T) {
 	withUser(t, func(_ user, f *fakeFinder) { <-f.asked })
 }
