@@ -36,6 +36,11 @@ func (u *update) encode(ctx context.Context, encode Encoder) error {
 	if len(u.todo) == 0 {
 		return ctx.Err()
 	}
+	var err error
+	if u.findHash, err = u.db.Prepare(`SELECT id FROM contents WHERE hash = ?`); err != nil {
+		return failed(u.path, err)
+	}
+	defer u.findHash.Close()
 	start, done := time.Now(), 0
 	for e, err := range encode(ctx, pictures) {
 		if err != nil {
@@ -126,7 +131,7 @@ func (u *update) claim(f *file) error {
 		return errCopy
 	}
 	var id int64
-	switch err := u.db.QueryRow(`SELECT id FROM contents WHERE hash = ?`, f.hash[:]).Scan(&id); {
+	switch err := u.findHash.QueryRow(f.hash[:]).Scan(&id); {
 	case err == nil:
 		return errCopy
 	case !errors.Is(err, sql.ErrNoRows):

@@ -19,7 +19,7 @@ import (
 )
 
 // picture is a JPEG of one gray, of 40 by 20 pixels.
-func picture(t *testing.T, gray uint8) []byte {
+func picture(t testing.TB, gray uint8) []byte {
 	t.Helper()
 	img := image.NewGray(image.Rect(0, 0, 40, 20))
 	for i := range img.Pix {
@@ -30,7 +30,7 @@ func picture(t *testing.T, gray uint8) []byte {
 	return out.Bytes()
 }
 
-func put(t *testing.T, data []byte, path ...string) string {
+func put(t testing.TB, data []byte, path ...string) string {
 	t.Helper()
 	full := filepath.Join(path...)
 	require.NoError(t, os.MkdirAll(filepath.Dir(full), 0o777))
