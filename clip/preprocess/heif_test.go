@@ -92,6 +92,48 @@ func TestHEIFOrientationOfProperties(t *testing.T) {
 	}
 }
 
+// Of several EXIF items the first one counts that is of the primary image.
+func TestHEIFTakesThePrimaryImagesEXIF(t *testing.T) {
+	item := func(text string, of ...int) *heifItem {
+		return &heifItem{kind: "Exif", data: append(make([]byte, 4), text...), describes: of}
+	}
+	f := &heifFile{primary: 1, items: map[int]*heifItem{
+		1: {kind: "hvc1"}, 2: item("none"), 3: item("another", 7), 4: item("wanted", 7, 1), 5: item("late", 1),
+	}}
+	f.readEXIF()
+	assert.Equal(t, "wanted", string(f.exif))
+
+	data := readSample(t, "heif/turned.heic")
+	require.Contains(t, string(data), "cdsc")
+	m, err := Decode(bytes.NewReader(bytes.Replace(data, []byte("cdsc"), []byte("none"), 1)))
+	require.NoError(t, err)
+	assert.Zero(t, m.Taken())
+}
+
+// Where alpha is decoded for itself, what is essential stays so: a file with an unknown
+// property of that kind is not shown.
+func TestHEIFKeepsWhatIsEssential(t *testing.T) {
+	data := readSample(t, "heif/alpha.avif")
+	for _, essential := range []int{0, heifEssential} {
+		f, err := parseHEIF(data)
+		require.NoError(t, err)
+		primary := f.items[f.primary]
+		require.Contains(t, primary.properties, 3|heifEssential, "its av1C")
+		f.properties = append(f.properties, heifBox{"none", nil})
+		primary.properties = append(primary.properties, len(f.properties)|essential)
+		file := f.rewritten(data, "avif", f.primary, []string{"auxC"}, nil)
+		again, err := parseHEIF(file)
+		require.NoError(t, err)
+		assert.Equal(t, primary.properties, again.items[f.primary].properties)
+		_, err = Decode(bytes.NewReader(file))
+		if essential == 0 {
+			require.NoError(t, err)
+		} else {
+			require.ErrorIs(t, err, ErrCorrupt)
+		}
+	}
+}
+
 func TestHEIFRefuses(t *testing.T) {
 	heicFile, avifFile := readSample(t, "heif/turned.heic"), readSample(t, "heif/turned.avif")
 	sized := func(data []byte, side uint32) []byte {
