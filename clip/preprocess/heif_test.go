@@ -4,12 +4,15 @@ package preprocess
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"io"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -181,11 +184,61 @@ func TestHEIFMemoryIsBounded(t *testing.T) {
 	f := &heifFile{primary: 1, items: map[int]*heifItem{1: {properties: []int{1}}}}
 	f.properties = []heifBox{{"ispe", []byte{0, 0, 0, 0, 0, 0, 0x28, 0, 0, 0, 0x28, 0}}, {"av1C", []byte{0x81, 0, 0, 0}}}
 	o := options{maxPixels: DefaultMaxPixels}
-	require.NoError(t, f.checkSizes(o))
+	need, err := f.memory(o)
+	require.NoError(t, err)
+	assert.Equal(t, 10240*10240*20+sandboxBase, need)
 	f.properties[1].body[2] = 0x40 // ten bits
-	err := f.checkSizes(o)
+	_, err = f.memory(o)
 	require.ErrorIs(t, err, ErrTooLarge)
 	assert.ErrorContains(t, err, "decoding 10240x10240 takes 3200 MiB, the limit is 2048 MiB")
+}
+
+// What is decoded at once has a bound, and waiting for it ends with the context.
+func TestHEIFSharesMemory(t *testing.T) {
+	const all = 4
+	m := newSharedMemory(all * memoryPart)
+	var taken atomic.Int64
+	var group sync.WaitGroup
+	for i := range 64 {
+		group.Go(func() {
+			parts := int64(1 + i%all)
+			done, err := m.take(t.Context(), int(parts)*memoryPart)
+			if assert.NoError(t, err) {
+				assert.LessOrEqual(t, taken.Add(parts), int64(all))
+				taken.Add(-parts)
+				done()
+			}
+		})
+	}
+	group.Wait()
+	assert.Empty(t, m.parts)
+
+	done, err := m.take(t.Context(), memoryPart)
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	waiting := make(chan error)
+	go func() {
+		_, err := m.take(ctx, all*memoryPart)
+		waiting <- err
+	}()
+	cancel()
+	require.ErrorIs(t, <-waiting, context.Canceled)
+	done()
+	assert.Empty(t, m.parts, "what was taken while waiting for the rest is given back")
+
+	done, err = sandboxMemory.take(t.Context(), sandboxBytes)
+	require.NoError(t, err)
+	for _, name := range []string{"turned.heic", "turned.avif"} {
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() {
+			_, err := DecodeFile(filepath.Join(testdata, "heif", name), WithContext(ctx))
+			waiting <- err
+		}()
+		cancel()
+		require.ErrorIs(t, <-waiting, context.Canceled)
+	}
+	done()
+	assert.Empty(t, sandboxMemory.parts)
 }
 
 // Damaged files give errors or pictures, and no panics.

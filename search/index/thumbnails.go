@@ -70,7 +70,7 @@ func (x *Index) Thumbnail(ctx context.Context, id int64) ([]byte, error) {
 	err = fmt.Errorf("index %s: picture %d: %w", x.path, id, fs.ErrNotExist)
 	for _, p := range pictures {
 		for _, path := range p.Paths {
-			img, failure := preprocess.DecodeFile(path, preprocess.WithOrientation(), draftThumbnail())
+			img, failure := preprocess.DecodeFile(path, preprocess.WithOrientation(), draftThumbnail(), preprocess.WithContext(ctx))
 			if failure == nil {
 				return encodeThumbnail(img)
 			}

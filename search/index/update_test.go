@@ -92,6 +92,30 @@ func updated(t *testing.T, x *Index, roots ...string) (Report, int) {
 	return report, encoded
 }
 
+// A picture that was not decoded because the update was ended is none that failed.
+func TestEndedUpdateFailsNoPictures(t *testing.T) {
+	x, folder := newIndex(t), t.TempDir()
+	put(t, picture(t, 10), folder, "a.jpg")
+	ctx, cancel := context.WithCancel(t.Context())
+	ending := func(_ context.Context, pictures iter.Seq[Decoding]) iter.Seq2[Encoded, error] {
+		return func(yield func(Encoded, error) bool) {
+			for p := range pictures {
+				cancel()
+				e := encodeOne(p)
+				require.ErrorIs(t, e.Err, context.Canceled)
+				if !yield(e, nil) {
+					return
+				}
+			}
+		}
+	}
+	report, err := x.Update(ctx, []string{folder}, ending, UpdateOptions{})
+	require.ErrorIs(t, err, context.Canceled)
+	assert.Zero(t, report.Failed)
+	_, encoded := updated(t, x, folder)
+	assert.Equal(t, 1, encoded)
+}
+
 // all are the index's pictures.
 func all(t *testing.T, x *Index) []Picture {
 	t.Helper()
