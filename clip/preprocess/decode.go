@@ -1,6 +1,7 @@
 package preprocess
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -35,6 +36,7 @@ type options struct {
 	scale     int // of JPEG
 	draft     func(width, height int) (scale int)
 	content   func(data []byte) error
+	ctx       context.Context
 	memory    *jpeg.Memory // of JPEG
 	pixels    *[]uint8     // of an image that does not lie in memory
 	turned    *[]uint8     // of an image that was turned upright
@@ -56,6 +58,10 @@ func WithScale(n int) Option { return func(o *options) { o.scale = n } }
 // WithContent passes on what a file contains before it is decoded: an error of f ends
 // that. What begins like no picture is refused before. data is valid until f returns.
 func WithContent(f func(data []byte) error) Option { return func(o *options) { o.content = f } }
+
+// WithContext ends with ctx's error what has not begun to be decoded when ctx ends: HEIC and
+// AVIF wait until all that are being decoded leave them enough memory.
+func WithContext(ctx context.Context) Option { return func(o *options) { o.ctx = ctx } }
 
 // checkSize refuses sizes before anything of that size is allocated.
 func (o options) checkSize(w, h int) error {

@@ -2,6 +2,7 @@ package preprocess
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"io/fs"
@@ -67,7 +68,7 @@ func (d *Decoder) Decode(r io.Reader, opts ...Option) (*Image, error) {
 
 // decode decodes what r has, which is about size bytes if it is known.
 func (d *Decoder) decode(r io.Reader, size int, opts []Option) (*Image, error) {
-	o := options{maxPixels: DefaultMaxPixels, scale: 1, memory: &d.jpeg, pixels: &d.pixels, turned: &d.turned}
+	o := options{maxPixels: DefaultMaxPixels, scale: 1, ctx: context.Background(), memory: &d.jpeg, pixels: &d.pixels, turned: &d.turned}
 	for _, opt := range opts {
 		opt(&o)
 	}
@@ -99,6 +100,9 @@ func (d *Decoder) decode(r io.Reader, size int, opts []Option) (*Image, error) {
 		if err := o.content(d.file.Bytes()); err != nil {
 			return nil, err
 		}
+	}
+	if err := o.ctx.Err(); err != nil {
+		return nil, err
 	}
 	read := time.Now()
 	img, err := f.guarded(d.file.Bytes(), o)

@@ -23,27 +23,34 @@ func decodeHEIF(data []byte, o options) (*Image, error) {
 	if err != nil {
 		return nil, damaged(err)
 	}
-	if err := f.checkSizes(o); err != nil {
+	memory, err := f.memory(o)
+	if err != nil {
 		return nil, err
 	}
 	coded := f.codedItem()
 	if kind := f.items[f.primary].kind; kind != "grid" && kind != coded.kind {
 		return nil, fmt.Errorf("%w: HEIF whose image is of type %q, want hvc1, av01 or grid", ErrUnsupportedFormat, kind)
 	}
+	done, err := sandboxMemory.take(o.ctx, memory)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	switch coded.kind {
 	case "av01":
-		return f.decodeAVIF(data, o)
+		return f.decodeAVIF(data, memory, o)
 	case "hvc1":
-		return f.decodeHEIC(data, coded, o)
+		return f.decodeHEIC(data, coded, memory, o)
 	}
 	return nil, fmt.Errorf("%w: HEIF of items of type %q, want hvc1 or av01", ErrUnsupportedFormat, coded.kind)
 }
 
-// checkSizes refuses what the sizes in the header stand for, before the file's decoder runs.
-func (f *heifFile) checkSizes(o options) error {
+// memory is what decoding takes, by the sizes in the header, which it checks before the file's
+// decoder runs.
+func (f *heifFile) memory(o options) (most int, err error) {
 	w, h := f.size(f.items[f.primary])
 	if err := o.checkSize(w, h); err != nil { // zeros, too
-		return err
+		return 0, err
 	}
 	for _, p := range f.properties {
 		if p.kind != "ispe" || len(p.body) < 12 {
@@ -52,13 +59,15 @@ func (f *heifFile) checkSizes(o options) error {
 		r := byteReader{data: p.body[4:]}
 		w, h := r.uint(4), r.uint(4)
 		if err := o.checkSize(w, h); err != nil {
-			return err
+			return 0, err
 		}
-		if need := w * h * f.bytesPerPixel(); need > sandboxPages*sandboxPage {
-			return fmt.Errorf("%w: decoding %dx%d takes %d MiB, the limit is %d MiB", ErrTooLarge, w, h, need>>20, sandboxPages*sandboxPage>>20)
+		need := w * h * f.bytesPerPixel()
+		if need > sandboxBytes {
+			return 0, fmt.Errorf("%w: decoding %dx%d takes %d MiB, the limit is %d MiB", ErrTooLarge, w, h, need>>20, sandboxBytes>>20)
 		}
+		most = max(most, need)
 	}
-	return nil
+	return min(most+sandboxBase, sandboxBytes), nil
 }
 
 // bytesPerPixel is what a decoder takes of a pixel: its planes, those of RGB before and after
@@ -77,13 +86,13 @@ func (f *heifFile) bytesPerPixel() int {
 // decodeAVIF turns the image as its file says only where o asks for it, as Pillow, which
 // gives irot and imir as an EXIF orientation. Alpha is decoded for itself, because the decoder
 // multiplies colours by it.
-func (f *heifFile) decodeAVIF(data []byte, o options) (*Image, error) {
+func (f *heifFile) decodeAVIF(data []byte, memory int, o options) (*Image, error) {
 	decode := func(primary int, shape func(w, h int, s samples) *Image) (m *Image, err error) {
 		file := data
 		if _, alpha := f.alpha(); alpha {
 			file = f.rewritten(data, "avif", primary, []string{"auxC"}, nil)
 		}
-		err = avifSandbox.run(file, func(c *sandboxCall) error {
+		err = avifSandbox.run(file, memory, func(c *sandboxCall) error {
 			w, h, s, err := c.avifSamples(o)
 			if err == nil {
 				m = shape(w, h, s)

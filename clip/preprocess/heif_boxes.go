@@ -22,12 +22,16 @@ type heifFile struct {
 
 type heifItem struct {
 	kind       string
-	properties []int  // of heifFile, counted from 1
+	properties []int  // of heifFile, counted from 1, with heifEssential
 	tiles      []int  // items that a grid is made of
+	describes  []int  // items that EXIF data are of
 	helps      int    // the item that an auxiliary image, as of alpha, belongs to
 	multiplied bool   // by alpha
 	data       []byte // the first part of its data
 }
+
+// heifEssential is added to the number of a property without which an item is not to be shown.
+const heifEssential = 1 << 15
 
 type heifBox struct {
 	kind string
@@ -132,14 +136,21 @@ func (f *heifFile) readMeta(data []byte, meta []heifBox) error {
 			return r.err()
 		}
 	}
-	for _, item := range f.items {
-		if item.kind == "Exif" && len(item.data) > 4 {
+	f.readEXIF()
+	return nil
+}
+
+// readEXIF takes the EXIF data of the primary image: of several the first, by its number.
+func (f *heifFile) readEXIF() {
+	for _, id := range slices.Sorted(maps.Keys(f.items)) {
+		item := f.items[id]
+		if item.kind == "Exif" && len(item.data) > 4 && slices.Contains(item.describes, f.primary) {
 			r := &byteReader{data: item.data}
 			r.next(r.uint(4))
 			f.exif = r.data
+			return
 		}
 	}
-	return nil
 }
 
 func (f *heifFile) readItems(r *byteReader, version int) {
@@ -160,7 +171,7 @@ func (f *heifFile) readItems(r *byteReader, version int) {
 	}
 }
 
-// readReferences reads which images a grid is made of and what alpha belongs to.
+// readReferences reads which images a grid is made of, and what alpha and EXIF data belong to.
 func (f *heifFile) readReferences(r *byteReader, version int) {
 	size := 2 + 2*min(version, 1)
 	for !r.failed && len(r.data) > 0 {
@@ -177,6 +188,8 @@ func (f *heifFile) readReferences(r *byteReader, version int) {
 			case item == nil:
 			case b.kind == "dimg":
 				item.tiles = append(item.tiles, to)
+			case b.kind == "cdsc":
+				item.describes = append(item.describes, to)
 			case b.kind == "auxl":
 				item.helps = to
 			case b.kind == "prem":
@@ -206,7 +219,12 @@ func (f *heifFile) readAssociations(r *byteReader) {
 		item := f.items[r.uint(2+2*min(version, 1))]
 		var properties []int
 		for range r.uint(1) {
-			properties = append(properties, r.uint(1+wide)&(1<<(7+8*wide)-1)) // the bit above tells whether it is essential
+			essential := 1 << (7 + 8*wide) // the highest bit
+			i := r.uint(1 + wide)
+			if i&essential != 0 {
+				i += heifEssential - essential
+			}
+			properties = append(properties, i)
 		}
 		const most = 254 // raw adds one
 		if r.failed = r.failed || len(properties) > most; r.failed {
@@ -277,6 +295,7 @@ func (f *heifFile) property(item *heifItem, kind string) []byte {
 
 // propertyAt is a property by its number, or none.
 func (f *heifFile) propertyAt(i int) heifBox {
+	i &^= heifEssential
 	if i < 1 || i > len(f.properties) {
 		return heifBox{}
 	}

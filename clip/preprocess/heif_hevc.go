@@ -6,7 +6,7 @@ import "fmt"
 
 // decodeHEIC returns the image upright, as libheif does: the file's irot and imir say how,
 // and an EXIF orientation beside them means the same.
-func (f *heifFile) decodeHEIC(data []byte, coded *heifItem, o options) (*Image, error) {
+func (f *heifFile) decodeHEIC(data []byte, coded *heifItem, memory int, o options) (*Image, error) {
 	header, err := f.hevcHeader(coded)
 	if err != nil {
 		return nil, damaged(err)
@@ -19,7 +19,7 @@ func (f *heifFile) decodeHEIC(data []byte, coded *heifItem, o options) (*Image, 
 		return nil, err
 	}
 	var m *Image
-	err = heicSandbox.run(f.raw(data), func(c *sandboxCall) error {
+	err = heicSandbox.run(f.raw(data), memory, func(c *sandboxCall) error {
 		s, err := c.heifSamples(w, h)
 		if err != nil {
 			return err

@@ -4,12 +4,15 @@ package preprocess
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"io"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -92,6 +95,48 @@ func TestHEIFOrientationOfProperties(t *testing.T) {
 	}
 }
 
+// Of several EXIF items the first one counts that is of the primary image.
+func TestHEIFTakesThePrimaryImagesEXIF(t *testing.T) {
+	item := func(text string, of ...int) *heifItem {
+		return &heifItem{kind: "Exif", data: append(make([]byte, 4), text...), describes: of}
+	}
+	f := &heifFile{primary: 1, items: map[int]*heifItem{
+		1: {kind: "hvc1"}, 2: item("none"), 3: item("another", 7), 4: item("wanted", 7, 1), 5: item("late", 1),
+	}}
+	f.readEXIF()
+	assert.Equal(t, "wanted", string(f.exif))
+
+	data := readSample(t, "heif/turned.heic")
+	require.Contains(t, string(data), "cdsc")
+	m, err := Decode(bytes.NewReader(bytes.Replace(data, []byte("cdsc"), []byte("none"), 1)))
+	require.NoError(t, err)
+	assert.Zero(t, m.Taken())
+}
+
+// Where alpha is decoded for itself, what is essential stays so: a file with an unknown
+// property of that kind is not shown.
+func TestHEIFKeepsWhatIsEssential(t *testing.T) {
+	data := readSample(t, "heif/alpha.avif")
+	for _, essential := range []int{0, heifEssential} {
+		f, err := parseHEIF(data)
+		require.NoError(t, err)
+		primary := f.items[f.primary]
+		require.Contains(t, primary.properties, 3|heifEssential, "its av1C")
+		f.properties = append(f.properties, heifBox{"none", nil})
+		primary.properties = append(primary.properties, len(f.properties)|essential)
+		file := f.rewritten(data, "avif", f.primary, []string{"auxC"}, nil)
+		again, err := parseHEIF(file)
+		require.NoError(t, err)
+		assert.Equal(t, primary.properties, again.items[f.primary].properties)
+		_, err = Decode(bytes.NewReader(file))
+		if essential == 0 {
+			require.NoError(t, err)
+		} else {
+			require.ErrorIs(t, err, ErrCorrupt)
+		}
+	}
+}
+
 func TestHEIFRefuses(t *testing.T) {
 	heicFile, avifFile := readSample(t, "heif/turned.heic"), readSample(t, "heif/turned.avif")
 	sized := func(data []byte, side uint32) []byte {
@@ -139,11 +184,61 @@ func TestHEIFMemoryIsBounded(t *testing.T) {
 	f := &heifFile{primary: 1, items: map[int]*heifItem{1: {properties: []int{1}}}}
 	f.properties = []heifBox{{"ispe", []byte{0, 0, 0, 0, 0, 0, 0x28, 0, 0, 0, 0x28, 0}}, {"av1C", []byte{0x81, 0, 0, 0}}}
 	o := options{maxPixels: DefaultMaxPixels}
-	require.NoError(t, f.checkSizes(o))
+	need, err := f.memory(o)
+	require.NoError(t, err)
+	assert.Equal(t, 10240*10240*20+sandboxBase, need)
 	f.properties[1].body[2] = 0x40 // ten bits
-	err := f.checkSizes(o)
+	_, err = f.memory(o)
 	require.ErrorIs(t, err, ErrTooLarge)
 	assert.ErrorContains(t, err, "decoding 10240x10240 takes 3200 MiB, the limit is 2048 MiB")
+}
+
+// What is decoded at once has a bound, and waiting for it ends with the context.
+func TestHEIFSharesMemory(t *testing.T) {
+	const all = 4
+	m := newSharedMemory(all * memoryPart)
+	var taken atomic.Int64
+	var group sync.WaitGroup
+	for i := range 64 {
+		group.Go(func() {
+			parts := int64(1 + i%all)
+			done, err := m.take(t.Context(), int(parts)*memoryPart)
+			if assert.NoError(t, err) {
+				assert.LessOrEqual(t, taken.Add(parts), int64(all))
+				taken.Add(-parts)
+				done()
+			}
+		})
+	}
+	group.Wait()
+	assert.Empty(t, m.parts)
+
+	done, err := m.take(t.Context(), memoryPart)
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	waiting := make(chan error)
+	go func() {
+		_, err := m.take(ctx, all*memoryPart)
+		waiting <- err
+	}()
+	cancel()
+	require.ErrorIs(t, <-waiting, context.Canceled)
+	done()
+	assert.Empty(t, m.parts, "what was taken while waiting for the rest is given back")
+
+	done, err = sandboxMemory.take(t.Context(), sandboxBytes)
+	require.NoError(t, err)
+	for _, name := range []string{"turned.heic", "turned.avif"} {
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() {
+			_, err := DecodeFile(filepath.Join(testdata, "heif", name), WithContext(ctx))
+			waiting <- err
+		}()
+		cancel()
+		require.ErrorIs(t, <-waiting, context.Canceled)
+	}
+	done()
+	assert.Empty(t, sandboxMemory.parts)
 }
 
 // Damaged files give errors or pictures, and no panics.

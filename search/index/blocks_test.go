@@ -93,13 +93,20 @@ func TestBlocks(t *testing.T) {
 	assert.Equal(t, rest-1, n)
 }
 
-// An index of the format before blocks keeps all it has.
-func TestLooseFormat(t *testing.T) {
-	const n = maxBlockRows + 10
+// newLooseFormat is a closed index of n pictures of the format before blocks.
+func newLooseFormat(t *testing.T, n int) *Index {
+	t.Helper()
 	x := newIndex(t)
 	change(t, x.Path(), `DROP TABLE blocks; DROP TABLE freed; ALTER TABLE loose RENAME TO vectors; PRAGMA user_version = 1`)
 	fill(t, x, "vectors", n)
 	require.NoError(t, x.Close())
+	return x
+}
+
+// An index of the format before blocks keeps all it has.
+func TestLooseFormat(t *testing.T) {
+	const n = maxBlockRows + 10
+	x := newLooseFormat(t, n)
 	w, err := lockIndex(x.Path())
 	require.NoError(t, err)
 	_, err = Open(x.Path())

@@ -28,7 +28,7 @@ var errCopy = errors.New("the content is known")
 func (u *update) encode(ctx context.Context, encode Encoder) error {
 	pictures := func(yield func(Decoding) bool) {
 		for _, f := range u.todo {
-			if !yield(u.picture(f)) {
+			if !yield(u.picture(ctx, f)) {
 				return
 			}
 		}
@@ -36,8 +36,16 @@ func (u *update) encode(ctx context.Context, encode Encoder) error {
 	if len(u.todo) == 0 {
 		return ctx.Err()
 	}
+	var err error
+	if u.findHash, err = u.db.Prepare(`SELECT id FROM contents WHERE hash = ?`); err != nil {
+		return failed(u.path, err)
+	}
+	defer u.findHash.Close()
 	start, done := time.Now(), 0
 	for e, err := range encode(ctx, pictures) {
+		if err == nil && e.Err != nil {
+			err = ctx.Err() // which may be the picture's, and says nothing of it
+		}
 		if err != nil {
 			return err
 		}
@@ -66,7 +74,7 @@ func (u *update) encode(ctx context.Context, encode Encoder) error {
 
 // picture reads a file: what is known by its hash is not decoded. Encoders call it on
 // several threads.
-func (u *update) picture(f *file) Decoding {
+func (u *update) picture(ctx context.Context, f *file) Decoding {
 	return func(d *preprocess.Decoder, opts ...preprocess.Option) (img *preprocess.Image, err error) {
 		defer func() { f.passing = isPassing(err) }()
 		hashed := preprocess.WithContent(func(data []byte) error {
@@ -74,7 +82,7 @@ func (u *update) picture(f *file) Decoding {
 			copy(f.hash[:], sum[:])
 			return u.claim(f)
 		})
-		img, err = d.DecodeFile(f.path, append(slices.Clip(opts), hashed)...)
+		img, err = d.DecodeFile(f.path, append(slices.Clip(opts), hashed, preprocess.WithContext(ctx))...)
 		if changed := f.check(); changed != nil {
 			return nil, changed
 		}
@@ -126,7 +134,7 @@ func (u *update) claim(f *file) error {
 		return errCopy
 	}
 	var id int64
-	switch err := u.db.QueryRow(`SELECT id FROM contents WHERE hash = ?`, f.hash[:]).Scan(&id); {
+	switch err := u.findHash.QueryRow(f.hash[:]).Scan(&id); {
 	case err == nil:
 		return errCopy
 	case !errors.Is(err, sql.ErrNoRows):

@@ -188,6 +188,27 @@ func TestReadOnlyIndex(t *testing.T) {
 	require.ErrorContains(t, err, "was killed")
 }
 
+// An index of the format before, which cannot be converted where nothing can be written, is
+// not changed there, and the error says what to do.
+func TestLooseFormatReadOnly(t *testing.T) {
+	for name, spoil := range map[string]func(path string) error{
+		"lock": func(path string) error { return os.Mkdir(path+".lock", 0o777) },
+		"log":  func(path string) error { return os.Symlink("none", path+"-shm") }, // SQLite takes no links
+	} {
+		path := newLooseFormat(t, 10).Path()
+		require.NoError(t, spoil(path), name)
+		before, err := os.ReadFile(path)
+		require.NoError(t, err)
+		_, err = Open(path)
+		require.ErrorIs(t, err, ErrFormat, name)
+		require.ErrorContains(t, err, path+": is an index of another format: 1, an older one: open it once", name)
+		require.ErrorContains(t, err, "cannot be written", name)
+		after, err := os.ReadFile(path)
+		require.NoError(t, err)
+		require.Equal(t, before, after, name)
+	}
+}
+
 // An index has one writer, whatever name it is opened by.
 func TestOneWriterOfALinkedIndex(t *testing.T) {
 	x := newIndex(t)

@@ -156,10 +156,23 @@ var errLoose = fmt.Errorf("%w: %d", ErrFormat, looseFormat)
 // of them. Older programs then refuse it.
 func convert(path string) error {
 	lock, err := lockIndex(path)
-	if err != nil {
+	if errors.Is(err, ErrInUse) {
 		return fmt.Errorf("%w, which cannot be converted: %w", errLoose, err)
 	}
-	defer lock.Close()
+	if err == nil {
+		defer lock.Close()
+		err = convertLocked(path)
+	}
+	if isUnwritable(err) { // SQLite's text says less
+		err = errors.New("it cannot be written")
+	}
+	if err != nil {
+		return fmt.Errorf("%w, an older one: open it once, as by clip-wgpu search, where the file and its folder can be written, which converts it: %w", errLoose, err)
+	}
+	return nil
+}
+
+func convertLocked(path string) error {
 	db, err := sql.Open("sqlite", source(path, "mode", "rw", "_pragma", "busy_timeout(10000)"))
 	if err != nil {
 		return err

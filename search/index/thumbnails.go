@@ -70,7 +70,7 @@ func (x *Index) Thumbnail(ctx context.Context, id int64) ([]byte, error) {
 	err = fmt.Errorf("index %s: picture %d: %w", x.path, id, fs.ErrNotExist)
 	for _, p := range pictures {
 		for _, path := range p.Paths {
-			img, failure := preprocess.DecodeFile(path, preprocess.WithOrientation(), draftThumbnail())
+			img, failure := preprocess.DecodeFile(path, preprocess.WithOrientation(), draftThumbnail(), preprocess.WithContext(ctx))
 			if failure == nil {
 				return encodeThumbnail(img)
 			}
@@ -104,6 +104,7 @@ type thumbnails struct {
 	max  int64 // bytes
 	db   *sql.DB
 	tx   *sql.Tx
+	put  *sql.Stmt // of tx
 }
 
 // newThumbnails opens the file or makes it; a damaged one is made anew.
@@ -158,8 +159,11 @@ func (t *thumbnails) insert(hash, data []byte) error {
 			return err
 		}
 		t.tx = tx
+		if t.put, err = tx.Prepare(`INSERT OR REPLACE INTO thumbnails (hash, jpeg) VALUES (?, ?)`); err != nil {
+			return err
+		}
 	}
-	_, err := t.tx.Exec(`INSERT OR REPLACE INTO thumbnails (hash, jpeg) VALUES (?, ?)`, hash, data)
+	_, err := t.put.Exec(hash, data)
 	return err
 }
 

@@ -2,6 +2,7 @@ package index
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"iter"
 	"path/filepath"
@@ -118,6 +119,8 @@ type update struct {
 	seen    map[int64]bool   // rows of files that are there
 	kept    []string         // files and folders that cannot be read: what is known of them stays
 	folders map[string]int64 // rows of folders
+
+	findHash *sql.Stmt // finds a content
 
 	mu     sync.Mutex // around claims
 	claims map[hash]*claim

@@ -19,7 +19,7 @@ import (
 )
 
 // picture is a JPEG of one gray, of 40 by 20 pixels.
-func picture(t *testing.T, gray uint8) []byte {
+func picture(t testing.TB, gray uint8) []byte {
 	t.Helper()
 	img := image.NewGray(image.Rect(0, 0, 40, 20))
 	for i := range img.Pix {
@@ -30,7 +30,7 @@ func picture(t *testing.T, gray uint8) []byte {
 	return out.Bytes()
 }
 
-func put(t *testing.T, data []byte, path ...string) string {
+func put(t testing.TB, data []byte, path ...string) string {
 	t.Helper()
 	full := filepath.Join(path...)
 	require.NoError(t, os.MkdirAll(filepath.Dir(full), 0o777))
@@ -90,6 +90,30 @@ func updated(t *testing.T, x *Index, roots ...string) (Report, int) {
 	require.NoError(t, err)
 	assert.Equal(t, encoded, report.Encoded)
 	return report, encoded
+}
+
+// A picture that was not decoded because the update was ended is none that failed.
+func TestEndedUpdateFailsNoPictures(t *testing.T) {
+	x, folder := newIndex(t), t.TempDir()
+	put(t, picture(t, 10), folder, "a.jpg")
+	ctx, cancel := context.WithCancel(t.Context())
+	ending := func(_ context.Context, pictures iter.Seq[Decoding]) iter.Seq2[Encoded, error] {
+		return func(yield func(Encoded, error) bool) {
+			for p := range pictures {
+				cancel()
+				e := encodeOne(p)
+				require.ErrorIs(t, e.Err, context.Canceled)
+				if !yield(e, nil) {
+					return
+				}
+			}
+		}
+	}
+	report, err := x.Update(ctx, []string{folder}, ending, UpdateOptions{})
+	require.ErrorIs(t, err, context.Canceled)
+	assert.Zero(t, report.Failed)
+	_, encoded := updated(t, x, folder)
+	assert.Equal(t, 1, encoded)
 }
 
 // all are the index's pictures.
