@@ -20,9 +20,9 @@ const (
 	uploadBytes = 4 << 20
 	// maxUploads is how many there are: one is filled while the GPU copies from another.
 	maxUploads = 2
-	// leastUpload is the smallest write that is worth a submission of its own: more than a
-	// picture of 224 × 224 pixels takes, and less than a block of an index has.
-	leastUpload = 768 << 10
+	// leastUpload is the smallest write that is worth a submission of its own. An index passes
+	// on as many bytes where its vectors have 256 values.
+	leastUpload = 512 << 10
 )
 
 // uploader writes to buffers. The caller holds run.
