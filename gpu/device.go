@@ -163,7 +163,8 @@ func (d *Device) Target() graph.Target {
 	return d.core.target
 }
 
-// MemoryInUse is how many bytes all buffers take: what Options.MaxMemory bounds.
+// MemoryInUse is how many bytes all buffers take, but for the two of 4 MiB that uploads go
+// through: what Options.MaxMemory bounds.
 func (d *Device) MemoryInUse() int64 {
 	if d == nil {
 		return 0

@@ -232,7 +232,9 @@ func shareOut(done []submission, elapsed time.Duration) {
 // behind others seems too short where their end was noticed late. So one measurement
 // at most halves its estimate.
 func (s *submission) learn(elapsed time.Duration) {
-	s.job.took += elapsed
+	if s.upload == nil { // RunTime.Upload has that time
+		s.job.took += elapsed
+	}
 	if s.session != nil {
 		s.session.traceSteps(s.steps, elapsed)
 	}
@@ -258,8 +260,12 @@ func (c *core) finish(s *submission) {
 	if fault := c.faults.pop(); err == nil {
 		err = fault
 	}
-	if s.upload != nil {
+	switch {
+	case s.upload == nil:
+	case err == nil:
 		c.uploads = append(c.uploads, s.upload)
+	default: // it may not be mapped: the library aborts the process where such a buffer is filled
+		c.freeUpload(s.upload)
 	}
 	if s.job.err == nil {
 		s.job.err = err
@@ -287,7 +293,8 @@ func (s *submission) arrive() error {
 	return nil
 }
 
-// send gives the GPU a submission once there is room for it. The caller holds run.
+// send gives the GPU a submission once there is room for it. After an error the GPU does not
+// have it: a fault that comes later is the job's. The caller holds run.
 func (c *core) send(ctx context.Context, s submission) error {
 	if err := c.waitInFlight(ctx, s.alone); err != nil {
 		return err
@@ -332,6 +339,7 @@ func (c *core) send(ctx context.Context, s submission) error {
 		}
 		c.flight = append(c.flight, s)
 		s.job.pending++
+		s.job.err = c.faults.pop()
 		return nil
 	})
 }

@@ -28,7 +28,7 @@ const (
 type uploader struct {
 	*core
 	job     *job  // of what is on its way
-	pending int64 // bytes that the library has copied and no submission has taken
+	pending int64 // bytes that the library has copied since the last flush
 }
 
 // newUploader makes an uploader with a job of its own.
@@ -58,7 +58,7 @@ func (u *uploader) write(ctx context.Context, dst *buffer, offset int64, data []
 	u.pending += int64(len(data))
 	return u.call(ctx, func() error {
 		writeBuffer(u.queue, dst.Buffer, offset, data)
-		return nil
+		return u.job.err // of what went before
 	})
 }
 
@@ -113,10 +113,15 @@ func (c *core) takeUpload(ctx context.Context) (b *wgpu.Buffer, err error) {
 func (c *core) dropUpload(b *wgpu.Buffer) {
 	c.calls.Lock()
 	defer c.calls.Unlock()
-	c.uploadBuffers--
 	if c.lost == nil {
-		b.Release()
+		c.freeUpload(b)
 	}
+}
+
+// freeUpload frees a buffer that the GPU does not use. The caller is inside call.
+func (c *core) freeUpload(b *wgpu.Buffer) {
+	c.uploadBuffers--
+	b.Release()
 }
 
 // flush waits until the GPU has everything that was written.
