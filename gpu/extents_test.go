@@ -85,7 +85,7 @@ func TestWriteBytes(t *testing.T) {
 }
 
 // Large writes and small ones, which go different ways, come in the order in which they were
-// made, and take the memory of maxUploads buffers.
+// made, and take at most maxUploads buffers.
 func TestWritesKeepTheirOrder(t *testing.T) {
 	d := open(t, Options{})
 	w := d.NewStore()
@@ -109,7 +109,7 @@ func TestWritesKeepTheirOrder(t *testing.T) {
 	}
 	require.NoError(t, w.Read(t.Context(), st, got))
 	assert.True(t, slices.Equal(want, got))
-	assert.Contains(t, []int{1, maxUploads}, d.core.uploadBuffers) // 1 where each was done before the next
+	assert.LessOrEqual(t, d.core.uploadBuffers, maxUploads)
 	assert.Zero(t, w.late.job.took)
 }
 

@@ -18,8 +18,9 @@ const (
 	// the library's own way takes fresh memory for each write, and its page faults cost more
 	// than the copy.
 	uploadBytes = 4 << 20
-	// maxUploads is how many there are: one is filled while the GPU copies from another.
-	maxUploads = 2
+	// maxUploads is how many there are at most. What they hold together waits behind a run that
+	// the GPU is executing. A software driver takes two: one is filled while it copies from another.
+	maxUploads = 4
 	// leastUpload is the smallest write that is worth a submission of its own.
 	leastUpload = 1 << 20
 )
