@@ -31,7 +31,7 @@ type core struct {
 	debug    debug.Switch
 
 	run   await.Lock // one caller at a time uploads, records and submits; taken before calls
-	depth int        // submissions that may be in flight
+	depth int        // submissions that may be in flight, but for uploads
 
 	calls         await.Lock     // around all calls of the library, whose error scopes are one stack a device
 	flight        []submission   // what the GPU has and may not have finished, oldest first
@@ -163,7 +163,8 @@ func (d *Device) Target() graph.Target {
 	return d.core.target
 }
 
-// MemoryInUse is how many bytes all buffers take: what Options.MaxMemory bounds.
+// MemoryInUse is how many bytes all buffers take, but for those of 4 MiB, at most four, that
+// uploads go through: what Options.MaxMemory bounds.
 func (d *Device) MemoryInUse() int64 {
 	if d == nil {
 		return 0

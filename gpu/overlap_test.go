@@ -99,6 +99,25 @@ func TestRunsAreSubmittedBehindOthers(t *testing.T) {
 	}
 }
 
+// Uploads take none of the places in flight, or a run with large inputs would only be submitted
+// when somebody has noticed the end of the one before.
+func TestRunsWithUploadsAreSubmittedBehindOthers(t *testing.T) {
+	const n = maxUploads * uploadBytes / 4
+	d := open(t, Options{depth: 2})
+	s := load(t, d, plus(t, n, 1), nil)
+	x, out := count(n), make([]float32, n)
+	io := IO{Inputs: inputs("x", x), Outputs: [][]float32{out}}
+	require.NoError(t, s.Run(t.Context(), io)) // now its cost is known
+	x[0], x[n-1] = 100, 200
+	_, done := held(t, d.core)
+	ended := make(chan error)
+	go func() { ended <- s.Run(t.Context(), io) }()
+	inFlight(t, d.core, 1+maxUploads+1)
+	done(false)
+	require.NoError(t, <-ended)
+	assert.Equal(t, []float32{101, 2, 201}, []float32{out[0], out[1], out[n-1]})
+}
+
 // Submitted is called while the run is still to end, and not for one that the device does
 // not get.
 func TestSubmittedIsToldBeforeTheEnd(t *testing.T) {

@@ -117,12 +117,24 @@ func (c *core) alone(ctx context.Context, f func() error) error {
 }
 
 // waitInFlight waits until one more submission may be in flight: fewer than depth are,
-// and none if it, or the last one, is to run alone. The caller holds run.
+// and none if it, or the last one, is to run alone. Uploads are not counted, so that a run
+// with large inputs is behind another, too; where depth is 1 nothing goes behind them. The
+// caller holds run.
 func (c *core) waitInFlight(ctx context.Context, alone bool) error {
 	return c.until(ctx, func() bool {
 		n := len(c.flight)
-		return n == 0 || n < c.depth && !alone && !c.flight[n-1].alone
+		return n == 0 || c.depth > 1 && c.counted() < c.depth && !alone && !c.flight[n-1].alone
 	})
+}
+
+// counted is how many submissions are in flight but for uploads. The caller is inside call.
+func (c *core) counted() (n int) {
+	for i := range c.flight {
+		if c.flight[i].upload == nil {
+			n++
+		}
+	}
+	return n
 }
 
 // drain waits until nothing is in flight. The caller holds run.
@@ -206,45 +218,6 @@ func (c *core) reap() {
 	c.began = now
 }
 
-// shareOut tells submissions that were found done together how long they took. Their
-// estimates say how much of elapsed belongs to which.
-func shareOut(done []submission, elapsed time.Duration) {
-	if len(done) == 1 {
-		done[0].learn(elapsed)
-		return
-	}
-	var sum time.Duration
-	for i := range done {
-		if s := &done[i]; s.session != nil {
-			s.cost = s.session.cost(s.steps)
-			sum += s.cost
-		}
-	}
-	for i := range done {
-		if s := &done[i]; s.cost > 0 {
-			s.learn(time.Duration(float64(elapsed) * float64(s.cost) / float64(sum)))
-		}
-	}
-}
-
-// learn notes how long the submission took. Where the caller has left, the estimates
-// stay as they are, because nobody looked when it was done. A submission that was
-// behind others seems too short where their end was noticed late. So one measurement
-// at most halves its estimate.
-func (s *submission) learn(elapsed time.Duration) {
-	s.job.took += elapsed
-	if s.session != nil {
-		s.session.traceSteps(s.steps, elapsed)
-	}
-	if s.session == nil || s.job.isLeft() {
-		return
-	}
-	if s.behind {
-		elapsed = max(elapsed, s.session.cost(s.steps)/2)
-	}
-	s.session.learn(s.steps, elapsed)
-}
-
 // finish gives the job what its submission, which is done, has brought: values that
 // were read, an error. The caller is inside call.
 func (c *core) finish(s *submission) {
@@ -258,8 +231,12 @@ func (c *core) finish(s *submission) {
 	if fault := c.faults.pop(); err == nil {
 		err = fault
 	}
-	if s.upload != nil {
+	switch {
+	case s.upload == nil:
+	case err == nil:
 		c.uploads = append(c.uploads, s.upload)
+	default: // it may not be mapped: the library aborts the process where such a buffer is filled
+		c.freeUpload(s.upload)
 	}
 	if s.job.err == nil {
 		s.job.err = err
@@ -287,7 +264,8 @@ func (s *submission) arrive() error {
 	return nil
 }
 
-// send gives the GPU a submission once there is room for it. The caller holds run.
+// send gives the GPU a submission once there is room for it. After an error the GPU does not
+// have it: a fault that comes later is the job's. The caller holds run.
 func (c *core) send(ctx context.Context, s submission) error {
 	if err := c.waitInFlight(ctx, s.alone); err != nil {
 		return err
@@ -332,6 +310,7 @@ func (c *core) send(ctx context.Context, s submission) error {
 		}
 		c.flight = append(c.flight, s)
 		s.job.pending++
+		s.job.err = c.faults.pop()
 		return nil
 	})
 }

@@ -265,6 +265,47 @@ func costOf(steps []step) (sum time.Duration) {
 	return sum
 }
 
+// shareOut tells submissions that were found done together how long they took. Their
+// estimates say how much of elapsed belongs to which.
+func shareOut(done []submission, elapsed time.Duration) {
+	if len(done) == 1 {
+		done[0].learn(elapsed)
+		return
+	}
+	var sum time.Duration
+	for i := range done {
+		if s := &done[i]; s.session != nil {
+			s.cost = s.session.cost(s.steps)
+			sum += s.cost
+		}
+	}
+	for i := range done {
+		if s := &done[i]; s.cost > 0 {
+			s.learn(time.Duration(float64(elapsed) * float64(s.cost) / float64(sum)))
+		}
+	}
+}
+
+// learn notes how long the submission took. Where the caller has left, the estimates
+// stay as they are, because nobody looked when it was done. A submission that was
+// behind others seems too short where their end was noticed late. So one measurement
+// at most halves its estimate.
+func (s *submission) learn(elapsed time.Duration) {
+	if s.upload == nil { // RunTime.Upload has that time
+		s.job.took += elapsed
+	}
+	if s.session != nil {
+		s.session.traceSteps(s.steps, elapsed)
+	}
+	if s.session == nil || s.job.isLeft() {
+		return
+	}
+	if s.behind {
+		elapsed = max(elapsed, s.session.cost(s.steps)/2)
+	}
+	s.session.learn(s.steps, elapsed)
+}
+
 // learn corrects the estimates of steps that ran together by what they took together. A
 // step that ran for the first time is one for all that do the same, as in the other
 // blocks of a transformer: these then need not go alone.

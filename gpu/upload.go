@@ -18,8 +18,9 @@ const (
 	// the library's own way takes fresh memory for each write, and its page faults cost more
 	// than the copy.
 	uploadBytes = 4 << 20
-	// maxUploads is how many there are: one is filled while the GPU copies from another.
-	maxUploads = 2
+	// maxUploads is how many there are at most. What they hold together waits behind a run that
+	// the GPU is executing. A software driver takes two: one is filled while it copies from another.
+	maxUploads = 4
 	// leastUpload is the smallest write that is worth a submission of its own. An index passes
 	// on as many bytes where its vectors have 256 values.
 	leastUpload = 512 << 10
@@ -29,7 +30,7 @@ const (
 type uploader struct {
 	*core
 	job     *job  // of what is on its way
-	pending int64 // bytes that the library has copied and no submission has taken
+	pending int64 // bytes that the library has copied since the last flush
 }
 
 // newUploader makes an uploader with a job of its own.
@@ -59,7 +60,7 @@ func (u *uploader) write(ctx context.Context, dst *buffer, offset int64, data []
 	u.pending += int64(len(data))
 	return u.call(ctx, func() error {
 		writeBuffer(u.queue, dst.Buffer, offset, data)
-		return nil
+		return u.job.err // of what went before
 	})
 }
 
@@ -114,10 +115,15 @@ func (c *core) takeUpload(ctx context.Context) (b *wgpu.Buffer, err error) {
 func (c *core) dropUpload(b *wgpu.Buffer) {
 	c.calls.Lock()
 	defer c.calls.Unlock()
-	c.uploadBuffers--
 	if c.lost == nil {
-		b.Release()
+		c.freeUpload(b)
 	}
+}
+
+// freeUpload frees a buffer that the GPU does not use. The caller is inside call.
+func (c *core) freeUpload(b *wgpu.Buffer) {
+	c.uploadBuffers--
+	b.Release()
 }
 
 // flush waits until the GPU has everything that was written.

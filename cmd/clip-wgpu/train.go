@@ -36,8 +36,8 @@ there, with the flags of that run, and gives what an undisturbed run gives. Only
 --epochs, --minutes, --save-every, --log-every, --eval-every, --max-bad and those of the
 device may be other ones, which the next --resume keeps. Another device has to be asked for
 by --device. What has moved together with the folder is found. DATA, --eval, --root and
---class-names that have moved otherwise are named anew: samples of the same names and
-captions, in the same order, go on.
+--class-names that have moved otherwise are named anew: DATA with samples of the same names
+and captions, in the same order, goes on.
 
 --minutes makes a piece of a training: the first step that ends after so long is saved, as by
 an interrupt, and the exit code is 0. --resume makes the next piece, of as many minutes where

@@ -47,6 +47,8 @@ const (
 	runName     = "run.json"
 	logName     = "log.jsonl"
 	lockName    = "run.lock"
+	plotName    = "loss.svg"
+	modelFolder = "model"
 	adapterName = "adapter"
 )
 
@@ -224,16 +226,20 @@ func (r *runFolder) commit(f runFile) error {
 	return nil
 }
 
-// sweep removes the states before this one, and what a crash left unfinished. What cannot be
-// removed does no harm.
+// sweep removes the states before this one, and what a crash left unfinished of what a training
+// writes: another command may be writing beside it. What cannot be removed does no harm.
 func (r *runFolder) sweep(state string) {
-	for _, folder := range []string{r.path, r.at(adapterName)} {
-		entries, _ := os.ReadDir(folder)
-		for _, e := range entries {
-			old, _ := filepath.Match("state-*.safetensors", e.Name())
-			if atomicfile.IsLeftover(e.Name()) || old && e.Name() != state {
-				os.RemoveAll(filepath.Join(folder, e.Name()))
-			}
+	files := os.DirFS(r.path)
+	states, _ := fs.Glob(files, "state-*.safetensors")
+	for _, name := range states {
+		if name != state {
+			os.Remove(r.at(name))
+		}
+	}
+	for _, name := range []string{runName, logName, plotName, modelFolder, "state-*.safetensors", adapterName + "/adapter_*"} {
+		unfinished, _ := fs.Glob(files, atomicfile.TempPattern(name))
+		for _, left := range unfinished {
+			os.RemoveAll(r.at(left))
 		}
 	}
 }

@@ -80,10 +80,13 @@ func (f *runFile) follow(cmd *cobra.Command, folder string, args []string) error
 	if err != nil {
 		return err
 	}
-	before := cmp.Or(f.Folder, now)
-	f.Folder = now
-	follow := func(path string) (string, error) { return followed(path, before, now) }
-	if len(args) > 0 {
+	before, moved := cmp.Or(f.Folder, now), len(args) > 0
+	follow := func(path string) (string, error) {
+		to, err := followed(path, before, now)
+		moved = moved || to != path
+		return to, err
+	}
+	if moved {
 		f.Args, err = absoluteAll(args)
 	} else {
 		f.Args, err = eachPlace(f.Args, follow)
@@ -95,6 +98,10 @@ func (f *runFile) follow(cmd *cobra.Command, folder string, args []string) error
 	}
 	if err != nil {
 		return fmt.Errorf("--resume %s: %w", folder, err)
+	}
+	f.Folder = before
+	if moved { // else what it names lies as it did: of a copy the original may go later
+		f.Folder = now
 	}
 	return nil
 }

@@ -33,8 +33,8 @@ func (r *runFolder) plot(lines []logLine) error {
 	curve(svg, 20, "loss", lines, func(l logLine) float64 { return l.Loss })
 	curve(svg, 20+plotHeight+plotGap, "learning rate", lines, func(l logLine) float64 { return l.LR })
 	fmt.Fprintln(svg, "</svg>")
-	if err := atomicfile.Write(r.at("loss.svg"), []byte(svg.String()), true); err != nil {
-		return outputError(r.at("loss.svg"), err)
+	if err := atomicfile.Write(r.at(plotName), []byte(svg.String()), true); err != nil {
+		return outputError(r.at(plotName), err)
 	}
 	return nil
 }

@@ -54,7 +54,7 @@ func (r *trainingRun) result() string {
 	if r.adapter != nil {
 		return r.folder.at(adapterName)
 	}
-	return r.folder.at("model")
+	return r.folder.at(modelFolder)
 }
 
 // trained is a parameter on the device.

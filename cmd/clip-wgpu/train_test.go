@@ -73,11 +73,11 @@ func TestTrain(t *testing.T) {
 	o = program(t, quickly(csv, "--steps", "5", "--lr-scheduler", "const", "--aug-scale", "0.5,1", "--eval", classes, "--class-names", swapped, "-o", parts)...)
 	o.requireDone(t)
 	assert.Regexp(t, `step 5 of 5 .* top1 \S+ %`, o.stdout, "of the data that has classes")
-	for _, left := range []string{"state-00000007.safetensors.0123abcd.tmp", "model.0123abcd.tmp", "model.0123abcd.tmp.old", "mine.tmp"} {
+	for _, left := range []string{"state-00000007.safetensors.0123abcd.tmp", "model.0123abcd.tmp", "model.0123abcd.tmp.old", "mine.tmp", "merged.0123abcd.tmp", "model.f16.0123abcd.tmp"} {
 		require.NoError(t, os.CopyFS(filepath.Join(parts, left), os.DirFS(filepath.Join(parts, "model"))))
 	}
 	program(t, "train", "--resume", parts, "--steps", "9").requireDone(t)
-	requireFiles(t, parts, "log.jsonl", "loss.svg", "mine.tmp", "model", "run.json", "run.lock", "state-00000009.safetensors")
+	requireFiles(t, parts, "log.jsonl", "loss.svg", "merged.0123abcd.tmp", "mine.tmp", "model", "model.f16.0123abcd.tmp", "run.json", "run.lock", "state-00000009.safetensors")
 	assert.Equal(t, losses(t, whole), losses(t, parts))
 	program(t, "train", "--resume", parts).requireFailure(t, exitFailure, "9 steps are made, of 9")
 	program(t, "train", "--resume", parts, "--lr", "1").requireFailure(t, exitUsage, "--lr")

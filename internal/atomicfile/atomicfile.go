@@ -9,7 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"regexp"
+	"strings"
 )
 
 // ErrNotRegular: the path is a folder, a link or a device. A rename would put a
@@ -46,11 +46,9 @@ func Create(path string, replace bool) (*File, error) {
 // TempName is a name beside path for what is to be renamed to it.
 func TempName(path string) string { return fmt.Sprintf("%s.%08x.tmp", path, rand.Uint32()) }
 
-var leftover = regexp.MustCompile(`\.[0-9a-f]{8}\.tmp(\.old)?$`)
-
-// IsLeftover tells by a file's or folder's name whether it is what TempName or PutFolder
-// calls what a process has not finished. While no process writes there, a crash left it.
-func IsLeftover(name string) bool { return leftover.MatchString(name) }
+// TempPattern is a pattern, as path.Match has it, of what TempName and PutFolder call what a
+// process has not finished of path. While no process writes path, a crash left it.
+func TempPattern(path string) string { return path + "." + strings.Repeat("[0-9a-f]", 8) + ".tmp*" }
 
 // Check tells why Create would refuse what is at path.
 func Check(path string, replace bool) error {
