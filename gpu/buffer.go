@@ -20,7 +20,7 @@ const (
 	stagingBytes = 4 << 20
 	// pendingBytes is the most of small writes that the library keeps before the GPU has taken
 	// it: it copies each of them to fresh memory.
-	pendingBytes = 16 << 20
+	pendingBytes = 4 << 20
 )
 
 // buffer is GPU memory.
