@@ -25,16 +25,19 @@ func TestReplayAllocates(t *testing.T) {
 		}
 		return least
 	}
-	binding := allocations(func() error {
-		j := jobs.Get().(*job)
-		defer j.recycle()
-		return d.core.alone(t.Context(), func() error {
-			if err := d.core.send(t.Context(), submission{job: j, record: func(e *wgpu.CommandEncoder) error { return dispatch(e, nil) }}); err != nil {
-				return err
-			}
-			return d.core.wait(t.Context(), j)
+	submitting := func(record func(*wgpu.CommandEncoder) error) float64 {
+		return allocations(func() error {
+			j := jobs.Get().(*job)
+			defer j.recycle()
+			return d.core.alone(t.Context(), func() error {
+				if err := d.core.send(t.Context(), submission{job: j, record: record}); err != nil {
+					return err
+				}
+				return d.core.wait(t.Context(), j)
+			})
 		})
-	})
+	}
+	binding := submitting(func(e *wgpu.CommandEncoder) error { return dispatch(e, nil) })
 	w := d.NewStore()
 	defer w.Close()
 	for _, steps := range []int{2, 300} {
@@ -56,4 +59,10 @@ func TestReplayAllocates(t *testing.T) {
 			assert.Equal(t, binding, allocations(func() error { return s.Run(t.Context(), io) }), "%d steps, a State %v", steps, writes)
 		}
 	}
+
+	const n = (uploadBytes + leastUpload) / 4 // two uploads
+	s := load(t, d, plus(t, n, 1), w)
+	io := IO{Inputs: inputs("x", count(n))}
+	want := binding + 2*submitting(nil)
+	assert.Equal(t, want, allocations(func() error { return s.Run(t.Context(), io) }), "with uploads")
 }

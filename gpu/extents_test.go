@@ -135,10 +135,10 @@ func TestUploadBufferThatCannotBeMapped(t *testing.T) {
 	d := open(t, Options{})
 	j := new(job)
 	require.NoError(t, d.core.alone(t.Context(), func() error {
-		b, err := d.core.device.CreateBuffer(&wgpu.BufferDescriptor{Size: uploadBytes, Usage: wgpu.BufferUsage_CopySrc})
+		b, err := d.core.device.CreateBuffer(&wgpu.BufferDescriptor{Size: uploadBytes, Usage: wgpu.BufferUsage_CopySrc, MappedAtCreation: true})
 		require.NoError(t, err)
 		d.core.uploadBuffers++
-		return d.core.send(t.Context(), submission{job: j, upload: b})
+		return d.core.send(t.Context(), submission{job: j, upload: upload{b, d.core.unwritten, 0, 4}})
 	}))
 	require.ErrorContains(t, d.core.wait(t.Context(), j), "MAP_WRITE")
 	assert.Empty(t, d.core.uploads)

@@ -200,7 +200,7 @@ func TestBigParameter(t *testing.T) {
 	d := open(t, Options{})
 	w := d.NewStore()
 	defer w.Close()
-	n := pendingBytes/4 + 4099
+	n := maxUploads*uploadBytes/4 + 4099
 	p := param("big", source(0), n)
 	g := graph.New()
 	load(t, d, build(t, g, g.Param(p)), w)

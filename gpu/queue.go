@@ -61,14 +61,14 @@ type submission struct {
 	steps   []step                           // of session
 	record  func(*wgpu.CommandEncoder) error // encodes something else; or nil
 	reads   []transfer                       // of at most stagingSize, copied after it
-	upload  *wgpu.Buffer                     // that record copies from, mapped again after it; or nil
+	upload  upload                           // copied before anything else; or none
 	alone   bool                             // with nothing else in flight, so that its time is its own
 
 	// Once the GPU has it.
 	fence
 	staging *buffer       // holds what reads copy, or nil
 	behind  bool          // others were in flight
-	cost    time.Duration // estimated
+	cost    time.Duration // estimated when it was sent
 }
 
 // maxInFlight is how many submissions a GPU may have: one that it executes, and the
@@ -130,7 +130,7 @@ func (c *core) waitInFlight(ctx context.Context, alone bool) error {
 // counted is how many submissions are in flight but for uploads. The caller is inside call.
 func (c *core) counted() (n int) {
 	for i := range c.flight {
-		if c.flight[i].upload == nil {
+		if c.flight[i].upload.from == nil {
 			n++
 		}
 	}
@@ -232,11 +232,11 @@ func (c *core) finish(s *submission) {
 		err = fault
 	}
 	switch {
-	case s.upload == nil:
+	case s.upload.from == nil:
 	case err == nil:
-		c.uploads = append(c.uploads, s.upload)
+		c.uploads = append(c.uploads, s.upload.from)
 	default: // it may not be mapped: the library aborts the process where such a buffer is filled
-		c.freeUpload(s.upload)
+		c.freeUpload(s.upload.from)
 	}
 	if s.job.err == nil {
 		s.job.err = err
@@ -300,8 +300,8 @@ func (c *core) send(ctx context.Context, s submission) error {
 		case size > 0:
 			c.staging = c.staging[:len(c.staging)-1]
 			s.fence = mapFence(s.staging.Buffer, mapRead, size)
-		case s.upload != nil:
-			s.fence = mapFence(s.upload, mapWrite, uploadBytes)
+		case s.upload.from != nil:
+			s.fence = mapFence(s.upload.from, mapWrite, uploadBytes)
 		default:
 			s.fence = queueFence(c.queue)
 		}
@@ -318,6 +318,8 @@ func (c *core) send(ctx context.Context, s submission) error {
 // encode records what is to be done before the reads.
 func (s *submission) encode(e *wgpu.CommandEncoder) error {
 	switch {
+	case s.upload.from != nil:
+		s.upload.encode(e)
 	case s.session != nil:
 		return dispatch(e, s.steps)
 	case s.record != nil:

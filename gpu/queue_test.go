@@ -21,7 +21,9 @@ func TestTimesAreSharedOut(t *testing.T) {
 	for i := range s.steps {
 		s.steps[i].cost *= time.Millisecond
 	}
-	run := func(lo, hi int) submission { return submission{job: new(job), session: s, steps: s.steps[lo:hi]} }
+	run := func(lo, hi int) submission {
+		return submission{job: new(job), session: s, steps: s.steps[lo:hi], cost: s.cost(s.steps[lo:hi])}
+	}
 	shareOut([]submission{run(0, 2)}, 60*time.Millisecond)
 	ms(20, 40, 30)
 	shareOut([]submission{run(0, 1), {job: new(job)}, run(2, 3)}, 100*time.Millisecond)

@@ -274,10 +274,7 @@ func shareOut(done []submission, elapsed time.Duration) {
 	}
 	var sum time.Duration
 	for i := range done {
-		if s := &done[i]; s.session != nil {
-			s.cost = s.session.cost(s.steps)
-			sum += s.cost
-		}
+		sum += done[i].cost
 	}
 	for i := range done {
 		if s := &done[i]; s.cost > 0 {
@@ -291,7 +288,7 @@ func shareOut(done []submission, elapsed time.Duration) {
 // behind others seems too short where their end was noticed late. So one measurement
 // at most halves its estimate.
 func (s *submission) learn(elapsed time.Duration) {
-	if s.upload == nil { // RunTime.Upload has that time
+	if s.upload.from == nil { // RunTime.Upload has that time
 		s.job.took += elapsed
 	}
 	if s.session != nil {

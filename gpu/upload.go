@@ -65,6 +65,19 @@ func (u *uploader) write(ctx context.Context, dst *buffer, offset int64, data []
 	})
 }
 
+// upload is a copy of the first bytes of a buffer of takeUpload's, which is mapped again after it.
+type upload struct {
+	from          *wgpu.Buffer
+	into          *buffer
+	offset, bytes int64 // of into
+}
+
+// encode records the copy. Mistakes are faults.
+func (u *upload) encode(e *wgpu.CommandEncoder) {
+	unmap(u.from)
+	copyBuffer(e, u.from, 0, u.into.Buffer, u.offset, u.bytes)
+}
+
 // submit gives the GPU a copy of at most uploadBytes into dst.
 func (u *uploader) submit(ctx context.Context, dst *buffer, offset int64, data []byte) error {
 	b, err := u.takeUpload(ctx)
@@ -73,11 +86,7 @@ func (u *uploader) submit(ctx context.Context, dst *buffer, offset int64, data [
 	}
 	err = u.call(ctx, func() error { return fillMapped(b, data) })
 	if err == nil {
-		err = u.send(ctx, submission{job: u.job, upload: b, record: func(e *wgpu.CommandEncoder) error {
-			unmap(b)
-			copyBuffer(e, b, 0, dst.Buffer, offset, int64(len(data)))
-			return nil
-		}})
+		err = u.send(ctx, submission{job: u.job, upload: upload{b, dst, offset, int64(len(data))}})
 	}
 	if err != nil {
 		u.dropUpload(b)
@@ -138,6 +147,13 @@ func (u *uploader) flush(ctx context.Context) error {
 	return u.wait(ctx, u.job)
 }
 
+// failed is the first error of what was written and is done.
+func (u *uploader) failed() error {
+	u.calls.Lock()
+	defer u.calls.Unlock()
+	return u.job.err
+}
+
 // upload fills the params and the States that the store lacks, parameters from
 // their sources. It gives the store these States when all of them are full.
 func (s *Session) upload(ctx context.Context) error {
@@ -160,13 +176,11 @@ func (s *Session) upload(ctx context.Context) error {
 		err = s.stream(ctx, u, fresh)
 	}
 	if err == nil {
-		err = u.alone(ctx, func() error { return u.flush(ctx) }) // behind all that WriteBytes has sent
+		err = u.alone(ctx, func() error { return u.flush(ctx) })
 	}
-	s.core.calls.Lock()
-	if err == nil {
-		err = s.store.late.job.err
+	if err == nil { // the flush came behind all that WriteBytes has sent
+		err = s.store.late.failed()
 	}
-	s.core.calls.Unlock()
 	if err != nil {
 		s.discard(fresh)
 		return err

@@ -59,8 +59,8 @@ func WithScale(n int) Option { return func(o *options) { o.scale = n } }
 // that. What begins like no picture is refused before. data is valid until f returns.
 func WithContent(f func(data []byte) error) Option { return func(o *options) { o.content = f } }
 
-// WithContext ends with ctx's error what has not begun to be decoded when ctx ends: HEIC and
-// AVIF wait until all that are being decoded leave them enough memory.
+// WithContext makes decoding fail with ctx's error if ctx ends before it begins. HEIC and AVIF
+// wait before they begin, until others that are being decoded leave them enough memory.
 func WithContext(ctx context.Context) Option { return func(o *options) { o.ctx = ctx } }
 
 // checkSize refuses sizes before anything of that size is allocated.

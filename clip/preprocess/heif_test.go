@@ -113,8 +113,8 @@ func TestHEIFTakesThePrimaryImagesEXIF(t *testing.T) {
 	assert.Zero(t, m.Taken())
 }
 
-// Where alpha is decoded for itself, what is essential stays so: a file with an unknown
-// property of that kind is not shown.
+// An AVIF with alpha is rewritten before it is decoded. The rewritten file still marks the
+// essential properties, since a decoder must refuse a file with one that it does not know.
 func TestHEIFKeepsWhatIsEssential(t *testing.T) {
 	data := readSample(t, "heif/alpha.avif")
 	for _, essential := range []int{0, heifEssential} {

@@ -147,9 +147,10 @@ func (d *demo) search(ctx context.Context) {
 	}
 }
 
+// find answers a query. A panic of the finder is the answer's error.
 func (d *demo) find(ctx context.Context, s gallery.Search) gallery.Found {
 	found, err := interruptible(ctx, func() (gallery.Found, error) { return d.finder.find(ctx, s), nil })
-	if err != nil { // a panic
+	if err != nil {
 		found = gallery.Found{Err: err}
 	}
 	found.Query = s.Query

@@ -218,7 +218,7 @@ func TestInterruptWhileStdoutIsFull(t *testing.T) {
 		}
 		cmd.Stdout = write
 		require.NoError(t, cmd.Start())
-		if slices.Contains(args, "npy") { // which an earlier interrupt has write what it has, however long that takes
+		if slices.Contains(args, "npy") { // interrupted before, it would write its rows and wait for the reader
 			waitForRows(t, filepath.Join(folder, "*", "rows"))
 		}
 		time.Sleep(2 * time.Second)

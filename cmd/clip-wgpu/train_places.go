@@ -106,8 +106,9 @@ func (f *runFile) follow(cmd *cobra.Command, folder string, args []string) error
 	return nil
 }
 
-// followed is a path or, where nothing is there, the one that leads from a folder that was at
-// before, and is at now, to what the path led to.
+// followed finds what a path named when the training's folder was at before. That is the path
+// itself if something is there. Else it is the path that lies from now, where the folder is, as
+// the old one lay from before.
 func followed(path, before, now string) (string, error) {
 	if !filepath.IsAbs(path) || before == now || isThere(path) {
 		return path, nil
@@ -116,11 +117,11 @@ func followed(path, before, now string) (string, error) {
 	if err != nil { // from one drive to another there is none
 		return path, nil
 	}
-	if moved := filepath.Join(now, way); isThere(moved) {
-		return moved, nil
-	} else {
+	moved := filepath.Join(now, way)
+	if !isThere(moved) {
 		return "", fmt.Errorf("%s is not there, nor is %s, as it would be had it moved with the folder", path, moved)
 	}
+	return moved, nil
 }
 
 // isThere tells whether a path leads to something, or the folder where its {}, * and ? begin.

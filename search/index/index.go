@@ -76,8 +76,9 @@ func Create(path string, o Options) (*Index, error) {
 const maxDim = 1 << 16
 
 // Open opens an index. One of the format before this one is converted first, which nobody
-// else may write meanwhile: where that cannot be done, the error says so. The error matches fs.ErrNotExist where there is none, ErrNotIndex,
-// ErrFormat or ErrDamaged.
+// else may write meanwhile. Where it cannot be converted, the error matches ErrFormat and says
+// what to do. The error matches fs.ErrNotExist where there is none, ErrNotIndex, ErrFormat or
+// ErrDamaged.
 func Open(path string) (*Index, error) {
 	info, err := os.Stat(path)
 	if err != nil {

@@ -178,7 +178,7 @@ func (l *Loader) epoch(ctx context.Context, at Position, bad *badSamples, use fu
 		if len(b.Samples) == 0 {
 			b.Images = s.images
 		}
-		// Where some before it could not be read it moves up, to a place that lies behind.
+		// An image behind one that could not be read moves to a lower place, which no worker uses any more.
 		copy(l.image(b.Images, len(b.Samples)), l.image(s.images, s.place))
 		if l.o.Transform.HasPatches() {
 			b.Patches = append(b.Patches, s.patches)

@@ -38,9 +38,9 @@ func photos(b *testing.B, n int) string {
 	return folder
 }
 
-// BenchmarkLoader measures what a picture takes of the CPU, of the same files and in turns: to
-// be decoded, to be made what a model encodes (bench --pictures), to be made what it is
-// trained on by each augmentation, and all that the Loader does.
+// BenchmarkLoader measures the CPU time of a picture, stage by stage on the same files: its
+// decoding, the transform of bench --pictures, the transform of training with each
+// augmentation, and the whole Loader, which decodes and transforms for training.
 func BenchmarkLoader(b *testing.B) {
 	const n = 32
 	d, err := Open([]string{photos(b, n)}, Options{})
